@@ -1,0 +1,27 @@
+"""gradlint finds the mistakes that make a PyTorch training run wrong without stopping it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradlint.runtime import watch
+    from gradlint.static import check_paths, check_source
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "check_paths", "check_source", "watch"]
+
+_HOMES = {
+    "check_paths": "gradlint.static",
+    "check_source": "gradlint.static",
+    "watch": "gradlint.runtime",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the side that is asked for, and only that one: `gradlint` itself imports neither."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gradlint' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

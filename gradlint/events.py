@@ -1,0 +1,24 @@
+"""The events of a training loop: the alphabet that both sides speak.
+
+The static side finds them in source, the run-time side in hooks; the automata of
+`gradlint.protocols` read nothing else.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class EventKind(enum.Enum):
+    """What happened to a subject (an optimizer, a scheduler, a module, a graph)."""
+
+    ZERO = "zero"  # its gradients were cleared
+    BACKWARD = "backward"  # a backward pass added to its gradients, or ran through its graph
+    SETGRAD = "setgrad"  # its gradients were assigned by hand
+    STEP = "step"  # its optimizer updated the parameters
+    SCHEDULE = "schedule"  # its scheduler was stepped
+    TRAIN = "train"  # the module was put into training mode
+    EVAL = "eval"  # the module was put into evaluation mode
+    FORWARD = "forward"  # the module ran with gradients enabled; or a graph was built
+    RETAIN = "retain"  # a backward pass ran through its graph and kept it
+    ESCAPE = "escape"  # somebody unknown had hands on it: anything may have happened

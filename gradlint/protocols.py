@@ -1,0 +1,174 @@
+"""The rules of order, as automata: what may follow what for one subject.
+
+Terms. A *protocol* is a table of *edges*; an edge leads from a *state* under an *event* to the
+next state and may *violate* a rule. A state carries *marks*: the places worth telling the
+user about ("spent" by this step). The static side keeps a set of states per subject, one per
+path; the run-time side keeps one. Neither decides here whether a violation on some paths is
+enough: that is the reader's question, not the table's.
+
+Example: a loop without `zero_grad`
+
+    event      state     marks
+    BACKWARD   fresh     fresh=line 2
+    STEP       spent     spent=line 3
+    BACKWARD   dirty     dirty=line 2
+    STEP       spent     violates GL101: gradients spent at line 3 were added to at line 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gradlint.diagnostics import Location
+from gradlint.events import EventKind
+
+_K = EventKind
+
+Marks = tuple[tuple[str, Location], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A named state of one subject, with the places that led to it."""
+
+    name: str
+    marks: Marks = ()
+
+    def mark(self, role: str) -> Location | None:
+        """Return the place remembered under `role`, if any."""
+        return next((place for name, place in self.marks if name == role), None)
+
+    def moved(self, name: str, role: str | None, place: Location) -> State:
+        """Return the state `name`, remembering `place` under `role` (None: nothing new)."""
+        if role is None:
+            return State(name, self.marks)
+        others = tuple(item for item in self.marks if item[0] != role)
+        return State(name, tuple(sorted((*others, (role, place)))))
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where an event leads, what it leaves behind, and which rule it breaks."""
+
+    to: str
+    mark: str | None = None
+    violates: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken rule: its code, the state in which the event found the subject, the event's place."""
+
+    code: str
+    before: State
+    place: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A table of edges; an event without an edge leaves the state as it is."""
+
+    name: str
+    initial: State
+    edges: Mapping[tuple[str, EventKind], Edge]
+
+    def advance(self, state: State, kind: EventKind, place: Location) -> tuple[State, Violation | None]:
+        """Return the state after an event at `place`, and the violation it is, if any."""
+        edge = self.edges.get((state.name, kind))
+        if edge is None:
+            return state, None
+        violation = Violation(edge.violates, state, place) if edge.violates else None
+        return state.moved(edge.to, edge.mark, place), violation
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """The rules that an edge of this protocol can violate."""
+        return frozenset(edge.violates for edge in self.edges.values() if edge.violates)
+
+    @property
+    def states(self) -> frozenset[str]:
+        """The names of all states."""
+        return frozenset(name for name, _ in self.edges) | {edge.to for edge in self.edges.values()}
+
+
+def _from(names: Iterable[str], kind: EventKind, edge: Edge) -> dict[tuple[str, EventKind], Edge]:
+    return {(name, kind): edge for name in names}
+
+
+_OPTIMIZER_STATES = ("new", "clean", "discarded", "fresh", "spent", "dirty", "unknown", "unknown-fresh")
+
+OPTIMIZER = Protocol(
+    "optimizer",
+    State("new"),
+    {
+        # The gradients of its parameters: cleared, added to, used up.
+        **_from(("new", "clean", "spent", "dirty", "unknown", "unknown-fresh"), _K.ZERO, Edge("clean", "cleared")),
+        ("fresh", _K.ZERO): Edge("discarded", "discarded"),
+        ("discarded", _K.ZERO): Edge("discarded"),
+        **_from(("new", "clean", "discarded"), _K.BACKWARD, Edge("fresh", "fresh")),
+        ("fresh", _K.BACKWARD): Edge("fresh"),
+        # No report here: another model's backward may dirty gradients that are cleared before use (GANs).
+        ("spent", _K.BACKWARD): Edge("dirty", "dirty"),
+        ("unknown", _K.BACKWARD): Edge("unknown-fresh", "fresh"),
+        **_from(_OPTIMIZER_STATES, _K.SETGRAD, Edge("fresh", "fresh")),
+        **_from(_OPTIMIZER_STATES, _K.ESCAPE, Edge("unknown")),
+        ("fresh", _K.STEP): Edge("spent", "spent"),
+        ("unknown", _K.STEP): Edge("spent", "spent"),
+        ("unknown-fresh", _K.STEP): Edge("spent", "spent"),
+        ("new", _K.STEP): Edge("new", "idle", violates="GL104"),
+        ("clean", _K.STEP): Edge("clean", "idle", violates="GL104"),
+        ("discarded", _K.STEP): Edge("clean", "idle", violates="GL103"),
+        ("spent", _K.STEP): Edge("spent", "spent", violates="GL109"),
+        ("dirty", _K.STEP): Edge("spent", "spent", violates="GL101"),
+    },
+)
+
+SCHEDULER = Protocol(
+    "scheduler",
+    State("new"),
+    {
+        ("new", _K.STEP): Edge("ready", "stepped"),
+        ("new", _K.SCHEDULE): Edge("scheduled", "scheduled", violates="GL201"),
+        ("ready", _K.SCHEDULE): Edge("scheduled", "scheduled"),
+        ("scheduled", _K.STEP): Edge("ready", "stepped"),
+        **_from(("new", "ready", "scheduled"), _K.ESCAPE, Edge("ready")),
+    },
+)
+
+MODE = Protocol(
+    "mode",
+    State("train"),
+    {
+        # Only a module that was trained in training mode and is trained on in evaluation mode
+        # has *lapsed*; one that is in evaluation mode from the start was frozen on purpose.
+        ("train", _K.STEP): Edge("trained"),
+        ("train", _K.EVAL): Edge("eval", "eval"),
+        ("eval", _K.TRAIN): Edge("train"),
+        ("trained", _K.EVAL): Edge("lapsed", "eval"),
+        ("lapsed", _K.TRAIN): Edge("trained"),
+        ("lapsed", _K.FORWARD): Edge("lapsed-forward", "forward"),
+        ("lapsed-forward", _K.TRAIN): Edge("trained"),
+        ("lapsed-forward", _K.BACKWARD): Edge("lapsed-backward"),
+        ("lapsed-backward", _K.TRAIN): Edge("trained"),
+        ("lapsed-backward", _K.STEP): Edge("lapsed", violates="GL304"),
+        **_from(
+            ("train", "trained", "eval", "lapsed", "lapsed-forward", "lapsed-backward"), _K.ESCAPE, Edge("unknown")
+        ),
+        ("unknown", _K.TRAIN): Edge("train"),
+        ("unknown", _K.EVAL): Edge("eval", "eval"),
+    },
+)
+
+GRAPH = Protocol(
+    "graph",
+    State("unbuilt"),
+    {
+        **_from(("unbuilt", "live", "freed", "unknown"), _K.FORWARD, Edge("live", "made")),
+        ("live", _K.BACKWARD): Edge("freed", "freed"),
+        ("freed", _K.BACKWARD): Edge("freed", violates="GL503"),
+        **_from(("unbuilt", "live", "freed"), _K.ESCAPE, Edge("unknown")),
+    },
+)
+
+PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH)

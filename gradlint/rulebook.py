@@ -1,0 +1,96 @@
+"""The rule pages as data: `rules/GL101-missing-zero-grad.md` is documentation, specification and test.
+
+A page is an H1, a fenced `toml` block and sections. Code and name come from its file name.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradlint.diagnostics import Severity, Side
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FILE_NAME = re.compile(r"(GL\d{3}|GL000)-([a-z0-9-]+)\.md")
+_META = re.compile(r"^```toml\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: its code, its name (the bad pattern), its metadata and its whole page."""
+
+    code: str
+    name: str
+    severity: Severity
+    status: str
+    since: str
+    sides: frozenset[Side]
+    fix: str
+    summary: str
+    page: str
+
+    @property
+    def url(self) -> str:
+        """Where the page can be read: the file's name in the rules folder."""
+        return f"rules/{self.code}-{self.name}.md"
+
+
+def rules_folder() -> Path:
+    """Return the folder of the pages: inside the installed package, else beside it in a checkout.
+
+    Raises FileNotFoundError if neither is there.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "rules", package.parent / "rules"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"gradlint's rule pages are neither in {package} nor beside it: reinstall gradlint")
+
+
+@functools.cache
+def rules() -> Mapping[str, Rule]:
+    """Return all rules by code, in order of code."""
+    pages = sorted(path for path in rules_folder().iterdir() if _FILE_NAME.fullmatch(path.name))
+    return {rule.code: rule for rule in map(_read, pages)}
+
+
+def rule(code: str) -> Rule:
+    """Return the rule `code`; raises KeyError if there is none."""
+    return rules()[code]
+
+
+def _read(path: Path) -> Rule:
+    matched = _FILE_NAME.fullmatch(path.name)
+    assert matched is not None
+    page = path.read_text(encoding="utf-8")
+    found = _META.search(page)
+    if found is None:
+        raise ValueError(f"{path.name}: a rule page needs a fenced toml block")
+    meta: dict[str, Any] = tomllib.loads(found[1])
+    return Rule(
+        code=matched[1],
+        name=matched[2],
+        severity=Severity(meta["severity"]),
+        status=meta["status"],
+        since=meta["since"],
+        sides=frozenset(Side(side) for side in meta["sides"]),
+        fix=meta["fix"],
+        summary=_summary(page),
+        page=page,
+    )
+
+
+def _summary(page: str) -> str:
+    """Return the first sentence of the section "What it does"."""
+    _, _, rest = page.partition("## What it does\n")
+    paragraph = rest.strip().split("\n\n", 1)[0]
+    return " ".join(paragraph.split())
