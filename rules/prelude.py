@@ -1,4 +1,5 @@
 """The names that the examples of the rule pages may use, on real, tiny data."""
+# ruff: noqa: F401
 
 import torch
 from torch import nn, optim
