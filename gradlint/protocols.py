@@ -75,6 +75,8 @@ class Protocol:
 
     def advance(self, state: State, kind: EventKind, place: Location) -> tuple[State, Violation | None]:
         """Return the state after an event at `place`, and the violation it is, if any."""
+        if kind is EventKind.CREATE:
+            return self.initial, None
         edge = self.edges.get((state.name, kind))
         if edge is None:
             return state, None
@@ -136,25 +138,24 @@ SCHEDULER = Protocol(
     },
 )
 
+_MODE_STATES = ("train", "trained", "restored", "eval", "lapsed", "lapsed-forward", "lapsed-backward")
+
 MODE = Protocol(
     "mode",
     State("train"),
     {
         # Only a module that was trained in training mode and is trained on in evaluation mode
         # has *lapsed*; one that is in evaluation mode from the start was frozen on purpose.
+        # *Restored* is trained again after an evaluation: on such a path somebody thought of it.
         ("train", _K.STEP): Edge("trained"),
         ("train", _K.EVAL): Edge("eval", "eval"),
         ("eval", _K.TRAIN): Edge("train"),
-        ("trained", _K.EVAL): Edge("lapsed", "eval"),
-        ("lapsed", _K.TRAIN): Edge("trained"),
+        **_from(("trained", "restored"), _K.EVAL, Edge("lapsed", "eval")),
+        **_from(("lapsed", "lapsed-forward", "lapsed-backward"), _K.TRAIN, Edge("restored")),
         ("lapsed", _K.FORWARD): Edge("lapsed-forward", "forward"),
-        ("lapsed-forward", _K.TRAIN): Edge("trained"),
         ("lapsed-forward", _K.BACKWARD): Edge("lapsed-backward"),
-        ("lapsed-backward", _K.TRAIN): Edge("trained"),
         ("lapsed-backward", _K.STEP): Edge("lapsed", violates="GL304"),
-        **_from(
-            ("train", "trained", "eval", "lapsed", "lapsed-forward", "lapsed-backward"), _K.ESCAPE, Edge("unknown")
-        ),
+        **_from(_MODE_STATES, _K.ESCAPE, Edge("unknown")),
         ("unknown", _K.TRAIN): Edge("train"),
         ("unknown", _K.EVAL): Edge("eval", "eval"),
     },

@@ -1,0 +1,165 @@
+"""The interpreter: runs a flow tree over every feasible path and tells which states reach which event.
+
+It knows the tree and *a* transition function, nothing of Python, optimizers or rules.
+
+A *world* is one path's state and what that path has assumed of conditions. Control leaves a
+node through one of four *exits*. A loop is *peeled*: its first iteration is run apart from the
+later ones, which are run to a fixpoint; worlds are finite, so there is one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from gradlint.static.tree import Atom, Both, Branch, Call, Event, Jump, JumpKind, Kill, Known, Loop, Node, Not, Predicate, Seq
+
+S = TypeVar("S", bound=Hashable)
+
+_MOST_WORLDS = 96
+"""Past this many worlds the assumptions are dropped: fewer correlations, more paths, never fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class World(Generic[S]):
+    """One path so far: the subject's state and the conditions that the path has taken to be true or false."""
+
+    state: S
+    facts: frozenset[tuple[Atom, bool]] = frozenset()
+
+
+@dataclass(slots=True)
+class Exits(Generic[S]):
+    """The worlds that leave a node, by the way they leave it."""
+
+    normal: set[World[S]] = field(default_factory=set)
+    brk: set[World[S]] = field(default_factory=set)
+    cont: set[World[S]] = field(default_factory=set)
+    ret: set[World[S]] = field(default_factory=set)
+
+    def absorb(self, other: Exits[S]) -> None:
+        """Add the jumps of `other` (not its normal exit)."""
+        self.brk |= other.brk
+        self.cont |= other.cont
+        self.ret |= other.ret
+
+
+class Flow(Generic[S]):
+    """One run of the interpreter.
+
+    `advance` maps a state and an event to the next state. After `run`, `arrivals` holds the
+    worlds in which each event was reached.
+    """
+
+    def __init__(self, advance: Callable[[S, Event], S]) -> None:
+        self._advance = advance
+        self.arrivals: dict[Event, set[World[S]]] = defaultdict(set)
+
+    def run(self, node: Node, start: S) -> set[S]:
+        """Interpret `node` from the state `start` and return the states in which it ends."""
+        exits = self._run(node, {World(start)})
+        return {world.state for world in exits.normal | exits.ret}
+
+    def _run(self, node: Node, worlds: set[World[S]]) -> Exits[S]:
+        if not worlds:
+            return Exits()
+        match node:
+            case Event():
+                return Exits(self._event(node, worlds))
+            case Kill(ids):
+                return Exits({_forget(world, ids) for world in worlds})
+            case Jump(kind):
+                return _jump(kind, worlds)
+            case Seq(items):
+                return self._seq(items, worlds)
+            case Branch():
+                return self._branch(node, worlds)
+            case Loop():
+                return self._loop(node, worlds)
+            case Call(body):
+                inner = self._run(body, worlds)
+                return Exits(inner.normal | inner.ret)
+
+    def _event(self, event: Event, worlds: set[World[S]]) -> set[World[S]]:
+        self.arrivals[event] |= worlds
+        return {World(self._advance(world.state, event), world.facts) for world in worlds}
+
+    def _seq(self, items: Iterable[Node], worlds: set[World[S]]) -> Exits[S]:
+        result: Exits[S] = Exits(worlds)
+        for item in items:
+            step = self._run(item, _bounded(result.normal))
+            result.absorb(step)
+            result.normal = step.normal
+            if not result.normal:
+                break
+        return result
+
+    def _branch(self, branch: Branch, worlds: set[World[S]]) -> Exits[S]:
+        result: Exits[S] = Exits()
+        for node, truth in ((branch.then, True), (branch.orelse, False)):
+            taken = {held for world in worlds for held in _assume(world, branch.test, truth)}
+            side = self._run(node, taken)
+            result.normal |= side.normal
+            result.absorb(side)
+        return result
+
+    def _loop(self, loop: Loop, worlds: set[World[S]]) -> Exits[S]:
+        first = self._run(loop.first, worlds)
+        result: Exits[S] = Exits(set(first.brk), ret=set(first.ret))
+        ended: set[World[S]] = set()
+        fresh = _bounded(first.normal | first.cont)
+        while fresh:
+            ended |= fresh
+            later = self._run(loop.later, fresh)
+            result.normal |= later.brk
+            result.ret |= later.ret
+            fresh = _bounded(later.normal | later.cont) - ended
+        if not loop.endless:
+            after = self._run(loop.orelse, _bounded(ended))
+            result.normal |= after.normal
+            result.absorb(after)
+        return result
+
+
+def _jump(kind: JumpKind, worlds: set[World[S]]) -> Exits[S]:
+    match kind:
+        case JumpKind.BREAK:
+            return Exits(brk=worlds)
+        case JumpKind.CONTINUE:
+            return Exits(cont=worlds)
+        case JumpKind.RETURN:
+            return Exits(ret=worlds)
+        case JumpKind.RAISE:
+            # An exceptional path creates no finding.
+            return Exits()
+
+
+def _forget(world: World[S], ids: frozenset[str]) -> World[S]:
+    kept = frozenset(fact for fact in world.facts if not fact[0].ids & ids)
+    return world if len(kept) == len(world.facts) else World(world.state, kept)
+
+
+def _assume(world: World[S], test: Predicate, truth: bool) -> list[World[S]]:
+    """Return the worlds in which `test` has the given truth; none if this one contradicts it."""
+    match test:
+        case Known(known):
+            return [world] if known is truth else []
+        case Not(operand):
+            return _assume(world, operand, not truth)
+        case Both(left, right) if truth:
+            return [both for one in _assume(world, left, True) for both in _assume(one, right, True)]
+        case Both(left, right):
+            held = [both for one in _assume(world, left, True) for both in _assume(one, right, False)]
+            return _assume(world, left, False) + held
+        case Atom():
+            if (test, not truth) in world.facts:
+                return []
+            return [World(world.state, world.facts | {(test, truth)})]
+
+
+def _bounded(worlds: set[World[S]]) -> set[World[S]]:
+    if len(worlds) <= _MOST_WORLDS:
+        return worlds
+    return {World(world.state) for world in worlds}

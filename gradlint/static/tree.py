@@ -1,0 +1,161 @@
+"""The flow tree: what a piece of training code does, reduced to events, branches, loops and jumps.
+
+Lowering makes it, the interpreter of `gradlint.static.flow` runs it. It knows neither Python's
+syntax nor any rule.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from gradlint.diagnostics import Location
+from gradlint.events import EventKind
+
+Uid: TypeAlias = tuple[str, ...]
+"""Who somebody is: the path of the frame or instance that holds it, then its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """A part of an autograd graph: built by one forward call, `age` loop iterations ago."""
+
+    place: Location
+    module: Uid
+    age: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """Something that happens to `targets` (None: to somebody unknown).
+
+    `loops` are the loops around it, outermost first; `nodes` the graph parts that a backward
+    runs through or a forward builds; `roles` free words that single checks look for.
+    """
+
+    kind: EventKind
+    place: Location
+    targets: frozenset[Uid] | None
+    loops: tuple[int, ...] = ()
+    nodes: frozenset[GraphNode] = frozenset()
+    name: str = ""
+    roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kill:
+    """The unknown values `ids` are new ones from here on: what was assumed of them is void."""
+
+    ids: frozenset[str]
+
+
+class JumpKind(enum.Enum):
+    """Where control goes instead of to the next statement."""
+
+    BREAK = "break"
+    CONTINUE = "continue"
+    RETURN = "return"
+    RAISE = "raise"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Jump:
+    """A jump out of the enclosing loop, call or program."""
+
+    kind: JumpKind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seq:
+    """One thing after another."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """One of two, by a predicate."""
+
+    test: Predicate
+    then: Node
+    orelse: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """A loop that runs at least once: its first iteration, its later ones, what follows without a break."""
+
+    number: int
+    first: Node
+    later: Node
+    orelse: Node
+    endless: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """The body of a called function: a return inside ends it."""
+
+    body: Node
+
+
+Node: TypeAlias = Event | Kill | Jump | Seq | Branch | Loop | Call
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A condition that is known by its text only; equal keys are equally true until an id is killed."""
+
+    key: str
+    ids: frozenset[str] = field(default=frozenset(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A condition whose truth is known."""
+
+    truth: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite of a condition."""
+
+    operand: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """A conjunction, left before right (a disjunction is the negation of one)."""
+
+    left: Predicate
+    right: Predicate
+
+
+Predicate: TypeAlias = Atom | Known | Not | Both
+
+EMPTY = Seq(())
+
+
+def events(node: Node) -> Iterator[Event]:
+    """Yield every event of the tree in source order; later iterations only where they differ."""
+    match node:
+        case Event():
+            yield node
+        case Seq(items):
+            for item in items:
+                yield from events(item)
+        case Branch(_, then, orelse):
+            yield from events(then)
+            yield from events(orelse)
+        case Loop(_, first, later, orelse):
+            yield from events(first)
+            if later is not first:
+                yield from events(later)
+            yield from events(orelse)
+        case Call(body):
+            yield from events(body)
+        case _:
+            return

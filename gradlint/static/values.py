@@ -1,0 +1,206 @@
+"""Abstract values: what lowering knows about who a name is.
+
+Identity comes from constructors, imports and annotations, never from a name. What is not known
+is `Unknown`, and `Unknown` is silent.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from gradlint.diagnostics import Location
+from gradlint.static.tree import GraphNode, Uid
+
+
+class Kind(enum.Enum):
+    """The roles that an object of a known library can have in a training loop."""
+
+    OPTIMIZER = "optimizer"
+    SCHEDULER = "scheduler"
+    SCALER = "scaler"
+    MODULE = "module"
+    CRITERION = "criterion"
+    ACCELERATOR = "accelerator"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody knows what it is; equal ids are equal values; it may act on whatever it `holds`."""
+
+    id: str = ""
+    holds: frozenset[Uid] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A literal."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A module, class or function of another package, by its full dotted name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object of a known library.
+
+    `of` says whom it acts on: an optimizer on modules, a scheduler on its optimizer; None where
+    that is not known.
+    """
+
+    kind: Kind
+    uid: Uid
+    origin: str
+    place: Location = field(compare=False)
+    of: frozenset[Uid] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of this file, the frame that it was defined in, and what is bound to it already."""
+
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    frame: Uid
+    receiver: Value | None = None
+    args: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """A class of this file."""
+
+    node: ast.ClassDef
+    frame: Uid
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance of a class of this file; its attributes are kept under its uid."""
+
+    cls: Class
+    uid: Uid
+
+
+@dataclass(frozen=True, slots=True)
+class Super:
+    """`super()` of an instance inside a class."""
+
+    cls: Class
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of a known or unknown receiver, not called yet."""
+
+    receiver: Value
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A tuple, list or dict whose elements are known; `keys` only for a dict."""
+
+    elements: tuple[Value, ...]
+    keys: tuple[object, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor that certainly carries the graph parts `nodes` (none: it carries no graph that we saw)."""
+
+    nodes: frozenset[GraphNode] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Parameters of the given modules (None: of somebody unknown)."""
+
+    of: frozenset[Uid] | None
+
+
+Value: TypeAlias = (
+    Unknown | Const | Library | Object | Function | Class | Instance | Super | Method | Items | Tensor | Params
+)
+
+UNKNOWN = Unknown()
+NONE = Const(None)
+DATA = Tensor()
+
+
+def parts(value: Value) -> Iterator[Value]:
+    """Yield `value` and everything that it is made of."""
+    yield value
+    match value:
+        case Items(elements):
+            for element in elements:
+                yield from parts(element)
+        case Method(receiver) | Function(receiver=Instance() | Object() as receiver):
+            yield from parts(receiver)
+        case Super(instance=instance):
+            yield instance
+        case _:
+            return
+
+
+def held(values: Iterable[Value]) -> frozenset[Uid]:
+    """Return the subjects that whoever gets `values` can act on (attributes of instances aside)."""
+    uids: set[Uid] = set()
+    for value in values:
+        for part in parts(value):
+            match part:
+                case Object(uid=uid) | Instance(uid=uid):
+                    uids.add(uid)
+                case Unknown(holds=holds):
+                    uids |= holds
+                case Params(of=of) if of is not None:
+                    uids |= of
+                case _:
+                    continue
+    return frozenset(uids)
+
+
+def join(left: Value, right: Value) -> Value:
+    """Return what is known of a value that is one of two."""
+    if left == right:
+        return left
+    match left, right:
+        case Object(), Object() if left.uid == right.uid and left.kind is right.kind:
+            of = None if left.of is None or right.of is None else left.of | right.of
+            return replace(left, origin=left.origin if left.origin == right.origin else "", of=of)
+        case (Object() | Instance() | Function() as value, Const(None)) | (Const(None), Object() | Instance() | Function() as value):
+            # Using None would raise: where it is used, it is the other one.
+            return value
+        case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
+            return Items(tuple(map(join, left.elements, right.elements)), left.keys)
+        case Tensor(), Tensor():
+            return Tensor(left.nodes & right.nodes)
+        case Params(), Params():
+            return Params(None if left.of is None or right.of is None else left.of | right.of)
+        case _:
+            return Unknown(holds=held((left, right)))
+
+
+def aged(value: Value, inside: frozenset[Location]) -> Value:
+    """Return `value` one loop iteration later: graph parts built at the places `inside` are older by one."""
+    match value:
+        case Tensor(nodes):
+            return Tensor(frozenset(_older(node) if node.place in inside else node for node in nodes))
+        case Items(elements, keys):
+            return Items(tuple(aged(element, inside) for element in elements), keys)
+        case _:
+            return value
+
+
+def _older(node: GraphNode) -> GraphNode:
+    # Two generations tell "this iteration" from "an earlier one"; more would never converge.
+    return replace(node, age=1)
