@@ -1,17 +1,138 @@
-"""Settings: `[tool.gradlint]` of the nearest pyproject.toml, as one frozen value."""
+"""Settings: `[tool.gradlint]` of the nearest pyproject.toml, as one frozen value.
+
+It knows keys, codes and TOML; it must not know how files are found or how findings are made.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradlint.rulebook import nearest, rules
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+EXCLUDED = (
+    ".bzr .direnv .eggs .git .hg .ipynb_checkpoints .mypy_cache .nox .pytest_cache .ruff_cache .svn .tox .venv "
+    ".virtualenv __pycache__ __pypackages__ _build build dist node_modules site-packages venv"
+)
+
+
+class SettingsError(ValueError):
+    """A setting that gradlint cannot follow; the message names it and the nearest right one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to report and what to read; codes may be prefixes (`GL1`)."""
+    """What to report and what to read.
+
+    Codes may be prefixes (`GL1`); patterns are those of .gitignore, relative to `root`.
+    """
 
     select: tuple[str, ...] = ("GL",)
     ignore: tuple[str, ...] = ()
     extend_select: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = tuple(EXCLUDED.split())
     extend_exclude: tuple[str, ...] = ()
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    root: str = ""
+
+    def selects(self, code: str) -> bool:
+        """Tell whether `code` is reported: the longest matching prefix decides, `ignore` wins a tie."""
+        return _longest((*self.select, *self.extend_select), code) > _longest(self.ignore, code)
+
+    def changed(self, select: tuple[str, ...], ignore: tuple[str, ...], extend_select: tuple[str, ...]) -> Settings:
+        """Return these settings under a command line: `select` replaces (if any), the others add.
+
+        Raises SettingsError for an unknown code.
+        """
+        for option, codes in (("--select", select), ("--ignore", ignore), ("--extend-select", extend_select)):
+            _require_known(codes, option)
+        return dataclasses.replace(
+            self,
+            select=select or self.select,
+            ignore=self.ignore + ignore,
+            extend_select=self.extend_select + extend_select,
+        )
+
+
+_KEYS = {field.name.replace("_", "-"): field.name for field in dataclasses.fields(Settings) if field.name != "root"}
+_CODE_KEYS = ("select", "ignore", "extend-select")
+
+
+def find_settings(start: Path) -> Settings:
+    """Return the settings of the nearest pyproject.toml, at `start` or above, that has a `[tool.gradlint]`.
+
+    Raises SettingsError if that file cannot be read or followed.
+    """
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file():
+            table = _table(file)
+            if table is not None:
+                return _settings(table, file)
+    return Settings(root=str(start if start.is_dir() else start.parent))
+
+
+def _table(file: Path) -> Mapping[str, Any] | None:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{file}: {error}") from error
+    table = document.get("tool", {}).get("gradlint")
+    if table is not None and not isinstance(table, Mapping):
+        raise SettingsError(f"{file}: `tool.gradlint` must be a table")
+    return table
+
+
+def _settings(table: Mapping[str, Any], file: Path) -> Settings:
+    values: dict[str, Any] = {"root": str(file.parent)}
+    for key, value in table.items():
+        place = f"{file}: `{key}` of [tool.gradlint]"
+        if key not in _KEYS:
+            raise SettingsError(f"{file}: unknown key `{key}` in [tool.gradlint]{_hint(key, _KEYS)}")
+        values[_KEYS[key]] = _per_file(value, place) if key == "per-file-ignores" else _strings(value, place)
+        if key in _CODE_KEYS:
+            _require_known(value, place)
+    return Settings(**values)
+
+
+def _strings(value: object, place: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise SettingsError(f'{place} must be a list of strings, such as ["GL101"]')
+    return tuple(value)
+
+
+def _per_file(value: object, place: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not isinstance(value, Mapping):
+        raise SettingsError(f'{place} must be a table, such as {{"tests/" = ["GL1"]}}')
+    ignores = tuple((pattern, _strings(codes, place)) for pattern, codes in value.items())
+    for _, codes in ignores:
+        _require_known(codes, place)
+    return ignores
+
+
+def _require_known(codes: Iterable[str], place: str) -> None:
+    for code in codes:
+        if not code or not any(known.startswith(code) for known in rules()):
+            near = nearest(code)
+            hint = f"; did you mean `{near}`?" if near else "; `gradlint rule --all` lists them"
+            raise SettingsError(f"{place}: unknown rule code `{code}`{hint}")
+
+
+def _longest(prefixes: Iterable[str], code: str) -> int:
+    return max((len(prefix) for prefix in prefixes if code.startswith(prefix)), default=0)
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, [*known], n=1, cutoff=0.5)
+    return f"; did you mean `{near[0]}`?" if near else f"; known keys are {', '.join(sorted(known))}"

@@ -30,6 +30,8 @@ class Wording:
 
 
 WORDINGS: Mapping[str, Wording] = {
+    "GL000": Wording("{what}", "{remedy}"),
+    "GL001": Wording("{what}", "{remedy}"),
     "GL101": Wording(
         "`{subject}` steps on gradients that it has already used: nothing clears them between steps, "
         "so every update repeats all earlier ones",

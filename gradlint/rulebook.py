@@ -5,6 +5,7 @@ A page is an H1, a fenced `toml` block and sections. Code and name come from its
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
 import sys
@@ -66,6 +67,13 @@ def rules() -> Mapping[str, Rule]:
 def rule(code: str) -> Rule:
     """Return the rule `code`; raises KeyError if there is none."""
     return rules()[code]
+
+
+def nearest(word: str) -> str | None:
+    """Return the code that a user most likely meant by `word`, a misspelt code or the name of a rule."""
+    named = {name: rule.code for rule in rules().values() for name in (rule.name, rule.code)}
+    close = difflib.get_close_matches(word, named, n=1) or difflib.get_close_matches(word.upper(), named, n=1)
+    return named[close[0]] if close else None
 
 
 def _read(path: Path) -> Rule:

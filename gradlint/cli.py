@@ -1,0 +1,185 @@
+"""The command line: the only place that prints and decides exit codes.
+
+Exit codes: 0 nothing found, 1 findings, 2 work left undone. Each command imports what it needs when it runs, so that
+`gradlint rule` stays light and `gradlint check` never imports torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from gradlint import __version__
+from gradlint.reporters import FORMATS, render
+
+if TYPE_CHECKING:
+    from gradlint.config import Settings
+    from gradlint.static.engine import Report
+
+_STDIN = "-"
+
+
+class _CheckByDefault(click.Group):
+    """A group in which `gradlint path/` means `gradlint check path/`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {*self.commands, *(name for option in self.get_params(ctx) for name in option.opts)}
+        return super().parse_args(ctx, args if not args or args[0] in own else ["check", *args])
+
+
+def _codes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Split each of `values` at its commas."""
+    return tuple(code.strip() for value in values for code in value.split(",") if code.strip())
+
+
+class _Undone(click.ClickException):
+    """One clear line about work that could not be done."""
+
+    exit_code = 2
+
+
+_FORMAT = click.option(
+    "--output-format", type=click.Choice(FORMATS), default="full", show_default=True, help="How findings are shown."
+)
+_FILE = click.option("--output-file", type=click.Path(dir_okay=False), help="Write the findings there, not to stdout.")
+
+
+@click.group(cls=_CheckByDefault, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="gradlint", message="%(prog)s %(version)s")
+def main() -> None:
+    """Find the mistakes that make a PyTorch training run wrong without stopping it.
+
+    `gradlint PATH...` reads the source (the same as `gradlint check PATH...`); `gradlint run SCRIPT` watches the run.
+    Exit codes: 0 nothing found, 1 findings, 2 work left undone.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # Source may hold what the terminal cannot show.
+
+
+@main.command()
+@click.argument("paths", nargs=-1)
+@_FORMAT
+@_FILE
+@click.option("--select", multiple=True, callback=_codes, help="Report these rules only (codes or prefixes).")
+@click.option("--ignore", multiple=True, callback=_codes, help="Do not report these rules.")
+@click.option("--extend-select", multiple=True, callback=_codes, help="Report these rules too.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 even if there are findings.")
+@click.option("--statistics", is_flag=True, help="Show how often each rule is found, not where.")
+@click.option("--stdin-filename", default="<stdin>", help="The name of what is read from `-`.")
+def check(
+    paths: tuple[str, ...],
+    output_format: str,
+    output_file: str | None,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    extend_select: tuple[str, ...],
+    exit_zero: bool,
+    statistics: bool,
+    stdin_filename: str,
+) -> None:
+    """Check Python files and the Python files below folders; `-` reads stdin."""
+    from gradlint.config import SettingsError, find_settings
+    from gradlint.reporters.summary import plural
+    from gradlint.reporters.summary import statistics as write_statistics
+
+    paths = paths or (".",)
+    try:
+        settings = find_settings(Path(stdin_filename if paths[0] == _STDIN else paths[0])).changed(
+            select, ignore, extend_select
+        )
+    except SettingsError as error:
+        raise _Undone(str(error)) from error
+    stdin = sys.stdin.buffer.read() if _STDIN in paths else None
+    report = _checked(paths, stdin, stdin_filename, settings)
+    with _output(output_file) as stream:
+        if statistics:
+            write_statistics(report.diagnostics, stream, output_format)
+        else:
+            lines = _lines(stdin, stdin_filename)
+            render(report.diagnostics, stream, output_format, files=report.files, lines=lines)
+    if not report.files:
+        click.echo("warning: there are no Python files to check in what was named", err=True)
+    if report.failed:
+        click.echo(f"error: {plural(report.failed, 'file')} could not be checked (GL000)", err=True)
+    sys.exit(2 if report.failed else 1 if report.diagnostics and not exit_zero else 0)
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@click.option("-m", "module", is_flag=True, help="SCRIPT is the name of a module, as in `python -m`.")
+@click.option("--fail-on", type=click.Choice(("error", "warning")), help="Exit with 1 if the run did such a thing.")
+@click.option("--output-format", type=click.Choice(("full", "json")), default="full", show_default=True)
+@_FILE
+@click.argument("script")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def run(
+    module: bool, fail_on: str | None, output_format: str, output_file: str | None, script: str, args: tuple[str, ...]
+) -> None:
+    """Run SCRIPT with ARGS and report what its training does wrong.
+
+    Options of gradlint stand before SCRIPT; all that follows belongs to the script.
+    """
+    if find_spec("torch") is None:
+        raise _Undone("watching a run needs torch, which is not installed: pip install 'torch-gradlint[runtime]'")
+    from gradlint.runtime.runner import run_command
+
+    sys.exit(
+        run_command(script, args, module=module, fail_on=fail_on, output_format=output_format, output_file=output_file)
+    )
+
+
+@main.command()
+@click.argument("code", required=False)
+@click.option("--all", "everything", is_flag=True, help="List all rules.")
+def rule(code: str | None, everything: bool) -> None:
+    """Print the page of the rule CODE (or of that name), or list all rules."""
+    from gradlint.rulebook import nearest, rules
+
+    if everything:
+        for known in rules().values():
+            sides = "+".join(sorted((side.value for side in known.sides), reverse=True))
+            click.echo(f"{known.code}  {known.severity.value:<7}  {sides:<14}  {known.name}: {known.summary}")
+        return
+    if code is None:
+        raise click.UsageError("name a rule, such as `gradlint rule GL101`, or list them with `gradlint rule --all`")
+    found = next((known for known in rules().values() if code.upper() == known.code or code == known.name), None)
+    if found is None:
+        near = nearest(code)
+        raise click.UsageError(f"there is no rule `{code}`{f'; did you mean `{near}`?' if near else ''}")
+    click.echo(found.page, nl=False)
+
+
+def _checked(paths: Sequence[str], stdin: bytes | None, stdin_filename: str, settings: Settings) -> Report:
+    from gradlint.static.engine import check_bytes, check_paths, report
+
+    checked = check_paths([path for path in paths if path != _STDIN], settings)
+    if stdin is None:
+        return checked
+    return report([*checked.diagnostics, *check_bytes(stdin, stdin_filename, settings)], checked.files + 1)
+
+
+def _lines(stdin: bytes | None, stdin_filename: str) -> Callable[[str], Sequence[str]]:
+    if stdin is None:
+        return linecache.getlines
+    read = stdin.decode("utf-8", "replace").splitlines()
+    return lambda filename: read if filename == stdin_filename else linecache.getlines(filename)
+
+
+@contextlib.contextmanager
+def _output(file: str | None) -> Iterator[TextIO]:
+    if file is None:
+        yield sys.stdout
+        return
+    try:
+        with open(file, "w", encoding="utf-8") as stream:
+            yield stream
+    except OSError as error:
+        raise _Undone(f"{file} cannot be written: {error.strerror}") from error

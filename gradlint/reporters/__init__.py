@@ -1,0 +1,56 @@
+"""How findings are shown: one module per output format, each with one `render`.
+
+Reporters know diagnostics and streams; they must not know how findings are made.
+"""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+from gradlint.diagnostics import Diagnostic
+
+FORMATS = ("full", "concise", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a reporter may use: the lines of a file by its name, colour, and how many files were checked (if counted)."""
+
+    lines: Callable[[str], Sequence[str]] = linecache.getlines
+    color: bool = False
+    files: int | None = None
+
+
+class Reporter(Protocol):
+    """A module of this package."""
+
+    def render(self, found: Sequence[Diagnostic], stream: TextIO, context: Context) -> None:
+        """Write `found` to `stream`."""
+
+
+def render(
+    found: Sequence[Diagnostic],
+    stream: TextIO,
+    output_format: str = "full",
+    *,
+    files: int | None = None,
+    lines: Callable[[str], Sequence[str]] = linecache.getlines,
+    color: bool | None = None,
+) -> None:
+    """Write `found` to `stream`.
+
+    `output_format` is one of FORMATS; `files` is how many files were checked, for the summary; `lines` gives the lines
+    of a file by its name; `color` None means: on a terminal, unless NO_COLOR is set.
+    """
+    reporter: Reporter = importlib.import_module(f"gradlint.reporters.{output_format}")
+    reporter.render(found, stream, Context(lines, wants_color(stream) if color is None else color, files))
+
+
+def wants_color(stream: TextIO) -> bool:
+    """Tell whether `stream` is a terminal whose user has not declined colour (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

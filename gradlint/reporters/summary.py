@@ -1,0 +1,48 @@
+"""Counts in words: the line that ends a report for people, and the table of `--statistics`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import TextIO
+
+from gradlint.diagnostics import Diagnostic, Severity
+from gradlint.rulebook import rule
+
+_WORDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "hint"}
+
+
+def summary(found: Sequence[Diagnostic], files: int | None) -> str:
+    """Return one sentence about `found` in `files` checked files (None: not counted)."""
+    where = "" if files is None else f" in {plural(files, 'file')}"
+    if not found:
+        return f"Found nothing{where}."
+    counts = Counter(item.severity for item in found)
+    parts = [plural(counts[severity], word) for severity, word in _WORDS.items() if counts[severity]]
+    return f"Found {_listed(parts)}{where}."
+
+
+def statistics(found: Sequence[Diagnostic], stream: TextIO, output_format: str) -> None:
+    """Write how often each rule was found, most frequent first."""
+    counts = Counter(item.code for item in found).most_common()
+    if output_format == "json":
+        rows = [
+            {"code": code, "name": rule(code).name, "severity": rule(code).severity.value, "count": count}
+            for code, count in counts
+        ]
+        json.dump(rows, stream, indent=2)
+        stream.write("\n")
+        return
+    stream.writelines(
+        f"{count:>6}  {code}  {rule(code).severity.value:<7}  {rule(code).name}\n" for code, count in counts
+    )
+
+
+def plural(count: int, word: str) -> str:
+    """Return `count` of `word`, in English."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,143 @@
+"""The static side's way through a file: read, parse, analyze, suppress, select.
+
+It knows files and settings; it must not know rules or protocols. Nothing that one file does stops the others: what cannot
+be checked is a GL000 diagnostic.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradlint.config import Settings, find_settings
+from gradlint.diagnostics import Diagnostic
+from gradlint.static import discovery, reading
+from gradlint.static.analysis import analyze
+from gradlint.static.reading import UNREADABLE, Unreadable
+from gradlint.suppression import apply
+
+
+_DEFAULTS = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found, in order of place; `files` were looked at, `failed` of them could not be checked."""
+
+    diagnostics: tuple[Diagnostic, ...]
+    files: int
+    failed: int
+
+
+def check_source(source: str, filename: str = "<stdin>", settings: Settings = _DEFAULTS) -> list[Diagnostic]:
+    """Return the findings in `source`, in order of place."""
+    return _selected(_check(source, filename), filename, settings)
+
+
+def check_bytes(data: bytes, filename: str, settings: Settings) -> list[Diagnostic]:
+    """Return the findings in an undecoded source."""
+    try:
+        return check_source(reading.decode(data, filename), filename, settings)
+    except Unreadable as error:
+        return _selected([error.diagnostic], filename, settings)
+
+
+def check_paths(
+    paths: Iterable[str | os.PathLike[str]],
+    settings: Settings | None = None,
+    *,
+    executor: Executor | None = None,
+) -> Report:
+    """Check files and the Python files below folders.
+
+    Without `settings`, those of the pyproject.toml nearest to the first path apply. With an `executor` the files are
+    spread over it; it may be that of a cluster. Raises SettingsError if the pyproject.toml cannot be followed.
+    """
+    paths = [os.fspath(path) for path in paths]
+    if settings is None:
+        settings = find_settings(Path(paths[0] if paths else "."))
+    check = functools.partial(_check_file, settings=settings)
+    files = list(discovery.discover(paths, settings))
+    found = executor.map(check, files, chunksize=16) if executor else map(check, files)
+    return report([item for items in found for item in items], len(files))
+
+
+def report(found: Sequence[Diagnostic], files: int) -> Report:
+    """Return the report on `files` files with the findings `found`."""
+    failed = {item.location.filename for item in found if item.code == UNREADABLE}
+    return Report(tuple(sorted(found, key=lambda item: item.order)), files, len(failed))
+
+
+def _check_file(file: discovery.Candidate, settings: Settings) -> list[Diagnostic]:
+    try:
+        data = reading.read(file.path)
+    except Unreadable as error:
+        return _selected([error.diagnostic], file.path, settings)
+    if not file.named and not reading.mentions_training(data):
+        return []
+    return check_bytes(data, file.path, settings)
+
+
+def _check(source: str, filename: str) -> list[Diagnostic]:
+    try:
+        return apply(_analyze(_parse(source, filename), source, filename), source, filename)
+    except Unreadable as error:
+        return [error.diagnostic]
+
+
+def _parse(source: str, filename: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source, filename)
+    except SyntaxError as error:
+        raise reading.no_python(error, source, filename) from error
+    except (RecursionError, MemoryError) as error:
+        raise Unreadable(
+            filename, "the code is nested too deeply to be read", "leave the file out with `exclude`"
+        ) from error
+    except ValueError as error:
+        raise Unreadable(filename, f"this is no Python source: {error}", "leave the file out with `exclude`") from error
+
+
+def _analyze(tree: ast.Module, source: str, filename: str) -> list[Diagnostic]:
+    try:
+        return analyze(tree, source, filename)
+    except RecursionError as error:
+        raise Unreadable(
+            filename, "the code is nested too deeply to be checked", "leave the file out with `exclude`"
+        ) from error
+    except Exception as error:  # A defect in one rule must not keep the other files from being checked.
+        what = f"gradlint failed on this file: {type(error).__name__}: {error} ({_origin(error)})"
+        raise Unreadable(filename, what, "this is a defect of gradlint: please report it with the file") from error
+
+
+def _origin(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "place unknown"
+
+
+def _selected(found: list[Diagnostic], filename: str, settings: Settings) -> list[Diagnostic]:
+    ignored = tuple(
+        code
+        for pattern, codes in settings.per_file_ignores
+        if discovery.matches([pattern], settings.root, filename)
+        for code in codes
+    )
+    wanted = (item for item in found if _wanted(item.code, settings) and not item.code.startswith(ignored))
+    return sorted(wanted, key=lambda item: item.order)
+
+
+def _wanted(code: str, settings: Settings) -> bool:
+    # Work left undone is reported whatever was selected, unless it is ignored on purpose.
+    if code == UNREADABLE:
+        return not code.startswith(settings.ignore)
+    return settings.selects(code)
