@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
@@ -74,6 +74,7 @@ def main() -> None:
 @click.option("--extend-select", multiple=True, callback=_codes, help="Report these rules too.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 even if there are findings.")
 @click.option("--statistics", is_flag=True, help="Show how often each rule is found, not where.")
+@click.option("--force-exclude", is_flag=True, help="Let `exclude` apply to files that are named, too.")
 @click.option("--stdin-filename", default="<stdin>", help="The name of what is read from `-`.")
 def check(
     paths: tuple[str, ...],
@@ -84,33 +85,28 @@ def check(
     extend_select: tuple[str, ...],
     exit_zero: bool,
     statistics: bool,
+    force_exclude: bool,
     stdin_filename: str,
 ) -> None:
     """Check Python files and the Python files below folders; `-` reads stdin."""
     from gradlint.config import SettingsError, find_settings
-    from gradlint.reporters.summary import plural
     from gradlint.reporters.summary import statistics as write_statistics
 
     paths = paths or (".",)
+    start = Path(stdin_filename if paths[0] == _STDIN else paths[0])
     try:
-        settings = find_settings(Path(stdin_filename if paths[0] == _STDIN else paths[0])).changed(
-            select, ignore, extend_select
-        )
+        settings = find_settings(start).changed(select, ignore, extend_select)
     except SettingsError as error:
         raise _Undone(str(error)) from error
     stdin = sys.stdin.buffer.read() if _STDIN in paths else None
-    report = _checked(paths, stdin, stdin_filename, settings)
+    report = _checked(paths, stdin, stdin_filename, settings, force_exclude)
     with _output(output_file) as stream:
         if statistics:
             write_statistics(report.diagnostics, stream, output_format)
         else:
             lines = _lines(stdin, stdin_filename)
             render(report.diagnostics, stream, output_format, files=report.files, lines=lines)
-    if not report.files:
-        click.echo("warning: there are no Python files to check in what was named", err=True)
-    if report.failed:
-        click.echo(f"error: {plural(report.failed, 'file')} could not be checked (GL000)", err=True)
-    sys.exit(2 if report.failed else 1 if report.diagnostics and not exit_zero else 0)
+    _end(report, exit_zero)
 
 
 @main.command(context_settings={"allow_interspersed_args": False})
@@ -157,10 +153,12 @@ def rule(code: str | None, everything: bool) -> None:
     click.echo(found.page, nl=False)
 
 
-def _checked(paths: Sequence[str], stdin: bytes | None, stdin_filename: str, settings: Settings) -> Report:
+def _checked(
+    paths: Sequence[str], stdin: bytes | None, stdin_filename: str, settings: Settings, force_exclude: bool
+) -> Report:
     from gradlint.static.engine import check_bytes, check_paths, report
 
-    checked = check_paths([path for path in paths if path != _STDIN], settings)
+    checked = check_paths([path for path in paths if path != _STDIN], settings, force_exclude=force_exclude)
     if stdin is None:
         return checked
     return report([*checked.diagnostics, *check_bytes(stdin, stdin_filename, settings)], checked.files + 1)
@@ -171,6 +169,16 @@ def _lines(stdin: bytes | None, stdin_filename: str) -> Callable[[str], Sequence
         return linecache.getlines
     read = stdin.decode("utf-8", "replace").splitlines()
     return lambda filename: read if filename == stdin_filename else linecache.getlines(filename)
+
+
+def _end(report: Report, exit_zero: bool) -> NoReturn:
+    from gradlint.reporters.summary import plural
+
+    if not report.files:
+        click.echo("warning: no Python files to check in what was named", err=True)
+    if report.failed:
+        click.echo(f"error: {plural(report.failed, 'file')} could not be checked (GL000)", err=True)
+    sys.exit(2 if report.failed else 1 if report.diagnostics and not exit_zero else 0)
 
 
 @contextlib.contextmanager

@@ -41,13 +41,17 @@ class Patterns:
         return self.spec.check_file(path[len(self.folder) :].lstrip(os.sep)).include
 
 
-def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> Iterator[Candidate]:
+def discover(paths: Iterable[str], settings: Settings, *, force_exclude: bool = False) -> Iterator[Candidate]:
     """Yield each file once, in the order of the arguments and by name below each.
 
-    An argument is always taken, excluded or not; one that does not exist is yielded too, for the reader to report.
+    An argument is always taken, excluded or not, unless `force_exclude` is set; one that does not exist is yielded too,
+    for the reader to report.
     """
+    excludes = (*settings.exclude, *settings.extend_exclude)
     seen = set()
-    for path in (os.fspath(path) for path in paths):
+    for path in paths:
+        if force_exclude and matches(excludes, settings.root, path):
+            continue
         below = _walk(path, settings) if os.path.isdir(path) else iter([Candidate(path, named=True)])
         for candidate in below:
             identity = os.path.abspath(candidate.path)

@@ -22,7 +22,6 @@ from gradlint.static.analysis import analyze
 from gradlint.static.reading import UNREADABLE, Unreadable
 from gradlint.suppression import apply
 
-
 _DEFAULTS = Settings()
 
 
@@ -53,17 +52,19 @@ def check_paths(
     settings: Settings | None = None,
     *,
     executor: Executor | None = None,
+    force_exclude: bool = False,
 ) -> Report:
     """Check files and the Python files below folders.
 
     Without `settings`, those of the pyproject.toml nearest to the first path apply. With an `executor` the files are
-    spread over it; it may be that of a cluster. Raises SettingsError if the pyproject.toml cannot be followed.
+    spread over it; it may be that of a cluster. `force_exclude` lets `exclude` apply to `paths` themselves too. Raises
+    SettingsError if the pyproject.toml cannot be followed.
     """
     paths = [os.fspath(path) for path in paths]
     if settings is None:
         settings = find_settings(Path(paths[0] if paths else "."))
     check = functools.partial(_check_file, settings=settings)
-    files = list(discovery.discover(paths, settings))
+    files = list(discovery.discover(paths, settings, force_exclude=force_exclude))
     found = executor.map(check, files, chunksize=16) if executor else map(check, files)
     return report([item for items in found for item in items], len(files))
 
