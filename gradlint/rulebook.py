@@ -72,8 +72,10 @@ def rule(code: str) -> Rule:
 def nearest(word: str) -> str | None:
     """Return the code that a user most likely meant by `word`, a misspelt code or the name of a rule."""
     named = {name: rule.code for rule in rules().values() for name in (rule.name, rule.code)}
-    close = difflib.get_close_matches(word, named, n=1) or difflib.get_close_matches(word.upper(), named, n=1)
-    return named[close[0]] if close else None
+    word = word.upper() if word[:2].lower() == "gl" else word
+    close = difflib.get_close_matches(word, named, n=len(named), cutoff=0.7)
+    # Codes differ in so few characters that many are equally close: the one with most of them in place is meant.
+    return named[max(close, key=lambda name: sum(map(str.__eq__, name, word)))] if close else None
 
 
 def _read(path: Path) -> Rule:

@@ -24,7 +24,7 @@ class Trainer:
         for epoch in range(epochs):
             self.scheduler.step()
             lr = self.optimizer.param_groups[0]["lr"]
-            losses = [self.train_step(*batch) for batch in zip(x.split(32), y.split(32))]
+            losses = [self.train_step(*batch) for batch in zip(x.split(32), y.split(32), strict=True)]
             print(f"epoch {epoch}: lr {lr:.4f} loss {sum(losses) / len(losses):.4f}")
 
 

@@ -23,7 +23,7 @@ class Trainer:
     def fit(self, x: torch.Tensor, y: torch.Tensor, epochs: int = 15) -> None:
         for epoch in range(epochs):
             lr = self.optimizer.param_groups[0]["lr"]
-            losses = [self.train_step(*batch) for batch in zip(x.split(32), y.split(32))]
+            losses = [self.train_step(*batch) for batch in zip(x.split(32), y.split(32), strict=True)]
             self.scheduler.step()
             print(f"epoch {epoch}: lr {lr:.4f} loss {sum(losses) / len(losses):.4f}")
 

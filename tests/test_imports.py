@@ -1,0 +1,133 @@
+"""Imports run one way, and stay light: over the import statements, and in a fresh interpreter."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gradlint
+
+PACKAGE = Path(gradlint.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+BELOW = {  # what a layer must not import
+    "core": {"gradlint.static", "gradlint.runtime", "gradlint.reporters", "gradlint.cli", "torch", "libcst", "click"},
+    "static": {"gradlint.runtime", "gradlint.reporters", "gradlint.cli", "torch", "click"},
+    "runtime": {"gradlint.static", "gradlint.cli", "libcst", "click"},
+    "reporters": {"gradlint.static", "gradlint.runtime", "gradlint.cli", "torch", "libcst", "click"},
+    "cli": {"torch", "libcst"},
+}
+HEAVY = {"torch", "libcst", "click", "pathspec", "gradlint.static", "gradlint.runtime", "gradlint.reporters"}
+
+
+def layer(file: Path) -> str:
+    folder, *rest = file.relative_to(PACKAGE).parts
+    return folder if rest else {"cli.py": "cli", "__main__.py": "cli"}.get(folder, "core")
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yield the modules that `source` imports, but for type checkers."""
+    tree = ast.parse(source)
+    for_checkers = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in for_checkers:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+def crossings(source: str, below: set[str]) -> list[str]:
+    """Return the imports of `source` that lead to one of `below`; a relative one leads nobody knows where."""
+    return [
+        name
+        for name in imported(source)
+        if name.startswith(".") or any(f"{name}.".startswith(f"{top}.") for top in below)
+    ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+def test_imports_run_one_way(file: Path) -> None:
+    assert not crossings(file.read_text(encoding="utf-8"), BELOW[layer(file)])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import gradlint.runtime",
+        "import gradlint.runtime.hooks as h",
+        "from gradlint.runtime import watch",
+        "from gradlint import runtime",
+        "from ..runtime import watch",
+        "def f():\n    from gradlint.runtime.hooks import hook",
+        "import torch.nn",
+        "from torch import nn",
+    ],
+)
+def test_a_crossing_is_seen(source: str) -> None:
+    assert crossings(source, BELOW["static"])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torchvision",
+        "from gradlint import diagnostics",
+        "if TYPE_CHECKING:\n    from gradlint.runtime import watch",
+        "from gradlint.static.engine import Report",
+    ],
+)
+def test_what_is_no_crossing(source: str) -> None:
+    assert not crossings(source, BELOW["static"])
+
+
+def loaded_by(code: str, names: set[str], cwd: Path) -> set[str]:
+    """Return which of `names` are loaded once a fresh interpreter has executed `code`."""
+    probe = f"import sys\ntry:\n    exec({code!r})\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=cwd, check=True)
+    return names & set(done.stderr.splitlines()[-1].split())
+
+
+def command(*args: str) -> str:
+    return f"from gradlint.cli import main; main({list(args)!r})"
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import gradlint", HEAVY),
+        ("import gradlint; gradlint.check_source", {"torch", "libcst", "gradlint.runtime"}),
+        ("import gradlint; gradlint.watch", {"libcst", "click", "gradlint.static"}),
+        (command("check", "train.py"), {"torch", "libcst", "gradlint.runtime"}),
+        (command("--version"), {"torch", "libcst", "gradlint.static", "gradlint.runtime"}),
+        (command("rule", "GL101"), {"torch", "libcst", "gradlint.static", "gradlint.runtime"}),
+    ],
+    ids=["import", "check_source", "watch", "check", "version", "rule"],
+)
+def test_stays_light(code: str, absent: set[str], tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import torch\nfor x in y:\n    x.backward()\n    o.step()\n", encoding="utf-8")
+    assert loaded_by(code, absent, tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("import torch", "torch"),
+        (f"{command('--version')}", "click"),
+        ("import gradlint; gradlint.check_source", "gradlint.static"),
+    ],
+)
+def test_what_is_loaded_is_seen(code: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").touch()  # Nobody reads the real one here: that it is loaded is all that counts.
+    assert loaded_by(code, {name}, tmp_path) == {name}
