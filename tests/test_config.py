@@ -10,6 +10,16 @@ from gradlint.config import Settings, SettingsError, find_settings
 from gradlint.static import check_paths
 from gradlint.static.discovery import discover
 
+LOOP = """\
+import torch
+
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.randn(8, 4, 2):
+    model(x).mean().backward()
+    optimizer.step()
+"""
+
 
 def configure(folder: Path, table: str) -> None:
     (folder / "pyproject.toml").write_text(f"[tool.gradlint]\n{table}\n", encoding="utf-8")
@@ -177,10 +187,9 @@ def test_symbolic_link_to_a_folder_above_is_no_loop(tree: Path) -> None:
 
 
 def test_per_file_ignores_are_relative_to_the_pyproject(tree: Path) -> None:
-    loop = "import torch\no = torch.optim.SGD(ps)\nfor x in xs:\n    f(x).backward()\n    o.step()\n"
     for name in ("tests/a.py", "src/b.py"):
         plant(tree, name)
-        (tree / name).write_text(loop, encoding="utf-8")
+        (tree / name).write_text(LOOP, encoding="utf-8")
     settings = Settings(per_file_ignores=(("tests/", ("GL1",)),), root=str(tree))
     places = [item.location.filename for item in check_paths(["."], settings).diagnostics]
     assert places == [str(Path("src", "b.py"))]

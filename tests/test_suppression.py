@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from gradlint.suppression import suppressions
 from gradlint.static import check_source
+from gradlint.suppression import suppressions
 
-HEAD = "import torch\noptimizer = torch.optim.SGD(parameters)\n"
+HEAD = "import torch\nmodel = torch.nn.Linear(2, 1)\noptimizer = torch.optim.SGD(model.parameters())\n"
 
 LOOP = """\
-for x in xs:{header}
-    loss(x).backward(){backward}
+for x in torch.randn(8, 4, 2):{header}
+    model(x).mean().backward(){backward}
     {step}
 """
 

@@ -60,11 +60,11 @@ def check_paths(
     spread over it; it may be that of a cluster. `force_exclude` lets `exclude` apply to `paths` themselves too. Raises
     SettingsError if the pyproject.toml cannot be followed.
     """
-    paths = [os.fspath(path) for path in paths]
+    named = [os.fspath(path) for path in paths]
     if settings is None:
-        settings = find_settings(Path(paths[0] if paths else "."))
+        settings = find_settings(Path(named[0] if named else "."))
     check = functools.partial(_check_file, settings=settings)
-    files = list(discovery.discover(paths, settings, force_exclude=force_exclude))
+    files = list(discovery.discover(named, settings, force_exclude=force_exclude))
     found = executor.map(check, files, chunksize=16) if executor else map(check, files)
     return report([item for items in found for item in items], len(files))
 
