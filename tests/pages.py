@@ -25,7 +25,7 @@ _HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
 _CODES = r"\[(?P<codes>GL\d{3}(?:, GL\d{3})*)\]"
 _ASSERTION = re.compile(rf"\b(?:(?P<who>error|static|runtime)|todo\((?P<todo>static|runtime)\)): (?P<no>not )?{_CODES}")
 _LOOKS_LIKE_ONE = re.compile(r":\s*(?:not )?\[GL")
-_TORCH = re.compile(r"^\s*(?:import|from)\s+torch\b", re.MULTILINE)
+_ALONE = re.compile(r"^import torch$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,8 +72,8 @@ class Block:
 
     @property
     def prelude(self) -> str:
-        """The source in front of it: none for a block that imports torch itself."""
-        return "" if _TORCH.search(self.source) else PRELUDE
+        """The source in front of it: none for a block that says `import torch` itself."""
+        return "" if _ALONE.search(self.source) else PRELUDE
 
     def expected(self, side: Side) -> frozenset[Seen]:
         """Return what `side` must find in its present state, known false alarms included."""
