@@ -1,0 +1,78 @@
+"""Walking the autograd graph, and what users call its tensors.
+
+Knows nodes, tensors and frames; must not know rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from types import FrameType
+from typing import Any
+
+import torch
+
+from gradlint.runtime.sites import frames, origin_of, Origin
+
+_FRAMES = 4
+_ITEMS = 64
+
+
+def clock() -> int:
+    """Return the number that the next node of this thread gets: nodes below it are older than now."""
+    return torch.autograd._get_sequence_nr()
+
+
+def nodes(roots: Iterable[Any]) -> Iterator[Any]:
+    """Yield every node that the roots reach, each once, breadth first."""
+    queue = [root for root in roots if root is not None]
+    seen = set(queue)
+    for node in queue:
+        yield node
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                queue.append(below)
+
+
+def leaf(node: Any) -> Any:
+    """Return the tensor in whose `.grad` the node accumulates, None for other nodes."""
+    return getattr(node, "variable", None)
+
+
+def tensors_in(value: object) -> Iterator[torch.Tensor]:
+    """Yield the tensors with a graph in a value: itself, or the items of a container."""
+    items: Iterable[object]
+    match value:
+        case torch.Tensor():
+            items = (value,)
+        case dict():
+            items = list(value.values())[-_ITEMS:]
+        case list() | tuple():
+            items = value[-_ITEMS:]
+        case set() | frozenset():
+            items = islice(value, _ITEMS)
+        case _:
+            return
+    for item in items:
+        if isinstance(item, torch.Tensor) and item.grad_fn is not None:
+            yield item
+        elif isinstance(item, tuple | list):
+            yield from (each for each in item[:_ITEMS] if isinstance(each, torch.Tensor) and each.grad_fn is not None)
+
+
+def bindings(frame: FrameType) -> Iterator[tuple[str, object]]:
+    """Yield what the names of a frame are bound to, then the attributes of the objects among them."""
+    names = dict(frame.f_locals)
+    yield from names.items()
+    for name, value in names.items():
+        if not isinstance(value, type | torch.Tensor) and hasattr(value, "__dict__") and not name.startswith("__"):
+            yield from ((f"{name}.{key}", each) for key, each in list(vars(value).items()) if isinstance(key, str))
+
+
+def visible(frame: FrameType | None) -> Iterator[tuple[FrameType, str, torch.Tensor]]:
+    """Yield the tensors with a graph that the user's frames can name, nearest frame first."""
+    for caller in islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), _FRAMES):
+        for name, value in bindings(caller):
+            for tensor in tensors_in(value):
+                yield caller, name, tensor

@@ -1,0 +1,232 @@
+"""Where torch is listened to: the only module of gradlint that patches it.
+
+Torch's own hooks tell when an optimizer steps; nothing tells when a backward pass starts, gradients are cleared,
+a scheduler steps or a module changes its mode, so the few functions that do these are replaced while a run is
+watched. Knows torch; must not know states, rules or words.
+
+Sources of the seams: torch.autograd.backward() and grad() look `_engine_run_backward` up in their module when they are
+called; LRScheduler.step() enters `_enable_get_lr_call` after its own warnings, which count stack frames.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch.nn import Module
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from gradlint.runtime.lines import Lines
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Listener(Protocol):
+    """Who hears of the events; `frame` is where to look for the user's line."""
+
+    def optimizer_made(self, optimizer: Optimizer) -> None:
+        """An optimizer exists."""
+
+    def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
+        """A backward pass starts (`accumulates`: into `.grad`)."""
+
+    def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
+        """It ended, perhaps by raising `error`."""
+
+    def before_step(self, optimizer: Optimizer, arguments: Arguments, frame: FrameType) -> Arguments | None:
+        """`optimizer.step(*arguments)` starts; other arguments may be returned for it."""
+
+    def after_step(self, optimizer: Optimizer, frame: FrameType) -> None:
+        """It ended well."""
+
+    def step_tried(self, optimizer: Optimizer) -> None:
+        """A gradient scaler will step the optimizer, or skip the step."""
+
+    def zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:
+        """The gradients of `owner` were cleared."""
+
+    def scheduled(self, scheduler: Any, frame: FrameType) -> None:
+        """A scheduler was stepped."""
+
+    def mode_changed(self, module: Module, was: bool, frame: FrameType) -> None:
+        """`module.train(mode)` was called on a module whose mode was `was`."""
+
+    @property
+    def wants_forwards(self) -> bool:
+        """Whether `forward_starts` is wanted; asked after each change of mode and each forward."""
+
+    def forward_starts(self, module: Module, frame: FrameType) -> None:
+        """A module is called with gradients enabled."""
+
+
+class Hooks:
+    """The seams, from `install` until the stack that it returns is closed."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._inside = threading.local()
+        self._lines = Lines()
+        self._forwards = ExitStack()
+
+    def install(self) -> ExitStack:
+        """Start to listen; closing the returned stack undoes everything."""
+        stack = ExitStack()
+        stack.callback(self._forwards.close)
+        self._lines.install(stack)
+        engine = "_engine_run_backward" if hasattr(torch.autograd, "_engine_run_backward") else "backward"
+        self._patch(stack, torch.autograd, engine, self._backward)
+        self._patch(stack, Optimizer, "__init__", self._made)
+        self._patch(stack, Optimizer, "zero_grad", self._zeroed)
+        self._patch(stack, Module, "zero_grad", self._zeroed)
+        self._patch(stack, Module, "train", self._mode)
+        self._patch(stack, getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler), "step", self._tried)
+        if hasattr(lr_scheduler, "_enable_get_lr_call"):
+            self._patch(stack, lr_scheduler, "_enable_get_lr_call", self._scheduled)
+        for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
+            self._patch(stack, getattr(lr_scheduler, name), "step", self._composed)
+        stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
+        stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
+        for optimizer in living(Optimizer):
+            self._listener.optimizer_made(optimizer)
+        return stack
+
+    def _patch(self, stack: ExitStack, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+        """Replace `owner.name`; on closing put it back, unless somebody else has replaced it since."""
+        original = vars(owner)[name]
+        replaced = functools.wraps(original)(wrap(original)) if not isinstance(original, type) else wrap(original)
+
+        def restore() -> None:
+            if vars(owner).get(name) is replaced:
+                setattr(owner, name, original)
+
+        setattr(owner, name, replaced)
+        stack.callback(restore)
+
+    @contextmanager
+    def _once(self, what: str) -> Iterator[bool]:
+        """Tell whether this is the outermost call of its kind in this thread."""
+        inside = self._inside.__dict__
+        if inside.get(what):
+            yield False
+            return
+        inside[what] = True
+        try:
+            yield True
+        finally:
+            inside[what] = False
+
+    def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def run(roots: Any, *args: Any, **kwargs: Any) -> Any:
+            inside = self._inside.__dict__
+            if inside.get("backward") or torch.compiler.is_compiling():
+                return original(roots, *args, **kwargs)
+            frame = sys._getframe(1)
+            tensors = (roots,) if isinstance(roots, torch.Tensor) else tuple(roots)
+            error: BaseException | None = None
+            inside["backward"] = True
+            self._lines.pause()
+            try:
+                self._listener.before_backward(tensors, kwargs.get("accumulate_grad", True), frame)
+                return original(roots, *args, **kwargs)
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                inside["backward"] = False
+                self._lines.resume()
+                self._listener.after_backward(tensors, error, frame)
+                del error
+
+        return run
+
+    def _made(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+            original(optimizer, *args, **kwargs)
+            self._listener.optimizer_made(optimizer)
+
+        return run
+
+    def _zeroed(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(owner: Any, *args: Any, **kwargs: Any) -> None:
+            original(owner, *args, **kwargs)
+            if not torch.compiler.is_compiling():
+                self._listener.zeroed(owner, sys._getframe(1))
+
+        return run
+
+    def _mode(self, original: Callable[..., Module]) -> Callable[..., Module]:
+        def run(module: Module, *args: Any, **kwargs: Any) -> Module:
+            inside = self._inside.__dict__
+            if inside.get("mode") or torch.compiler.is_compiling():
+                return original(module, *args, **kwargs)
+            was = module.training
+            inside["mode"] = True
+            try:
+                original(module, *args, **kwargs)
+            finally:
+                inside["mode"] = False
+            self._listener.mode_changed(module, was, sys._getframe(1))
+            self._listen_to_forwards()
+            return module
+
+        return run
+
+    def _listen_to_forwards(self) -> None:
+        """Hear of forwards while they are wanted: a hook on all modules costs every one of them its fast path.
+
+        Not after something was compiled: the hook would be compiled in, and out again.
+        """
+        self._forwards.close()
+        if self._listener.wants_forwards and not torch._dynamo.utils.counters["frames"]:
+            self._forwards.callback(register_module_forward_pre_hook(self._forward).remove)
+
+    def _forward(self, module: Module, args: Any) -> None:
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            self._listener.forward_starts(module, sys._getframe(1))
+            if not self._listener.wants_forwards:
+                self._forwards.close()
+
+    def _tried(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def run(scaler: Any, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            self._listener.step_tried(optimizer)
+            return original(scaler, optimizer, *args, **kwargs)
+
+        return run
+
+    def _scheduled(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def run(scheduler: Any) -> Any:
+            initial = getattr(scheduler, "_is_initial", False) or getattr(scheduler, "_step_count", 1) < 1
+            if not initial and not self._inside.__dict__.get("schedule"):
+                self._listener.scheduled(scheduler, sys._getframe(1))
+            return original(scheduler)
+
+        return run
+
+    def _composed(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(scheduler: Any, *args: Any, **kwargs: Any) -> None:
+            with self._once("schedule") as outermost:
+                if outermost:
+                    self._listener.scheduled(scheduler, sys._getframe(1))
+                original(scheduler, *args, **kwargs)
+
+        return run
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
+        return self._listener.before_step(optimizer, (args, kwargs), sys._getframe(1))
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._listener.after_step(optimizer, sys._getframe(1))
+
+
+def living(kind: type) -> list[Any]:
+    """Return the objects of a class that exist already; no property of any object is touched."""
+    return [each for each in gc.get_objects() if issubclass(type(each), kind)]

@@ -1,0 +1,185 @@
+"""Training and evaluation mode: what runs between `eval()` and the next `train()`.
+
+Knows modules and optimizers by what they offer; must not know how torch is hooked.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from gradlint.diagnostics import Location
+from gradlint.events import EventKind
+from gradlint.protocols import MODE, State
+from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.registry import Registry
+from gradlint.runtime.sites import name_of, place_of, text_at, user_frame
+from gradlint.runtime.tracks import Track
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+_MODAL = ("Dropout", "BatchNorm", "InstanceNorm", "RReLU")
+_TRAINED_IN_EVAL = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """What happened since a module was put into evaluation mode at `place`."""
+
+    place: Location
+    began: int  # the number of the next graph node, then and at the end
+    ended: int = 0
+    forwards: int = 0
+    forward: Location | None = None
+    used: bool = False  # some backward pass ran: its graphs are wanted
+    training: dict[int, Location] = field(default_factory=dict)  # the backward passes of the training before
+
+
+class WatchedModule:
+    """A module whose mode the user changes, and its state."""
+
+    def __init__(self, module: Module, owners: list[WatchedOptimizer], was: bool, name: str) -> None:
+        self.module = weakref.ref(module)
+        self.owners = owners
+        self.name = name
+        trained = was and any(owner.steps for owner in owners)
+        self.track = Track(MODE, State("trained") if trained else State("train" if was else "eval"))
+        self.evaluation: Evaluation | None = None
+
+
+class Modes:
+    """The modules of the run whose mode is changed."""
+
+    def __init__(self, ledger: Ledger, registry: Registry) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._watched: dict[int, WatchedModule] = {}
+        self._unjudged: list[tuple[WatchedModule, Evaluation]] = []
+        self._evaluating: list[WatchedModule] = []
+
+    @property
+    def evaluating(self) -> bool:
+        """Tell whether some module is in evaluation mode."""
+        return bool(self._evaluating)
+
+    def changed(self, module: Module, was: bool, place: Location, frame: FrameType | None, clock: int) -> None:
+        """`module` was put into the mode that it is in; `clock` is the number of the next graph node."""
+        watched = self._watched.get(id(module))
+        owners = self._registry.owners_of(module)
+        if watched is None or watched.module() is not module:
+            watched = self._watched[id(module)] = WatchedModule(module, owners, was, name_of(module, frame))
+        watched.owners = owners
+        if watched.track.state.name == "train" and any(owner.steps for owner in owners):
+            watched.track.advance(EventKind.STEP, place)
+        if module.training:
+            self._close(watched, clock)
+            watched.track.advance(EventKind.TRAIN, place)
+        elif watched.evaluation is None:
+            watched.track.advance(EventKind.EVAL, place)
+            training = {key: feed for owner in owners for key, feed in owner.feeds.items()}
+            watched.evaluation = Evaluation(place, clock, training=training)
+            self._evaluating.append(watched)
+
+    def _close(self, watched: WatchedModule, clock: int) -> None:
+        evaluation, watched.evaluation = watched.evaluation, None
+        self._evaluating = [each for each in self._evaluating if each is not watched and each.module() is not None]
+        if evaluation is not None and not evaluation.used and evaluation.forwards > 1:
+            evaluation.ended = clock
+            self._unjudged.append((watched, evaluation))
+
+    @property
+    def wants_forwards(self) -> bool:
+        """Tell whether the next forwards matter: two of one evaluation make a pass."""
+        return any(each.evaluation is not None and each.evaluation.forwards < 2 for each in self._evaluating)
+
+    def forward(self, module: Module, frame: FrameType) -> None:
+        """`module` is called with gradients enabled."""
+        watched = self._watched.get(id(module))
+        if watched is None or watched.evaluation is None or watched.module() is not module:
+            return
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            return
+        place = place_of(user_frame(frame))
+        watched.evaluation.forwards += 1
+        watched.evaluation.forward = watched.evaluation.forward or place
+        watched.track.advance(EventKind.FORWARD, place)
+
+    @property
+    def unjudged(self) -> list[tuple[int, int]]:
+        """The graph nodes (from, to) of ended evaluations that a later backward pass may still want."""
+        return [(evaluation.began, evaluation.ended) for _, evaluation in self._unjudged]
+
+    def judge(self, wanted: set[int]) -> None:
+        """Report the ended evaluations whose graphs nobody wants; `wanted` are the nodes of the next backward pass."""
+        unjudged, self._unjudged = self._unjudged, []
+        for watched, evaluation in unjudged:
+            if not any(evaluation.began <= node < evaluation.ended for node in wanted) and evaluation.forward:
+                eval_mark = ("eval", evaluation.place)
+                self._ledger.report("GL302", evaluation.forward, (eval_mark,), subject=watched.name)
+
+    def differentiated(self) -> None:
+        """`autograd.grad` ran: an evaluation that uses it needs its graphs."""
+        for watched in self._evaluating:
+            if watched.evaluation is not None:
+                watched.evaluation.used = True
+
+    def backward(self, fed: list[WatchedOptimizer], place: Location, foreign: bool) -> None:
+        """A backward pass at `place` fed some optimizers; `foreign`: it also reached a leaf that no optimizer holds."""
+        for watched in self._evaluating:
+            evaluation = watched.evaluation
+            if evaluation is None:
+                continue
+            evaluation.used = True
+            if watched.track.state.name not in _TRAINED_IN_EVAL or not any(owner in fed for owner in watched.owners):
+                continue
+            if id(place) in evaluation.training:
+                watched.track.advance(EventKind.FORWARD, evaluation.forward or place)
+                watched.track.advance(EventKind.BACKWARD, place)
+            elif not foreign:
+                self._validation_trains(watched, evaluation, place)
+
+    def _validation_trains(self, watched: WatchedModule, evaluation: Evaluation, place: Location) -> None:
+        training = next(iter(evaluation.training.values()), place)
+        marks = (("eval", evaluation.place), ("training", training))
+        what = text_at(place) or "backward()"
+        for owner in watched.owners:
+            owner.feeds.pop(id(place), None)
+        self._ledger.report("GL301", place, marks, subject=watched.name, what=what)
+
+    def stepped(self, optimizer: WatchedOptimizer, place: Location) -> None:
+        """`optimizer` stepped at `place`."""
+        for watched in self._evaluating:
+            if optimizer not in watched.owners:
+                continue
+            violation = watched.track.advance(EventKind.STEP, place)
+            module = watched.module()
+            if violation is not None and module is not None and _lapsed(module):
+                self._ledger.report(
+                    violation.code, place, violation.before.marks, iteration=optimizer.steps, subject=watched.name
+                )
+
+    def ended(self, clock: int) -> None:
+        """The run is over."""
+        for watched in self._watched.values():
+            self._close(watched, clock)
+        self.judge(set())
+
+
+def _lapsed(module: Module) -> bool:
+    """Tell whether evaluation mode matters to `module`, and no part of it was put back into training mode."""
+    parts = list(module.modules())
+    return not any(part.training for part in parts) and any(_is_modal(part) for part in parts)
+
+
+def _is_modal(part: Any) -> bool:
+    """Tell whether a module behaves differently in evaluation mode."""
+    kind = type(part)
+    if kind.__module__.startswith("torch.nn."):
+        rate = getattr(part, "dropout", 0.0)
+        return any(name in kind.__name__ for name in _MODAL) or (isinstance(rate, float) and rate > 0)
+    forward = getattr(kind.forward, "__code__", None)
+    return forward is not None and "training" in forward.co_names

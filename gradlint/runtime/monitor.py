@@ -1,0 +1,250 @@
+"""The listener of a watched run: turns torch's events into moves of the automata, and violations into findings.
+
+Knows everything of this package but how torch is hooked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from gradlint.diagnostics import Location
+from gradlint.events import EventKind
+from gradlint.protocols import Violation
+from gradlint.runtime.closures import ClosureCall
+from gradlint.runtime.graph import clock, leaf, nodes
+from gradlint.runtime.guard import Guard, guarded
+from gradlint.runtime.leaks import Leaks
+from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.modes import Modes
+from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.registry import Registry
+from gradlint.runtime.reuse import Reuse
+from gradlint.runtime.schedulers import Schedulers
+from gradlint.runtime.sites import NOWHERE, frames, name_of, place_of, user_frame
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+    from gradlint.runtime.hooks import Arguments
+
+_NODES = 20_000
+
+
+@dataclass(slots=True)
+class _Step:
+    """A `step` that is running; `caller` tells whether it still is, should it never end well."""
+
+    watched: WatchedOptimizer
+    place: Location
+    caller: int
+    closure: ClosureCall | None = None
+    judged: bool = True
+    violation: Violation | None = None
+
+
+class _Thread(threading.local):
+    """What one thread is in the middle of."""
+
+    def __init__(self) -> None:
+        self.steps: list[_Step] = []
+        self.backward: Location | None = None
+        self.accumulates = False
+
+
+class Monitor:
+    """Listens to one run; `ledger` has the findings."""
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.guard = Guard(strict=strict)
+        self.ledger = Ledger(self.guard.announce)
+        self._registry = Registry(self.ledger)
+        self._schedulers = Schedulers(self.ledger)
+        self._modes = Modes(self.ledger, self._registry)
+        self._leaks = Leaks(self.ledger)
+        self._reuse = Reuse(self.ledger, self._registry)
+        self._thread = _Thread()
+
+    @guarded
+    def optimizer_made(self, optimizer: Optimizer) -> None:
+        """An optimizer exists."""
+        self._registry.of(optimizer)
+
+    @guarded
+    def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
+        """A backward pass starts (`accumulates`: into `.grad`)."""
+        place = place_of(user_frame(frame))
+        self._thread.backward = place
+        self._thread.accumulates = accumulates
+        self._reuse.backward(place, clock())
+        if self._modes.unjudged:
+            self._modes.judge({node._sequence_nr() for node in islice(nodes(_heads(roots)), _NODES)})
+        if accumulates:
+            in_closure = any(step.closure for step in self._thread.steps)
+            self._registry.before_backward(place, in_closure=in_closure)
+
+    @guarded
+    def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
+        """It ended, perhaps by raising `error`."""
+        place, self._thread.backward = self._thread.backward or NOWHERE, None
+        if error is not None:
+            self._reuse.failed(error, roots, place, user_frame(frame))
+            self.guard.drop_news()
+        elif not self._thread.accumulates:
+            self._modes.differentiated()
+        else:
+            fed = self._registry.after_backward(place)
+            if self._modes.evaluating:
+                self._modes.backward(fed, place, foreign=self._is_foreign(roots))
+            self._leaks.backward(roots[0], place, user_frame(frame))
+
+    def _is_foreign(self, roots: Sequence[Any]) -> bool:
+        """Tell whether a graph reaches a leaf that no optimizer holds: an attack or a saliency map wants its gradient."""
+        owned = {id(parameter) for watched in self._registry for parameter in watched.parameters()}
+        leaves = (leaf(node) for node in islice(nodes(_heads(roots)), _NODES))
+        return any(each is not None and id(each) not in owned for each in leaves)
+
+    @guarded
+    def before_step(self, optimizer: Optimizer, arguments: Arguments, frame: FrameType) -> Arguments | None:
+        """`optimizer.step(*arguments)` starts; other arguments may be returned for it."""
+        args, kwargs = arguments
+        watched = self._registry.of(optimizer)
+        caller = user_frame(frame)
+        steps = self._running(frame)
+        outer = next((step for step in steps if self._registry.sharing(step.watched, watched)), None)
+        step = _Step(watched, place_of(caller), id(frame))
+        steps.append(step)
+        given = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if outer is not None and outer.closure is None:
+            step.judged = False
+        elif callable(given):
+            step.closure = ClosureCall(
+                self.ledger, watched, given, step.place, name_of(optimizer, caller), demanding=_is_lbfgs(optimizer)
+            )
+            return _with_closure(arguments, step.closure.wrapped(self.guard))
+        elif given is not None:
+            step.judged = False
+            watched.escape(step.place)
+        else:
+            self._judge(step, outer)
+            self._check_for_closure(optimizer, step.place, caller)
+        return None
+
+    def _running(self, frame: FrameType) -> list[_Step]:
+        """Return the steps that are running around `frame`; one that raised is forgotten here."""
+        steps = self._thread.steps
+        if steps:
+            callers = {id(each) for each in frames(frame)}
+            steps[:] = [step for step in steps if step.caller in callers]
+        return steps
+
+    def _judge(self, step: _Step, outer: _Step | None) -> None:
+        if outer is not None:
+            outer.judged = False
+        cause = EventKind.BACKWARD if self._thread.backward is not None else None
+        step.violation = step.watched.before_step(cause, step.place)
+
+    def _check_for_closure(self, optimizer: Optimizer, place: Location, frame: FrameType | None) -> None:
+        if _is_lbfgs(optimizer):  # torch raises TypeError now
+            self.ledger.report("GL401", place, subject=name_of(optimizer, frame))
+            self.guard.drop_news()
+
+    @guarded
+    def after_step(self, optimizer: Optimizer, frame: FrameType) -> None:
+        """It ended well."""
+        steps = self._thread.steps
+        if not steps or steps[-1].watched.optimizer is not optimizer:
+            return
+        step = steps.pop()
+        if step.closure is not None:
+            step.closure.ended()
+            if step.judged:
+                self._judge(step, None)
+        if not step.judged:
+            return
+        watched, place = step.watched, step.place
+        watched.after_step(place)
+        if step.violation is not None:
+            self._violated(step, optimizer, user_frame(frame))
+        if watched.steps == 1 or self._schedulers.waiting:
+            self._schedulers.stepped(optimizer, place, user_frame(frame))
+        if self._modes.evaluating:
+            self._modes.stepped(watched, place)
+
+    def _violated(self, step: _Step, optimizer: Optimizer, frame: FrameType | None) -> None:
+        violation, watched = step.violation, step.watched
+        if violation is None:
+            return
+        moved = watched.moved()
+        if violation.code in ("GL103", "GL104"):
+            if violation.code == "GL103" or not moved:
+                watched.empty_step(violation, name_of(optimizer, frame))
+            return
+        self.ledger.report(
+            violation.code,
+            violation.place,
+            violation.before.marks,
+            iteration=watched.steps,
+            subject=name_of(optimizer, frame),
+        )
+
+    @guarded
+    def step_tried(self, optimizer: Optimizer) -> None:
+        """A gradient scaler will step the optimizer, or skip the step."""
+        self._schedulers.tried(optimizer)
+
+    @guarded
+    def zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:
+        """The gradients of `owner` were cleared."""
+        self._registry.zeroed(owner, place_of(user_frame(frame)))
+
+    @guarded
+    def scheduled(self, scheduler: Any, frame: FrameType) -> None:
+        """A scheduler was stepped."""
+        caller = user_frame(frame)
+        self._schedulers.scheduled(scheduler, place_of(caller), caller)
+
+    @guarded
+    def mode_changed(self, module: Module, was: bool, frame: FrameType) -> None:
+        """`module.train(mode)` was called on a module whose mode was `was`."""
+        caller = user_frame(frame)
+        self._modes.changed(module, was, place_of(caller), caller, clock())
+
+    @property
+    def wants_forwards(self) -> bool:
+        """Tell whether `forward_starts` is of use now."""
+        return self._modes.wants_forwards
+
+    @guarded
+    def forward_starts(self, module: Module, frame: FrameType) -> None:
+        """A module is called with gradients enabled."""
+        self._modes.forward(module, frame)
+
+    @guarded
+    def ended(self) -> None:
+        """The run is over: decide what was left open."""
+        for watched in self._registry:
+            watched.conclude(self.ledger)
+        self._leaks.ended()
+        self._modes.ended(clock())
+
+
+def _is_lbfgs(optimizer: Optimizer) -> bool:
+    return type(optimizer).__module__ == "torch.optim.lbfgs"
+
+
+def _heads(roots: Sequence[Any]) -> list[Any]:
+    return [root.grad_fn for root in roots if root.grad_fn is not None]
+
+
+def _with_closure(arguments: Arguments, closure: Callable[[], Any]) -> Arguments:
+    """Return the arguments with `closure` in the place of the one that they hold."""
+    args, kwargs = arguments
+    if "closure" in kwargs:
+        return args, {**kwargs, "closure": closure}
+    return (args[0], closure, *args[2:]), kwargs

@@ -1,0 +1,87 @@
+"""Which optimizers there are, and what each event does to all of them.
+
+Knows optimizers; must not know rules or torch.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradlint.diagnostics import Location
+from gradlint.events import EventKind
+from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.optimizers import WatchedOptimizer
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+
+class Registry:
+    """The optimizers of the run."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._watched: dict[int, WatchedOptimizer] = {}
+
+    def __iter__(self) -> Iterator[WatchedOptimizer]:
+        return iter(list(self._watched.values()))
+
+    def of(self, optimizer: Optimizer) -> WatchedOptimizer:
+        """Return what is known about `optimizer`, from now on if nothing was."""
+        watched = self._watched.get(id(optimizer))
+        if watched is None or watched.optimizer is not optimizer:
+            self._forget_the_dead()
+            watched = self._watched[id(optimizer)] = WatchedOptimizer(optimizer)
+        return watched
+
+    def _forget_the_dead(self) -> None:
+        for key, watched in list(self._watched.items()):
+            if watched.optimizer is None:
+                watched.conclude(self._ledger)
+                del self._watched[key]
+
+    def owners_of(self, module: Module) -> list[WatchedOptimizer]:
+        """Return the optimizers that hold a parameter of `module`."""
+        parameters = {id(parameter) for parameter in module.parameters()}
+        return [watched for watched in self if any(id(parameter) in parameters for parameter in watched.parameters())]
+
+    def sharing(self, first: WatchedOptimizer, second: WatchedOptimizer) -> bool:
+        """Tell whether two optimizers are one for the user: a wrapper and what it wraps hold the same parameters."""
+        one, other = next(first.parameters(), None), next(second.parameters(), None)
+        return first is second or (one is not None and one is other)
+
+    def before_backward(self, place: Location, *, in_closure: bool) -> None:
+        """Catch up with what users did to gradients since the last event."""
+        suspects = ("spent", "dirty", "fresh") if in_closure else ("spent", "dirty")
+        for watched in self._watched.values():
+            for gradient in watched.gradients:
+                gradient.look(None, place)
+                gradient.look_for_hidden_zero(place, suspects)
+
+    def after_backward(self, place: Location) -> list[WatchedOptimizer]:
+        """Advance every gradient that a backward pass has changed; return the optimizers that were fed."""
+        fed = []
+        for watched in self._watched.values():
+            before = [gradient.track.state.name for gradient in watched.gradients]
+            changed = [gradient.look(EventKind.BACKWARD, place) for gradient in watched.gradients]
+            if any(changed):
+                watched.fed(place, accumulated=any(c and b in _HOLDING for c, b in zip(changed, before, strict=True)))
+                fed.append(watched)
+        for watched in fed:
+            watched.fed_alone = len(fed) == 1
+        return fed
+
+    def zeroed(self, owner: Optimizer | Module, place: Location) -> None:
+        """Advance every gradient that was cleared: those of `owner`, and of whoever shares its parameters."""
+        own = self.of(owner) if hasattr(owner, "param_groups") else None
+        for watched in self._watched.values():
+            for gradient in watched.gradients:
+                changed = gradient.look(EventKind.ZERO, place)
+                if watched is own and not changed:
+                    gradient.track.advance(EventKind.ZERO, place)
+
+
+_HOLDING = frozenset({"fresh", "unknown-fresh", "dirty", "spent"})

@@ -1,0 +1,148 @@
+"""Where in the user's source something happened, and what the user calls it.
+
+Knows frames and code objects; must not know torch, events or rules. A place is computed once
+per instruction and kept, so that asking again costs two dictionary look-ups.
+"""
+
+from __future__ import annotations
+
+import enum
+import linecache
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from itertools import islice
+from types import CodeType, FrameType
+
+from gradlint.diagnostics import Location
+
+
+class Origin(enum.Enum):
+    """Who wrote a piece of code, as far as a report is concerned."""
+
+    USER = "user"
+    LIBRARY = "library"
+    MACHINERY = "machinery"  # torch and gradlint: never worth showing
+
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_LIBRARIES = tuple(
+    sorted(
+        {
+            os.path.abspath(folder) + os.sep
+            for folder in (
+                *sysconfig.get_paths().values(),
+                *site.getsitepackages(),
+                site.getusersitepackages(),
+                os.path.dirname(os.__file__),
+            )
+            if folder not in (sys.prefix, sys.base_prefix)
+        }
+    )
+)
+NOWHERE = Location("<unknown>", 1)
+
+# Keyed by id, because code objects hash by content, slowly; the values keep the objects alive, so that no id is reused.
+_origins: dict[int, tuple[CodeType, Origin]] = {}
+_places: dict[tuple[int, int], tuple[CodeType, Location]] = {}
+
+
+def origin_of(code: CodeType) -> Origin:
+    """Return who wrote `code`."""
+    known = _origins.get(id(code))
+    if known is None:
+        known = _origins[id(code)] = (code, _judge(code.co_filename))
+    return known[1]
+
+
+def _judge(filename: str) -> Origin:
+    if filename.startswith("<frozen"):
+        return Origin.MACHINERY
+    if filename.startswith("<"):
+        return Origin.USER
+    path = os.path.abspath(filename)
+    if path.startswith(_OURS) and path.endswith(".py"):
+        return Origin.MACHINERY
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.__file__ and path.startswith(os.path.dirname(torch.__file__) + os.sep):
+        return Origin.MACHINERY
+    return Origin.LIBRARY if path.startswith(_LIBRARIES) else Origin.USER
+
+
+def frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield `frame` and its callers, innermost first."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """Return the nearest frame of the user's, else the nearest one that is neither torch's nor gradlint's."""
+    nearest = None
+    while frame is not None:
+        known = _origins.get(id(frame.f_code))
+        origin = known[1] if known else origin_of(frame.f_code)
+        if origin is Origin.USER:
+            return frame
+        if nearest is None and origin is Origin.LIBRARY:
+            nearest = frame
+        frame = frame.f_back
+    return nearest
+
+
+def place_of(frame: FrameType | None) -> Location:
+    """Return the place of the call that `frame` is in; equal places of one instruction are one object."""
+    if frame is None:
+        return NOWHERE
+    return locate(frame.f_code, frame.f_lasti)
+
+
+def locate(code: CodeType, instruction: int) -> Location:
+    """Return the place of the instruction at byte `instruction` of `code`."""
+    key = (id(code), instruction)
+    known = _places.get(key)
+    if known is None:
+        known = _places[key] = (code, _resolve(code, instruction))
+    return known[1]
+
+
+def _resolve(code: CodeType, instruction: int) -> Location:
+    if sys.version_info >= (3, 11):
+        span = next(islice(code.co_positions(), max(instruction, 0) // 2, None), None)
+        if span and span[0]:
+            row, end_row, column, end_column = span
+            if end_row is None or column is None or end_column is None:
+                return Location(code.co_filename, row or 1)
+            return Location(code.co_filename, row or 1, column + 1, end_row, end_column + 1)
+    rows = [row for start, end, row in code.co_lines() if row and start <= max(instruction, 0) < end]
+    return Location(code.co_filename, rows[0] if rows else code.co_firstlineno)
+
+
+def name_of(value: object, frame: FrameType | None) -> str:
+    """Return what the user calls `value`: a variable of `frame`, an attribute of its `self`, else the class's name."""
+    if frame is not None:
+        for scope, prefix in _scopes(frame):
+            for name, bound in scope.items():
+                if bound is value and not name.startswith("_"):
+                    return prefix + name
+    return type(value).__name__
+
+
+def _scopes(frame: FrameType) -> Iterator[tuple[dict[str, object], str]]:
+    """Yield the names that the user could have used in `frame`, nearest first."""
+    for caller in islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), 3):
+        yield dict(caller.f_locals), ""
+        owner = caller.f_locals.get("self")
+        if owner is not None and hasattr(owner, "__dict__"):
+            yield {name: value for name, value in vars(owner).items() if isinstance(name, str)}, "self."
+    yield dict(frame.f_globals), ""
+
+
+def text_at(place: Location) -> str:
+    """Return the source text of a place of one row, "" if it cannot be read."""
+    line = linecache.getline(place.filename, place.row)
+    if place.end_row != place.row:
+        return ""
+    return line.encode()[place.column - 1 : place.end_column - 1].decode(errors="replace")
