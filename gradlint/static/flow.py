@@ -56,11 +56,12 @@ class Flow(Generic[S]):
     def __init__(self, advance: Callable[[S, Event], S]) -> None:
         self._advance = advance
         self.arrivals: dict[Event, set[World[S]]] = defaultdict(set)
+        self.ends: set[S] = set()
 
-    def run(self, node: Node, start: S) -> set[S]:
-        """Interpret `node` from the state `start` and return the states in which it ends."""
+    def run(self, node: Node, start: S) -> None:
+        """Interpret `node` from the state `start`; then `ends` holds the states in which it ends."""
         exits = self._run(node, {World(start)})
-        return {world.state for world in exits.normal | exits.ret}
+        self.ends = {world.state for world in exits.normal | exits.ret}
 
     def _run(self, node: Node, worlds: set[World[S]]) -> Exits[S]:
         if not worlds:

@@ -1,0 +1,71 @@
+"""One file's analysis: lower it once, let every check look at what was understood.
+
+It knows the order of work, not the rules.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+
+from gradlint.diagnostics import Diagnostic
+from gradlint.events import EventKind
+from gradlint.static.lowering import Lowering, Root
+from gradlint.static.source import Source
+from gradlint.static.tree import Event, Uid, events
+from gradlint.static.values import Kind, Object
+
+
+class Analysis:
+    """What was understood of a file: its roots, objects and values; every check gets this."""
+
+    def __init__(self, tree: ast.Module, text: str, filename: str) -> None:
+        self.tree = tree
+        self.source = Source(text, filename)
+        self.lowering = Lowering(self.source)
+        self.roots: list[Root] = list(self.lowering.roots(tree))
+
+    def objects(self, kind: Kind) -> Iterator[Object]:
+        """Yield the objects of a kind that the file makes or is given."""
+        for made in self.lowering.objects.values():
+            if made.kind is kind:
+                yield made
+
+    @cached_property
+    def events(self) -> dict[Root, list[Event]]:
+        """All events, by root."""
+        return {root: list(events(root.tree)) for root in self.roots}
+
+    @cached_property
+    def stepped(self) -> frozenset[Uid]:
+        """The optimizers and schedulers that are stepped somewhere."""
+        return frozenset(
+            uid
+            for found in self.events.values()
+            for event in found
+            if event.kind in (EventKind.STEP, EventKind.SCHEDULE)
+            for uid in event.targets or ()
+        )
+
+    @cached_property
+    def trained_by(self) -> dict[Uid, frozenset[Uid]]:
+        """The optimizers of each module that has one."""
+        owners: dict[Uid, set[Uid]] = defaultdict(set)
+        for optimizer in self.objects(Kind.OPTIMIZER):
+            for module in optimizer.of or ():
+                owners[module].add(optimizer.uid)
+        return {module: frozenset(found) for module, found in owners.items()}
+
+
+def analyze(tree: ast.Module, source: str, filename: str) -> list[Diagnostic]:
+    """Return the findings in a parsed file, each place and rule once."""
+    from gradlint.static.checks import all_checks
+
+    analysis = Analysis(tree, source, filename)
+    found: dict[tuple[object, ...], Diagnostic] = {}
+    for check in all_checks():
+        for diagnostic in check(analysis):
+            found.setdefault((diagnostic.code, diagnostic.location), diagnostic)
+    return list(found.values())

@@ -1,0 +1,37 @@
+"""The static rules: each a function from an analysis to diagnostics, found by walking this package.
+
+Third parties add theirs through the entry point group `gradlint.checks`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from gradlint.diagnostics import Diagnostic
+
+if TYPE_CHECKING:
+    from gradlint.static.analysis import Analysis
+
+Check = Callable[["Analysis"], Iterator[Diagnostic]]
+
+_found: list[Check] = []
+
+
+def check(function: Check) -> Check:
+    """Register a static rule."""
+    _found.append(function)
+    return function
+
+
+@functools.cache
+def all_checks() -> tuple[Check, ...]:
+    """Return every registered rule, the built-in ones first."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    built_in = tuple(_found)
+    return built_in + tuple(point.load() for point in entry_points(group="gradlint.checks"))

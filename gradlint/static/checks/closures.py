@@ -1,0 +1,166 @@
+"""Closures of optimizers that call them many times: GL401 to GL405 and GL407."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import OPTIMIZER, State
+from gradlint.static.analysis import Analysis
+from gradlint.static.calls import Step
+from gradlint.static.checks import check
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import MANY_EVALUATIONS, on_optimizer, run
+from gradlint.static.tree import Event, Seq
+from gradlint.static.values import Const, Function, Items, Kind, Tensor
+
+
+@check
+def closures(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL401, GL402, GL403, GL404 and GL405: what is given to `step`."""
+    for step in analysis.lowering.steps:
+        called = _called(analysis, step)
+        if called is not None:
+            yield called
+        elif step.optimizer.origin in MANY_EVALUATIONS:
+            yield from _many_evaluations(analysis, step)
+
+
+def _spelled(step: Step) -> str:
+    return ast.unparse(step.node.func.value) if isinstance(step.node.func, ast.Attribute) else "optimizer"
+
+
+def _called(analysis: Analysis, step: Step) -> Diagnostic | None:
+    """GL405: `step(closure())`."""
+    match step.node.args:
+        case [ast.Call(ast.Name(name) as callee, [], []) as given]:
+            pass
+        case _:
+            return None
+    if not isinstance(analysis.lowering.values.get(callee), Function):
+        return None
+    if not isinstance(analysis.lowering.values.get(given), (Tensor, Const)) and not _returns_loss(analysis, callee):
+        return None
+    place = analysis.source.place(step.node)
+    found = compose("GL405", Side.STATIC, place, subject=_spelled(step), closure=name)
+    spot = analysis.source.place(given)
+    end = analysis.source.place(callee)
+    cut = Location(spot.filename, end.end_row, end.end_column, spot.end_row, spot.end_column)
+    from dataclasses import replace
+
+    return replace(found, fix=Fix("Pass the function", (Edit(cut, ""),), safe=True))
+
+
+def _returns_loss(analysis: Analysis, callee: ast.expr) -> bool:
+    """Whether a called function runs backward itself: it is a closure, not a maker of closures."""
+    known = analysis.lowering.values.get(callee)
+    return isinstance(known, Function) and any(
+        isinstance(node, ast.Attribute) and node.attr == "backward" for node in ast.walk(known.node)
+    )
+
+
+def _many_evaluations(analysis: Analysis, step: Step) -> Iterator[Diagnostic]:
+    place, subject = analysis.source.place(step.node), _spelled(step)
+    if not step.node.args and not step.node.keywords:
+        yield compose("GL401", Side.STATIC, place, subject=subject)
+        return
+    if step.closure is None or step.body is None:
+        return
+    code = _broken(step.closure, step)
+    if code is not None:
+        marks = (("closure", analysis.source.place(step.closure.node)),)
+        yield compose(code, Side.STATIC, place, marks, subject=subject)
+
+
+def _broken(closure: Function, step: Step) -> str | None:
+    assert step.body is not None
+    ends = {state.name for state in _evaluate_once(step.optimizer.uid, step, step.body)}
+    if not ends or ends & {"unknown", "unknown-fresh", "fresh"}:
+        return None if ends != {"fresh"} or _returns(closure) else "GL404"
+    if "dirty" in ends:
+        return "GL402"
+    return "GL403" if ends <= {"spent", "clean"} else None
+
+
+def _evaluate_once(_: object, step: Step, body: Seq) -> set[State]:
+    """Return the states after one evaluation that begins with used-up gradients, as all but the first do."""
+    return run(body, OPTIMIZER, on_optimizer(step.optimizer), State("spent")).ends
+
+
+def _returns(closure: Function) -> bool:
+    if isinstance(closure.node, ast.Lambda):
+        return True
+    todo: list[ast.AST] = list(closure.node.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Return) and node.value is not None:
+            return True
+        if not isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            todo.extend(ast.iter_child_nodes(node))
+    return False
+
+
+@check
+def backward_before_closure(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL407: a backward pass whose gradients the closure clears before anybody uses them."""
+    for optimizer in analysis.objects(Kind.OPTIMIZER):
+        if optimizer.origin not in MANY_EVALUATIONS:
+            continue
+        good = {
+            analysis.source.place(step.node)
+            for step in analysis.lowering.steps
+            if step.body is not None
+            and step.optimizer.uid == optimizer.uid
+            and {state.name for state in _evaluate_once(None, step, step.body)} == {"fresh"}
+        }
+        for root in analysis.roots:
+            yield from _wasted(analysis, root, good, optimizer.uid)
+
+
+def _wasted(analysis: Analysis, root: Root, good: set[Location], uid: tuple[str, ...]) -> Iterator[Diagnostic]:
+    optimizer = analysis.lowering.objects[uid]
+    effect = on_optimizer(optimizer)
+    closures = {id(step.body): step for step in analysis.lowering.steps if step.body is not None}
+    bodies = _closure_events(closures)
+    flow = run(_without(root.tree, closures), OPTIMIZER, effect)
+    for event, worlds in flow.arrivals.items():
+        if event.kind is not EventKind.STEP or event.place not in good or uid not in (event.targets or ()):
+            continue
+        places = {world.state.mark("fresh") for world in worlds}
+        if {world.state.name for world in worlds} == {"fresh"} and len(places) == 1:
+            backward = places.pop()
+            if backward is not None and backward not in bodies:
+                yield compose("GL407", Side.STATIC, backward, (("step", event.place),), subject=event.name)
+
+
+def _closure_events(closures: dict[int, Step]) -> set[Location]:
+    from gradlint.static.tree import events
+
+    return {event.place for step in closures.values() if step.body is not None for event in events(step.body)}
+
+
+def _without(node: object, closures: dict[int, Step]) -> Seq:
+    """Return the tree without the closures' bodies: what is left is what the user runs besides them."""
+    from gradlint.static.tree import Branch, Call, Loop, Node
+
+    def cut(node: Node) -> Node:
+        match node:
+            case Seq(items):
+                return Seq(()) if id(node) in closures else Seq(tuple(map(cut, items)))
+            case Branch(test, then, orelse):
+                return Branch(test, cut(then), cut(orelse))
+            case Loop(number, first, later, orelse, endless):
+                body = cut(first)
+                return Loop(number, body, body if later is first else cut(later), cut(orelse), endless)
+            case Call(body):
+                return Call(cut(body))
+            case _:
+                return node
+
+    return Seq((cut(node),)) if not isinstance(node, Seq) else Seq(tuple(map(cut, node.items)))
+
+
+__all__ = ["Event", "Items", "backward_before_closure", "closures"]

@@ -1,0 +1,164 @@
+"""Graphs used twice or kept: GL501, GL503, GL504 and GL506."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import GRAPH
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.context import Keeping
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import follow, on_graph, overlap
+from gradlint.static.tree import Event, GraphNode
+
+
+@check
+def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL503, GL504 and GL506: a backward through a graph that another one has freed."""
+    for root in analysis.roots:
+        found = analysis.events[root]
+        backwards = [event for event in found if event.kind is EventKind.BACKWARD and event.nodes]
+        carried = list(_carried(analysis, found, backwards))
+        yield from carried
+        if carried:
+            continue
+        for node in sorted({node for event in backwards for node in event.nodes if not node.age}, key=lambda each: each.place):
+            if _trained(analysis, node):
+                yield from _freed(root, node, found)
+
+
+def _trained(analysis: Analysis, node: GraphNode) -> bool:
+    """Whether a graph part certainly has gradients: some optimizer trains its module and nobody freezes it."""
+    if node.module in analysis.lowering.frozen:
+        return False
+    return any(overlap(node.module, owned) for owned in analysis.trained_by)
+
+
+def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnostic]:
+    built = [event for event in found if event.kind is EventKind.FORWARD and node in event.nodes]
+    for event, states in follow(root.tree, GRAPH, on_graph(node)).items():
+        freed = next((state for state in states if state.name == "freed"), None)
+        if event.kind is not EventKind.BACKWARD or freed is None or "retain" in event.roles:
+            continue
+        again = freed.mark("freed") == event.place
+        inside = any(forward.loops[: len(event.loops)] == event.loops for forward in built)
+        if {state.name for state in states} == {"freed"} and inside and not again:
+            yield compose("GL503", Side.STATIC, event.place, freed.marks)
+        elif again and not inside and {state.name for state in states} <= {"live", "freed"}:
+            yield compose("GL504", Side.STATIC, event.place, freed.marks)
+
+
+def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> Iterator[Diagnostic]:
+    """A backward that reaches both this iteration's graph part and the last one's has freed the last one."""
+    for event in backwards:
+        if "retain" in event.roles or "partial" in event.roles:
+            continue
+        for node in event.nodes:
+            if node.age and replace(node, age=0) in event.nodes and _trained(analysis, node):
+                marks = (("made", node.place),)
+                name = analysis.lowering.carriers.get(replace(node, age=0), "the state")
+                yield compose("GL506", Side.STATIC, event.place, marks, subject=name)
+                break
+
+
+@check
+def kept(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL501: a loss with its graph is summed up or stored beyond the iteration."""
+    for keeping in analysis.lowering.keepings:
+        if not any(_trained(analysis, node) for node in keeping.nodes) or not _only_told(analysis, keeping):
+            continue
+        used = bool(keeping.nodes & _backwarded(analysis, keeping.loops))
+        if not used and _returned(analysis, keeping):
+            continue
+        found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
+        yield replace(found, severity=Severity.WARNING) if used else found
+
+
+def _scope(analysis: Analysis, keeping: Keeping) -> ast.AST:
+    return keeping.scope or analysis.tree
+
+
+def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether nobody runs backward from the kept value and nobody starts it anew within the loop."""
+    loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
+    if loop is None or keeping.name in _assigned(loop):
+        return False
+    for node in ast.walk(_scope(analysis, keeping)):
+        match node:
+            case ast.Call(func, args) if not _tells(func, keeping.name):
+                if any(_mentions(arg, keeping.name) for arg in args):
+                    return False
+            case ast.Attribute(ast.Name(name), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear") if name == keeping.name:
+                return False
+            case ast.Delete(targets) if any(_mentions(target, keeping.name) for target in targets):
+                return False
+            case ast.Assign(_, value) if _mentions(value, keeping.name) and not _is_told(value, keeping.name):
+                return False
+            case _:
+                continue
+    return True
+
+
+_TELLING = frozenset("print format float len str round append item write info debug log add_scalar set_description set_postfix update".split())
+
+
+def _tells(func: ast.expr, name: str) -> bool:
+    match func:
+        case ast.Attribute(ast.Name(owner), "append" | "item") if owner == name:
+            return True
+        case ast.Attribute(attr=attr):
+            return attr in _TELLING
+        case ast.Name(attr):
+            return attr in _TELLING
+        case _:
+            return False
+
+
+def _is_told(value: ast.expr, name: str) -> bool:
+    """Whether an assigned expression uses the kept value as a number: divided, converted, formatted."""
+    match value:
+        case ast.BinOp(left, ast.Div(), _):
+            return _mentions(left, name)
+        case ast.Call(func):
+            return _tells(func, name) or isinstance(func, ast.Attribute) and func.attr in ("item", "detach", "cpu", "numpy")
+        case ast.JoinedStr():
+            return True
+        case _:
+            return False
+
+
+def _mentions(node: ast.AST, name: str) -> bool:
+    return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))
+
+
+def _assigned(loop: ast.AST) -> set[str]:
+    return {
+        target.id
+        for node in ast.walk(loop)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _returned(analysis: Analysis, keeping: Keeping) -> bool:
+    return any(
+        isinstance(node, (ast.Return, ast.Yield)) and node.value is not None and _mentions(node.value, keeping.name)
+        for node in ast.walk(_scope(analysis, keeping))
+    )
+
+
+def _backwarded(analysis: Analysis, loops: tuple[int, ...]) -> frozenset[GraphNode]:
+    return frozenset(
+        node
+        for found in analysis.events.values()
+        for event in found
+        if event.kind is EventKind.BACKWARD and event.loops[: len(loops)] == loops
+        for node in event.nodes
+    )

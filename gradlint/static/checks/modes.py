@@ -1,0 +1,162 @@
+"""Training and evaluation: GL301, GL302 and GL304."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import MODE, State
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import follow, on_module
+from gradlint.static.tree import Event, Uid
+from gradlint.static.values import Class, Kind
+
+_EVALUATING = frozenset({"eval", "lapsed", "lapsed-forward", "lapsed-backward"})
+_VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
+_SENSITIVE = re.compile(
+    r"drop|norm|rrelu|training|rnn|lstm|gru|transformer|attention|models?\.|pretrained|timm|create_model|import", re.IGNORECASE
+)
+_ON_INPUTS = re.compile(r"requires_grad|\.grad\b|autograd|functorch|adapt|attack|perturb")
+
+
+@check
+def modes(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL301, GL302 and GL304, module by module."""
+    for root in analysis.roots:
+        found = analysis.events[root]
+        modules = {uid for event in found if event.kind is EventKind.EVAL for uid in event.targets or ()}
+        for module in sorted(modules | _trained_inside(analysis, modules)):
+            yield from _module(analysis, root, module)
+
+
+def _trained_inside(analysis: Analysis, modules: Iterable[Uid]) -> set[Uid]:
+    return {owned for owned in analysis.trained_by for uid in modules if owned[: len(uid)] == uid}
+
+
+def _module(analysis: Analysis, root: Root, module: Uid) -> Iterator[Diagnostic]:
+    owners = frozenset(uid for owned, found in analysis.trained_by.items() if owned[: len(module)] == module for uid in found)
+    arrivals = follow(root.tree, MODE, on_module(module, owners))
+    if owners:
+        yield from _lapsed(analysis, module, arrivals)
+        yield from _updates(analysis, root, owners, arrivals)
+    if root.complete and module not in analysis.lowering.frozen:
+        yield from _tracked(analysis, root, arrivals)
+
+
+def _lapsed(analysis: Analysis, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
+    if not _sensitive(analysis, module):
+        return
+    for event, states in arrivals.items():
+        names = {state.name for state in states}
+        lapsed = [state for state in states if state.name == "lapsed-backward"]
+        if event.kind is EventKind.STEP and lapsed and not names & {"restored", "unknown", "eval", "lapsed"}:
+            state = min(lapsed, key=lambda each: each.marks)
+            yield compose("GL304", Side.STATIC, event.place, state.marks, subject=_named(analysis, module))
+            return
+
+
+def _named(analysis: Analysis, module: Uid) -> str:
+    return module[-1] if not module[-1].startswith("@") else "model"
+
+
+def _sensitive(analysis: Analysis, module: Uid) -> bool:
+    """Whether anything in the module behaves differently in evaluation mode, as far as its source is in sight."""
+    made = analysis.lowering.objects.get(module)
+    if made is not None:
+        text = ast.get_source_segment(analysis.source.text, _node_at(analysis, made.place.row, made.place.column)) or ""
+        return not text or made.origin.startswith("torchvision") or bool(_SENSITIVE.search(text))
+    texts = [ast.unparse(cls.node) for cls in _classes(analysis, module)]
+    return not texts or any(_SENSITIVE.search(text) for text in texts)
+
+
+def _classes(analysis: Analysis, module: Uid) -> list[Class]:
+    cls = analysis.lowering.instances.get(module)
+    return list(analysis.lowering.lineage(cls)) if cls is not None else []
+
+
+def _node_at(analysis: Analysis, row: int, column: int) -> ast.AST:
+    for node in ast.walk(analysis.tree):
+        if isinstance(node, ast.Call):
+            place = analysis.source.place(node)
+            if (place.row, place.column) == (row, column):
+                return node
+    return analysis.tree
+
+
+def _updates(
+    analysis: Analysis, root: Root, owners: frozenset[Uid], arrivals: dict[Event, set[State]]
+) -> Iterator[Diagnostic]:
+    """GL301: backward or step in a validation loop, beside a training pass of the same optimizer."""
+    training = [
+        event
+        for event, states in arrivals.items()
+        if event.kind is EventKind.STEP and not any(state.name in _EVALUATING for state in states)
+    ]
+    if not training:
+        return
+    for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
+        if event.kind not in (EventKind.BACKWARD, EventKind.STEP) or event in training or "engine" in event.roles:
+            continue
+        if all(state.name in _EVALUATING and state.mark("eval") for state in states) and _validates(analysis, event):
+            state = min(states, key=lambda each: each.marks)
+            marks = (*((role, place) for role, place in state.marks if role == "eval"), ("training", training[0].place))
+            what = "backward()" if event.kind is EventKind.BACKWARD else "step()"
+            yield compose("GL301", Side.STATIC, event.place, marks, what=what, subject=_module_name(analysis, owners))
+            return
+
+
+def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:
+    names = [module[-1] for module, found in analysis.trained_by.items() if found & owners]
+    return names[0] if names else "the model"
+
+
+def _validates(analysis: Analysis, event: Event) -> bool:
+    """Whether the innermost loop is over validation data, by its own words, and asks for no gradient of an input."""
+    for number in reversed(event.loops):
+        node = analysis.lowering.loop_nodes.get(number)
+        if isinstance(node, (ast.For, ast.AsyncFor)):
+            if _ON_INPUTS.search(ast.unparse(node)):
+                return False
+            return bool(_VALIDATION.search(ast.unparse(node.iter)))
+    return False
+
+
+def _tracked(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
+    """GL302: forwards in evaluation mode, in a loop that never runs backward, with gradients enabled."""
+    used = [event for event in analysis.events[root] if event.kind in (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD)]
+    for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
+        if event.kind is not EventKind.FORWARD or not event.loops:
+            continue
+        if not all(state.name in _EVALUATING and state.mark("eval") for state in states):
+            continue
+        state = min(states, key=lambda each: each.marks)
+        evaluation = _evaluation_loops(analysis, root, event, state)
+        if any(other.loops[: len(evaluation)] == evaluation for other in used) or _asks_gradients(analysis, event):
+            continue
+        marks = [mark for mark in state.marks if mark[0] == "eval"]
+        yield compose("GL302", Side.STATIC, event.place, marks, subject=event.name)
+        return
+
+
+def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State) -> tuple[int, ...]:
+    """Return the loops of the forward up to the outermost one that the evaluation does not share with `eval()`."""
+    begun = state.mark("eval")
+    outer = max(
+        (len(other.loops) for other in analysis.events[root] if other.place == begun and event.loops[: len(other.loops)] == other.loops),
+        default=0,
+    )
+    return event.loops[: outer + 1]
+
+
+def _asks_gradients(analysis: Analysis, event: Event) -> bool:
+    node = analysis.lowering.loop_nodes.get(event.loops[-1])
+    return node is not None and bool(_ON_INPUTS.search(ast.unparse(node)))
+
+
+__all__ = ["Kind", "modes"]

@@ -1,0 +1,224 @@
+"""Order of clearing, backward and step: GL101 to GL104 and GL106 to GL109.
+
+One optimizer in one root gets one finding per step: what is wrong with the gradients it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import OPTIMIZER, State
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.flow import Flow, World
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import on_optimizer, run, touches
+from gradlint.static.tree import Event, Kill, Node, Seq, Branch, Call, Loop
+from gradlint.static.values import Kind, Object
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A step of one optimizer, the states in which paths reach it, and all events around."""
+
+    optimizer: Object
+    step: Event
+    worlds: frozenset[World[State]]
+    events: list[Event]
+
+    def names(self) -> set[str]:
+        return {world.state.name for world in self.worlds}
+
+    def report(self, code: str, state: State, confidence: Confidence = Confidence.CERTAIN, **names: str) -> Diagnostic:
+        marks = [mark for mark in state.marks if mark[0] not in _silent(code)]
+        return compose(
+            code, Side.STATIC, self.step.place, marks, confidence=confidence, subject=self.step.name, **names
+        )
+
+
+def _silent(code: str) -> tuple[str, ...]:
+    # Where nothing was cleared, an old clearing explains nothing.
+    return ("cleared",) if code in ("GL101", "GL107", "GL108") else ()
+
+
+@check
+def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL101, GL102, GL103, GL104, GL107, GL108, GL109."""
+    for root in analysis.roots:
+        for optimizer in analysis.objects(Kind.OPTIMIZER):
+            steps = [event for event in analysis.events[root] if _steps(event, optimizer)]
+            if steps:
+                yield from _judge(analysis, root, optimizer)
+
+
+def _steps(event: Event, optimizer: Object) -> bool:
+    return event.kind is EventKind.STEP and event.targets is not None and optimizer.uid in event.targets
+
+
+def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
+    effect = on_optimizer(optimizer)
+    flow: Flow[State] = run(root.tree, OPTIMIZER, effect)
+    reported = False
+    for event, worlds in sorted(flow.arrivals.items(), key=lambda item: item[0].place):
+        if effect(event) is not EventKind.STEP or reported:
+            continue
+        case = _Case(optimizer, event, frozenset(worlds), analysis.events[root])
+        diagnostic = _verdict(case, root)
+        if diagnostic is not None:
+            yield diagnostic
+            # One root cause, one finding: what follows is downstream of it.
+            reported = True
+
+
+def _verdict(case: _Case, root: Root) -> Diagnostic | None:
+    names = case.names()
+    if names & {"unknown", "unknown-fresh"}:
+        return None
+    if "dirty" in names:
+        return _stale(case, root)
+    if names <= {"new", "clean", "discarded"}:
+        return _empty(case)
+    if names == {"spent"}:
+        return _repeated(case)
+    return None
+
+
+def _again(case: _Case) -> list[State]:
+    """The states of the paths on which the optimizer has stepped before."""
+    return [world.state for world in case.worlds if world.state.mark("spent") is not None]
+
+
+def _stale(case: _Case, root: Root) -> Diagnostic | None:
+    step = case.step
+    dirty = min((world.state for world in case.worlds if world.state.name == "dirty"), key=lambda state: state.marks)
+    if not step.loops or not _in_ring(case, dirty.mark("dirty")):
+        return None
+    if any(state.name != "dirty" and not _begins(case, state) for state in _again(case)):
+        return case.report("GL108", dirty, Confidence.LIKELY) if _conditional(case, root) else None
+    cleared = dirty.mark("cleared")
+    if cleared is not None and _outside(case, cleared):
+        return case.report("GL102", dirty)
+    other = _cleared_instead(case)
+    if other is not None:
+        marks = (*dirty.marks, ("other", other.place))
+        return case.report("GL107", State(dirty.name, marks), other=other.name)
+    return case.report("GL101", dirty)
+
+
+def _begins(case: _Case, state: State) -> bool:
+    """Whether a path comes to the step for the first time since a clearing outside its loop."""
+    places = [place for place in (state.mark("cleared"), state.mark("discarded")) if place is not None]
+    return bool(places) and all(_outside(case, place) for place in places)
+
+
+def _in_ring(case: _Case, place: Location | None) -> bool:
+    """Whether the backward that dirtied stands in a loop with the step."""
+    return any(event.place == place and event.loops[:1] == case.step.loops[:1] for event in case.events)
+
+
+def _outside(case: _Case, place: Location) -> bool:
+    """Whether the clearing at `place` stands around the loop that steps, not in it."""
+    loops = case.step.loops
+    return any(
+        event.place == place and len(event.loops) < len(loops) and event.loops == loops[: len(event.loops)]
+        for event in case.events
+        if event.kind is EventKind.ZERO
+    )
+
+
+def _cleared_instead(case: _Case) -> Event | None:
+    effect = on_optimizer(case.optimizer)
+    for event in case.events:
+        ring = event.loops[: len(case.step.loops)] == case.step.loops
+        if event.kind is EventKind.ZERO and event.targets is not None and event.name and ring and effect(event) is None:
+            return event
+    return None
+
+
+def _conditional(case: _Case, root: Root) -> bool:
+    """Whether a condition that changes from iteration to iteration, and does not guard the step, decides."""
+    dirty = [world.facts for world in case.worlds if world.state.name == "dirty"]
+    again = [world for world in case.worlds if world.state.mark("spent") is not None]
+    clean = [world.facts for world in again if world.state.name != "dirty"]
+    changing = _renewed(root.tree)
+    return any(
+        atom.ids & changing
+        and all((atom, truth) in facts for facts in dirty)
+        and all((atom, not truth) in facts for facts in clean)
+        for atom, truth in dirty[0]
+    )
+
+
+def _renewed(node: Node) -> frozenset[str]:
+    match node:
+        case Kill(ids):
+            return ids
+        case Seq(items):
+            return frozenset().union(*map(_renewed, items))
+        case Branch(_, then, orelse):
+            return _renewed(then) | _renewed(orelse)
+        case Loop(_, first, later, orelse):
+            return _renewed(first) | _renewed(later) | _renewed(orelse)
+        case Call(body):
+            return _renewed(body)
+        case _:
+            return frozenset()
+
+
+def _empty(case: _Case) -> Diagnostic | None:
+    states = {world.state.name: world.state for world in case.worlds}
+    if set(states) == {"discarded"}:
+        return case.report("GL103", states["discarded"])
+    if not case.step.loops or not _would_train(case):
+        return None
+    state = states.get("clean") or states["new"]
+    return case.report("GL104", state)
+
+
+def _would_train(case: _Case) -> bool:
+    """Whether the loop around the step runs the model, so that a backward pass is what is missing."""
+    ring = [event for event in case.events if event.loops[:1] == case.step.loops[:1]]
+    if any(event.kind is EventKind.BACKWARD for event in ring):
+        return True
+    owned = case.optimizer.of
+    return owned is not None and any(
+        event.kind is EventKind.FORWARD and "grad" in event.roles and touches(event, owned) for event in ring
+    )
+
+
+def _repeated(case: _Case) -> Diagnostic | None:
+    state = next(iter(case.worlds)).state
+    earlier = state.mark("spent")
+    if earlier == case.step.place or not case.step.loops:
+        return None
+    return case.report("GL109", state)
+
+
+@check
+def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL106: the loop clears an optimizer and runs backward, but the optimizer never steps."""
+    lowering = analysis.lowering
+    for optimizer in analysis.objects(Kind.OPTIMIZER):
+        hidden = optimizer.uid in lowering.escaped | lowering.kept | analysis.stepped
+        if hidden or optimizer.origin == "" or any(touched in lowering.escaped for touched in optimizer.of or ()):
+            continue
+        for root in analysis.roots:
+            found = analysis.events[root]
+            if any(event.kind is EventKind.CREATE and optimizer.uid in (event.targets or ()) for event in found):
+                yield from _unused(optimizer, found)
+
+
+def _unused(optimizer: Object, found: list[Event]) -> Iterator[Diagnostic]:
+    effect = on_optimizer(optimizer)
+    cleared = [event for event in found if event.kind is EventKind.ZERO and effect(event) is EventKind.ZERO]
+    for event in found:
+        if event.kind is not EventKind.BACKWARD or not event.loops or "engine" in event.roles:
+            continue
+        name = next((zero.name for zero in cleared if zero.loops == event.loops and "module" not in zero.roles), None)
+        if name is not None:
+            yield compose("GL106", Side.STATIC, event.place, subject=name)
+            return

@@ -1,0 +1,77 @@
+"""Learning-rate schedulers: GL201, GL202 and GL205."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import SCHEDULER, State
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import follow, on_scheduler
+from gradlint.static.tree import Event
+from gradlint.static.values import Kind, Object
+
+
+@check
+def before_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL201: the schedule moves on before its optimizer has used the first learning rate."""
+    for scheduler in analysis.objects(Kind.SCHEDULER):
+        if scheduler.of is None:
+            continue
+        for root in analysis.roots:
+            yield from _too_early(analysis, root, scheduler)
+
+
+def _too_early(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Diagnostic]:
+    if not any(event.kind is EventKind.SCHEDULE for event in analysis.events[root]):
+        return
+    for event, states in follow(root.tree, SCHEDULER, on_scheduler(scheduler)).items():
+        if event.kind is not EventKind.SCHEDULE:
+            continue
+        first = [state for state in states if state.mark("scheduled") is None]
+        step = _step_after(analysis.events[root], event, scheduler)
+        if step is not None and first and all(state.name == "new" for state in first):
+            marks = (("stepped", step.place),)
+            yield compose("GL201", Side.STATIC, event.place, marks, subject=event.name, other=step.name)
+
+
+def _step_after(found: list[Event], schedule: Event, scheduler: Object) -> Event | None:
+    """Return a step of the scheduler's optimizer in the same loop; a schedule wound forward alone has none."""
+    owners = scheduler.of or frozenset()
+    depth = len(schedule.loops)
+    for event in found:
+        if event.kind is EventKind.STEP and depth and event.loops[:depth] == schedule.loops and (event.targets or frozenset()) & owners:
+            return event
+    return None
+
+
+@check
+def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL202: a scheduler that nobody can step, beside an optimizer that steps."""
+    hidden = analysis.lowering.escaped | analysis.lowering.kept | analysis.stepped
+    for scheduler in analysis.objects(Kind.SCHEDULER):
+        owners = scheduler.of or frozenset()
+        if scheduler.uid not in hidden and owners & analysis.stepped:
+            yield compose("GL202", Side.STATIC, scheduler.place, subject=_name(scheduler))
+
+
+def _name(scheduler: Object) -> str:
+    last = scheduler.uid[-1]
+    return scheduler.origin.rpartition(".")[2] if last.startswith("@") else last
+
+
+@check
+def plateau_without_metric(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL205: ReduceLROnPlateau.step() needs the value that it watches."""
+    for node, scheduler in analysis.lowering.schedules:
+        if scheduler.origin.endswith(".ReduceLROnPlateau") and not node.args and not node.keywords:
+            assert isinstance(node.func, ast.Attribute)
+            yield compose("GL205", Side.STATIC, analysis.source.place(node), subject=ast.unparse(node.func.value))
+
+
+__all__ = ["State", "before_optimizer", "never_stepped", "plateau_without_metric"]

@@ -1,0 +1,217 @@
+"""Statements that do not do what they say: GL110, GL307, GL803, GL804 and GL905."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.library import role_of
+from gradlint.static.values import UNKNOWN, Class, Function, Instance, Kind, Library, Method, Object, Params, Tensor, Unknown, Value
+
+_ACTIONS = frozenset("zero_grad step backward eval train detach_ requires_grad_".split())
+_PARAMETERS = ("parameters", "named_parameters")
+
+
+@check
+def uncalled_method(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL110: `optimizer.zero_grad` without parentheses."""
+    for node in ast.walk(analysis.tree):
+        match node:
+            case ast.Expr(ast.Attribute(owner, name) as value) if name in _ACTIONS or name == "update":
+                known = analysis.lowering.values.get(owner, UNKNOWN)
+                if _acts(known, name):
+                    yield _uncalled("GL110", analysis, value)
+            case _:
+                continue
+
+
+def _acts(owner: Value, name: str) -> bool:
+    match owner:
+        case Object(kind=Kind.SCALER):
+            return name in ("update", "step")
+        case Object() | Instance() | Tensor():
+            return name in _ACTIONS
+        case Unknown():
+            return name in ("zero_grad", "backward", "step", "eval", "train")
+        case _:
+            return False
+
+
+def _uncalled(code: str, analysis: Analysis, node: ast.expr) -> Diagnostic:
+    place = analysis.source.place(node)
+    found = compose(code, Side.STATIC, place, subject=ast.unparse(node))
+    end = Location(place.filename, place.end_row, place.end_column, place.end_row, place.end_column)
+    return _with_fix(found, Fix("Call it", (Edit(end, "()"),), safe=True))
+
+
+def _with_fix(diagnostic: Diagnostic, fix: Fix) -> Diagnostic:
+    from dataclasses import replace
+
+    return replace(diagnostic, fix=fix)
+
+
+@check
+def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL307: `torch.no_grad()` as a statement."""
+    for node in ast.walk(analysis.tree):
+        match node:
+            case ast.Expr(ast.Call(callee)):
+                known = analysis.lowering.values.get(callee) or _dotted(analysis, callee)
+                if isinstance(known, Library) and role_of(known.name) in ("no-grad", "enable-grad"):
+                    yield compose("GL307", Side.STATIC, analysis.source.place(node), subject=ast.unparse(callee))
+            case _:
+                continue
+
+
+def _dotted(analysis: Analysis, node: ast.expr) -> Value:
+    match node:
+        case ast.Attribute(owner, name):
+            known = analysis.lowering.values.get(owner) or _dotted(analysis, owner)
+            return Library(f"{known.name}.{name}") if isinstance(known, Library) else UNKNOWN
+        case _:
+            return analysis.lowering.values.get(node, UNKNOWN)
+
+
+@check
+def parameters_not_called(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL803: `SGD(model.parameters)` or `{"params": self.get_params}`."""
+    for node in ast.walk(analysis.tree):
+        match node:
+            case ast.Call(callee, [ast.Attribute() as first, *_]) if _wants_parameters(_dotted(analysis, callee)):
+                yield from _method_given(analysis, first)
+            case ast.Dict(keys, values):
+                for key, value in zip(keys, values, strict=True):
+                    if isinstance(key, ast.Constant) and key.value == "params" and isinstance(value, ast.Attribute):
+                        yield from _method_given(analysis, value)
+            case _:
+                continue
+
+
+def _wants_parameters(callee: Value) -> bool:
+    return isinstance(callee, Library) and (
+        role_of(callee.name) == "optimizer" or callee.name.startswith("torch.nn.utils.clip_grad_")
+    )
+
+
+def _method_given(analysis: Analysis, node: ast.Attribute) -> Iterator[Diagnostic]:
+    match analysis.lowering.values.get(node, UNKNOWN):
+        case Method(name=name) if name in _PARAMETERS:
+            yield _uncalled("GL803", analysis, node)
+        case Function():
+            yield _uncalled("GL803", analysis, node)
+        case Unknown() if node.attr in _PARAMETERS:
+            yield _uncalled("GL803", analysis, node)
+        case _:
+            return
+
+
+@check
+def missing_super_init(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL804: a module that assigns modules before `super().__init__()`."""
+    for node in ast.walk(analysis.tree):
+        if isinstance(node, ast.ClassDef) and any(_is_module(analysis, base) for base in node.bases):
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name == "__init__" and method.args.args:
+                    yield from _unready(analysis, node, method)
+
+
+def _is_module(analysis: Analysis, base: ast.expr) -> bool:
+    # Only a direct base: what another class's __init__ does is its own affair.
+    lowering = analysis.lowering
+    known = lowering.values.get(base) or lowering._quietly(base)
+    return isinstance(known, Library) and known.name in ("torch.nn.Module", "torch.nn.modules.Module")
+
+
+def _unready(analysis: Analysis, cls: ast.ClassDef, init: ast.FunctionDef) -> Iterator[Diagnostic]:
+    self_name = init.args.args[0].arg
+    first: ast.Assign | None = None
+    for statement in init.body:
+        if _readies(statement):
+            if first is not None:
+                marks = (("super", analysis.source.place(statement)),)
+                yield compose("GL804", Side.STATIC, analysis.source.place(first), marks, subject=f"{cls.name}.__init__")
+            return
+        if first is None and _assigns_module(analysis, statement, self_name):
+            assert isinstance(statement, ast.Assign)
+            first = statement
+    if first is not None:
+        yield compose("GL804", Side.STATIC, analysis.source.place(first), subject=f"{cls.name}.__init__")
+
+
+def _readies(statement: ast.stmt) -> bool:
+    """Whether a statement may run the base's __init__: any call of an `__init__`, or of a method of its own."""
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and (node.func.attr in ("__init__", "init", "__attrs_pre_init__") or _is_super(node.func.value))
+        for node in ast.walk(statement)
+    )
+
+
+def _is_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+
+
+def _assigns_module(analysis: Analysis, statement: ast.stmt, self_name: str) -> bool:
+    match statement:
+        case ast.Assign([ast.Attribute(ast.Name(owner))], value) if owner == self_name:
+            known = analysis.lowering.values.get(value, UNKNOWN)
+            match known:
+                case Object(kind=Kind.MODULE | Kind.CRITERION) | Params():
+                    return True
+                case Instance():
+                    return analysis.lowering.is_module(known.cls)
+                case _:
+                    return False
+        case _:
+            return False
+
+
+@check
+def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL905: `torch.random.seeds = 100`."""
+    for node in ast.walk(analysis.tree):
+        match node:
+            case ast.Assign([ast.Attribute(owner) as target], value):
+                known = _dotted(analysis, owner)
+                if isinstance(known, Library):
+                    yield from _seed(analysis, node, target, f"{known.name}.{target.attr}", value)
+            case _:
+                continue
+
+
+_SEEDERS = {
+    "torch.random.seeds": "torch.manual_seed",
+    "torch.random.seed": "torch.manual_seed",
+    "torch.random.manual_seed": "torch.manual_seed",
+    "torch.manual_seed": "torch.manual_seed",
+    "torch.seed": "torch.manual_seed",
+    "torch.cuda.manual_seed": "torch.cuda.manual_seed",
+    "torch.cuda.manual_seed_all": "torch.cuda.manual_seed_all",
+    "numpy.random.seed": "numpy.random.seed",
+    "numpy.random.seeds": "numpy.random.seed",
+    "random.seed": "random.seed",
+    "random.seeds": "random.seed",
+}
+
+
+def _seed(analysis: Analysis, node: ast.Assign, target: ast.Attribute, name: str, value: ast.expr) -> Iterator[Diagnostic]:
+    call = _SEEDERS.get(name)
+    if call is None or isinstance(value, (ast.Lambda, ast.Name, ast.Attribute)) and not _is_number(analysis, value):
+        return
+    module = ast.unparse(target).split(".")[0]
+    spelled = call.replace(call.split(".")[0], module, 1)
+    place = analysis.source.place(node)
+    text = ast.unparse(value)
+    found = compose("GL905", Side.STATIC, place, subject=ast.unparse(target), value=text, call=spelled)
+    yield _with_fix(found, Fix("Call the function", (Edit(place, f"{spelled}({text})"),), safe=True))
+
+
+def _is_number(analysis: Analysis, value: ast.expr) -> bool:
+    from gradlint.static.context import const
+
+    return isinstance(const(analysis.lowering.values.get(value, UNKNOWN)), int)

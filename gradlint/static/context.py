@@ -1,0 +1,289 @@
+"""The state of one reading of a file: who is who, where we are, and the flow tree made so far.
+
+It knows frames, values and nodes; it must not know syntax beyond names, nor any rule.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gradlint.diagnostics import Location
+from gradlint.events import EventKind
+from gradlint.static.library import role_of_builtin
+from gradlint.static.source import Source
+from gradlint.static.tree import EMPTY, Branch, Event, GraphNode, Jump, JumpKind, Kill, Known, Node, Predicate, Seq, Uid
+from gradlint.static.values import (
+    UNKNOWN,
+    Class,
+    Const,
+    Function,
+    Instance,
+    Items,
+    Library,
+    Object,
+    Tensor,
+    Unknown,
+    Value,
+    held,
+    join,
+)
+
+Store = dict[tuple[Uid, str], Value]
+
+_MOST_CALLS = 12
+"""Calls are followed this deep."""
+_MOST_STATEMENTS = 60_000
+"""And no more statements than this are read per file, calls and all."""
+
+
+class Grad(enum.Enum):
+    """Whether gradients are recorded here."""
+
+    ON = "grad"
+    OFF = "no-grad"
+    MAYBE = "maybe-grad"
+
+
+@dataclass(eq=False)
+class Frame:
+    """One activation of a function (or the module): its names live in the store under its path."""
+
+    path: Uid
+    parent: Frame | None
+    locals: frozenset[str] = frozenset()
+    shared: dict[str, Frame] = field(default_factory=dict)
+    node: ast.AST | None = None
+    cls: Class | None = None
+    receiver: Value | None = None
+    returned: list[Value] = field(default_factory=list)
+    captured: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """A value with its graph that a name from outside the loop keeps."""
+
+    place: Location
+    name: str
+    nodes: frozenset[GraphNode]
+    loops: tuple[int, ...]
+    created: Location
+    scope: ast.AST | None
+
+
+class Context(ABC):
+    """What every part of lowering shares."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.module = Frame(("module",), None)
+        self.frames: dict[Uid, Frame] = {self.module.path: self.module}
+        self.frame = self.module
+        self.store: Store = {}
+        self.out: list[Node] = []
+        self.loops: tuple[int, ...] = ()
+        self.pending: list[list[Store]] = []
+        self.grad = Grad.ON
+        self.dead = False
+        self.hint = ""
+        self.stack: list[ast.AST] = []
+        self.reached: set[ast.AST] = set()
+        self.values: dict[ast.AST, Value] = {}
+        self.latest: dict[ast.AST, Value] = {}
+        self.objects: dict[Uid, Object] = {}
+        self.escaped: set[Uid] = set()
+        self.frozen: set[Uid] = set()
+        self.kept: set[Uid] = set()
+        self.loop_nodes: dict[int, ast.AST] = {}
+        self.instances: dict[Uid, Class] = {}
+        self.carriers: dict[GraphNode, str] = {}
+        self.keepings: list[Keeping] = []
+        self.begun: dict[tuple[Uid, str], tuple[tuple[int, ...], Location]] = {}
+        self.statements = 0
+        self.numbers = itertools.count(1)
+
+    @abstractmethod
+    def evaluate(self, node: ast.expr) -> Value:
+        """Return the value of an expression and emit the events of computing it."""
+
+    @abstractmethod
+    def block(self, statements: Iterable[ast.stmt]) -> None:
+        """Lower statements into the current sequence."""
+
+    @abstractmethod
+    def call(self, callee: Value, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Emit the events of a call and return its value."""
+
+    def place(self, node: ast.AST) -> Location:
+        """Return where `node` stands."""
+        return self.source.place(node)
+
+    # Emitting ---------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        kind: EventKind,
+        node: ast.AST,
+        targets: frozenset[Uid] | None,
+        name: str = "",
+        nodes: frozenset[GraphNode] = frozenset(),
+        roles: Iterable[str] = (),
+    ) -> None:
+        """Append an event to the current sequence."""
+        everything = frozenset({*roles, self.grad.value})
+        self.out.append(Event(kind, self.place(node), targets, self.loops, nodes, name, everything))
+
+    def escape(self, node: ast.AST, values: Iterable[Value]) -> frozenset[Uid]:
+        """Emit that somebody unknown got `values`, and return the subjects that it can act on."""
+        targets = self.reach(values)
+        if targets:
+            self.escaped |= targets
+            self.emit(EventKind.ESCAPE, node, targets)
+        return targets
+
+    def jump(self, kind: JumpKind) -> None:
+        """Append a jump; what follows in this block is dead."""
+        self.out.append(Jump(kind))
+        self.dead = True
+
+    def reach(self, values: Iterable[Value]) -> frozenset[Uid]:
+        """Return the subjects that whoever gets `values` can act on, through attributes and closures too."""
+        found: set[Uid] = set()
+        todo = list(values)
+        while todo:
+            value = todo.pop()
+            if isinstance(value, Function) and value.receiver is None:
+                todo.extend(self._captured(value))
+            for uid in held((value,)) - found:
+                found.add(uid)
+                todo.extend(kept for (owner, _), kept in self.store.items() if owner == uid)
+        return frozenset(found)
+
+    def _captured(self, function: Function) -> Iterator[Value]:
+        for node in ast.walk(function.node):
+            if isinstance(node, ast.Name) and (function.frame, node.id) in self.store:
+                value = self.store[function.frame, node.id]
+                if isinstance(value, (Object, Instance, Unknown)):
+                    yield value
+
+    # Names ------------------------------------------------------------------------------------
+
+    def lookup(self, name: str) -> Value:
+        """Return the value of a name where we are."""
+        frame: Frame | None = self.frame.shared.get(name, self.frame)
+        while frame is not None:
+            value = self.store.get((frame.path, name))
+            if value is not None:
+                return value
+            frame = frame.parent
+        return UNKNOWN if role_of_builtin(name) == "unknown" else Library(f"builtins.{name}")
+
+    def bind(self, name: str, value: Value) -> None:
+        """Give a name a value where we are."""
+        frame = self.frame.shared.get(name, self.frame)
+        self.store[frame.path, name] = value
+
+    def fresh(self, name: str, node: ast.AST, holds: frozenset[Uid] = frozenset()) -> Unknown:
+        """Return a new unknown value that `name` gets at `node`."""
+        unknown = Unknown(f"{'/'.join(self.frame.path)}/{name}@{getattr(node, 'lineno', 0)}", holds)
+        if self.loops:
+            self.out.append(Kill(frozenset({unknown.id})))
+        return unknown
+
+    def note(self, node: ast.AST, value: Value) -> Value:
+        """Remember what an expression was, for the checks that look at source."""
+        self.latest[node] = value
+        known = self.values.get(node)
+        self.values[node] = value if known is None else join(known, value)
+        return value
+
+    def begin(self, name: str, value: Value, node: ast.AST) -> None:
+        """Remember where a name became an empty sum or list; anything else makes it forgotten."""
+        key = (self.frame.shared.get(name, self.frame).path, name)
+        empty = value in (Const(0), Const(0.0), Const(None)) or isinstance(value, Items) and not value.elements
+        if empty or isinstance(value, Tensor) and not value.nodes:
+            self.begun[key] = (self.loops, self.place(node))
+        else:
+            self.begun.pop(key, None)
+
+    def keep(self, target: ast.expr, value: Value, node: ast.AST) -> None:
+        """Remember that `target` from outside the loop now holds a graph of this iteration."""
+        if not isinstance(value, Tensor) or not value.nodes or not isinstance(target, ast.Name):
+            return
+        loops, created = self.begun.get((self.frame.path, target.id), (self.loops, None))
+        if created is not None and len(loops) < len(self.loops):
+            keeping = Keeping(self.place(node), target.id, value.nodes, self.loops, created, self.frame.node)
+            self.keepings.append(keeping)
+
+    # Branches ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def aside(self) -> Iterator[list[Node]]:
+        """Collect what is emitted inside into a sequence of its own."""
+        outer, self.out = self.out, []
+        try:
+            yield self.out
+        finally:
+            self.out = outer
+
+    def fork(self, test: Predicate, *sides: Callable[[], None]) -> None:
+        """Lower two alternatives from the same point and join what is known after them."""
+        match test:
+            case Known(truth):
+                sides[0 if truth else 1]()
+                return
+        before, grad = self.store, self.grad
+        nodes: list[Node] = []
+        ends: list[tuple[Store, Grad]] = []
+        for side in sides:
+            self.store, self.grad, self.dead = dict(before), grad, False
+            with self.aside() as out:
+                side()
+            nodes.append(Seq(tuple(out)) if out else EMPTY)
+            if not self.dead:
+                ends.append((self.store, self.grad))
+        self.out.append(Branch(test, nodes[0], nodes[1]))
+        self.dead = not ends
+        self.store = self.merge([store for store, _ in ends]) if ends else before
+        grads = {grad for _, grad in ends}
+        self.grad = grads.pop() if len(grads) == 1 else Grad.MAYBE
+
+    def merge(self, stores: list[Store]) -> Store:
+        """Return what is known where several paths meet; a name that only some of them bind keeps its value."""
+        merged = dict(stores[0])
+        for store in stores[1:]:
+            for key, value in store.items():
+                known = merged.get(key)
+                if known is None:
+                    merged[key] = value
+                elif known is not value and known != value:
+                    merged[key] = self._joined(key, known, value)
+        return merged
+
+    def _joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
+        value = join(left, right)
+        if not isinstance(value, Unknown):
+            return value
+        unknown = Unknown(f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}", value.holds)
+        if self.loops:
+            self.out.append(Kill(frozenset({unknown.id})))
+        return unknown
+
+    # Limits -----------------------------------------------------------------------------------
+
+    def exhausted(self, function: ast.AST) -> bool:
+        """Whether a call of `function` is not followed: recursion, depth or size."""
+        return (
+            function in self.stack or len(self.stack) >= _MOST_CALLS or self.statements > _MOST_STATEMENTS
+        )
+
+
+def const(value: Value) -> object:
+    """Return the literal of a constant, else Ellipsis."""
+    return value.value if isinstance(value, Const) else ...

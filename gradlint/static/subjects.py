@@ -1,0 +1,211 @@
+"""Subjects: what an event of the flow tree means to one optimizer, scheduler, module or graph.
+
+The bridge between lowering, which knows who is who, and the protocols, which know only kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from gradlint.events import EventKind
+from gradlint.protocols import Protocol, State
+from gradlint.static.flow import Flow
+from gradlint.static.tree import Branch, Call, Event, GraphNode, Jump, Kill, Loop, Node, Seq, Uid
+from gradlint.static.values import Object
+
+Effect = Callable[[Event], EventKind | None]
+_K = EventKind
+
+MANY_EVALUATIONS = frozenset({"torch.optim.LBFGS", "torch.optim.lbfgs.LBFGS"})
+"""Optimizers that call their closure several times per step."""
+
+
+def overlap(a: Uid, b: Uid) -> bool:
+    """Whether one is a part of the other."""
+    short = min(len(a), len(b))
+    return a[:short] == b[:short]
+
+
+def within(part: Uid, whole: Uid) -> bool:
+    """Whether `part` is `whole` or belongs to it."""
+    return part[: len(whole)] == whole
+
+
+def touches(event: Event, uids: Iterable[Uid]) -> bool:
+    """Whether an event's targets have to do with any of `uids`; an event on somebody unknown has."""
+    targets = event.targets
+    return targets is None or any(overlap(target, uid) for target in targets for uid in uids)
+
+
+def on_optimizer(optimizer: Object) -> Effect:
+    """Return what events mean to an optimizer."""
+    owned = optimizer.of
+    everything = (optimizer.uid, *(owned or ()))
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets
+        match event.kind:
+            case _K.ZERO:
+                return _clearing(event, optimizer)
+            case _K.BACKWARD | _K.SETGRAD:
+                return event.kind
+            case _K.CREATE if targets is not None and optimizer.uid in targets:
+                return _K.CREATE
+            case _K.STEP if targets is not None and optimizer.uid in targets:
+                foreign = "argument" in event.roles or optimizer.origin in MANY_EVALUATIONS
+                return _K.ESCAPE if foreign else _K.STEP
+            case _K.ESCAPE if "mode" not in event.roles and touches(event, everything):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
+def _clearing(event: Event, optimizer: Object) -> EventKind | None:
+    targets = event.targets
+    if targets is None:
+        # Somebody is cleared: perhaps these parameters, perhaps an input's gradient.
+        return _K.ESCAPE
+    if "module" not in event.roles:
+        return _K.ZERO if optimizer.uid in targets else None
+    if optimizer.of is None:
+        return _K.ESCAPE
+    if all(any(within(module, target) for target in targets) for module in optimizer.of):
+        return _K.ZERO
+    return _K.ESCAPE if touches(event, optimizer.of) else None
+
+
+def on_scheduler(scheduler: Object) -> Effect:
+    """Return what events mean to a scheduler of a known optimizer."""
+    owners = scheduler.of or frozenset()
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets
+        match event.kind:
+            case _K.SCHEDULE | _K.CREATE if targets is not None and scheduler.uid in targets:
+                return event.kind
+            case _K.STEP if targets is not None and targets & owners:
+                return _K.STEP
+            case _K.ESCAPE if touches(event, (scheduler.uid, *owners)):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
+def on_module(module: Uid, optimizers: frozenset[Uid]) -> Effect:
+    """Return what events mean to the mode of a module that the given optimizers train."""
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets
+        match event.kind:
+            case _K.TRAIN | _K.EVAL if targets is not None and any(within(module, target) for target in targets):
+                return event.kind
+            case _K.FORWARD if targets is not None and "grad" in event.roles and touches(event, (module,)):
+                return _K.FORWARD
+            case _K.BACKWARD:
+                return _K.BACKWARD
+            case _K.STEP if targets is not None and targets & optimizers:
+                return _K.STEP
+            case _K.ESCAPE if touches(event, (module,)):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
+def on_graph(node: GraphNode) -> Effect:
+    """Return what events mean to a part of a graph."""
+
+    def effect(event: Event) -> EventKind | None:
+        match event.kind:
+            case _K.FORWARD if node in event.nodes:
+                return _K.FORWARD
+            case _K.BACKWARD if node in event.nodes:
+                return _K.RETAIN if "retain" in event.roles else _K.BACKWARD
+            case _K.RETAIN if node in event.nodes:
+                return _K.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
+def follow(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[State]]:
+    """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
+    flow = run(tree, protocol, effect)
+    return {event: {world.state for world in worlds} for event, worlds in flow.arrivals.items()}
+
+
+def run(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> Flow[State]:
+    """Run a protocol for one subject over a tree and return the interpreter with its arrivals."""
+
+    def advance(state: State, event: Event) -> State:
+        kind = effect(event)
+        return state if kind is None else protocol.advance(state, kind, event.place)[0]
+
+    flow: Flow[State] = Flow(advance)
+    flow.run(pruned(tree, effect), protocol.initial if start is None else start)
+    return flow
+
+
+def pruned(node: Node, effect: Effect) -> Node:
+    """Return the tree without what means nothing to the subject."""
+    kept = _prune(node, effect)
+    return kept if kept is not None else Seq(())
+
+
+def _prune(node: Node, effect: Effect) -> Node | None:
+    match node:
+        case Event():
+            return node if effect(node) is not None else None
+        case Kill() | Jump():
+            return node
+        case Seq(items):
+            kept = tuple(item for item in (_prune(item, effect) for item in items) if item is not None)
+            if len(kept) == 1:
+                return kept[0]
+            return Seq(kept) if kept else None
+        case Branch(test, then, orelse):
+            left, right = _prune(then, effect), _prune(orelse, effect)
+            if _idle(left) and _idle(right):
+                return _kills(left, right)
+            return Branch(test, left or Seq(()), right or Seq(()))
+        case Loop(number, first, later, orelse, endless):
+            body = _prune(first, effect)
+            again = body if later is first else _prune(later, effect)
+            after = _prune(orelse, effect)
+            if _idle(body) and _idle(again) and not endless:
+                return after
+            return Loop(number, body or Seq(()), again or Seq(()), after or Seq(()), endless)
+        case Call(body):
+            inner = _prune(body, effect)
+            return None if inner is None else Call(inner)
+
+
+def _idle(node: Node | None) -> bool:
+    """Whether nothing happens in a node but kills (or local jumps of loops and calls inside it)."""
+    match node:
+        case None | Kill():
+            return True
+        case Seq(items):
+            return all(map(_idle, items))
+        case _:
+            return False
+
+
+def _kills(*nodes: Node | None) -> Node | None:
+    ids: set[str] = set()
+    for node in nodes:
+        match node:
+            case Kill(found):
+                ids |= found
+            case Seq(items):
+                inner = _kills(*items)
+                ids |= inner.ids if isinstance(inner, Kill) else frozenset()
+            case _:
+                continue
+    return Kill(frozenset(ids)) if ids else None
