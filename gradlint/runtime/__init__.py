@@ -9,6 +9,7 @@ Needs torch; must not import libcst.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,7 @@ class Report:
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
+        self._process = os.getpid()
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
@@ -37,6 +39,15 @@ class Report:
     def failure(self) -> Exception | None:
         """The error of gradlint's own that ended the watching early, if there was one."""
         return self._monitor.guard.failure
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that was watched, not a child that inherited the report."""
+        return os.getpid() == self._process
+
+    def finish(self) -> None:
+        """Decide what was left open; nothing is found after this."""
+        self._monitor.ended()
 
 
 @contextmanager
@@ -50,7 +61,7 @@ def watch(*, strict: bool = False, output: TextIO | Literal["stderr"] | None = "
     report = Report(monitor)
     with ExitStack() as leaving:
         leaving.callback(lambda: show(report, sys.stderr if output == "stderr" else output))
-        leaving.callback(monitor.ended)
+        leaving.callback(report.finish)
         leaving.enter_context(Hooks(monitor).install())
         try:
             yield report
@@ -59,12 +70,14 @@ def watch(*, strict: bool = False, output: TextIO | Literal["stderr"] | None = "
             raise
 
 
-def show(report: Report, stream: TextIO | None, output_format: str = "full") -> None:
-    """Write the findings of a run to `stream`, if there are any, and say so if gradlint itself failed."""
+def show(report: Report, stream: TextIO | None, output_format: str = "full", *, always: bool = False) -> None:
+    """Write the findings of a run to `stream`, if there are any (or `always`); say so if gradlint itself failed."""
     from gradlint.reporters import render
 
+    if not report.is_here:
+        return
     if report.failure is not None:
         error = f"{type(report.failure).__name__}: {report.failure}"
         print(f"gradlint: watching ended early by an error of gradlint's own: {error}", file=sys.stderr)
-    if stream is not None and report.diagnostics:
+    if stream is not None and (report.diagnostics or always):
         render(report.diagnostics, stream, output_format)

@@ -8,69 +8,99 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.bytecode import names_between
 from gradlint.runtime.guard import Guard
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.sites import name_of, place_of
 
 Closure = Callable[[], Any]
 
 
+@dataclass(slots=True)
 class ClosureCall:
-    """One `step(closure)`, from before its first evaluation until it returns."""
+    """One `step(closure)` of an optimizer, called in `frame`, until it returns; `demanding`: it is LBFGS."""
 
-    def __init__(
-        self, ledger: Ledger, watched: WatchedOptimizer, closure: Closure, place: Location, name: str, *, demanding: bool
-    ) -> None:
-        self._ledger = ledger
-        self._watched = watched
-        self._place = place
-        self._name = name
-        self._demanding = demanding
-        self._closure = closure
-        self._before = watched.fresh_place() if watched.fed_alone else None
-        self._evaluations = 0
-        self._recomputed = False
+    watched: WatchedOptimizer
+    closure: Closure
+    place: Location
+    name: str
+    demanding: bool
+    ledger: Ledger
+    thrown_away: Location | None = None
+    evaluations: int = 0
+    recomputed: bool = False
+    wrong: bool = False
 
     def wrapped(self, guard: Guard) -> Closure:
         """Return the closure that `step` shall call instead."""
 
-        @functools.wraps(self._closure)
+        @functools.wraps(self.closure)
         def evaluate(*args: Any, **kwargs: Any) -> Any:
-            self._evaluations += 1
-            self._watched.accumulated = None
-            backwards = self._watched.backwards
-            value = self._closure(*args, **kwargs)
+            self.evaluations += 1
+            self.watched.accumulated = None
+            backwards = self.watched.backwards
+            value = self.closure(*args, **kwargs)
             guard.run(self._evaluated, value, backwards)
             return value
 
         return evaluate
 
     def _evaluated(self, value: Any, backwards: int) -> None:
-        watched = self._watched
-        recomputed = watched.backwards > backwards or watched.changed_by_hand(self._place)
-        self._recomputed |= recomputed
-        if recomputed and watched.accumulated is False and self._before is not None:
-            self._report("GL407", self._before, ("step", self._place))
-        self._before = None
-        if not self._demanding:
+        """Judge one evaluation that returned `value`; `backwards` is the count of backward passes before it."""
+        watched, before = self.watched, self.thrown_away
+        recomputed = watched.backwards > backwards or watched.changed_by_hand(self.place)
+        self.recomputed |= recomputed
+        self.thrown_away = None
+        if before is not None and recomputed and watched.accumulated is False:
+            self._report("GL407", before, ("step", self.place))
+        if not self.demanding or self.wrong:
             return
         if value is None:  # torch raises TypeError now
-            self._report("GL404", self._place)
-            self._demanding = False
-        elif self._evaluations > 1 and watched.accumulated:
+            self._wrong("GL404")
+        elif self.evaluations > 1 and watched.accumulated:
             fresh = watched.fresh_place()
-            self._report("GL402", self._place, *((("fresh", fresh),) if fresh else ()))
-            self._demanding = False
+            self._wrong("GL402", *((("fresh", fresh),) if fresh else ()))
 
     def ended(self) -> None:
-        """The step has returned."""
-        if self._demanding and self._evaluations and not self._recomputed:
-            self._report("GL403", self._place)
+        """The step has returned; what a wrong closure did to the gradients is no second mistake."""
+        if self.demanding and self.evaluations and not self.recomputed:
+            self._wrong("GL403")
+        if self.wrong:
+            self.watched.escape(self.place)
+
+    def _wrong(self, code: str, *marks: tuple[str, Location]) -> None:
+        self.wrong = True
+        self._report(code, self.place, *marks)
 
     def _report(self, code: str, place: Location, *marks: tuple[str, Location]) -> None:
-        made = getattr(self._closure, "__code__", None)
+        made = getattr(self.closure, "__code__", None)
         where = (("closure", Location(made.co_filename, made.co_firstlineno)),) if made else ()
-        self._ledger.report(code, place, (*where, *marks), iteration=self._watched.steps + 1, subject=self._name)
+        self.ledger.report(code, place, (*where, *marks), iteration=self.watched.steps + 1, subject=self.name)
+
+
+def closure_call(
+    ledger: Ledger, watched: WatchedOptimizer, closure: Closure, frame: FrameType | None, *, demanding: bool
+) -> ClosureCall:
+    """Return the record of a `step(closure)` that `frame` is in."""
+    place, name = place_of(frame), name_of(watched.optimizer, frame)
+    return ClosureCall(watched, closure, place, name, demanding, ledger, _thrown_away(watched, place, frame))
+
+
+def _thrown_away(watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> Location | None:
+    """Return the backward pass that a closure which clears would make useless: nothing has used its gradients.
+
+    It must be in the same function as the step, with no word of gradients in between, and have fed no other optimizer.
+    """
+    fresh = watched.fresh_place() if watched.fed_alone else None
+    if fresh is None or frame is None or fresh.filename != place.filename:
+        return None
+    if not frame.f_code.co_firstlineno <= fresh.row <= place.row:
+        return None
+    names = names_between(frame.f_code, fresh.row, place.row)
+    return None if any("grad" in name for name in names) else fresh

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gradlint.runtime.sites import frames, origin_of, Origin
+from gradlint.runtime.sites import Origin, frames, origin_of
 
 _FRAMES = 4
 _ITEMS = 64
@@ -20,7 +20,7 @@ _ITEMS = 64
 
 def clock() -> int:
     """Return the number that the next node of this thread gets: nodes below it are older than now."""
-    return torch.autograd._get_sequence_nr()
+    return int(torch._C._autograd._get_sequence_nr())
 
 
 def nodes(roots: Iterable[Any]) -> Iterator[Any]:

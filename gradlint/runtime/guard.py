@@ -47,7 +47,7 @@ class Guard:
         with self._lock:
             try:
                 result = work(*args, **kwargs)
-            except Exception as error:  # whatever it is: it is ours, not the user's
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is ours, not the user's)
                 self.failure = error.with_traceback(None)
         if self._news:
             self.raise_news()

@@ -6,15 +6,15 @@ Knows graph nodes and frames; must not know how torch is hooked.
 
 from __future__ import annotations
 
-import dis
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from types import CodeType, FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.bytecode import growth_of
 from gradlint.runtime.graph import bindings, nodes, tensors_in
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
@@ -102,9 +102,23 @@ def _find_holder(frame: FrameType, tokens: set[int]) -> _Holder | None:
     for caller in islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), 3):
         for name, value in bindings(caller):
             if len(set(_tokens_of(value)) & tokens) > 1:
-                adds, creates = _lines_of(caller.f_code, name.rpartition(".")[2])
-                return _Holder(name, adds, creates)
+                return _holder(caller, name)
     return None
+
+
+def _holder(frame: FrameType, name: str) -> _Holder:
+    """Return the holder called `name`; an attribute may be added to in the methods of its owner."""
+    owner, _, last = name.rpartition(".")
+    codes = [frame.f_code]
+    if owner:
+        methods = vars(type(frame.f_locals[owner])).values()
+        codes += [method.__code__ for method in methods if isinstance(method, FunctionType)]
+    adds, creates = None, None
+    for code in codes:
+        more, made = growth_of(code, last)
+        adds = adds or (Location(code.co_filename, more) if more else None)
+        creates = creates or (Location(code.co_filename, made) if made else None)
+    return _Holder(name, adds, creates)
 
 
 def _tokens_of(value: object) -> Iterator[int]:
@@ -113,30 +127,3 @@ def _tokens_of(value: object) -> Iterator[int]:
             token = node.metadata.get(_KEY)
             if token is not None:
                 yield id(token)
-
-
-def _lines_of(code: CodeType, name: str) -> tuple[Location | None, Location | None]:
-    """Return the first line of `code` that adds to `name` (by `+=`, `append` or the like) and the one that creates it."""
-    adds = creates = None
-    for row, instructions in _rows(code):
-        mine = [each.opname for each in instructions if each.argval == name]
-        loads, stores = any(op.startswith("LOAD") for op in mine), any(op.startswith("STORE") for op in mine)
-        grows = stores or any(each.argval in _GROWING or each.opname == "STORE_SUBSCR" for each in instructions)
-        if loads and grows:
-            adds = adds or Location(code.co_filename, row)
-        elif stores:
-            creates = creates or Location(code.co_filename, row)
-    return adds, creates
-
-
-_GROWING = ("append", "extend", "add", "appendleft", "insert", "update", "setdefault")
-
-
-def _rows(code: CodeType) -> Iterable[tuple[int, list[dis.Instruction]]]:
-    rows: dict[int, list[dis.Instruction]] = {}
-    starts = {start: row for start, _, row in code.co_lines() if row}
-    row = code.co_firstlineno
-    for instruction in dis.get_instructions(code):
-        row = starts.get(instruction.offset, row)
-        rows.setdefault(row, []).append(instruction)
-    return sorted(rows.items())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from gradlint.diagnostics import Diagnostic, Location, Side
+from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
 from gradlint.messages import compose
 
 
@@ -34,7 +34,7 @@ class Ledger:
         if known is not None:
             self._found[code, place] = dataclasses.replace(known, count=known.count + count)
             return
-        made = compose(code, Side.RUNTIME, place, tuple(marks), **names)
+        made = compose(code, Side.RUNTIME, place, tuple(marks), confidence=Confidence.CERTAIN, **names)
         made = dataclasses.replace(made, count=count, iteration=iteration)
         self._found[code, place] = made
         self._announce(made)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import Violation
-from gradlint.runtime.closures import ClosureCall
+from gradlint.runtime.closures import ClosureCall, closure_call
 from gradlint.runtime.graph import clock, leaf, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
@@ -69,6 +69,7 @@ class Monitor:
         self._leaks = Leaks(self.ledger)
         self._reuse = Reuse(self.ledger, self._registry)
         self._thread = _Thread()
+        self._over = False
 
     @guarded
     def optimizer_made(self, optimizer: Optimizer) -> None:
@@ -123,9 +124,7 @@ class Monitor:
         if outer is not None and outer.closure is None:
             step.judged = False
         elif callable(given):
-            step.closure = ClosureCall(
-                self.ledger, watched, given, step.place, name_of(optimizer, caller), demanding=_is_lbfgs(optimizer)
-            )
+            step.closure = closure_call(self.ledger, watched, given, caller, demanding=_is_lbfgs(optimizer))
             return _with_closure(arguments, step.closure.wrapped(self.guard))
         elif given is not None:
             step.judged = False
@@ -227,7 +226,10 @@ class Monitor:
 
     @guarded
     def ended(self) -> None:
-        """The run is over: decide what was left open."""
+        """The run is over: decide what was left open, once."""
+        if self._over:
+            return
+        self._over = True
         for watched in self._registry:
             watched.conclude(self.ledger)
         self._leaks.ended()

@@ -5,9 +5,8 @@ Knows optimizers; must not know rules or torch.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
@@ -71,12 +70,12 @@ class Registry:
                 watched.fed(place, accumulated=any(c and b in _HOLDING for c, b in zip(changed, before, strict=True)))
                 fed.append(watched)
         for watched in fed:
-            watched.fed_alone = len(fed) == 1
+            watched.fed_alone = all(self.sharing(watched, other) for other in fed)
         return fed
 
     def zeroed(self, owner: Optimizer | Module, place: Location) -> None:
         """Advance every gradient that was cleared: those of `owner`, and of whoever shares its parameters."""
-        own = self.of(owner) if hasattr(owner, "param_groups") else None
+        own = self.of(cast("Optimizer", owner)) if hasattr(owner, "param_groups") else None
         for watched in self._watched.values():
             for gradient in watched.gradients:
                 changed = gradient.look(EventKind.ZERO, place)

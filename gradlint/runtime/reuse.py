@@ -7,15 +7,15 @@ Knows the graph and the ledger; must not know how torch is hooked.
 
 from __future__ import annotations
 
-import dis
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.bytecode import loop_around, stores_in
 from gradlint.runtime.graph import leaf, nodes, visible
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
@@ -163,33 +163,14 @@ def _carrier(entry: Any, frame: FrameType | None) -> _Carrier | None:
 
 def _stored_in_loop(frame: FrameType, name: str) -> bool:
     """Tell whether the innermost loop around what `frame` is doing assigns `name`; an attribute may be assigned anywhere."""
-    if "." in name:
-        return True
-    loop = _loop_around(frame.f_code, frame.f_lasti)
-    return loop is not None and any(
-        each.argval == name and each.opname.startswith("STORE") and each.offset in loop
-        for each in dis.get_instructions(frame.f_code)
-    )
+    loop = loop_around(frame.f_code, frame.f_lasti)
+    return "." in name or (loop is not None and stores_in(frame.f_code, name, loop))
 
 
 def _in_loop_with(frame: FrameType | None, made: Location | None) -> bool:
     """Tell whether the loop around what `frame` is doing spans the line that made a node; True if nobody knows."""
     if frame is None or made is None or made.filename != frame.f_code.co_filename:
         return True
-    loop = _loop_around(frame.f_code, frame.f_lasti)
-    if loop is None:
-        return True
-    rows = [row for start, _, row in frame.f_code.co_lines() if row is not None and start in loop]
-    return min(rows) <= made.row <= max(rows)
-
-
-def _loop_around(code: CodeType, instruction: int) -> range | None:
-    """Return the instructions of the innermost loop of `code` around one of them."""
-    around = [loop for loop in _loops(code) if instruction in loop]
-    return min(around, key=len, default=None)
-
-
-def _loops(code: CodeType) -> Iterator[range]:
-    for each in dis.get_instructions(code):
-        if "JUMP" in each.opname and isinstance(each.argval, int) and each.argval < each.offset:
-            yield range(each.argval, each.offset + 1)
+    loop = loop_around(frame.f_code, frame.f_lasti)
+    inside = [row for start, _, row in frame.f_code.co_lines() if row is not None and loop and start in loop]
+    return not inside or min(inside) <= made.row <= max(inside)

@@ -53,8 +53,13 @@ def origin_of(code: CodeType) -> Origin:
     """Return who wrote `code`."""
     known = _origins.get(id(code))
     if known is None:
-        known = _origins[id(code)] = (code, _judge(code.co_filename))
+        known = _origins[id(code)] = (code, Origin.MACHINERY if is_ours(code) else _judge(code.co_filename))
     return known[1]
+
+
+def is_ours(code: CodeType) -> bool:
+    """Tell whether `code` is gradlint's own."""
+    return os.path.abspath(code.co_filename).startswith(_OURS) and code.co_filename.endswith(".py")
 
 
 def _judge(filename: str) -> Origin:
@@ -63,8 +68,6 @@ def _judge(filename: str) -> Origin:
     if filename.startswith("<"):
         return Origin.USER
     path = os.path.abspath(filename)
-    if path.startswith(_OURS) and path.endswith(".py"):
-        return Origin.MACHINERY
     torch = sys.modules.get("torch")
     if torch is not None and torch.__file__ and path.startswith(os.path.dirname(torch.__file__) + os.sep):
         return Origin.MACHINERY

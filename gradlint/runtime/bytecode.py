@@ -1,0 +1,76 @@
+"""What the user's code around an event does, read from its bytecode: it is there even where the source is not.
+
+Must not know torch or rules.
+"""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterator
+from types import CodeType
+
+_GROWING = ("append", "extend", "add", "appendleft", "insert", "update", "setdefault")
+
+
+def rows(code: CodeType) -> dict[int, list[dis.Instruction]]:
+    """Return the instructions of each row of `code`."""
+    found: dict[int, list[dis.Instruction]] = {}
+    starts = {start: row for start, _, row in code.co_lines() if row}
+    row = code.co_firstlineno
+    for instruction in dis.get_instructions(code):
+        row = starts.get(instruction.offset, row)
+        found.setdefault(row, []).append(instruction)
+    return found
+
+
+def loop_around(code: CodeType, instruction: int) -> range | None:
+    """Return the instructions of the innermost loop of `code` around one of them."""
+    return min((loop for loop in _loops(code) if instruction in loop), key=len, default=None)
+
+
+def _loops(code: CodeType) -> Iterator[range]:
+    for each in dis.get_instructions(code):
+        if "JUMP" in each.opname and isinstance(each.argval, int) and each.argval < each.offset:
+            yield range(each.argval, each.offset + 1)
+
+
+def stores_in(code: CodeType, name: str, part: range) -> bool:
+    """Tell whether a part of `code` assigns `name`."""
+    return any(
+        each.argval == name and each.opname.startswith("STORE") and each.offset in part
+        for each in dis.get_instructions(code)
+    )
+
+
+def growth_of(code: CodeType, name: str) -> tuple[int | None, int | None]:
+    """Return the first row of `code` that adds to `name` (by `+=`, `append` or the like) and the one that creates it."""
+    adds = creates = None
+    for row, instructions in sorted(rows(code).items()):
+        mine = [each.opname for each in instructions if each.argval == name]
+        loads, stores = any(op.startswith("LOAD") for op in mine), any(op.startswith("STORE") for op in mine)
+        grows = stores or any(each.argval in _GROWING or each.opname == "STORE_SUBSCR" for each in instructions)
+        if loads and grows:
+            adds = adds or row
+        elif stores:
+            creates = creates or row
+    return adds, creates
+
+
+def names_between(code: CodeType, first: int, last: int) -> set[str]:
+    """Return the names used between two rows of `code`, both excluded, with those of the functions made there."""
+    names: set[str] = set()
+    for row, instructions in rows(code).items():
+        if first < row < last:
+            for each in instructions:
+                names |= _names(each.argval)
+    return names
+
+
+def _names(value: object) -> set[str]:
+    match value:
+        case str():
+            return {value}
+        case CodeType():
+            return set(value.co_names).union(*(_names(each) for each in value.co_consts if isinstance(each, CodeType)))
+        case _:
+            return set()
