@@ -46,7 +46,7 @@ WORDINGS: Mapping[str, Wording] = {
     "GL103": Wording(
         "`{subject}` steps right after its gradients were cleared: the backward pass is thrown away and no parameter moves",
         "clear before `backward()` or after `step()`, never between them",
-        {"discarded": "the gradients are cleared here", "fresh": "after this backward computed them"},
+        {"cleared": "the gradients are cleared here", "fresh": "after this backward computed them"},
     ),
     "GL104": Wording(
         "`{subject}` steps without a backward pass since its gradients were cleared: no parameter moves",

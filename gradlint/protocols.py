@@ -39,12 +39,12 @@ class State:
         """Return the place remembered under `role`, if any."""
         return next((place for name, place in self.marks if name == role), None)
 
-    def moved(self, name: str, role: str | None, place: Location) -> State:
-        """Return the state `name`, remembering `place` under `role` (None: nothing new)."""
+    def moved(self, name: str, role: str | None, place: Location, worth: frozenset[str]) -> State:
+        """Return the state `name` with the marks `worth` keeping, remembering `place` under `role` (None: nothing new)."""
+        kept = tuple(item for item in self.marks if item[0] != role and item[0] in worth)
         if role is None:
-            return State(name, self.marks)
-        others = tuple(item for item in self.marks if item[0] != role)
-        return State(name, tuple(sorted((*others, (role, place)))))
+            return self if name == self.name and len(kept) == len(self.marks) else State(name, kept)
+        return State(name, tuple(sorted((*kept, (role, place)))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,16 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A table of edges; an event without an edge leaves the state as it is."""
+    """A table of edges; an event without an edge leaves the state as it is.
+
+    `worth` names, by state, the marks that explain something there; the others are dropped, so
+    that few states differ by their past only.
+    """
 
     name: str
     initial: State
     edges: Mapping[tuple[str, EventKind], Edge]
+    worth: Mapping[str, frozenset[str]]
 
     def advance(self, state: State, kind: EventKind, place: Location) -> tuple[State, Violation | None]:
         """Return the state after an event at `place`, and the violation it is, if any."""
@@ -81,7 +86,7 @@ class Protocol:
         if edge is None:
             return state, None
         violation = Violation(edge.violates, state, place) if edge.violates else None
-        return state.moved(edge.to, edge.mark, place), violation
+        return state.moved(edge.to, edge.mark, place, self.worth.get(edge.to, frozenset())), violation
 
     @property
     def codes(self) -> frozenset[str]:
@@ -106,7 +111,7 @@ OPTIMIZER = Protocol(
     {
         # The gradients of its parameters: cleared, added to, used up.
         **_from(("new", "clean", "spent", "dirty", "unknown", "unknown-fresh"), _K.ZERO, Edge("clean", "cleared")),
-        ("fresh", _K.ZERO): Edge("discarded", "discarded"),
+        ("fresh", _K.ZERO): Edge("discarded", "cleared"),
         ("discarded", _K.ZERO): Edge("discarded"),
         **_from(("new", "clean", "discarded"), _K.BACKWARD, Edge("fresh", "fresh")),
         ("fresh", _K.BACKWARD): Edge("fresh"),
@@ -124,6 +129,17 @@ OPTIMIZER = Protocol(
         ("spent", _K.STEP): Edge("spent", "spent", violates="GL109"),
         ("dirty", _K.STEP): Edge("spent", "spent", violates="GL101"),
     },
+    {
+        # "spent" stays as long as the optimizer lives: it tells a first step from a later one.
+        "new": frozenset({"spent"}),
+        "clean": frozenset({"cleared", "spent"}),
+        "discarded": frozenset({"cleared", "fresh", "spent"}),
+        "fresh": frozenset({"cleared", "fresh", "spent"}),
+        "spent": frozenset({"cleared", "spent"}),
+        "dirty": frozenset({"cleared", "dirty", "spent"}),
+        "unknown": frozenset({"spent"}),
+        "unknown-fresh": frozenset({"fresh", "spent"}),
+    },
 )
 
 SCHEDULER = Protocol(
@@ -136,6 +152,7 @@ SCHEDULER = Protocol(
         ("scheduled", _K.STEP): Edge("ready", "stepped"),
         **_from(("new", "ready", "scheduled"), _K.ESCAPE, Edge("ready")),
     },
+    {name: frozenset({"stepped", "scheduled"}) for name in ("new", "ready", "scheduled")},
 )
 
 _MODE_STATES = ("train", "trained", "restored", "eval", "lapsed", "lapsed-forward", "lapsed-backward")
@@ -151,13 +168,20 @@ MODE = Protocol(
         ("train", _K.EVAL): Edge("eval", "eval"),
         ("eval", _K.TRAIN): Edge("train"),
         **_from(("trained", "restored"), _K.EVAL, Edge("lapsed", "eval")),
-        **_from(("lapsed", "lapsed-forward", "lapsed-backward"), _K.TRAIN, Edge("restored")),
+        **_from(("lapsed", "lapsed-forward", "lapsed-backward"), _K.TRAIN, Edge("restored", "train")),
         ("lapsed", _K.FORWARD): Edge("lapsed-forward", "forward"),
         ("lapsed-forward", _K.BACKWARD): Edge("lapsed-backward"),
         ("lapsed-backward", _K.STEP): Edge("lapsed", violates="GL304"),
         **_from(_MODE_STATES, _K.ESCAPE, Edge("unknown")),
         ("unknown", _K.TRAIN): Edge("train"),
         ("unknown", _K.EVAL): Edge("eval", "eval"),
+    },
+    {
+        "eval": frozenset({"eval"}),
+        "restored": frozenset({"train"}),
+        "lapsed": frozenset({"eval"}),
+        "lapsed-forward": frozenset({"eval", "forward"}),
+        "lapsed-backward": frozenset({"eval", "forward"}),
     },
 )
 
@@ -170,6 +194,7 @@ GRAPH = Protocol(
         ("freed", _K.BACKWARD): Edge("freed", violates="GL503"),
         **_from(("unbuilt", "live", "freed"), _K.ESCAPE, Edge("unknown")),
     },
+    {"live": frozenset({"made"}), "freed": frozenset({"made", "freed"})},
 )
 
 PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH)

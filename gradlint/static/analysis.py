@@ -49,6 +49,27 @@ class Analysis:
             for uid in event.targets or ()
         )
 
+    def private(self, made: Object) -> bool:
+        """Whether nobody outside this file can reach an object: a name of the file, or an attribute used here only to read."""
+        if made.uid not in self.lowering.kept:
+            return True
+        name = made.uid[-1]
+        used_here = made.uid[0] == "module" and len(made.uid) > 2
+        return used_here and not any(
+            isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Load) and node not in self._read_only
+            for node in ast.walk(self.tree)
+        )
+
+    @cached_property
+    def _read_only(self) -> frozenset[ast.AST]:
+        """Receivers of methods that only read or clear, and arguments of constructors of the known library."""
+        harmless = {"zero_grad", "state_dict", "param_groups", "get_last_lr", "load_state_dict", "last_epoch"}
+        found: set[ast.AST] = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Attribute) and node.attr in harmless:
+                found.add(node.value)
+        return frozenset(found)
+
     @cached_property
     def trained_by(self) -> dict[Uid, frozenset[Uid]]:
         """The optimizers of each module that has one."""

@@ -33,6 +33,7 @@ from gradlint.static.values import (
     Unknown,
     Value,
     held,
+    parts,
 )
 
 _SAME = frozenset("to cuda cpu half double float bfloat16 apply requires_grad_ share_memory compile".split())
@@ -69,6 +70,10 @@ class Calls(Classes):
                 return UNKNOWN
             if node.func.attr == "append" and len(args) == 1:
                 self.keep(node.func.value, args[0], node)
+            if node.func.attr == "detach_" and isinstance(node.func.value, ast.Name):
+                self.assign(node.func.value, DATA, node)
+            if node.func.attr == "enter_context":
+                self.grad = Grad.MAYBE
             return self.method(receiver, node.func.attr, node, args, named)
         callee = self.evaluate(node.func)
         args, named = self._arguments(node)
@@ -123,6 +128,12 @@ class Calls(Classes):
         targets = owner.of if isinstance(owner, Params) else None
         self.emit(kind, node, targets, roles=("module", "by-hand"))
 
+    def grown(self, target: ast.expr, value: Value, node: ast.AST) -> None:
+        """Bind a target that grew in place: where it began does not change."""
+        begun = dict(self.begun)
+        self.assign(target, value, node)
+        self.begun = begun
+
     # Callees ----------------------------------------------------------------------------------
 
     def call(self, callee: Value, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
@@ -172,7 +183,7 @@ class Calls(Classes):
 
     def _collapsed(self, result: Value, made: GraphNode, args: list[Value]) -> Value:
         """Replace the graph parts that a module built inside by the one part that it is to its caller."""
-        given = frozenset(part for arg in args if isinstance(arg, Tensor) for part in arg.nodes)
+        given = frozenset(node for arg in args for part in parts(arg) if isinstance(part, Tensor) for node in part.nodes)
         match result:
             case Tensor(nodes) if nodes:
                 return Tensor((nodes & given) | {made})
@@ -190,7 +201,7 @@ class Calls(Classes):
             return _without_graph(DATA, self.grad)
         if not module.origin or module.origin.startswith("torchvision"):
             return UNKNOWN
-        given = frozenset(part for value in values if isinstance(value, Tensor) for part in value.nodes)
+        given = frozenset(node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes)
         result = Tensor(given | {made})
         if module.origin in ("torch.nn.RNN", "torch.nn.GRU"):
             return Items((result, result))
@@ -205,6 +216,8 @@ class Calls(Classes):
         values = [*args, *named.values()]
         if name.startswith("builtins."):
             return self._builtin(name.removeprefix("builtins."), node, args, named)
+        if name.startswith("torch._foreach"):
+            self.emit(EventKind.ESCAPE, node, None)
         match role_of(name):
             case "optimizer" | "scheduler" | "scaler" | "module" | "criterion" | "accelerator" as kind:
                 return self._construct(Kind(kind), name, node, args, named)
@@ -224,6 +237,8 @@ class Calls(Classes):
             case "set-grad":
                 self._set_grad(args)
                 return UNKNOWN
+            case "partial" if args and isinstance(args[0], Library) and len(args) == 1:
+                return args[0]
             case "partial" if args and isinstance(args[0], Function):
                 return replace(args[0], args=(*args[0].args, *args[1:]))
             case "chain":
@@ -264,7 +279,7 @@ class Calls(Classes):
         return UNKNOWN
 
     def _mapped(self, function: Function, source: Value, node: ast.Call) -> Value:
-        number = next(self.numbers)
+        number = self.number(node)
         outer, self.loops = self.loops, (*self.loops, number)
         with self.aside() as out:
             self.inline(function, node, [self.iterated(source)], {})
@@ -273,7 +288,7 @@ class Calls(Classes):
         self.out.append(Loop(number, body, body, Seq(())))
         return UNKNOWN
 
-    def _construct(self, kind: Kind, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+    def _construct(self, kind: Kind, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Object:
         uid = (*self.frame.path, self.hint or f"@{node.lineno}:{node.col_offset}")
         values = [*args, *named.values()]
         made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values))
@@ -311,7 +326,9 @@ class Calls(Classes):
         if any(word in text for word in ("zero_grad", "backward", "grad = None", "closure()", "autograd")):
             return Unknown(holds=self.escape(node, [*args, *named.values()]))
         assert isinstance(node, ast.Call)
-        return self._construct(Kind.OPTIMIZER, cls.node.name, node, args, named)
+        made = self._construct(Kind.OPTIMIZER, cls.node.name, node, args, named)
+        self.own_methods[made.uid] = frozenset(each.name for each in cls.node.body if isinstance(each, ast.FunctionDef))
+        return made
 
     def _wrapped(self, value: Value, role: str) -> Value:
         match value:
@@ -381,7 +398,9 @@ class Calls(Classes):
                 self.emit(EventKind.ZERO, node, targets, spelled)
             case "step":
                 return self._step(optimizer, node, [*args, *(named[key] for key in ("closure",) if key in named)])
-            case _ if name not in _OPTIMIZER_NEUTRAL:
+            case "register_step_post_hook" | "register_step_pre_hook" if args:
+                self.hooks.setdefault(optimizer.uid, []).append(args[0])
+            case _ if name not in _OPTIMIZER_NEUTRAL | self.own_methods.get(optimizer.uid, frozenset()):
                 return Unknown(holds=self.escape(node, [optimizer, *args]))
         return UNKNOWN
 
@@ -399,6 +418,8 @@ class Calls(Classes):
         found = closure if isinstance(closure, Function) else None
         self.steps.append(Step(node, optimizer, tuple(args), found, body))
         self.emit(EventKind.STEP, node, frozenset({optimizer.uid}), self._spelled_receiver(node), roles=roles)
+        for hook in self.hooks.get(optimizer.uid, ()):
+            self.call(hook, node, [optimizer, UNKNOWN, UNKNOWN], {})
         return UNKNOWN
 
     def _spelled_receiver(self, node: ast.Call) -> str:
@@ -407,7 +428,8 @@ class Calls(Classes):
     def _scheduler(self, scheduler: Object, name: str, node: ast.Call) -> Value:
         if name == "step":
             self.schedules.append((node, scheduler))
-            self.emit(EventKind.SCHEDULE, node, frozenset({scheduler.uid}), self._spelled_receiver(node))
+            roles = ("argument",) if node.args or node.keywords else ()
+            self.emit(EventKind.SCHEDULE, node, frozenset({scheduler.uid}), self._spelled_receiver(node), roles=roles)
         return UNKNOWN
 
     def _scaler(self, name: str, node: ast.Call, args: list[Value]) -> Value:
@@ -532,9 +554,7 @@ class Calls(Classes):
         """A collection changed in place: the name it was called through is no longer what it was."""
         target = node.func.value if isinstance(node.func, ast.Attribute) else None
         if isinstance(target, (ast.Name, ast.Attribute)):
-            begun = dict(self.begun)
-            self.assign(target, value, node)
-            self.begun = begun
+            self.grown(target, value, node)
 
     def _unknown(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         values = [receiver, *args, *named.values()]

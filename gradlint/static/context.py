@@ -26,12 +26,14 @@ from gradlint.static.values import (
     Instance,
     Items,
     Library,
+    Method,
     Object,
     Tensor,
     Unknown,
     Value,
     held,
     join,
+    parts,
 )
 
 Store = dict[tuple[Uid, str], Value]
@@ -100,6 +102,9 @@ class Context(ABC):
         self.escaped: set[Uid] = set()
         self.frozen: set[Uid] = set()
         self.kept: set[Uid] = set()
+        self.hooks: dict[Uid, list[Value]] = {}
+        self.own_methods: dict[Uid, frozenset[str]] = {}
+        self.loop_numbers: dict[tuple[Uid, ast.AST], int] = {}
         self.loop_nodes: dict[int, ast.AST] = {}
         self.instances: dict[Uid, Class] = {}
         self.carriers: dict[GraphNode, str] = {}
@@ -137,14 +142,18 @@ class Context(ABC):
     ) -> None:
         """Append an event to the current sequence."""
         everything = frozenset({*roles, self.grad.value})
-        self.out.append(Event(kind, self.place(node), targets, self.loops, nodes, name, everything))
+        self.out.append(Event(kind, self.place(node), targets, self.frame.path, self.loops, nodes, name, everything))
 
     def escape(self, node: ast.AST, values: Iterable[Value]) -> frozenset[Uid]:
         """Emit that somebody unknown got `values`, and return the subjects that it can act on."""
+        values = list(values)
         targets = self.reach(values)
         if targets:
             self.escaped |= targets
             self.emit(EventKind.ESCAPE, node, targets)
+        elif any(isinstance(part, Tensor) and part.nodes for value in values for part in parts(value)):
+            # It has no hand on parameters, but it may run backward.
+            self.emit(EventKind.ESCAPE, node, frozenset(), roles=("loss",))
         return targets
 
     def jump(self, kind: JumpKind) -> None:
@@ -196,16 +205,22 @@ class Context(ABC):
             self.out.append(Kill(frozenset({unknown.id})))
         return unknown
 
+    def number(self, loop: ast.AST) -> int:
+        """Return the number of a loop in this frame; reading it again does not change it."""
+        return self.loop_numbers.setdefault((self.frame.path, loop), len(self.loop_numbers) + 1)
+
     def note(self, node: ast.AST, value: Value) -> Value:
         """Remember what an expression was, for the checks that look at source."""
         self.latest[node] = value
         known = self.values.get(node)
-        self.values[node] = value if known is None else join(known, value)
+        if known is None:
+            self.values[node] = value
+        elif known is not value and not _alike(known, value):
+            self.values[node] = join(known, value)
         return value
 
-    def begin(self, name: str, value: Value, node: ast.AST) -> None:
+    def begin(self, key: tuple[Uid, str], value: Value, node: ast.AST) -> None:
         """Remember where a name became an empty sum or list; anything else makes it forgotten."""
-        key = (self.frame.shared.get(name, self.frame).path, name)
         empty = value in (Const(0), Const(0.0), Const(None)) or isinstance(value, Items) and not value.elements
         if empty or isinstance(value, Tensor) and not value.nodes:
             self.begun[key] = (self.loops, self.place(node))
@@ -214,12 +229,17 @@ class Context(ABC):
 
     def keep(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Remember that `target` from outside the loop now holds a graph of this iteration."""
-        if not isinstance(value, Tensor) or not value.nodes or not isinstance(target, ast.Name):
-            return
-        loops, created = self.begun.get((self.frame.path, target.id), (self.loops, None))
-        if created is not None and len(loops) < len(self.loops):
-            keeping = Keeping(self.place(node), target.id, value.nodes, self.loops, created, self.frame.node)
-            self.keepings.append(keeping)
+        nodes = frozenset(node for part in parts(value) if isinstance(part, Tensor) for node in part.nodes)
+        match target:
+            case ast.Name(name):
+                key, scope = (self.frame.path, name), self.frame.node
+            case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
+                key, scope = (next(iter(held((self.latest[owner],)))), name), None
+            case _:
+                return
+        loops, created = self.begun.get(key, (self.loops, None))
+        if nodes and created is not None and len(loops) < len(self.loops):
+            self.keepings.append(Keeping(self.place(node), ast.unparse(target), nodes, self.loops, created, scope))
 
     # Branches ---------------------------------------------------------------------------------
 
@@ -282,6 +302,21 @@ class Context(ABC):
         return (
             function in self.stack or len(self.stack) >= _MOST_CALLS or self.statements > _MOST_STATEMENTS
         )
+
+
+def _alike(known: Value, value: Value) -> bool:
+    """Whether two readings of one expression found the same sort of thing, perhaps in two activations."""
+    match known, value:
+        case Object(), Object():
+            return known.kind is value.kind and known.origin == value.origin
+        case Instance(), Instance():
+            return known.cls.node is value.cls.node
+        case Function(), Function():
+            return known.node is value.node
+        case Method(), Method():
+            return known.name == value.name
+        case _:
+            return False
 
 
 def const(value: Value) -> object:

@@ -162,7 +162,7 @@ class Expressions(Context):
     def _comprehension(self, generators: list[ast.comprehension], results: Iterable[ast.expr]) -> Value:
         first, *rest = generators
         source = self.evaluate(first.iter)
-        number = next(self.numbers)
+        number = self.number(first)
         outer, self.loops = self.loops, (*self.loops, number)
         with self.aside() as out:
             self.assign(first.target, self.iterated(source), first.target)

@@ -51,6 +51,10 @@ class Root:
     node: ast.AST
 
 
+UNCALLED = frozenset("zero_grad step backward eval train".split())
+"""Methods that a statement without parentheses was meant to call."""
+
+
 class Lowering(Calls):
     """Lowers a file."""
 
@@ -110,8 +114,14 @@ class Lowering(Calls):
 
     def _statement(self, node: ast.stmt) -> None:
         match node:
+            case ast.Expr(ast.Attribute(attr=name) as value) if name in UNCALLED:
+                # The user meant the call; that the parentheses are missing is one finding, not two.
+                self.evaluate(ast.copy_location(ast.Call(value, [], []), value))
             case ast.Expr(value):
                 self.evaluate(value)
+                if isinstance(value, ast.Call) and self._mode_of(value) is not None and not self._sets_grad(value):
+                    # `torch.no_grad()` as a statement does nothing, but was meant to.
+                    self.grad = Grad.MAYBE
             case ast.Assign(targets, value):
                 self._assignment(targets, value, node)
             case ast.AnnAssign(target, _, value) if value is not None:
@@ -152,7 +162,9 @@ class Lowering(Calls):
                 self.evaluate(subject)
                 self._cases(list(cases))
             case ast.Delete(targets):
-                return
+                for target in targets:
+                    if isinstance(target, ast.Attribute) and target.attr in ("grad", "_grad"):
+                        self.by_hand(target, self.evaluate(target.value), EventKind.ZERO)
             case _ if hasattr(ast, "TryStar") and isinstance(node, getattr(ast, "TryStar")):
                 self.block(node.body)
             case _:
@@ -183,6 +195,8 @@ class Lowering(Calls):
         self.hint = _hint(targets[0])
         result = self.evaluate(value)
         self.hint = ""
+        if self._sum(targets, value, result, node):
+            return
         for target in targets:
             self.assign(target, result, node)
 
@@ -190,7 +204,7 @@ class Lowering(Calls):
         """Bind a target to a value."""
         match target:
             case ast.Name(name):
-                self.begin(name, value, node)
+                self.begin((self.frame.shared.get(name, self.frame).path, name), value, node)
                 if isinstance(value, Unknown) and not value.id:
                     value = self.fresh(name, node, value.holds)
                 self.bind(name, value)
@@ -215,6 +229,7 @@ class Lowering(Calls):
         elif isinstance(owner, Instance):
             if isinstance(value, Unknown) and not value.id:
                 value = self.fresh(f"{'/'.join(owner.uid)}.{name}", node, value.holds)
+            self.begin((owner.uid, name), value, node)
             self.store[owner.uid, name] = value
             self.kept |= held((value,))
         elif isinstance(owner, Unknown) and owner.holds and not isinstance(value, (Const, Tensor)):
@@ -235,14 +250,19 @@ class Lowering(Calls):
                 result = Unknown(holds=held((old, value)))
             case _:
                 result = combined((old, value)) if isinstance(old, (Tensor, Const)) and isinstance(value, Tensor) else UNKNOWN
-        if isinstance(node.target, ast.Name):
-            if isinstance(node.op, ast.Add):
-                self.keep(node.target, value, node)
-            begun = dict(self.begun)
-            self.assign(node.target, result, node)
-            self.begun = begun
-        else:
-            self.assign(node.target, result, node)
+        if isinstance(node.op, ast.Add):
+            self.keep(node.target, value, node)
+        self.grown(node.target, result, node)
+
+    def _sum(self, targets: list[ast.expr], value: ast.expr, result: Value, node: ast.stmt) -> bool:
+        """Whether an assignment is `total = total + loss`; it is made here."""
+        match targets, value:
+            case [ast.Name(name) as target], ast.BinOp(ast.Name(left), ast.Add(), right) if name == left:
+                self.keep(target, self.latest[right], node)
+                self.grown(target, result, node)
+                return True
+            case _:
+                return False
 
     # Loops ------------------------------------------------------------------------------------
 
@@ -253,16 +273,16 @@ class Lowering(Calls):
             for value in each:
                 if not self.dead:
                     self.assign(node.target, value, node.target)
-                    self._unrolled_body(node.body)
+                    self._unrolled_body(node)
             self.block(node.orelse)
             return
         self._loop(node, lambda: self.assign(node.target, self.iterated(source), node.target), Known(True), node.orelse, False)
 
-    def _unrolled_body(self, body: list[ast.stmt]) -> None:
+    def _unrolled_body(self, node: ast.For | ast.AsyncFor) -> None:
         self.pending.append([])
-        number = next(self.numbers)
+        number = self.number(node)
         with self.aside() as out:
-            self.block(body)
+            self.block(node.body)
         stores = self.pending.pop()
         self.store = self.merge([*([] if self.dead else [self.store]), *stores]) if stores or not self.dead else self.store
         returned = self.dead and not stores
@@ -282,7 +302,7 @@ class Lowering(Calls):
     def _loop(
         self, node: ast.For | ast.AsyncFor | ast.While, head: Callable[[], None], _: Predicate, orelse: list[ast.stmt], endless: bool
     ) -> None:
-        number = next(self.numbers)
+        number = self.number(node)
         self.loop_nodes[number] = node
         renewed = self._renew(node, number)
         outer, self.loops = self.loops, (*self.loops, number)
@@ -352,7 +372,8 @@ class Lowering(Calls):
                 new = end.get(key)
                 if new is None or new is old:
                     continue
-                if any(isinstance(part, Tensor) and part.nodes for part in parts(new)) or isinstance(new, (Object, Function, Instance)):
+                flag = isinstance(new, Const) and isinstance(old, Unknown) and "%" in old.id
+                if flag or any(isinstance(part, Tensor) and part.nodes for part in parts(new)) or isinstance(new, (Object, Function, Instance)):
                     if new != old:
                         return True
         return False
@@ -373,6 +394,10 @@ class Lowering(Calls):
         self.block(body)
         # A `set_grad_enabled` statement inside outlives nothing: the context restores what was.
         self.grad = outer if inside is not outer else self.grad
+
+    def _sets_grad(self, node: ast.Call) -> bool:
+        callee = self._quietly(node.func)
+        return isinstance(callee, Library) and role_of(callee.name) == "set-grad"
 
     def _mode_of(self, node: ast.expr) -> Grad | None:
         if not isinstance(node, ast.Call):

@@ -5,7 +5,7 @@ The bridge between lowering, which knows who is who, and the protocols, which kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from gradlint.events import EventKind
 from gradlint.protocols import Protocol, State
@@ -37,8 +37,8 @@ def touches(event: Event, uids: Iterable[Uid]) -> bool:
     return targets is None or any(overlap(target, uid) for target in targets for uid in uids)
 
 
-def on_optimizer(optimizer: Object) -> Effect:
-    """Return what events mean to an optimizer."""
+def on_optimizer(optimizer: Object, others: Mapping[Uid, Object]) -> Effect:
+    """Return what events mean to an optimizer; `others` are all known objects by uid."""
     owned = optimizer.of
     everything = (optimizer.uid, *(owned or ()))
 
@@ -46,7 +46,7 @@ def on_optimizer(optimizer: Object) -> Effect:
         targets = event.targets
         match event.kind:
             case _K.ZERO:
-                return _clearing(event, optimizer)
+                return _clearing(event, optimizer, others)
             case _K.BACKWARD | _K.SETGRAD:
                 return event.kind
             case _K.CREATE if targets is not None and optimizer.uid in targets:
@@ -62,18 +62,28 @@ def on_optimizer(optimizer: Object) -> Effect:
     return effect
 
 
-def _clearing(event: Event, optimizer: Object) -> EventKind | None:
+def _clearing(event: Event, optimizer: Object, others: Mapping[Uid, Object]) -> EventKind | None:
     targets = event.targets
     if targets is None:
         # Somebody is cleared: perhaps these parameters, perhaps an input's gradient.
         return _K.ESCAPE
     if "module" not in event.roles:
-        return _K.ZERO if optimizer.uid in targets else None
+        if optimizer.uid in targets:
+            return _K.ZERO
+        # Two optimizers may hold the same parameters, or parts of one module.
+        apart = all(_disjoint(optimizer, others.get(uid)) for uid in targets)
+        return None if apart else _K.ESCAPE
     if optimizer.of is None:
         return _K.ESCAPE
     if all(any(within(module, target) for target in targets) for module in optimizer.of):
         return _K.ZERO
     return _K.ESCAPE if touches(event, optimizer.of) else None
+
+
+def _disjoint(optimizer: Object, other: Object | None) -> bool:
+    if other is None or other.of is None or optimizer.of is None:
+        return False
+    return not any(overlap(a, b) for a in optimizer.of for b in other.of)
 
 
 def on_scheduler(scheduler: Object) -> Effect:
@@ -84,7 +94,8 @@ def on_scheduler(scheduler: Object) -> Effect:
         targets = event.targets
         match event.kind:
             case _K.SCHEDULE | _K.CREATE if targets is not None and scheduler.uid in targets:
-                return event.kind
+                # `step(epoch)` sets the epoch: where it stands is the caller's convention.
+                return _K.ESCAPE if "argument" in event.roles else event.kind
             case _K.STEP if targets is not None and targets & owners:
                 return _K.STEP
             case _K.ESCAPE if touches(event, (scheduler.uid, *owners)):

@@ -27,21 +27,24 @@ class GraphNode:
     age: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happens to `targets` (None: to somebody unknown).
 
-    `loops` are the loops around it, outermost first; `nodes` the graph parts that a backward
-    runs through or a forward builds; `roles` free words that single checks look for.
+    `frame` is the activation in which it happens; `loops` are the loops around it, outermost
+    first; `nodes` the graph parts that a backward runs through or a forward builds; `roles` free
+    words that single checks look for. The first and the later iterations of a loop have events of
+    their own, which are equal: what reaches one reaches the other.
     """
 
     kind: EventKind
     place: Location
     targets: frozenset[Uid] | None
-    loops: tuple[int, ...] = ()
-    nodes: frozenset[GraphNode] = frozenset()
-    name: str = ""
-    roles: frozenset[str] = frozenset()
+    frame: Uid = ()
+    loops: tuple[int, ...] = field(default=(), compare=False)
+    nodes: frozenset[GraphNode] = field(default=frozenset(), compare=False)
+    name: str = field(default="", compare=False)
+    roles: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,8 +36,8 @@ def _spelled(step: Step) -> str:
 def _called(analysis: Analysis, step: Step) -> Diagnostic | None:
     """GL405: `step(closure())`."""
     match step.node.args:
-        case [ast.Call(ast.Name(name) as callee, [], []) as given]:
-            pass
+        case [ast.Call((ast.Name() | ast.Attribute()) as callee, [], []) as given]:
+            name = ast.unparse(callee)
         case _:
             return None
     if not isinstance(analysis.lowering.values.get(callee), Function):
@@ -87,7 +87,7 @@ def _broken(closure: Function, step: Step) -> str | None:
 
 def _evaluate_once(_: object, step: Step, body: Seq) -> set[State]:
     """Return the states after one evaluation that begins with used-up gradients, as all but the first do."""
-    return run(body, OPTIMIZER, on_optimizer(step.optimizer), State("spent")).ends
+    return run(body, OPTIMIZER, on_optimizer(step.optimizer, {}), State("spent")).ends
 
 
 def _returns(closure: Function) -> bool:
@@ -122,7 +122,7 @@ def backward_before_closure(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _wasted(analysis: Analysis, root: Root, good: set[Location], uid: tuple[str, ...]) -> Iterator[Diagnostic]:
     optimizer = analysis.lowering.objects[uid]
-    effect = on_optimizer(optimizer)
+    effect = on_optimizer(optimizer, analysis.lowering.objects)
     closures = {id(step.body): step for step in analysis.lowering.steps if step.body is not None}
     bodies = _closure_events(closures)
     flow = run(_without(root.tree, closures), OPTIMIZER, effect)
@@ -132,8 +132,16 @@ def _wasted(analysis: Analysis, root: Root, good: set[Location], uid: tuple[str,
         places = {world.state.mark("fresh") for world in worlds}
         if {world.state.name for world in worlds} == {"fresh"} and len(places) == 1:
             backward = places.pop()
-            if backward is not None and backward not in bodies:
+            if backward is not None and backward not in bodies and not _read_between(analysis, backward, event.place):
                 yield compose("GL407", Side.STATIC, backward, (("step", event.place),), subject=event.name)
+
+
+def _read_between(analysis: Analysis, backward: Location, step: Location) -> bool:
+    """Whether the gradients are looked at before the closure clears them."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == "grad" and backward.row <= node.lineno <= step.row
+        for node in ast.walk(analysis.tree)
+    )
 
 
 def _closure_events(closures: dict[int, Step]) -> set[Location]:

@@ -73,11 +73,24 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
     for keeping in analysis.lowering.keepings:
         if not any(_trained(analysis, node) for node in keeping.nodes) or not _only_told(analysis, keeping):
             continue
+        if _reaches_backward(analysis, keeping):
+            continue
         used = bool(keeping.nodes & _backwarded(analysis, keeping.loops))
         if not used and _returned(analysis, keeping):
             continue
         found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
         yield replace(found, severity=Severity.WARNING) if used else found
+
+
+def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether a backward outside the loop runs through what the loop made: the sum is the loss."""
+    places = {node.place for node in keeping.nodes}
+    return any(
+        event.loops[: len(keeping.loops)] != keeping.loops and any(node.place in places for node in event.nodes)
+        for found in analysis.events.values()
+        for event in found
+        if event.kind in (EventKind.BACKWARD, EventKind.RETAIN)
+    )
 
 
 def _scope(analysis: Analysis, keeping: Keeping) -> ast.AST:
@@ -91,6 +104,8 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
         return False
     for node in ast.walk(_scope(analysis, keeping)):
         match node:
+            case ast.Call(ast.Attribute(owner, "backward")) if _mentions(owner, keeping.name):
+                return False
             case ast.Call(func, args) if not _tells(func, keeping.name):
                 if any(_mentions(arg, keeping.name) for arg in args):
                     return False
@@ -98,6 +113,8 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
                 return False
             case ast.Delete(targets) if any(_mentions(target, keeping.name) for target in targets):
                 return False
+            case ast.Assign([ast.Name(name)], ast.BinOp(ast.Name(left), ast.Add())) if name == left == keeping.name:
+                continue
             case ast.Assign(_, value) if _mentions(value, keeping.name) and not _is_told(value, keeping.name):
                 return False
             case _:
@@ -134,17 +151,29 @@ def _is_told(value: ast.expr, name: str) -> bool:
 
 
 def _mentions(node: ast.AST, name: str) -> bool:
-    return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))
+    _, dot, attribute = name.rpartition(".")
+    return any(
+        isinstance(part, ast.Attribute) and part.attr == attribute if dot else isinstance(part, ast.Name) and part.id == name
+        for part in ast.walk(node)
+    )
 
 
 def _assigned(loop: ast.AST) -> set[str]:
     return {
         target.id
         for node in ast.walk(loop)
-        if isinstance(node, ast.Assign)
+        if isinstance(node, ast.Assign) and not _grows(node)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+
+
+def _grows(node: ast.Assign) -> bool:
+    match node:
+        case ast.Assign([ast.Name(name)], ast.BinOp(ast.Name(left), ast.Add())):
+            return name == left
+        case _:
+            return False
 
 
 def _returned(analysis: Analysis, keeping: Keeping) -> bool:

@@ -15,7 +15,7 @@ from gradlint.static.checks import check
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import follow, on_module
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Class, Kind
+from gradlint.static.values import Class
 
 _EVALUATING = frozenset({"eval", "lapsed", "lapsed-forward", "lapsed-backward"})
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
@@ -43,22 +43,34 @@ def _module(analysis: Analysis, root: Root, module: Uid) -> Iterator[Diagnostic]
     owners = frozenset(uid for owned, found in analysis.trained_by.items() if owned[: len(module)] == module for uid in found)
     arrivals = follow(root.tree, MODE, on_module(module, owners))
     if owners:
-        yield from _lapsed(analysis, module, arrivals)
-        yield from _updates(analysis, root, owners, arrivals)
+        updates = list(_updates(analysis, root, owners, arrivals))
+        yield from updates or _lapsed(analysis, root, module, arrivals)
     if root.complete and module not in analysis.lowering.frozen:
         yield from _tracked(analysis, root, arrivals)
 
 
-def _lapsed(analysis: Analysis, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
+def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
     if not _sensitive(analysis, module):
         return
     for event, states in arrivals.items():
         names = {state.name for state in states}
         lapsed = [state for state in states if state.name == "lapsed-backward"]
-        if event.kind is EventKind.STEP and lapsed and not names & {"restored", "unknown", "eval", "lapsed"}:
+        if event.kind is EventKind.STEP and lapsed and not names & {"unknown", "eval", "lapsed"}:
             state = min(lapsed, key=lambda each: each.marks)
+            if not all(_only_outside(analysis, root, event, state, each) for each in states if each.name == "restored"):
+                continue
             yield compose("GL304", Side.STATIC, event.place, state.marks, subject=_named(analysis, module))
             return
+
+
+def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, restored: State) -> bool:
+    """Whether `train()` stands around the loop in which `eval()` and the step are."""
+    loops = {event.place: event.loops for event in analysis.events[root]}
+    begun, back = lapsed.mark("eval"), restored.mark("train")
+    if begun is None or back is None:
+        return False
+    depth = len(step.loops)
+    return loops.get(begun, ())[:depth] == step.loops and len(loops.get(back, step.loops)) < depth
 
 
 def _named(analysis: Analysis, module: Uid) -> str:
@@ -123,7 +135,7 @@ def _validates(analysis: Analysis, event: Event) -> bool:
         if isinstance(node, (ast.For, ast.AsyncFor)):
             if _ON_INPUTS.search(ast.unparse(node)):
                 return False
-            return bool(_VALIDATION.search(ast.unparse(node.iter)))
+            return bool(_VALIDATION.search(ast.unparse(node.iter)) or _VALIDATION.search(event.name))
     return False
 
 
@@ -157,6 +169,3 @@ def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State
 def _asks_gradients(analysis: Analysis, event: Event) -> bool:
     node = analysis.lowering.loop_nodes.get(event.loops[-1])
     return node is not None and bool(_ON_INPUTS.search(ast.unparse(node)))
-
-
-__all__ = ["Kind", "modes"]

@@ -5,7 +5,8 @@ One optimizer in one root gets one finding per step: what is wrong with the grad
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
@@ -17,7 +18,7 @@ from gradlint.static.checks import check
 from gradlint.static.flow import Flow, World
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_optimizer, run, touches
-from gradlint.static.tree import Event, Kill, Node, Seq, Branch, Call, Loop
+from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid
 from gradlint.static.values import Kind, Object
 
 
@@ -29,6 +30,7 @@ class _Case:
     step: Event
     worlds: frozenset[World[State]]
     events: list[Event]
+    objects: Mapping[Uid, Object]
 
     def names(self) -> set[str]:
         return {world.state.name for world in self.worlds}
@@ -60,13 +62,13 @@ def _steps(event: Event, optimizer: Object) -> bool:
 
 
 def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
-    effect = on_optimizer(optimizer)
+    effect = on_optimizer(optimizer, analysis.lowering.objects)
     flow: Flow[State] = run(root.tree, OPTIMIZER, effect)
     reported = False
     for event, worlds in sorted(flow.arrivals.items(), key=lambda item: item[0].place):
         if effect(event) is not EventKind.STEP or reported:
             continue
-        case = _Case(optimizer, event, frozenset(worlds), analysis.events[root])
+        case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
         diagnostic = _verdict(case, root)
         if diagnostic is not None:
             yield diagnostic
@@ -111,8 +113,8 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
 
 def _begins(case: _Case, state: State) -> bool:
     """Whether a path comes to the step for the first time since a clearing outside its loop."""
-    places = [place for place in (state.mark("cleared"), state.mark("discarded")) if place is not None]
-    return bool(places) and all(_outside(case, place) for place in places)
+    cleared = state.mark("cleared")
+    return cleared is not None and _outside(case, cleared)
 
 
 def _in_ring(case: _Case, place: Location | None) -> bool:
@@ -131,7 +133,7 @@ def _outside(case: _Case, place: Location) -> bool:
 
 
 def _cleared_instead(case: _Case) -> Event | None:
-    effect = on_optimizer(case.optimizer)
+    effect = on_optimizer(case.optimizer, case.objects)
     for event in case.events:
         ring = event.loops[: len(case.step.loops)] == case.step.loops
         if event.kind is EventKind.ZERO and event.targets is not None and event.name and ring and effect(event) is None:
@@ -182,12 +184,12 @@ def _empty(case: _Case) -> Diagnostic | None:
 def _would_train(case: _Case) -> bool:
     """Whether the loop around the step runs the model, so that a backward pass is what is missing."""
     ring = [event for event in case.events if event.loops[:1] == case.step.loops[:1]]
+    if any("loss" in event.roles for event in ring):
+        return False
     if any(event.kind is EventKind.BACKWARD for event in ring):
         return True
     owned = case.optimizer.of
-    return owned is not None and any(
-        event.kind is EventKind.FORWARD and "grad" in event.roles and touches(event, owned) for event in ring
-    )
+    return owned is not None and any(event.kind is EventKind.FORWARD and touches(event, owned) for event in ring)
 
 
 def _repeated(case: _Case) -> Diagnostic | None:
@@ -203,22 +205,29 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL106: the loop clears an optimizer and runs backward, but the optimizer never steps."""
     lowering = analysis.lowering
     for optimizer in analysis.objects(Kind.OPTIMIZER):
-        hidden = optimizer.uid in lowering.escaped | lowering.kept | analysis.stepped
+        hidden = optimizer.uid in lowering.escaped | analysis.stepped or not analysis.private(optimizer)
         if hidden or optimizer.origin == "" or any(touched in lowering.escaped for touched in optimizer.of or ()):
             continue
         for root in analysis.roots:
             found = analysis.events[root]
             if any(event.kind is EventKind.CREATE and optimizer.uid in (event.targets or ()) for event in found):
-                yield from _unused(optimizer, found)
+                yield from _unused(analysis, optimizer, found)
 
 
-def _unused(optimizer: Object, found: list[Event]) -> Iterator[Diagnostic]:
-    effect = on_optimizer(optimizer)
+def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> Iterator[Diagnostic]:
+    effect = on_optimizer(optimizer, analysis.lowering.objects)
     cleared = [event for event in found if event.kind is EventKind.ZERO and effect(event) is EventKind.ZERO]
     for event in found:
         if event.kind is not EventKind.BACKWARD or not event.loops or "engine" in event.roles:
+            continue
+        if _reads_gradients(analysis.lowering.loop_nodes.get(event.loops[-1])):
             continue
         name = next((zero.name for zero in cleared if zero.loops == event.loops and "module" not in zero.roles), None)
         if name is not None:
             yield compose("GL106", Side.STATIC, event.place, subject=name)
             return
+
+
+def _reads_gradients(loop: ast.AST | None) -> bool:
+    """Whether a loop uses the gradients itself: it computes a statistic, not an update."""
+    return loop is None or any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in ast.walk(loop))

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import SCHEDULER, State
+from gradlint.protocols import SCHEDULER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import follow, on_scheduler
+from gradlint.static.subjects import on_scheduler, run
 from gradlint.static.tree import Event
 from gradlint.static.values import Kind, Object
 
@@ -30,12 +30,13 @@ def before_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
 def _too_early(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Diagnostic]:
     if not any(event.kind is EventKind.SCHEDULE for event in analysis.events[root]):
         return
-    for event, states in follow(root.tree, SCHEDULER, on_scheduler(scheduler)).items():
-        if event.kind is not EventKind.SCHEDULE:
+    for event, worlds in run(root.tree, SCHEDULER, on_scheduler(scheduler)).arrivals.items():
+        if event.kind is not EventKind.SCHEDULE or "argument" in event.roles:
             continue
-        first = [state for state in states if state.mark("scheduled") is None]
+        first = [world for world in worlds if world.state.mark("scheduled") is None]
+        certain = bool(event.loops) or not any(world.facts for world in first)
         step = _step_after(analysis.events[root], event, scheduler)
-        if step is not None and first and all(state.name == "new" for state in first):
+        if step is not None and certain and first and all(world.state.name == "new" for world in first):
             marks = (("stepped", step.place),)
             yield compose("GL201", Side.STATIC, event.place, marks, subject=event.name, other=step.name)
 
@@ -45,7 +46,7 @@ def _step_after(found: list[Event], schedule: Event, scheduler: Object) -> Event
     owners = scheduler.of or frozenset()
     depth = len(schedule.loops)
     for event in found:
-        if event.kind is EventKind.STEP and depth and event.loops[:depth] == schedule.loops and (event.targets or frozenset()) & owners:
+        if event.kind is EventKind.STEP and event.loops[:depth] == schedule.loops and (event.targets or frozenset()) & owners:
             return event
     return None
 
@@ -53,10 +54,10 @@ def _step_after(found: list[Event], schedule: Event, scheduler: Object) -> Event
 @check
 def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL202: a scheduler that nobody can step, beside an optimizer that steps."""
-    hidden = analysis.lowering.escaped | analysis.lowering.kept | analysis.stepped
+    hidden = analysis.lowering.escaped | analysis.stepped
     for scheduler in analysis.objects(Kind.SCHEDULER):
         owners = scheduler.of or frozenset()
-        if scheduler.uid not in hidden and owners & analysis.stepped:
+        if scheduler.uid not in hidden and owners & analysis.stepped and analysis.private(scheduler):
             yield compose("GL202", Side.STATIC, scheduler.place, subject=_name(scheduler))
 
 
@@ -72,6 +73,3 @@ def plateau_without_metric(analysis: Analysis) -> Iterator[Diagnostic]:
         if scheduler.origin.endswith(".ReduceLROnPlateau") and not node.args and not node.keywords:
             assert isinstance(node.func, ast.Attribute)
             yield compose("GL205", Side.STATIC, analysis.source.place(node), subject=ast.unparse(node.func.value))
-
-
-__all__ = ["State", "before_optimizer", "never_stepped", "plateau_without_metric"]

@@ -103,7 +103,7 @@ def _method_given(analysis: Analysis, node: ast.Attribute) -> Iterator[Diagnosti
             yield _uncalled("GL803", analysis, node)
         case Function():
             yield _uncalled("GL803", analysis, node)
-        case Unknown() if node.attr in _PARAMETERS:
+        case Unknown() if node.attr in _PARAMETERS and isinstance(analysis.lowering.values.get(node.value, UNKNOWN), Unknown):
             yield _uncalled("GL803", analysis, node)
         case _:
             return
@@ -120,9 +120,10 @@ def missing_super_init(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _is_module(analysis: Analysis, base: ast.expr) -> bool:
-    # Only a direct base: what another class's __init__ does is its own affair.
     lowering = analysis.lowering
     known = lowering.values.get(base) or lowering._quietly(base)
+    if isinstance(known, Class):
+        return lowering.is_module(known) and not lowering.is_open(known)
     return isinstance(known, Library) and known.name in ("torch.nn.Module", "torch.nn.modules.Module")
 
 
@@ -147,9 +148,13 @@ def _readies(statement: ast.stmt) -> bool:
     return any(
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and (node.func.attr in ("__init__", "init", "__attrs_pre_init__") or _is_super(node.func.value))
+        and (node.func.attr == "__init__" or _is_super(node.func.value) or _is_self(node.func.value))
         for node in ast.walk(statement)
     )
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
 
 
 def _is_super(node: ast.expr) -> bool:
