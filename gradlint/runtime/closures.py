@@ -42,14 +42,20 @@ class ClosureCall:
 
         @functools.wraps(self.closure)
         def evaluate(*args: Any, **kwargs: Any) -> Any:
-            self.evaluations += 1
-            self.watched.accumulated = None
-            backwards = self.watched.backwards
+            backwards = guard.run(self._begun)
             value = self.closure(*args, **kwargs)
-            guard.run(self._evaluated, value, backwards)
+            guard.run(self._evaluated, value, backwards or 0)
             return value
 
         return evaluate
+
+    def _begun(self) -> int:
+        """An evaluation begins; return the count of backward passes before it."""
+        self.evaluations += 1
+        self.watched.accumulated = None
+        if self.watched.fresh_place() is not self.thrown_away:
+            self.thrown_away = None  # the step itself has used them
+        return self.watched.backwards
 
     def _evaluated(self, value: Any, backwards: int) -> None:
         """Judge one evaluation that returned `value`; `backwards` is the count of backward passes before it."""

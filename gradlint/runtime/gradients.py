@@ -7,6 +7,7 @@ Knows tensors by what they offer, without importing torch; keeps none of them al
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ class Gradient:
         self._parameter = weakref.ref(parameter)
         self._last: weakref.ref[Tensor] | None = None
         self._version = 0
-        self._looks = _LOOKS_BY_VALUE
+        self._looks: float = _LOOKS_BY_VALUE
         self._sample: Tensor | None = None
         # A gradient that is there already may be fresh or used: nobody saw.
         self.track = Track(OPTIMIZER, OPTIMIZER.initial if parameter.grad is None else State("unknown"))
@@ -82,13 +83,13 @@ class Gradient:
     def look_for_hidden_zero(self, place: Location, suspects: tuple[str, ...] = ("spent", "dirty")) -> None:
         """Before more is added to used gradients: see whether `p.grad.data.zero_()` emptied them, which leaves no trace.
 
-        It needs the values, so it stops after the first few times. `suspects` are the states that call for it.
+        It needs the values, so it stops after the first few times in vain. `suspects` are the states that call for it.
         """
         if self._looks > 0 and self.track.state.name in suspects:
             self._looks -= 1
             grad = None if self._last is None else self._last()
             if grad is not None and is_zero(grad):
-                self._looks += 1
+                self._looks = math.inf  # this program does it
                 self.track.advance(EventKind.ZERO, place)
 
     def take_sample(self) -> None:

@@ -1,0 +1,749 @@
+"""Small training programs, right and wrong: a line that gradlint must report ends in a comment with the code.
+
+Each is a function without arguments; `test_programs.py` runs them all under watch.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn, optim
+from torch.nn import functional as F
+from torch.optim import lr_scheduler
+from torch.utils.checkpoint import checkpoint
+
+X, Y = torch.randn(8, 4), torch.randn(8, 1)
+STEPS = 12
+
+
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 1))
+
+
+def sgd(module: nn.Module) -> optim.SGD:
+    return optim.SGD(module.parameters(), lr=0.01)
+
+
+def gan() -> None:
+    generator, critic = nn.Linear(2, 4), nn.Linear(4, 1)
+    opt_g, opt_d = sgd(generator), sgd(critic)
+    for _ in range(STEPS):
+        fake = generator(torch.randn(8, 2))
+        opt_d.zero_grad()
+        (critic(fake.detach()).mean() - critic(X).mean()).backward()
+        opt_d.step()
+        opt_g.zero_grad()
+        (-critic(fake).mean()).backward()
+        opt_g.step()
+
+
+def gan_cleared_through_data() -> None:
+    generator, critic = nn.Linear(2, 4), nn.Linear(4, 1)
+    opt_g, opt_d = sgd(generator), sgd(critic)
+    for _ in range(STEPS):
+        fake = generator(torch.randn(8, 2))
+        for parameter in critic.parameters():
+            if parameter.grad is not None:
+                parameter.grad.data.zero_()
+        (critic(fake.detach()).mean() - critic(X).mean()).backward()
+        opt_d.step()
+        opt_g.zero_grad()
+        (-critic(fake).mean()).backward()
+        opt_g.step()
+
+
+def gan_critic_never_cleared() -> None:
+    generator, critic = nn.Linear(2, 4), nn.Linear(4, 1)
+    opt_g, opt_d = sgd(generator), sgd(critic)
+    for _ in range(STEPS):
+        fake = generator(torch.randn(8, 2))
+        (critic(fake.detach()).mean() - critic(X).mean()).backward()
+        opt_d.step()  # GL101
+        opt_g.zero_grad()
+        (-critic(fake).mean()).backward()
+        opt_g.step()
+
+
+def wgan_gp() -> None:
+    critic = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    opt = sgd(critic)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        mixed = X.clone().requires_grad_()
+        [slope] = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
+        penalty = (slope.norm(dim=1) - 1).pow(2).mean()
+        (critic(X).mean() + penalty).backward()
+        opt.step()
+
+
+def accumulation() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(STEPS):
+        (F.mse_loss(model(X), Y) / 4).backward()
+        if (i + 1) % 4 == 0:
+            opt.step()
+            opt.zero_grad()
+
+
+def accumulation_never_cleared() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(STEPS):
+        (F.mse_loss(model(X), Y) / 4).backward()
+        if (i + 1) % 4 == 0:
+            opt.step()  # GL101
+
+
+def scaler_disabled() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        scaler.unscale_(opt)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(opt)
+        scaler.update()
+
+
+def scaler_that_skips() -> None:
+    model = net()
+    opt = sgd(model)
+    schedule = lr_scheduler.StepLR(opt, 1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        scaler.step(opt)
+        scaler.update()
+        schedule.step()
+
+
+def lbfgs() -> None:
+    model = net()
+    solver = optim.LBFGS(model.parameters(), max_iter=4)
+
+    def closure() -> torch.Tensor:
+        solver.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        return loss
+
+    for _ in range(STEPS):
+        solver.step(closure)
+
+
+def lbfgs_cleared_by_hand() -> None:
+    model = net()
+    solver = optim.LBFGS(model.parameters(), max_iter=4, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        for parameter in model.parameters():
+            parameter.grad = None
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        return loss
+
+    for _ in range(STEPS):
+        solver.step(closure)
+
+
+def lbfgs_with_gradients_assigned() -> None:
+    weight = nn.Parameter(torch.zeros(4))
+    solver = optim.LBFGS([weight], max_iter=4)
+
+    def closure() -> torch.Tensor:
+        residual = X @ weight.detach() - Y[:, 0]
+        weight.grad = X.T @ residual
+        return residual.pow(2).sum()
+
+    for _ in range(STEPS):
+        solver.step(closure)
+
+
+class Sam(optim.Optimizer):
+    def __init__(self, params, base, **defaults):
+        super().__init__(params, defaults)
+        self.base = base(self.param_groups, **defaults)
+        self.param_groups = self.base.param_groups
+
+    @torch.no_grad()
+    def first_step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["nudge"] = 0.05 * parameter.grad
+                parameter.add_(self.state[parameter]["nudge"])
+        self.zero_grad()
+
+    @torch.no_grad()
+    def second_step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.sub_(self.state[parameter]["nudge"])
+        self.base.step()
+        self.zero_grad()
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        closure = torch.enable_grad()(closure)
+        self.first_step()
+        closure()
+        self.second_step()
+
+
+def sam_in_two_steps() -> None:
+    model = nn.Linear(4, 1)
+    opt = Sam(model.parameters(), optim.SGD, lr=0.01)
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        opt.first_step()
+        F.mse_loss(model(X), Y).backward()
+        opt.second_step()
+
+
+def sam_with_closure() -> None:
+    model = nn.Linear(4, 1)
+    opt = Sam(model.parameters(), optim.SGD, lr=0.01)
+
+    def closure() -> torch.Tensor:
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        return loss
+
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        opt.step(closure)
+
+
+class Lookahead(optim.Optimizer):
+    def __init__(self, base):
+        self.base, self.count = base, 0
+        super().__init__(base.param_groups, {})
+        self.slow = [parameter.detach().clone() for parameter in base.param_groups[0]["params"]]
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.base.step()
+        self.count += 1
+        if self.count % 5 == 0:
+            for slow, parameter in zip(self.slow, self.base.param_groups[0]["params"], strict=True):
+                slow.lerp_(parameter, 0.5)
+                parameter.copy_(slow)
+
+
+def lookahead() -> None:
+    model = net()
+    opt = Lookahead(optim.SGD(model.parameters(), lr=0.01))
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def lookahead_never_cleared() -> None:
+    model = net()
+    opt = Lookahead(optim.SGD(model.parameters(), lr=0.01))
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        opt.step()  # GL101
+
+
+def optimizer_in_backward() -> None:
+    model = net()
+    optimizers = {parameter: optim.SGD([parameter], lr=0.01) for parameter in model.parameters()}
+
+    def update(parameter: torch.Tensor) -> None:
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(update)
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+
+
+def optimizer_in_backward_never_cleared() -> None:
+    model = nn.Linear(4, 1)
+    optimizers = {parameter: optim.SGD([parameter], lr=0.01) for parameter in model.parameters()}
+
+    def update(parameter: torch.Tensor) -> None:
+        optimizers[parameter].step()  # GL101
+
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(update)
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+
+
+def gradients_by_hand() -> None:
+    weight = nn.Parameter(torch.zeros(4))
+    opt = optim.SGD([weight], lr=0.01)
+    for _ in range(STEPS):
+        weight.grad = torch.randn(4)
+        opt.step()
+
+
+def gradients_copied_in() -> None:
+    weight = nn.Parameter(torch.zeros(4))
+    weight.grad = torch.zeros(4)
+    opt = optim.SGD([weight], lr=0.01)
+    for _ in range(STEPS):
+        weight.grad.copy_(torch.randn(4))
+        opt.step()
+
+
+def gradients_copied_in_through_data() -> None:
+    weight = nn.Parameter(torch.zeros(4))
+    weight.grad = torch.zeros(4)
+    opt = optim.SGD([weight], lr=0.01)
+    for _ in range(STEPS):
+        weight.grad.data.copy_(torch.randn(4))
+        opt.step()
+
+
+def gradients_never_renewed() -> None:
+    weight = nn.Parameter(torch.zeros(4))
+    weight.grad = torch.randn(4)
+    opt = optim.SGD([weight], lr=0.01)
+    for _ in range(STEPS):
+        opt.step()  # GL109
+
+
+def master_weights() -> None:
+    model = nn.Linear(4, 1).bfloat16()
+    masters = [parameter.detach().float().requires_grad_() for parameter in model.parameters()]
+    opt = optim.SGD(masters, lr=0.01)
+    for _ in range(STEPS):
+        model.zero_grad()
+        F.mse_loss(model(X.bfloat16()), Y.bfloat16()).backward()
+        for master, parameter in zip(masters, model.parameters(), strict=True):
+            master.grad = parameter.grad.float()
+        opt.step()
+        with torch.no_grad():
+            for master, parameter in zip(masters, model.parameters(), strict=True):
+                parameter.copy_(master)
+
+
+def cleared_by_hand() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        for parameter in model.parameters():
+            parameter.grad = None
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def cleared_in_place() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        for parameter in model.parameters():
+            parameter.grad.zero_()
+
+
+def cleared_through_data() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(3 * STEPS):
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        for parameter in model.parameters():
+            parameter.grad.data.zero_()
+
+
+def cleared_through_the_module() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        model.zero_grad(set_to_none=False)
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def clipped_but_never_cleared() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()  # GL101
+
+
+def only_the_head_is_cleared() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        model[3].zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()  # GL101
+
+
+def clearing_stops_after_a_hundred_steps() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(120):
+        if i < 100:
+            opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()  # GL101
+
+
+def heads_in_turn() -> None:
+    body, heads = nn.Linear(4, 8), nn.ModuleList([nn.Linear(8, 1), nn.Linear(8, 1)])
+    opt = optim.Adam([*body.parameters(), *heads.parameters()])
+    for i in range(5 * STEPS):
+        opt.zero_grad()
+        F.mse_loss(heads[i % 2](body(X)), Y).backward()
+        opt.step()
+
+
+def no_gradient_in_some_batches() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(STEPS):
+        opt.zero_grad()
+        if i % 4:
+            F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def warm_up_step() -> None:
+    model = net()
+    opt = sgd(model)
+    schedule = lr_scheduler.LambdaLR(opt, lambda step: 1 / (step + 1))
+    opt.step()
+    for _ in range(STEPS):
+        schedule.step()
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def truncated_backpropagation() -> None:
+    rnn = nn.RNN(4, 4)
+    opt = sgd(rnn)
+    hidden = torch.zeros(1, 8, 4)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        out, hidden = rnn(X.unsqueeze(0), hidden.detach())
+        out.pow(2).mean().backward()
+        opt.step()
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.Linear(4, 4)
+        self.state = torch.zeros(8, 4)
+
+    def forward(self, x):
+        self.state = torch.tanh(self.cell(x + self.state))
+        return self.state
+
+
+def state_carried_in_a_module() -> None:
+    model = Recurrent()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        loss = model(X).pow(2).mean()
+        loss.backward()  # GL506
+        opt.step()
+
+
+def state_carried_and_cut() -> None:
+    model = Recurrent()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        model.state = model.state.detach()
+        loss = model(X).pow(2).mean()
+        loss.backward()
+        opt.step()
+
+
+def graph_made_before_the_loop_in_a_helper() -> None:
+    model = net()
+    opt = sgd(model)
+
+    def forward() -> torch.Tensor:
+        return torch.tanh(model(X))
+
+    prediction = forward()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        loss = F.mse_loss(prediction, Y)
+        loss.backward()  # GL504
+        opt.step()
+
+
+def step_between_two_backwards() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1))
+    opt = sgd(model)
+    out = model(X)
+    first, second = out.mean(), out.pow(2).mean()
+    opt.zero_grad()
+    first.backward(retain_graph=True)
+    opt.step()
+    second.backward()  # GL521
+
+
+def frozen_batch_norm() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+    opt = sgd(model)
+    for _ in range(STEPS):
+        model.train()
+        model[1].eval()
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def finetuning_in_evaluation_mode() -> None:
+    model = net().eval()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def attack_on_a_trained_model() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+    model.eval()
+    for _ in range(3):
+        image = X.clone().requires_grad_()
+        F.mse_loss(model(image), Y).backward()
+        image = image + 0.1 * image.grad.sign()
+
+
+def evaluation_of_a_net_without_modes() -> None:
+    model = nn.Linear(4, 1)
+    opt = sgd(model)
+    for _ in range(3):
+        for _ in range(4):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+        model.eval()
+        with torch.no_grad():
+            F.mse_loss(model(X), Y)
+
+
+def forces() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(3):
+        model.train()
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        model.eval()
+        for _ in range(4):
+            place = X.clone().requires_grad_()
+            torch.autograd.grad(model(place).sum(), place)
+
+
+def functional_gradients() -> None:
+    model = nn.Linear(4, 1)
+    opt = sgd(model)
+    names = dict(model.named_parameters())
+
+    def loss_of(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+        return F.mse_loss(torch.func.functional_call(model, parameters, (X,)), Y)
+
+    for _ in range(STEPS):
+        for name, grad in torch.func.grad(loss_of)(names).items():
+            names[name].grad = grad.detach()
+        opt.step()
+
+
+def maml() -> None:
+    model = nn.Linear(4, 1)
+    opt = sgd(model)
+    names = dict(model.named_parameters())
+    for _ in range(STEPS):
+        opt.zero_grad()
+        for _ in range(2):
+            loss = F.mse_loss(torch.func.functional_call(model, names, (X,)), Y)
+            grads = torch.autograd.grad(loss, list(names.values()), create_graph=True)
+            fast = {name: value - 0.1 * grad for (name, value), grad in zip(names.items(), grads, strict=True)}
+            F.mse_loss(torch.func.functional_call(model, fast, (X,)), Y).backward()
+        opt.step()
+
+
+def checkpointing_reentrant() -> None:
+    _checkpointing(reentrant=True)
+
+
+def checkpointing() -> None:
+    _checkpointing(reentrant=False)
+
+
+def _checkpointing(*, reentrant: bool) -> None:
+    first, second = nn.Linear(4, 8), nn.Linear(8, 1)
+    opt = optim.SGD([*first.parameters(), *second.parameters()], lr=0.01)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        hidden = checkpoint(first, X.clone().requires_grad_(), use_reentrant=reentrant)
+        F.mse_loss(second(hidden), Y).backward()
+        opt.step()
+
+
+def moving_average() -> None:
+    model = net()
+    average = copy.deepcopy(model).eval()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        with torch.no_grad():
+            for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+                slow.lerp_(fast, 0.1)
+            average(X)
+
+
+def actor_critic() -> None:
+    actor, critic = nn.Linear(4, 2), nn.Linear(4, 1)
+    opt_actor, opt_critic = optim.Adam(actor.parameters()), optim.Adam(critic.parameters())
+    for _ in range(STEPS):
+        policy = torch.distributions.Categorical(logits=actor(X))
+        action = policy.sample()
+        value = critic(X).squeeze(1)
+        opt_actor.zero_grad()
+        (-policy.log_prob(action) * value.detach()).mean().backward()
+        opt_actor.step()
+        opt_critic.zero_grad()
+        F.mse_loss(value, Y[:, 0]).backward()
+        opt_critic.step()
+
+
+def one_backward_two_optimizers() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1))
+    first, second = sgd(model[0]), optim.Adam(model[1].parameters())
+    for _ in range(STEPS):
+        model.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        first.step()
+        second.step()
+
+
+def sparse_and_dense() -> None:
+    table, head = nn.Embedding(10, 4, sparse=True), nn.Linear(4, 1)
+    sparse, dense = optim.SparseAdam(table.parameters()), optim.Adam(head.parameters())
+    for _ in range(STEPS):
+        sparse.zero_grad()
+        dense.zero_grad()
+        F.mse_loss(head(table(torch.arange(8))), Y).backward()
+        sparse.step()
+        dense.step()
+
+
+def two_sweeps_over_one_model() -> None:
+    model = net()
+    for rate in (0.1, 0.01):
+        opt = optim.SGD(model.parameters(), lr=rate)
+        for _ in range(STEPS):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+
+
+def schedule_preview() -> None:
+    opt = optim.SGD(net().parameters(), lr=0.1)
+    schedule = lr_scheduler.StepLR(opt, 2)
+    for _ in range(STEPS):
+        schedule.get_last_lr()
+        schedule.step()
+
+
+def schedules_composed() -> None:
+    model = net()
+    opt = sgd(model)
+    warm, cool = lr_scheduler.LinearLR(opt, total_iters=3), lr_scheduler.CosineAnnealingLR(opt, T_max=9)
+    schedule = lr_scheduler.SequentialLR(opt, [warm, cool], milestones=[3])
+    plateau = lr_scheduler.ReduceLROnPlateau(opt)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        opt.step()
+        schedule.step()
+        plateau.step(loss.item())
+
+
+def plateau_first() -> None:
+    model = net()
+    opt = sgd(model)
+    plateau = lr_scheduler.ReduceLROnPlateau(opt)
+    for _ in range(STEPS):
+        plateau.step(1.0)  # GL201
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def window_of_losses() -> None:
+    model = net()
+    opt = sgd(model)
+    running = 0.0
+    for i in range(4 * STEPS):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        opt.step()
+        running = loss if i % 6 == 0 else running + loss
+
+
+def losses_kept_in_a_dict() -> None:
+    model = net()
+    opt = sgd(model)
+    history = {}
+    for i in range(4 * STEPS):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        opt.step()
+        history[i] = loss  # GL501
+
+
+def custom_training_function() -> None:
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(Double.apply(model(X)), Y).backward()
+        opt.step()
+
+
+def frozen_then_unfrozen() -> None:
+    model = net()
+    opt = sgd(model)
+    model[0].requires_grad_(False)
+    for i in range(4 * STEPS):
+        if i == STEPS:
+            model[0].requires_grad_(True)
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
