@@ -30,6 +30,7 @@ class Guard:
 
     def __init__(self, *, strict: bool = False) -> None:
         self.failure: Exception | None = None
+        self.closed = False
         self._strict = strict
         self._news: list[Diagnostic] = []
         self._lock = threading.RLock()
@@ -41,7 +42,7 @@ class Guard:
 
     def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
         """Return what `work` returns, or None if it fails or an earlier one has; raises TrainingMistake if strict."""
-        if self.failure is not None:
+        if self.closed or self.failure is not None:
             return None
         result = None
         with self._lock:
@@ -52,6 +53,10 @@ class Guard:
         if self._news:
             self.raise_news()
         return result
+
+    def close(self) -> None:
+        """Do nothing more: who has kept one of gradlint's patches beyond the run gets torch's own behaviour."""
+        self.closed = True
 
     def raise_news(self) -> None:
         """Raise the first finding that has not been raised, if strict."""

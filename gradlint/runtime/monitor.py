@@ -69,7 +69,6 @@ class Monitor:
         self._leaks = Leaks(self.ledger)
         self._reuse = Reuse(self.ledger, self._registry)
         self._thread = _Thread()
-        self._over = False
 
     @guarded
     def optimizer_made(self, optimizer: Optimizer) -> None:
@@ -217,7 +216,7 @@ class Monitor:
     @property
     def wants_forwards(self) -> bool:
         """Tell whether `forward_starts` is of use now."""
-        return self._modes.wants_forwards
+        return not self.guard.closed and self._modes.wants_forwards
 
     @guarded
     def forward_starts(self, module: Module, frame: FrameType) -> None:
@@ -227,13 +226,11 @@ class Monitor:
     @guarded
     def ended(self) -> None:
         """The run is over: decide what was left open, once."""
-        if self._over:
-            return
-        self._over = True
         for watched in self._registry:
             watched.conclude(self.ledger)
         self._leaks.ended()
         self._modes.ended(clock())
+        self.guard.close()
 
 
 def _is_lbfgs(optimizer: Optimizer) -> bool:

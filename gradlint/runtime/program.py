@@ -47,9 +47,9 @@ class Program:
 
 def find_script(target: str, args: Sequence[str]) -> Program:
     """Return the program in a file, or in the `__main__.py` of a directory; raises CannotRun."""
-    filename, path = target, os.path.dirname(os.path.abspath(target))
+    filename, path = os.path.abspath(target), os.path.dirname(os.path.abspath(target))
     if os.path.isdir(target):
-        filename, path = os.path.join(target, "__main__.py"), target
+        filename, path = os.path.abspath(os.path.join(target, "__main__.py")), target
     return Program(filename, _read(filename, target), (target, *args), path)
 
 

@@ -111,6 +111,7 @@ def test_a_later_patch_of_somebody_else_stays() -> None:
             nn.Module.train = theirs = lambda self, mode=True: ours(self, mode)
         assert nn.Module.train is theirs
         assert not make().eval().training
+        assert not nn.modules.module._global_forward_pre_hooks
     finally:
         nn.Module.train = original
 

@@ -1,0 +1,126 @@
+"""How much slower a watched loop is: thread CPU time of a bare and a watched block, in turn, and the ratio of each pair.
+
+    python benchmarks/overhead.py [--rounds N]
+
+Every round times the same steps bare, watched, and bare again; the table shows the median ratio of watched to bare, the
+middle half of the ratios, and bare to bare, which is the noise of the machine. One torch thread, CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn, optim
+from torch.nn import functional as F
+
+import gradlint
+
+WARM = 40
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training loop: `make` builds one step, `steps` make a block of some tenths of a second."""
+
+    name: str
+    make: Callable[[], Callable[[], None]]
+    steps: int
+
+
+def loop(model: nn.Module, opt: optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
+    def step() -> None:
+        opt.zero_grad()
+        loss = F.mse_loss(model(x), y)
+        loss.backward()
+        opt.step()
+
+    return step
+
+
+def mlp(kind: Callable[..., optim.Optimizer]) -> Callable[[], None]:
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1))
+    return loop(model, kind(model.parameters(), lr=1e-3), torch.randn(16, 16), torch.randn(16, 1))
+
+
+def cnn() -> Callable[[], None]:
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Flatten(),
+        nn.Linear(32 * 12 * 12, 10),
+    )  # fmt: skip
+    return loop(model, optim.AdamW(model.parameters()), torch.randn(8, 3, 16, 16), torch.randn(8, 10))
+
+
+def transformer() -> Callable[[], None]:
+    layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True)
+    model = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+    return loop(model, optim.AdamW(model.parameters()), torch.randn(8, 32, 128), torch.randn(8, 32, 128))
+
+
+CASES = (
+    Case("MLP, SGD", lambda: mlp(optim.SGD), 1000),
+    Case("MLP, AdamW", lambda: mlp(optim.AdamW), 500),
+    Case("CNN, AdamW", cnn, 30),
+    Case("transformer (0.8M), AdamW", transformer, 6),
+)
+
+
+def seconds(step: Callable[[], None], steps: int) -> float:
+    start = time.thread_time()
+    for _ in range(steps):
+        step()
+    return time.thread_time() - start
+
+
+def watched_seconds(step: Callable[[], None], steps: int) -> float:
+    """Time the steady state: the first steps, in which every parameter is looked at, are over."""
+    with gradlint.watch(output=None) as report:
+        seconds(step, WARM)
+        spent = seconds(step, steps)
+    assert report.failure is None and not report.diagnostics
+    return spent
+
+
+def first_steps(case: Case) -> float:
+    """Return the ratio of the first steps under watch to as many bare ones."""
+    step = case.make()
+    bare = seconds(step, WARM)
+    with gradlint.watch(output=None):
+        return seconds(step, WARM) / bare
+
+
+def measure(case: Case, rounds: int) -> str:
+    step = case.make()
+    seconds(step, WARM)
+    ratios, noise, bares = [], [], []
+    for _ in range(rounds):
+        bare, watched, again = seconds(step, case.steps), watched_seconds(step, case.steps), seconds(step, case.steps)
+        ratios.append(2 * watched / (bare + again))
+        noise.append(again / bare)
+        bares.append(bare / case.steps)
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    each = statistics.median(bares) * 1e6
+    first = statistics.median(first_steps(case) for _ in range(3))
+    return (
+        f"{case.name:27}{each:10.0f}{middle:10.3f}   {low:.3f}-{high:.3f}{(middle - 1) * each:10.1f}"
+        f"{statistics.median(noise):12.3f}{first:10.2f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, {rounds} rounds")
+    print(f"{'loop':27}{'us/step':>10}{'watched':>10}   middle half{'+us/step':>10}{'bare/bare':>12}{'first 40':>10}")
+    for case in CASES:
+        print(measure(case, rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
