@@ -289,12 +289,23 @@ class Calls(Classes):
         return UNKNOWN
 
     def _construct(self, kind: Kind, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Object:
-        uid = (*self.frame.path, self.hint or f"@{node.lineno}:{node.col_offset}")
+        uid = self._identity_of(node)
         values = [*args, *named.values()]
         made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values))
         self.objects[uid] = made
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
         return made
+
+    def _identity_of(self, node: ast.Call) -> Uid:
+        """Return who is made here: two branches that make one name make one object, a name made anew is another one."""
+        name = self.hint or f"@{node.lineno}:{node.col_offset}"
+        uid, place, count = (*self.frame.path, name), self.place(node), 1
+        bound = self.lookup(name)
+        while isinstance(bound, Object) and bound.uid == uid and bound.place != place:
+            count += 1
+            uid = (*self.frame.path, f"{name}#{count}")
+            bound = self.objects.get(uid, UNKNOWN)
+        return uid
 
     def _acts_on(self, kind: Kind, values: list[Value]) -> frozenset[Uid] | None:
         match kind:
@@ -493,7 +504,7 @@ class Calls(Classes):
             self.emit(EventKind.ESCAPE, node, targets, spelled, roles=("mode",))
 
     def _instance(self, instance: Instance, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
-        value = self.member(instance, name, node)
+        value = self.note(node.func, self.member(instance, name, node))
         match value:
             case Method():
                 return self._module(instance.uid, instance, name, node, args, named)

@@ -168,7 +168,7 @@ class Classes(Expressions):
         """Make an instance: run its `__init__` on it."""
         name = self.hint or f"@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
         instance = Instance(cls, (*self.frame.path, name))
-        if self.is_a(cls, "torch.optim.Optimizer", "torch.optim.optimizer.Optimizer"):
+        if self.is_optimizer(cls):
             return self.own_optimizer(cls, node, args, named)
         for key in [key for key in self.store if key[0] == instance.uid]:
             del self.store[key]
@@ -214,6 +214,14 @@ class Classes(Expressions):
         """Whether a class descends from one of the named library classes."""
         return any(
             isinstance(base, Library) and base.name in names for ancestor in self.lineage(cls) for base in self.bases(ancestor)
+        )
+
+    def is_optimizer(self, cls: Class) -> bool:
+        """Whether a class descends from torch's optimizers."""
+        return self.is_a(cls, "torch.optim.Optimizer", "torch.optim.optimizer.Optimizer") or any(
+            isinstance(base, Library) and role_of(base.name) == "optimizer"
+            for ancestor in self.lineage(cls)
+            for base in self.bases(ancestor)
         )
 
     def is_module(self, cls: Class) -> bool:

@@ -250,7 +250,7 @@ class Lowering(Calls):
                 result = Unknown(holds=held((old, value)))
             case _:
                 result = combined((old, value)) if isinstance(old, (Tensor, Const)) and isinstance(value, Tensor) else UNKNOWN
-        if isinstance(node.op, ast.Add):
+        if isinstance(node.op, ast.Add) and (self.grad is Grad.ON or isinstance(value, Items)):
             self.keep(node.target, value, node)
         self.grown(node.target, result, node)
 
@@ -258,7 +258,8 @@ class Lowering(Calls):
         """Whether an assignment is `total = total + loss`; it is made here."""
         match targets, value:
             case [ast.Name(name) as target], ast.BinOp(ast.Name(left), ast.Add(), right) if name == left:
-                self.keep(target, self.latest[right], node)
+                if self.grad is Grad.ON:
+                    self.keep(target, self.latest[right], node)
                 self.grown(target, result, node)
                 return True
             case _:

@@ -62,7 +62,7 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _name(scheduler: Object) -> str:
-    last = scheduler.uid[-1]
+    last = scheduler.uid[-1].partition("#")[0]
     return scheduler.origin.rpartition(".")[2] if last.startswith("@") else last
 
 
