@@ -116,8 +116,8 @@ def test_missing_path_does_not_stop_the_rest(project: Path) -> None:
 
 
 def test_broken_file_does_not_stop_the_rest(project: Path) -> None:
-    (project / "a.py").write_text("import torch.optim\ndef f(:\n", encoding="utf-8")
-    (project / "b.py").write_bytes(b"import torch.optim\n# \xff\n")
+    (project / "a.py").write_text("import torch.optim.lr_scheduler\ndef f(:\n", encoding="utf-8")
+    (project / "b.py").write_bytes(b"import torch.optim.lr_scheduler\n# \xff\n")
     code, found, _ = said(".")
     assert (code, [line[:8] for line in found]) == (2, ["a.py:2:7", "b.py:2:1", "buggy.py"])
 
@@ -179,7 +179,7 @@ def failing(tree: object, source: str, filename: str) -> list[Diagnostic]:
 
 def test_defect_of_a_rule_is_reported_for_its_file_only(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "analyze", failing)
-    (project / "defect.py").write_text("import torch.optim\ndefect = 1\n", encoding="utf-8")
+    (project / "defect.py").write_text("import torch.optim.lr_scheduler\ndefect = 1\n", encoding="utf-8")
     report = check_paths(["."], Settings())
     [found] = report.diagnostics
     assert (report.files, report.failed) == (2, 1)
@@ -193,7 +193,7 @@ def test_unreadable_file_is_no_reason_to_call_its_comments_unused() -> None:
 
 
 def test_executor_changes_nothing(project: Path) -> None:
-    (project / "broken.py").write_text("import torch.optim\ndef f(:\n", encoding="utf-8")
+    (project / "broken.py").write_text("import torch.optim.lr_scheduler\ndef f(:\n", encoding="utf-8")
     with ThreadPoolExecutor(2) as executor:
         assert check_paths(["."], executor=executor) == check_paths(["."])
 
@@ -206,6 +206,7 @@ def test_executor_changes_nothing(project: Path) -> None:
         ("import lightning as L\nclass M(L.LightningModule): ...\n", True),
         ("import numpy\noptimizer = f()\noptimizer.step()\n", False),
         ("import torch\nx = torch.ones(2)\n", False),
+        ("x = 1  # gradlint: ignore[GL101]\n", True),
         ("", False),
     ],
 )

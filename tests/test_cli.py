@@ -24,7 +24,7 @@ for x in torch.randn(8, 4, 2):
     optimizer.step()
 """
 BUGGY = CLEAN.replace("    optimizer.zero_grad()\n", "")
-BROKEN = "import torch.optim\ndef train(:\n"
+BROKEN = "import torch.optim.lr_scheduler\ndef train(:\n"
 
 
 @pytest.fixture

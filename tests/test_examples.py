@@ -24,6 +24,7 @@ def test_reading_finds_the_mistake_and_nothing_else(folder: str, code: str) -> N
     assert [(Path(item.location.filename).name, item.code) for item in report.diagnostics] == [("buggy.py", code)]
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
 @pytest.mark.parametrize(("folder", "code"), ROWS)
 def test_watching_finds_the_mistake_and_nothing_else(folder: str, code: str) -> None:
     pytest.importorskip("torch")
