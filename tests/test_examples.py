@@ -7,10 +7,13 @@ import runpy
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import gradlint
+from gradlint.cli import main
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
 ROWS = re.findall(r"^\| `(\w+)` \| (GL\d{3}) \|", (EXAMPLES / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -32,3 +35,9 @@ def test_watching_finds_the_mistake_and_nothing_else(folder: str, code: str) -> 
         with gradlint.watch(output=None) as report:
             runpy.run_path(str(EXAMPLES / folder / name), run_name="__main__")
         assert [item.code for item in report.diagnostics] == codes, name
+
+
+def test_readme_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    printed = CliRunner().invoke(main, ["examples/missing_zero_grad/buggy.py"]).stdout.split("\n\n")[0]
+    assert f"```\n{printed}\n```\n" in (ROOT / "README.md").read_text(encoding="utf-8")
