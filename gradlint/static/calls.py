@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from gradlint.events import EventKind
 from gradlint.static.classes import Classes
 from gradlint.static.context import Grad, const
-from gradlint.static.expressions import combined
+from gradlint.static.expressions import MODULE_METHODS, combined
 from gradlint.static.library import role_of, words
 from gradlint.static.tree import GraphNode, JumpKind, Loop, Seq, Uid
 from gradlint.static.values import (
@@ -34,6 +34,7 @@ from gradlint.static.values import (
     Value,
     held,
     parts,
+    unknown_uid,
 )
 
 _SAME = frozenset("to cuda cpu half double float bfloat16 apply requires_grad_ share_memory compile".split())
@@ -172,8 +173,8 @@ class Calls(Classes):
             self.out.extend(out)
         return self._collapsed(result, made, args) if self.grad is Grad.ON else _without_graph(result, self.grad)
 
-    def _ran(self, uid: Uid, node: ast.AST) -> GraphNode:
-        made = GraphNode(self.place(node), uid)
+    def _ran(self, uid: Uid, node: ast.AST, sure: bool = True) -> GraphNode:
+        made = GraphNode(self.place(node), uid, sure=sure)
         self.emit(EventKind.FORWARD, node, frozenset({uid}), self.spelled(node), frozenset({made}))
         return made
 
@@ -196,11 +197,10 @@ class Calls(Classes):
         values = [*args, *named.values()]
         if module.kind is Kind.CRITERION:
             return combined(values) if self.grad is Grad.ON else _without_graph(DATA, self.grad)
-        made = self._ran(module.uid, node)
+        made = self._ran(module.uid, node, sure=module.origin.startswith("torch."))
         if self.grad is not Grad.ON:
             return _without_graph(DATA, self.grad)
-        if not module.origin or module.origin.startswith("torchvision"):
-            return UNKNOWN
+        self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         given = frozenset(node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes)
         result = Tensor(given | {made})
         if module.origin in ("torch.nn.RNN", "torch.nn.GRU"):
@@ -492,6 +492,8 @@ class Calls(Classes):
                 return module
             case "modules" | "named_modules" | "children" | "named_children" | "buffers":
                 return Unknown(holds=targets)
+            case _ if name not in MODULE_METHODS:
+                return Unknown(holds=self.escape(node, [module, *args, *named.values()]))
         return UNKNOWN
 
     def _mode(self, name: str, node: ast.Call, targets: frozenset[Uid], spelled: str, args: list[Value]) -> None:
@@ -577,6 +579,8 @@ class Calls(Classes):
                 self.emit(EventKind.BACKWARD, node, None, roles=("engine",))
                 self.emit(EventKind.ESCAPE, node, None)
                 return UNKNOWN
+            case "parameters" | "named_parameters" if isinstance(receiver, Unknown) and receiver.id and not args:
+                return self._proven_module(receiver, node)
             case "zero_grad" | "zero_grads":
                 self.emit(EventKind.ZERO, node, None, self._spelled_receiver(node))
                 return UNKNOWN
@@ -588,6 +592,18 @@ class Calls(Classes):
                 return UNKNOWN
             case _:
                 return Unknown(holds=self.escape(node, values))
+
+    def _proven_module(self, receiver: Unknown, node: ast.Call) -> Value:
+        """What has parameters is a module, whoever made it: from here on its name stands for one."""
+        module = Object(Kind.MODULE, unknown_uid(receiver.id), "", self.place(node))
+        target = node.func.value if isinstance(node.func, ast.Attribute) else None
+        match target:
+            case ast.Name(name):
+                self.bind(name, module)
+            case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
+                for uid in held((self.latest[owner],)):
+                    self.store[uid, name] = module
+        return Params(frozenset({module.uid}))
 
     # Gradients --------------------------------------------------------------------------------
 

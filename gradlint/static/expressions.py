@@ -33,7 +33,7 @@ from gradlint.static.values import (
     join,
 )
 
-_MODULE_METHODS = frozenset(
+MODULE_METHODS = frozenset(
     "parameters named_parameters zero_grad train eval to cuda cpu half double float bfloat16 apply requires_grad_ "
     "state_dict load_state_dict modules named_modules children named_children buffers named_buffers forward compile "
     "register_forward_hook register_buffer register_parameter register_module add_module share_memory".split()
@@ -229,7 +229,7 @@ class Expressions(Context):
             case Object(kind=Kind.MODULE):
                 if name == "module":
                     return owner
-                return Method(owner, name) if name in _MODULE_METHODS else self.submodule(owner, name)
+                return Method(owner, name) if name in MODULE_METHODS else self.submodule(owner, name)
             case Object():
                 return Method(owner, name)
             case Tensor():
@@ -246,7 +246,11 @@ class Expressions(Context):
             return DATA
         if name in ("T", "mT", "H", "real", "imag"):
             return owner
-        return Method(owner, name) if name in words("tensor", "keep") | words("tensor", "cut") else UNKNOWN
+        if name in words("tensor", "keep") | words("tensor", "cut"):
+            return Method(owner, name)
+        # What an unknown module returned may be a record: its parts carry its graph.
+        record = owner.nodes and not any(node.sure for node in owner.nodes) and name not in words("tensor", "facts")
+        return owner if record else UNKNOWN
 
     def member(self, owner: Instance, name: str, node: ast.expr) -> Value:
         """Return an attribute of an instance of this file's class; the layer of classes knows how."""

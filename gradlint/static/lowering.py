@@ -468,6 +468,8 @@ def _spread(value: Value, targets: list[ast.expr]) -> list[Value]:
             return list(elements)
         case Params():
             return [value] * len(targets)
+        case Tensor(nodes) if not any(node.sure for node in nodes):
+            return [value] * len(targets)
         case _:
             return [Unknown(holds=held((value,))) for _ in targets]
 

@@ -20,11 +20,15 @@ Uid: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """A part of an autograd graph: built by one forward call, `age` loop iterations ago."""
+    """A part of an autograd graph: built by one forward call, `age` loop iterations ago.
+
+    It is `sure` where the module is known well enough to say that its output carries a graph.
+    """
 
     place: Location
     module: Uid
     age: int = 0
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)

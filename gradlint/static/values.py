@@ -152,6 +152,11 @@ def parts(value: Value) -> Iterator[Value]:
             return
 
 
+def unknown_uid(id_: str) -> Uid:
+    """Return who an unknown value is: its attributes are parts of it."""
+    return ("?", *id_.split("."))
+
+
 def held(values: Iterable[Value]) -> frozenset[Uid]:
     """Return the subjects that whoever gets `values` can act on (attributes of instances aside)."""
     uids: set[Uid] = set()
@@ -160,8 +165,10 @@ def held(values: Iterable[Value]) -> frozenset[Uid]:
             match part:
                 case Object(uid=uid) | Instance(uid=uid):
                     uids.add(uid)
-                case Unknown(holds=holds):
+                case Unknown(id=id_, holds=holds):
                     uids |= holds
+                    if id_:
+                        uids.add(unknown_uid(id_))
                 case Params(of=of) if of is not None:
                     uids |= of
                 case _:

@@ -29,7 +29,7 @@ def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
         if carried:
             continue
         for node in sorted({node for event in backwards for node in event.nodes if not node.age}, key=lambda each: each.place):
-            if _trained(analysis, node):
+            if node.sure and _trained(analysis, node):
                 yield from _freed(root, node, found)
 
 
@@ -60,7 +60,7 @@ def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> 
         if "retain" in event.roles or "partial" in event.roles:
             continue
         for node in event.nodes:
-            if node.age and replace(node, age=0) in event.nodes and _trained(analysis, node):
+            if node.age and node.sure and replace(node, age=0) in event.nodes and _trained(analysis, node):
                 marks = (("made", node.place),)
                 name = analysis.lowering.carriers.get(replace(node, age=0), "the state")
                 yield compose("GL506", Side.STATIC, event.place, marks, subject=name)
@@ -71,11 +71,12 @@ def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> 
 def kept(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL501: a loss with its graph is summed up or stored beyond the iteration."""
     for keeping in analysis.lowering.keepings:
-        if not any(_trained(analysis, node) for node in keeping.nodes) or not _only_told(analysis, keeping):
+        backwarded = keeping.nodes & _backwarded(analysis, keeping.loops)
+        if not any(node in backwarded or node.sure and _trained(analysis, node) for node in keeping.nodes) or not _only_told(analysis, keeping):
             continue
         if _reaches_backward(analysis, keeping):
             continue
-        used = bool(keeping.nodes & _backwarded(analysis, keeping.loops))
+        used = bool(backwarded)
         if not used and _returned(analysis, keeping):
             continue
         found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
