@@ -71,8 +71,8 @@ class Calls(Classes):
                 return UNKNOWN
             if node.func.attr == "append" and len(args) == 1:
                 self.keep(node.func.value, args[0], node)
-            if node.func.attr == "detach_" and isinstance(node.func.value, ast.Name):
-                self.assign(node.func.value, DATA, node)
+            if node.func.attr == "detach_":
+                self._detached_in_place(node.func.value, node)
             if node.func.attr == "enter_context":
                 self.grad = Grad.MAYBE
             return self.method(receiver, node.func.attr, node, args, named)
@@ -128,6 +128,13 @@ class Calls(Classes):
         """Emit that the gradients of `owner`, a parameter, were cleared or assigned without an optimizer."""
         targets = owner.of if isinstance(owner, Params) else None
         self.emit(kind, node, targets, roles=("module", "by-hand"))
+
+    def _detached_in_place(self, target: ast.expr, node: ast.Call) -> None:
+        match target:
+            case ast.Name():
+                self.assign(target, DATA, node)
+            case ast.Subscript(ast.Name() as owner):
+                self.assign(owner, UNKNOWN, node)
 
     def grown(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Bind a target that grew in place: where it began does not change."""
@@ -248,7 +255,9 @@ class Calls(Classes):
             case "exit":
                 self.jump(JumpKind.RAISE)
                 return NONE
-            case "pure" | "seed" | "no-grad" | "enable-grad":
+            case "no-grad":
+                return Library(name)
+            case "pure" | "seed" | "enable-grad":
                 return UNKNOWN
             case _:
                 return Unknown(holds=self.escape(node, values))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from gradlint.events import EventKind
 from gradlint.static.context import Frame, Grad
 from gradlint.static.expressions import Expressions
 from gradlint.static.library import role_of
@@ -95,6 +96,8 @@ class Classes(Expressions):
         mode = self.decorated_mode(node)
         if mode is not None:
             self.grad = mode
+        elif node in self.wrapped_by_others:
+            self.grad = Grad.MAYBE
         self.block(node.body)
 
     def decorated_mode(self, node: FunctionNode) -> Grad | None:
@@ -174,6 +177,7 @@ class Classes(Expressions):
             del self.store[key]
         self.hint = ""
         self.instances[instance.uid] = cls
+        self.emit(EventKind.CREATE, node, frozenset({instance.uid}))
         init = self.method_of(cls, "__init__")
         if init is not None:
             self.inline(Function(init, self.home(cls), instance), node, args, named)

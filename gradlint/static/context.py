@@ -102,6 +102,7 @@ class Context(ABC):
         self.escaped: set[Uid] = set()
         self.frozen: set[Uid] = set()
         self.kept: set[Uid] = set()
+        self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.loop_numbers: dict[tuple[Uid, ast.AST], int] = {}

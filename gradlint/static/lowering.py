@@ -171,7 +171,14 @@ class Lowering(Calls):
                 return
 
     def _decorated(self, node: FunctionNode) -> Value:
-        return Function(node, self.frame.path)
+        result: Value = Function(node, self.frame.path)
+        for decorator in reversed(node.decorator_list):
+            known = self._quietly(decorator)
+            if isinstance(known, Function):
+                result = self.call(known, ast.copy_location(ast.Call(decorator, [], []), decorator), [result], {})
+            elif isinstance(known, Unknown) or isinstance(known, Library) and role_of(known.name) == "unknown":
+                self.wrapped_by_others.add(node)
+        return result
 
     def _import_from(self, module: str, names: list[ast.alias], level: int) -> None:
         for alias in names:
@@ -278,6 +285,8 @@ class Lowering(Calls):
             self.block(node.orelse)
             return
         self._loop(node, lambda: self.assign(node.target, self.iterated(source), node.target), Known(True), node.orelse, False)
+        if isinstance(node.iter, ast.Name) and any(_detaches(part, node.target) for part in ast.walk(node)):
+            self.assign(node.iter, UNKNOWN, node)
 
     def _unrolled_body(self, node: ast.For | ast.AsyncFor) -> None:
         self.pending.append([])
@@ -386,8 +395,10 @@ class Lowering(Calls):
         for item in items:
             before = self.grad
             value = self.evaluate(item.context_expr)
-            called = isinstance(item.context_expr, ast.Call)
-            mode = self._mode_of(item.context_expr) if called else None
+            mode = self._mode_of(item.context_expr)
+            if mode is None and isinstance(value, Unknown) and not self._known_context(item.context_expr):
+                # Whoever manages this context may switch gradients off.
+                mode = Grad.MAYBE
             self.grad = mode if mode is not None else before
             if item.optional_vars is not None:
                 self.assign(item.optional_vars, value if isinstance(value, (Object, Instance)) else Unknown(holds=held((value,))), item.optional_vars)
@@ -400,9 +411,19 @@ class Lowering(Calls):
         callee = self._quietly(node.func)
         return isinstance(callee, Library) and role_of(callee.name) == "set-grad"
 
+    def _known_context(self, node: ast.expr) -> bool:
+        """Whether a context is made by a library that has no hand on gradients."""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = self.latest.get(node.func.value)
+            if isinstance(owner, Object) or isinstance(owner, Unknown) and node.func.attr in ("autocast", "no_sync", "accumulate"):
+                return True
+        callee = self._quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN
+        return isinstance(callee, Library) and role_of(callee.name) in ("pure", "tensor") or callee == Library("builtins.open")
+
     def _mode_of(self, node: ast.expr) -> Grad | None:
         if not isinstance(node, ast.Call):
-            return None
+            value = self.latest.get(node)
+            return Grad.OFF if isinstance(value, Library) and role_of(value.name) == "no-grad" else None
         callee = self._quietly(node.func)
         if not isinstance(callee, Library):
             return None
@@ -483,6 +504,14 @@ def _unrolled(source: Value) -> tuple[Value, ...] | None:
             return elements
         case _:
             return None
+
+
+def _detaches(node: ast.AST, target: ast.expr) -> bool:
+    match node, target:
+        case ast.Call(ast.Attribute(ast.Name(name), "detach_")), ast.Name(wanted):
+            return name == wanted
+        case _:
+            return False
 
 
 def _as_load(target: ast.expr) -> ast.expr:

@@ -112,6 +112,8 @@ def on_module(module: Uid, optimizers: frozenset[Uid]) -> Effect:
     def effect(event: Event) -> EventKind | None:
         targets = event.targets
         match event.kind:
+            case _K.CREATE if targets is not None and module in targets:
+                return _K.CREATE
             case _K.TRAIN | _K.EVAL if targets is not None and any(within(module, target) for target in targets):
                 return event.kind
             case _K.FORWARD if targets is not None and "grad" in event.roles and touches(event, (module,)):

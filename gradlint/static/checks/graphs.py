@@ -34,9 +34,13 @@ def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _trained(analysis: Analysis, node: GraphNode) -> bool:
-    """Whether a graph part certainly has gradients: some optimizer trains its module and nobody freezes it."""
-    if node.module in analysis.lowering.frozen:
+    """Whether a graph part has gradients: a module of torch or of this file has, unless somebody may have frozen it."""
+    lowering = analysis.lowering
+    if any(overlap(node.module, uid) for uid in lowering.frozen):
         return False
+    made_here = node.module in lowering.objects or node.module in lowering.instances
+    if node.sure and made_here and not any(overlap(node.module, uid) for uid in lowering.escaped):
+        return True
     return any(overlap(node.module, owned) for owned in analysis.trained_by)
 
 

@@ -23,18 +23,21 @@ def uncalled_method(analysis: Analysis) -> Iterator[Diagnostic]:
         match node:
             case ast.Expr(ast.Attribute(owner, name) as value) if name in _ACTIONS or name == "update":
                 known = analysis.lowering.values.get(owner, UNKNOWN)
-                if _acts(known, name):
+                if _acts(analysis, known, name):
                     yield _uncalled("GL110", analysis, value)
             case _:
                 continue
 
 
-def _acts(owner: Value, name: str) -> bool:
+def _acts(analysis: Analysis, owner: Value, name: str) -> bool:
     match owner:
         case Object(kind=Kind.SCALER):
             return name in ("update", "step")
-        case Object() | Instance() | Tensor():
+        case Object() | Tensor():
             return name in _ACTIONS
+        case Instance(cls=cls):
+            lowering = analysis.lowering
+            return name in _ACTIONS and (lowering.method_of(cls, name) is not None or lowering.is_module(cls))
         case Unknown():
             return name in ("zero_grad", "backward", "step", "eval", "train")
         case _:
