@@ -115,8 +115,7 @@ class Lowering(Calls):
     def _statement(self, node: ast.stmt) -> None:
         match node:
             case ast.Expr(ast.Attribute(attr=name) as value) if name in UNCALLED:
-                # The user meant the call; that the parentheses are missing is one finding, not two.
-                self.evaluate(ast.copy_location(ast.Call(value, [], []), value))
+                self._meant(value, name)
             case ast.Expr(value):
                 self.evaluate(value)
                 if isinstance(value, ast.Call) and self._mode_of(value) is not None and not self._sets_grad(value):
@@ -169,6 +168,12 @@ class Lowering(Calls):
                 self.block(node.body)
             case _:
                 return
+
+    def _meant(self, node: ast.Attribute, name: str) -> None:
+        """Lower a method named but not called as if it were: the missing parentheses are one finding, not two."""
+        owner = self.evaluate(node.value)
+        if isinstance(owner, (Object, Tensor)) or isinstance(owner, Unknown) and name in ("zero_grad", "backward"):
+            self.evaluate(ast.copy_location(ast.Call(node, [], []), node))
 
     def _decorated(self, node: FunctionNode) -> Value:
         result: Value = Function(node, self.frame.path)

@@ -37,9 +37,11 @@ def _acts(analysis: Analysis, owner: Value, name: str) -> bool:
             return name in _ACTIONS
         case Instance(cls=cls):
             lowering = analysis.lowering
-            return name in _ACTIONS and (lowering.method_of(cls, name) is not None or lowering.is_module(cls))
+            method = lowering.method_of(cls, name)
+            plain = method is not None and not method.decorator_list
+            return name in _ACTIONS and (plain or method is None and lowering.is_module(cls))
         case Unknown():
-            return name in ("zero_grad", "backward", "step", "eval", "train")
+            return name in ("zero_grad", "backward")
         case _:
             return False
 
