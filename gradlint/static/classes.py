@@ -12,6 +12,7 @@ from gradlint.events import EventKind
 from gradlint.static.context import Frame, Grad
 from gradlint.static.expressions import Expressions
 from gradlint.static.library import role_of
+from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import (
     NONE,
@@ -30,7 +31,6 @@ from gradlint.static.values import (
     join,
 )
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Classes(Expressions):
@@ -43,7 +43,7 @@ class Classes(Expressions):
         given = [*function.args, *args]
         if function.receiver is not None:
             given.insert(0, function.receiver)
-        if self.exhausted(function.node) or is_generator(function.node):
+        if self.exhausted(function.node) or self.syntax.is_generator(function.node):
             holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
             return Unknown(holds=holds)
         self.reached.add(function.node)
@@ -67,11 +67,8 @@ class Classes(Expressions):
         parent = self.frames.get(function.frame, self.module)
         cls = function.receiver.cls if isinstance(function.receiver, Instance) else None
         frame = Frame(path, parent, node=function.node, cls=cls, receiver=function.receiver)
-        for statement in ast.walk(function.node):
-            if isinstance(statement, ast.Global):
-                frame.shared.update(dict.fromkeys(statement.names, self.module))
-            elif isinstance(statement, ast.Nonlocal):
-                frame.shared.update(dict.fromkeys(statement.names, parent))
+        module_names, outer_names = self.syntax.declared(function.node)
+        frame.shared = dict.fromkeys(module_names, self.module) | dict.fromkeys(outer_names, parent)
         self.frames[path] = frame
         return frame
 
@@ -289,7 +286,7 @@ class Classes(Expressions):
 
     def _assigned_elsewhere(self, owner: Instance, name: str) -> bool:
         """Run the method that sets `self.name` for its assignments only, if there is exactly one."""
-        setters = [method for ancestor in self.lineage(owner.cls) for method in _setters(ancestor.node, name)]
+        setters = [method for ancestor in self.lineage(owner.cls) for method in self.syntax.setters(ancestor.node, name)]
         if len(setters) != 1 or self.exhausted(setters[0]) or setters[0].name == "__init__":
             return bool(setters)
         loops, self.loops = self.loops, ()
@@ -307,34 +304,9 @@ class Classes(Expressions):
         return Function(method, self.home(owner.cls), owner.instance)
 
 
-def is_generator(node: ast.AST) -> bool:
-    """Whether a function yields: its body does not run at the call."""
-    todo: list[ast.AST] = list(ast.iter_child_nodes(node))
-    while todo:
-        child = todo.pop()
-        if isinstance(child, (ast.Yield, ast.YieldFrom)):
-            return True
-        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.GeneratorExp)):
-            todo.extend(ast.iter_child_nodes(child))
-    return False
-
-
 def _decorators(method: FunctionNode) -> set[str]:
     return {
         node.id if isinstance(node, ast.Name) else node.attr
         for node in method.decorator_list
         if isinstance(node, (ast.Name, ast.Attribute))
     }
-
-
-def _setters(cls: ast.ClassDef, name: str) -> Iterator[FunctionNode]:
-    for method in cls.body:
-        if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) and any(
-            isinstance(node, ast.Attribute)
-            and node.attr == name
-            and isinstance(node.ctx, ast.Store)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "self"
-            for node in ast.walk(method)
-        ):
-            yield method

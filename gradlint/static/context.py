@@ -17,6 +17,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.library import role_of_builtin
 from gradlint.static.source import Source
+from gradlint.static.syntax import Syntax
 from gradlint.static.tree import EMPTY, Branch, Event, GraphNode, Jump, JumpKind, Kill, Known, Node, Predicate, Seq, Uid
 from gradlint.static.values import (
     UNKNOWN,
@@ -84,6 +85,7 @@ class Context(ABC):
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.syntax = Syntax()
         self.module = Frame(("module",), None)
         self.frames: dict[Uid, Frame] = {self.module.path: self.module}
         self.frame = self.module
@@ -176,11 +178,10 @@ class Context(ABC):
         return frozenset(found)
 
     def _captured(self, function: Function) -> Iterator[Value]:
-        for node in ast.walk(function.node):
-            if isinstance(node, ast.Name) and (function.frame, node.id) in self.store:
-                value = self.store[function.frame, node.id]
-                if isinstance(value, (Object, Instance, Unknown)):
-                    yield value
+        for name in self.syntax.names(function.node):
+            value = self.store.get((function.frame, name))
+            if isinstance(value, (Object, Instance, Unknown)):
+                yield value
 
     # Names ------------------------------------------------------------------------------------
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.calls import Calls, Step
-from gradlint.static.classes import FunctionNode
 from gradlint.static.context import Frame, Grad, Store, const
 from gradlint.static.expressions import combined
 from gradlint.static.library import role_of
 from gradlint.static.source import Source
+from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import EMPTY, Atom, Jump, JumpKind, Kill, Known, Loop, Node, Not, Predicate, Seq, events
 from gradlint.static.values import (
     NONE,
@@ -366,14 +366,14 @@ class Lowering(Calls):
     def _renew(self, node: ast.For | ast.AsyncFor | ast.While, number: int) -> frozenset[str]:
         """Forget the constants that the loop changes: what held before it need not hold in it."""
         ids = set()
-        for name in _assigned(node):
+        for name in self.syntax.assigned(node):
             frame = self.frame.shared.get(name, self.frame)
             key = (frame.path, name)
             if isinstance(self.store.get(key), (Const, Unknown)):
                 unknown = Unknown(f"{'/'.join(frame.path)}/{name}%{number}", held((self.store[key],)))
                 self.store[key] = unknown
                 ids.add(unknown.id)
-        for name in _assigned_attributes(node):
+        for name in self.syntax.assigned_attributes(node):
             for key, value in list(self.store.items()):
                 if key[1] == name and isinstance(value, Const):
                     self.store[key] = Unknown(f"{'/'.join(key[0])}.{name}%{number}")
@@ -521,16 +521,6 @@ def _detaches(node: ast.AST, target: ast.expr) -> bool:
 
 def _as_load(target: ast.expr) -> ast.expr:
     return target
-
-
-def _assigned(loop: ast.AST) -> frozenset[str]:
-    return frozenset(
-        node.id for node in ast.walk(loop) if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del))
-    )
-
-
-def _assigned_attributes(loop: ast.AST) -> frozenset[str]:
-    return frozenset(node.attr for node in ast.walk(loop) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, ast.ClassDef | None]]:

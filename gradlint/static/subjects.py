@@ -5,12 +5,28 @@ The bridge between lowering, which knows who is who, and the protocols, which kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gradlint.events import EventKind
 from gradlint.protocols import Protocol, State
 from gradlint.static.flow import Flow
-from gradlint.static.tree import Branch, Call, Event, GraphNode, Jump, Kill, Loop, Node, Seq, Uid
+from gradlint.static.tree import (
+    EMPTY,
+    Atom,
+    Both,
+    Branch,
+    Call,
+    Event,
+    GraphNode,
+    Jump,
+    Kill,
+    Loop,
+    Node,
+    Not,
+    Predicate,
+    Seq,
+    Uid,
+)
 from gradlint.static.values import Object
 
 Effect = Callable[[Event], EventKind | None]
@@ -166,9 +182,62 @@ def run(tree: Node, protocol: Protocol, effect: Effect, start: State | None = No
 
 
 def pruned(node: Node, effect: Effect) -> Node:
-    """Return the tree without what means nothing to the subject."""
+    """Return the tree without what means nothing to the subject, and without kills of what no condition mentions."""
     kept = _prune(node, effect)
-    return kept if kept is not None else Seq(())
+    if kept is None:
+        return EMPTY
+    return _without_kills(kept, frozenset(_mentioned(kept))) or EMPTY
+
+
+def _mentioned(node: Node) -> Iterator[str]:
+    """Yield the ids that the conditions of a tree depend on."""
+    match node:
+        case Seq(items):
+            for item in items:
+                yield from _mentioned(item)
+        case Branch(test, then, orelse):
+            yield from _ids(test)
+            yield from _mentioned(then)
+            yield from _mentioned(orelse)
+        case Loop(_, first, later, orelse):
+            for part in (first, later, orelse):
+                yield from _mentioned(part)
+        case Call(body):
+            yield from _mentioned(body)
+        case _:
+            return
+
+
+def _ids(test: Predicate) -> Iterator[str]:
+    match test:
+        case Atom(ids=ids):
+            yield from ids
+        case Not(operand):
+            yield from _ids(operand)
+        case Both(left, right):
+            yield from _ids(left)
+            yield from _ids(right)
+        case _:
+            return
+
+
+def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
+    match node:
+        case Kill(ids):
+            kept = ids & wanted
+            return node if kept == ids else Kill(kept) if kept else None
+        case Seq(items):
+            return Seq(tuple(item for item in (_without_kills(each, wanted) for each in items) if item is not None))
+        case Branch(test, then, orelse):
+            return Branch(test, _without_kills(then, wanted) or EMPTY, _without_kills(orelse, wanted) or EMPTY)
+        case Loop(number, first, later, orelse, endless):
+            body = _without_kills(first, wanted) or EMPTY
+            again = body if later is first else _without_kills(later, wanted) or EMPTY
+            return Loop(number, body, again, _without_kills(orelse, wanted) or EMPTY, endless)
+        case Call(body):
+            return Call(_without_kills(body, wanted) or EMPTY)
+        case _:
+            return node
 
 
 def _prune(node: Node, effect: Effect) -> Node | None:
@@ -186,14 +255,14 @@ def _prune(node: Node, effect: Effect) -> Node | None:
             left, right = _prune(then, effect), _prune(orelse, effect)
             if _idle(left) and _idle(right):
                 return _kills(left, right)
-            return Branch(test, left or Seq(()), right or Seq(()))
+            return Branch(test, left or EMPTY, right or EMPTY)
         case Loop(number, first, later, orelse, endless):
             body = _prune(first, effect)
             again = body if later is first else _prune(later, effect)
             after = _prune(orelse, effect)
             if _idle(body) and _idle(again) and not endless:
                 return after
-            return Loop(number, body or Seq(()), again or Seq(()), after or Seq(()), endless)
+            return Loop(number, body or EMPTY, again or EMPTY, after or EMPTY, endless)
         case Call(body):
             inner = _prune(body, effect)
             return None if inner is None else Call(inner)

@@ -1,0 +1,110 @@
+"""Questions about a file's syntax that are asked again and again, answered once per node.
+
+It knows `ast` only; it must not know values.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from typing import TypeVar
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+T = TypeVar("T")
+
+
+class Syntax:
+    """The answers for one file."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, object] = {}
+
+    def _once(self, question: Callable[[ast.AST], T], node: ast.AST) -> T:
+        key = (question, node)
+        if key not in self._known:
+            self._known[key] = question(node)
+        return self._known[key]  # type: ignore[return-value]
+
+    def setters(self, cls: ast.ClassDef, name: str) -> list[FunctionNode]:
+        """Return the methods of a class that assign `self.name`."""
+        return self._once(_setters, cls).get(name, [])
+
+    def is_generator(self, function: ast.AST) -> bool:
+        """Whether a function yields: its body does not run at the call."""
+        return self._once(_is_generator, function)
+
+    def declared(self, function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the names that a function declares global and nonlocal."""
+        return self._once(_declared, function)
+
+    def assigned(self, loop: ast.AST) -> frozenset[str]:
+        """Return the names that are bound somewhere in a loop."""
+        return self._once(_assigned, loop)
+
+    def assigned_attributes(self, loop: ast.AST) -> frozenset[str]:
+        """Return the attribute names that are assigned somewhere in a loop."""
+        return self._once(_assigned_attributes, loop)
+
+    def names(self, function: ast.AST) -> frozenset[str]:
+        """Return the names that a function mentions."""
+        return self._once(_names, function)
+
+
+def _setters(cls: ast.AST) -> dict[str, list[FunctionNode]]:
+    found: dict[str, list[FunctionNode]] = defaultdict(list)
+    for method in cls.body if isinstance(cls, ast.ClassDef) else ():
+        if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for name in sorted(_own_attributes(method)):
+                found[name].append(method)
+    return found
+
+
+def _own_attributes(method: FunctionNode) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+
+
+def _is_generator(function: ast.AST) -> bool:
+    todo: list[ast.AST] = list(ast.iter_child_nodes(function))
+    while todo:
+        child = todo.pop()
+        if isinstance(child, (ast.Yield, ast.YieldFrom)):
+            return True
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.GeneratorExp)):
+            todo.extend(ast.iter_child_nodes(child))
+    return False
+
+
+def _declared(function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
+    nodes = list(ast.walk(function))
+    return (
+        frozenset(name for node in nodes if isinstance(node, ast.Global) for name in node.names),
+        frozenset(name for node in nodes if isinstance(node, ast.Nonlocal) for name in node.names),
+    )
+
+
+def _assigned(loop: ast.AST) -> frozenset[str]:
+    return frozenset(_bound(loop))
+
+
+def _bound(loop: ast.AST) -> Iterator[str]:
+    for node in ast.walk(loop):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            yield node.id
+
+
+def _assigned_attributes(loop: ast.AST) -> frozenset[str]:
+    return frozenset(
+        node.attr for node in ast.walk(loop) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    )
+
+
+def _names(function: ast.AST) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(function) if isinstance(node, ast.Name))
