@@ -43,6 +43,13 @@ class Gradient:
         """The parameter, if it still exists."""
         return self._parameter()
 
+    @property
+    def version(self) -> int:
+        """The version of the gradient that is there now, 0 if there is none."""
+        parameter = self._parameter()
+        grad = None if parameter is None else parameter.grad
+        return 0 if grad is None else version_of(grad)
+
     def remember(self, grad: Tensor | None) -> None:
         """Take what is there now as seen."""
         self._last = None if grad is None else weakref.ref(grad)
@@ -54,6 +61,16 @@ class Gradient:
         grad = None if parameter is None else parameter.grad
         self.track = Track(OPTIMIZER, State("clean") if grad is None else State("spent", (("spent", place),)))
         self.remember(grad)
+
+    def resume(self, state: State, *, exact: bool) -> None:
+        """Go on in a state after unwatched repetitions; unless `exact`, nobody saw what the last step left here."""
+        parameter = self._parameter()
+        grad = None if parameter is None else parameter.grad
+        if not exact:
+            self.remember(grad)
+            if state.name in ("spent", "dirty"):
+                state = State("clean" if grad is None else "unknown")
+        self.track = Track(OPTIMIZER, state)
 
     def look(self, cause: EventKind | None, place: Location) -> bool:
         """Advance by what happened since the last look; return whether `cause` changed the gradient.

@@ -5,7 +5,7 @@ Knows nodes, tensors and frames; must not know rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import FrameType
 from typing import Any
@@ -18,9 +18,8 @@ _FRAMES = 4
 _ITEMS = 64
 
 
-def clock() -> int:
-    """Return the number that the next node of this thread gets: nodes below it are older than now."""
-    return int(torch._C._autograd._get_sequence_nr())
+# The number that the next node of this thread gets: nodes below it are older than now.
+clock: Callable[[], int] = torch._C._autograd._get_sequence_nr
 
 
 def nodes(roots: Iterable[Any]) -> Iterator[Any]:

@@ -133,7 +133,8 @@ class Hooks:
             tensors = (roots,) if isinstance(roots, torch.Tensor) else tuple(roots)
             error: BaseException | None = None
             inside["backward"] = True
-            self._lines.pause()
+            if self._lines.on:
+                self._lines.pause()
             try:
                 self._listener.before_backward(tensors, kwargs.get("accumulate_grad", True), frame)
                 return original(roots, *args, **kwargs)
@@ -142,7 +143,8 @@ class Hooks:
                 raise
             finally:
                 inside["backward"] = False
-                self._lines.resume()
+                if self._lines.recording:
+                    self._lines.resume()
                 self._listener.after_backward(tensors, error, frame)
                 del error
 

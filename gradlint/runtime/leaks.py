@@ -80,6 +80,11 @@ class Leaks:
         roots.total += 1
         roots.made = made_at(node) or roots.made
 
+    @property
+    def suspicious(self) -> bool:
+        """Tell whether some loop seems to keep its graphs."""
+        return any(len(roots.alive) > _FEW and not roots.reported for roots in self._roots.values())
+
     def ended(self) -> None:
         """Report the loops that were too short for the general threshold, but let go of nothing at all."""
         for roots in self._roots.values():

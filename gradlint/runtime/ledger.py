@@ -18,6 +18,7 @@ class Ledger:
     def __init__(self, announce: Callable[[Diagnostic], None] = lambda diagnostic: None) -> None:
         self._found: dict[tuple[str, Location], Diagnostic] = {}
         self._announce = announce
+        self.entries = 0
 
     def report(
         self,
@@ -30,6 +31,7 @@ class Ledger:
         **names: str,
     ) -> None:
         """Enter `count` more occurrences of rule `code` at `place`; the first one's words and iteration stay."""
+        self.entries += 1
         known = self._found.get((code, place))
         if known is not None:
             self._found[code, place] = dataclasses.replace(known, count=known.count + count)

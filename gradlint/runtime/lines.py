@@ -37,7 +37,7 @@ class Lines:
         self._lines: dict[int, _Line] = {}
         self._backwards = 0
         self._nodes = 0
-        self._on = False
+        self.on = False
 
     def install(self, stack: ExitStack) -> None:
         """Start to record, unless the user has anomaly mode on; closing `stack` ends it."""
@@ -47,6 +47,11 @@ class Lines:
         stack.callback(self._remove)
         self._switch(True)
 
+    @property
+    def recording(self) -> bool:
+        """Whether the first backward passes are not over."""
+        return self._backwards < _BACKWARDS
+
     def pause(self) -> None:
         """A backward pass begins: the nodes that it makes and the words of its errors are torch's."""
         self._switch(False)
@@ -54,11 +59,11 @@ class Lines:
     def resume(self) -> None:
         """It has ended."""
         self._backwards += 1
-        self._switch(self._backwards < _BACKWARDS)
+        self._switch(self.recording)
 
     def _switch(self, on: bool) -> None:
-        if on is not self._on and torch_traceback.format_stack == self._here:
-            self._on = on
+        if on is not self.on and torch_traceback.format_stack == self._here:
+            self.on = on
             torch.set_anomaly_enabled(on, False)
 
     def _remove(self) -> None:

@@ -66,6 +66,11 @@ class Modes:
         """Tell whether some module is in evaluation mode."""
         return bool(self._evaluating)
 
+    def is_routine(self, module: Module, was: bool) -> bool:
+        """Tell whether `module.train()` changed nothing: many loops call it in every iteration."""
+        watched = self._watched.get(id(module))
+        return was and module.training and (watched is None or watched.evaluation is None)
+
     def changed(self, module: Module, was: bool, place: Location, frame: FrameType | None, clock: int) -> None:
         """`module` was put into the mode that it is in; `clock` is the number of the next graph node."""
         watched = self._watched.get(id(module))

@@ -16,6 +16,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import Violation
 from gradlint.runtime.closures import ClosureCall, closure_call
+from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.graph import clock, leaf, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
@@ -26,6 +27,7 @@ from gradlint.runtime.registry import Registry
 from gradlint.runtime.reuse import Reuse
 from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.sites import NOWHERE, frames, name_of, place_of, user_frame
+from gradlint.runtime.steady import Steady
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -45,6 +47,8 @@ class _Step:
     caller: int
     closure: ClosureCall | None = None
     judged: bool = True
+    gradient: Gradient | None = None
+    version: int = 0
     violation: Violation | None = None
 
 
@@ -68,31 +72,56 @@ class Monitor:
         self._modes = Modes(self.ledger, self._registry)
         self._leaks = Leaks(self.ledger)
         self._reuse = Reuse(self.ledger, self._registry)
+        self._steady = Steady(self._registry)
         self._thread = _Thread()
 
     @guarded
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimizer exists."""
+        self._unsettle()
         self._registry.of(optimizer)
 
-    @guarded
     def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
         """A backward pass starts (`accumulates`: into `.grad`)."""
+        steady = self._steady
+        if steady.running:
+            steady.passing = steady.meets(_key(frame, accumulates))
+            if steady.passing is not None:
+                self._reuse.passes.append((steady.passing.place, clock()))
+                return
+        self._before_backward(roots, accumulates, frame)
+
+    @guarded
+    def _before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
         place = place_of(user_frame(frame))
+        self._reuse.passes.append((place, clock()))
         self._thread.backward = place
         self._thread.accumulates = accumulates
-        self._reuse.backward(place, clock())
         if self._modes.unjudged:
             self._modes.judge({node._sequence_nr() for node in islice(nodes(_heads(roots)), _NODES)})
         if accumulates:
             in_closure = any(step.closure for step in self._thread.steps)
             self._registry.before_backward(place, in_closure=in_closure)
 
-    @guarded
     def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
         """It ended, perhaps by raising `error`."""
+        passing, self._steady.passing = self._steady.passing, None
+        if passing is None or error is not None:
+            self._after_backward(roots, error, frame)
+
+    @guarded
+    def _after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
         place, self._thread.backward = self._thread.backward or NOWHERE, None
+        if place is NOWHERE:
+            place = place_of(user_frame(frame))
+        self._backward_ended(roots, error, place, frame)
+        self._steady.note(_key(frame, self._thread.accumulates), place)
+
+    def _backward_ended(
+        self, roots: Sequence[Any], error: BaseException | None, place: Location, frame: FrameType
+    ) -> None:
         if error is not None:
+            self._unsettle()
             self._reuse.failed(error, roots, place, user_frame(frame))
             self.guard.drop_news()
         elif not self._thread.accumulates:
@@ -109,9 +138,22 @@ class Monitor:
         leaves = (leaf(node) for node in islice(nodes(_heads(roots)), _NODES))
         return any(each is not None and id(each) not in owned for each in leaves)
 
-    @guarded
+    def _unsettle(self) -> None:
+        """Something came that no cycle has: look closely for a while."""
+        self._steady.leave()
+        self._steady.spoil()
+
     def before_step(self, optimizer: Optimizer, arguments: Arguments, frame: FrameType) -> Arguments | None:
         """`optimizer.step(*arguments)` starts; other arguments may be returned for it."""
+        steady = self._steady
+        if steady.running and len(arguments[0]) == 1 and not arguments[1]:
+            steady.stepping = steady.meets(-id(optimizer))
+            if steady.stepping is not None:
+                return None
+        return self._before_step(optimizer, arguments, frame)
+
+    @guarded
+    def _before_step(self, optimizer: Optimizer, arguments: Arguments, frame: FrameType) -> Arguments | None:
         args, kwargs = arguments
         watched = self._registry.of(optimizer)
         caller = user_frame(frame)
@@ -120,6 +162,8 @@ class Monitor:
         step = _Step(watched, place_of(caller), id(frame))
         steps.append(step)
         given = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if outer is not None or given is not None or self._thread.backward is not None:
+            self._unsettle()
         if outer is not None and outer.closure is None:
             step.judged = False
         elif callable(given):
@@ -145,6 +189,8 @@ class Monitor:
         if outer is not None:
             outer.judged = False
         cause = EventKind.BACKWARD if self._thread.backward is not None else None
+        step.gradient = step.watched.gradients[0] if step.watched.gradients else None
+        step.version = step.gradient.version if step.gradient is not None else 0
         step.violation = step.watched.before_step(cause, step.place)
 
     def _check_for_closure(self, optimizer: Optimizer, place: Location, frame: FrameType | None) -> None:
@@ -152,9 +198,16 @@ class Monitor:
             self.ledger.report("GL401", place, subject=name_of(optimizer, frame))
             self.guard.drop_news()
 
-    @guarded
     def after_step(self, optimizer: Optimizer, frame: FrameType) -> None:
         """It ended well."""
+        stepping = self._steady.stepping
+        if stepping is not None and stepping.key == -id(optimizer):
+            self._steady.stepped(stepping)
+        else:
+            self._after_step(optimizer, frame)
+
+    @guarded
+    def _after_step(self, optimizer: Optimizer, frame: FrameType) -> None:
         steps = self._thread.steps
         if not steps or steps[-1].watched.optimizer is not optimizer:
             return
@@ -173,6 +226,9 @@ class Monitor:
             self._schedulers.stepped(optimizer, place, user_frame(frame))
         if self._modes.evaluating:
             self._modes.stepped(watched, place)
+        if step.violation is not None or self._modes.evaluating or self._leaks.suspicious:
+            self._steady.spoil()
+        self._steady.note(-id(optimizer), place, watched, step.gradient, step.version)
 
     def _violated(self, step: _Step, optimizer: Optimizer, frame: FrameType | None) -> None:
         violation, watched = step.violation, step.watched
@@ -196,10 +252,18 @@ class Monitor:
         """A gradient scaler will step the optimizer, or skip the step."""
         self._schedulers.tried(optimizer)
 
-    @guarded
     def zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:
         """The gradients of `owner` were cleared."""
-        self._registry.zeroed(owner, place_of(user_frame(frame)))
+        if not self._steady.running or self._steady.meets(id(owner)) is None:
+            self._zeroed(owner, frame)
+
+    @guarded
+    def _zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:
+        if self._thread.backward is not None:
+            self._unsettle()
+        place = place_of(user_frame(frame))
+        self._registry.zeroed(owner, place)
+        self._steady.note(id(owner), place)
 
     @guarded
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
@@ -210,6 +274,9 @@ class Monitor:
     @guarded
     def mode_changed(self, module: Module, was: bool, frame: FrameType) -> None:
         """`module.train(mode)` was called on a module whose mode was `was`."""
+        if self._modes.is_routine(module, was):
+            return
+        self._unsettle()
         caller = user_frame(frame)
         self._modes.changed(module, was, place_of(caller), caller, clock())
 
@@ -226,11 +293,19 @@ class Monitor:
     @guarded
     def ended(self) -> None:
         """The run is over: decide what was left open, once."""
+        self._steady.leave()
         for watched in self._registry:
             watched.conclude(self.ledger)
         self._leaks.ended()
         self._modes.ended(clock())
         self.guard.close()
+
+
+def _key(frame: FrameType, accumulates: bool) -> int:
+    """Return what tells apart the calls of a backward pass: the two callers around torch's own entry in `frame`."""
+    near = frame.f_back or frame
+    far = near.f_back or near
+    return hash((accumulates, near.f_lasti, id(far.f_code), far.f_lasti))
 
 
 def _is_lbfgs(optimizer: Optimizer) -> bool:

@@ -44,6 +44,7 @@ class WatchedOptimizer:
         self._sentinels: list[Gradient] = []
         self._known = 0
         self._full_until = _FULL_STEPS
+        self._full_again = 0
         self._turn = 0
         self._versions: list[int] | None = None
         self._empty: EmptySteps | None = None
@@ -58,6 +59,11 @@ class WatchedOptimizer:
     def gradients(self) -> list[Gradient]:
         """The gradients that are looked at now."""
         return self._sentinels or self._all
+
+    @property
+    def settled(self) -> bool:
+        """Whether the first steps, in which everything is looked at, are over (or have not begun)."""
+        return bool(self._sentinels) or not self.steps or (len(self._all) <= _SAMPLED and self.steps >= _FULL_STEPS)
 
     def parameters(self) -> Iterator[Tensor]:
         """Yield the parameters that the optimizer holds."""
@@ -146,7 +152,7 @@ class WatchedOptimizer:
     def after_step(self, place: Location) -> None:
         """Take the gradients as the step left them, and choose which ones to look at from now on."""
         if self._sentinels:
-            if self.steps % _EVERY == 0:
+            if self.steps >= self._full_again:
                 self._look_at_all(place)
         elif self.steps >= self._full_until:
             self._choose()
@@ -162,6 +168,7 @@ class WatchedOptimizer:
         """Let one used gradient of the optimizer and the last one stand for all; another pair each time."""
         used = [gradient for gradient in self._all if gradient.track.state.name == "spent"]
         if used and len(self._all) > _SAMPLED:
+            self._full_again = self.steps + _EVERY
             self._turn += 1
             self._sentinels = [used[self._turn % len(used)], used[-1]]
 

@@ -29,14 +29,6 @@ _CHANGED = "modified by an inplace operation"
 
 
 @dataclass(frozen=True, slots=True)
-class _Pass:
-    """An earlier backward pass: where it was, and the number that the next node had when it began."""
-
-    place: Location
-    began: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Carrier:
     """A variable through which an old graph was reached; `rebound`: it is assigned in the loop of the backward pass."""
 
@@ -50,11 +42,8 @@ class Reuse:
     def __init__(self, ledger: Ledger, registry: Registry) -> None:
         self._ledger = ledger
         self._registry = registry
-        self._passes: deque[_Pass] = deque(maxlen=_REMEMBERED)
-
-    def backward(self, place: Location, began: int) -> None:
-        """A backward pass at `place` begins; the next node would have the number `began`."""
-        self._passes.append(_Pass(place, began))
+        # Where each backward pass was, and the number that the next node had when it began; a bare pair is the fastest.
+        self.passes: deque[tuple[Location, int]] = deque(maxlen=_REMEMBERED)
 
     def failed(self, error: BaseException, roots: Sequence[Any], place: Location, frame: FrameType | None) -> None:
         """The backward pass that began last raised `error`."""
@@ -66,14 +55,14 @@ class Reuse:
             self._explain_reuse(heads, place, frame)
 
     def _explain_reuse(self, heads: list[Any], place: Location, frame: FrameType | None) -> None:
-        earlier = list(self._passes)[:-1]
+        earlier = list(self.passes)[:-1]
         graph = [node for node in islice(nodes(heads), _NODES) if leaf(node) is None]
-        looped = next((each for each in reversed(earlier) if each.place == place), None)
-        freed = looped or (earlier[-1] if earlier else None)
-        old = [node for node in graph if freed is not None and node._sequence_nr() < freed.began]
+        looped = next((each for each in reversed(earlier) if each[0] == place), None)
+        freed, began = looped or (earlier[-1] if earlier else (None, 0))
+        old = [node for node in graph if node._sequence_nr() < began]
         entry = max(old, key=lambda node: node._sequence_nr(), default=None)
         made = made_at(entry) if entry is not None else None
-        marks = [("freed", freed.place)] if freed is not None else []
+        marks = [("freed", freed)] if freed is not None else []
         if looped is None or entry is None:
             shared = _shared(heads, graph, frame)
             made = made_at(shared) if shared is not None else made

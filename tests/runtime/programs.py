@@ -747,3 +747,166 @@ def frozen_then_unfrozen() -> None:
         opt.zero_grad()
         F.mse_loss(model(X), Y).backward()
         opt.step()
+
+
+LATE = 100  # by then the loop is known to be steady, and only its order is looked at
+
+
+def late_clearing_by_hand_stops() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(LATE + 20):
+        if i < LATE:
+            for parameter in model.parameters():
+                parameter.grad = None
+        F.mse_loss(model(X), Y).backward()
+        opt.step()  # GL101
+
+
+def late_clearing_in_place_stops() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(LATE + 20):
+        F.mse_loss(model(X), Y).backward()
+        opt.step()  # GL101
+        if i < LATE:
+            for parameter in model.parameters():
+                parameter.grad.zero_()
+
+
+def late_clearing_is_skipped_now_and_then() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(2 * LATE):
+        if i % 37:
+            opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()  # GL101
+
+
+def late_switch_to_clearing_by_hand() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(2 * LATE):
+        if i < LATE:
+            opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        if i >= LATE - 1:
+            for parameter in model.parameters():
+                parameter.grad.zero_()
+
+
+def late_second_step() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(LATE + 20):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        if i > LATE:
+            opt.step()  # GL109
+
+
+def late_clearing_before_the_step() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(LATE + 20):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        if i > LATE:
+            opt.zero_grad()
+        opt.step()  # GL103
+
+
+def late_gan_critic_not_cleared() -> None:
+    generator, critic = nn.Linear(2, 4), nn.Linear(4, 1)
+    opt_g, opt_d = sgd(generator), sgd(critic)
+    for i in range(LATE + 20):
+        fake = generator(torch.randn(8, 2))
+        if i < LATE:
+            opt_d.zero_grad()
+        (critic(fake.detach()).mean() - critic(X).mean()).backward()
+        opt_d.step()  # GL101
+        opt_g.zero_grad()
+        (-critic(fake).mean()).backward()
+        opt_g.step()
+
+
+def late_gan_trains_its_critic_more_often() -> None:
+    generator, critic = nn.Linear(2, 4), nn.Linear(4, 1)
+    opt_g, opt_d = sgd(generator), sgd(critic)
+    for i in range(2 * LATE):
+        fake = generator(torch.randn(8, 2))
+        opt_d.zero_grad()
+        (critic(fake.detach()).mean() - critic(X).mean()).backward()
+        opt_d.step()
+        if i < LATE or i % 7 == 0:
+            opt_g.zero_grad()
+            (-critic(fake).mean()).backward()
+            opt_g.step()
+
+
+def late_second_backward() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(LATE + 20):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        if i > LATE:
+            loss.backward()  # GL503
+        opt.step()
+
+
+def late_leak() -> None:
+    model = net()
+    opt = sgd(model)
+    losses = []
+    for i in range(4 * LATE):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        opt.step()
+        if i > LATE:
+            losses.append(loss)  # GL501
+
+
+def late_evaluation_with_gradients() -> None:
+    model = net()
+    opt = sgd(model)
+    for epoch in range(3):
+        model.train()
+        for _ in range(LATE):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+        model.eval()
+        with torch.set_grad_enabled(epoch == 2):
+            for _ in range(4):
+                model(X)  # GL302
+
+
+def late_evaluation_mode() -> None:
+    model = net()
+    opt = sgd(model)
+    for epoch in range(3):
+        if epoch < 2:
+            model.train()
+        for _ in range(LATE):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()  # GL304
+        model.eval()
+
+
+def late_unfreezing() -> None:
+    model = net()
+    opt = sgd(model)
+    model[0].requires_grad_(False)
+    for i in range(3 * LATE):
+        if i == LATE:
+            model[0].requires_grad_(True)
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
