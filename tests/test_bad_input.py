@@ -78,10 +78,12 @@ def test_python_is_read_in_silence(data: bytes) -> None:
     assert check_bytes(data, "f.py", Settings()) == []
 
 
-def test_row_does_not_depend_on_newlines() -> None:
-    for newline in ("\n", "\r\n", "\r"):
-        [found] = check_bytes(BUGGY.replace("\n", newline).encode(), "f.py", Settings())
-        assert (found.code, found.location.row) == ("GL101", 7)
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"], ids=ascii)
+def test_rows_and_comments_do_not_depend_on_newlines(newline: str) -> None:
+    [found] = check_bytes(BUGGY.replace("\n", newline).encode(), "f.py", Settings())
+    assert (found.code, found.location.row) == ("GL101", 7)
+    excused = BUGGY.replace("step()\n", "step()  # gradlint: ignore[GL101]\n# the end\n")
+    assert check_bytes(excused.replace("\n", newline).encode(), "f.py", Settings()) == []
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
