@@ -6,6 +6,8 @@ It knows roles and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gradlint.events import EventKind
@@ -161,8 +163,18 @@ class Calls(Classes):
                 return self.call_library(name, node, args, named)
             case Method(receiver, name):
                 return self.method(receiver, name, node, args, named)
+            case Unknown(id=id_) if id_ in self.module_owners:
+                return self._ran_by_owner(unknown_uid(id_), node, args, named)
             case _:
                 return Unknown(holds=self.escape(node, [callee, *args, *named.values()]))
+
+    def _ran_by_owner(self, uid: Uid, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Run a module, or what has modules, whose source is not in sight: its output may carry its graph."""
+        made = self._ran(uid, node, sure=False)
+        values = [*args, *named.values()]
+        self.escape(node, [value for value in values if not isinstance(value, Tensor)])
+        given = frozenset(node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes)
+        return Tensor(given | {made}) if self.grad is Grad.ON else _without_graph(DATA, self.grad)
 
     def _call_instance(self, instance: Instance, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         module = self.is_module(instance.cls)
@@ -501,8 +513,12 @@ class Calls(Classes):
                 return module
             case "modules" | "named_modules" | "children" | "named_children" | "buffers":
                 return Unknown(holds=targets)
-            case _ if name not in MODULE_METHODS:
+            case _ if name in MODULE_METHODS:
+                return UNKNOWN
+            case _ if _SUSPECT.search(name) or isinstance(module, Instance):
                 return Unknown(holds=self.escape(node, [module, *args, *named.values()]))
+            case _:
+                return self._ran_by_owner(uid, node, args, named)
         return UNKNOWN
 
     def _mode(self, name: str, node: ast.Call, targets: frozenset[Uid], spelled: str, args: list[Value]) -> None:
@@ -593,6 +609,8 @@ class Calls(Classes):
             case "zero_grad" | "zero_grads":
                 self.emit(EventKind.ZERO, node, None, self._spelled_receiver(node))
                 return UNKNOWN
+            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not _SUSPECT.search(name):
+                return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)
             case _ if name in words("tensor", "cut"):
                 return DATA
             case _ if name in words("tensor", "keep") | words("tensor", "tell"):
@@ -605,6 +623,7 @@ class Calls(Classes):
     def _proven_module(self, receiver: Unknown, node: ast.Call) -> Value:
         """What has parameters is a module, whoever made it: from here on its name stands for one."""
         module = Object(Kind.MODULE, unknown_uid(receiver.id), "", self.place(node))
+        self.module_owners.update(_prefixes(receiver.id))
         target = node.func.value if isinstance(node.func, ast.Attribute) else None
         match target:
             case ast.Name(name):
@@ -632,6 +651,17 @@ class Calls(Classes):
         roots = [args[0]] if args else [named.get("outputs", UNKNOWN)]
         nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
         self.emit(EventKind.RETAIN, node, None, "", nodes, ("autograd-grad",))
+
+
+_SUSPECT = re.compile(r"zero|clear|reset|step|optim|train|update|fit|backward|learn|grad|adapt|run|epoch")
+"""Words in a method's name for which we do not presume that it only runs the module."""
+
+
+def _prefixes(id_: str) -> Iterator[str]:
+    head, dot, _ = id_.rpartition(".")
+    yield id_
+    if dot:
+        yield from _prefixes(head)
 
 
 def _without_graph(result: Value, grad: Grad) -> Value:

@@ -104,6 +104,7 @@ class Context(ABC):
         self.escaped: set[Uid] = set()
         self.frozen: set[Uid] = set()
         self.kept: set[Uid] = set()
+        self.module_owners: set[str] = set()
         self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
