@@ -6,6 +6,7 @@ Must not know torch or rules.
 from __future__ import annotations
 
 import dis
+import re
 from collections.abc import Iterator
 from types import CodeType
 
@@ -36,18 +37,22 @@ def _loops(code: CodeType) -> Iterator[range]:
 
 def stores_in(code: CodeType, name: str, part: range) -> bool:
     """Tell whether a part of `code` assigns `name`."""
-    return any(
-        each.argval == name and each.opname.startswith("STORE") and each.offset in part
-        for each in dis.get_instructions(code)
-    )
+    return any(("STORE", name) in _uses(each) for each in dis.get_instructions(code) if each.offset in part)
+
+
+def _uses(instruction: dis.Instruction) -> list[tuple[str, object]]:
+    """Return what an instruction does to which names; one of Python 3.13 may do two things."""
+    verbs = re.findall("LOAD|STORE|DELETE", instruction.opname)
+    names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+    return list(zip(verbs, names, strict=False))
 
 
 def growth_of(code: CodeType, name: str) -> tuple[int | None, int | None]:
     """Return the first row of `code` that adds to `name` (by `+=`, `append` or the like) and the one that creates it."""
     adds = creates = None
     for row, instructions in sorted(rows(code).items()):
-        mine = [each.opname for each in instructions if each.argval == name]
-        loads, stores = any(op.startswith("LOAD") for op in mine), any(op.startswith("STORE") for op in mine)
+        uses = [use for each in instructions for use in _uses(each)]
+        loads, stores = ("LOAD", name) in uses, ("STORE", name) in uses
         grows = stores or any(each.argval in _GROWING or each.opname == "STORE_SUBSCR" for each in instructions)
         if loads and grows:
             adds = adds or row

@@ -144,7 +144,7 @@ class Modes:
             if id(place) in evaluation.training:
                 watched.track.advance(EventKind.FORWARD, evaluation.forward or place)
                 watched.track.advance(EventKind.BACKWARD, place)
-            elif not foreign:
+            elif not foreign and any(self._whole_in_evaluation(owner) for owner in watched.owners):
                 self._validation_trains(watched, evaluation, place)
 
     def _validation_trains(self, watched: WatchedModule, evaluation: Evaluation, place: Location) -> None:
@@ -157,15 +157,22 @@ class Modes:
 
     def stepped(self, optimizer: WatchedOptimizer, place: Location) -> None:
         """`optimizer` stepped at `place`."""
+        lapsed = []
         for watched in self._evaluating:
-            if optimizer not in watched.owners:
-                continue
-            violation = watched.track.advance(EventKind.STEP, place)
+            violation = watched.track.advance(EventKind.STEP, place) if optimizer in watched.owners else None
             module = watched.module()
             if violation is not None and module is not None and _lapsed(module):
-                self._ledger.report(
-                    violation.code, place, violation.before.marks, iteration=optimizer.steps, subject=watched.name
-                )
+                lapsed.append((watched.name, violation))
+        if lapsed and self._whole_in_evaluation(optimizer):
+            name, violation = lapsed[0]
+            marks = violation.before.marks
+            self._ledger.report(violation.code, place, marks, iteration=optimizer.steps, subject=name)
+
+    def _whole_in_evaluation(self, optimizer: WatchedOptimizer) -> bool:
+        """Tell whether all that an optimizer trains is in evaluation mode: a part of it may be frozen on purpose."""
+        modules = [watched.module() for watched in self._evaluating]
+        frozen = {id(each) for module in modules if module is not None for each in module.parameters()}
+        return all(id(parameter) in frozen for parameter in optimizer.parameters())
 
     def ended(self, clock: int) -> None:
         """The run is over."""

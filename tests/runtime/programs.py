@@ -910,3 +910,31 @@ def late_unfreezing() -> None:
         opt.zero_grad()
         F.mse_loss(model(X), Y).backward()
         opt.step()
+
+
+def encoder_and_decoder_left_in_evaluation() -> None:
+    encoder, decoder = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.1)), nn.Linear(8, 1)
+    opt = optim.SGD([*encoder.parameters(), *decoder.parameters()], lr=0.01)
+    for _ in range(3):
+        for _ in range(4):
+            opt.zero_grad()
+            F.mse_loss(decoder(encoder(X)), Y).backward()
+            opt.step()  # GL304
+        encoder.eval()
+        decoder.eval()
+        with torch.no_grad():
+            decoder(encoder(X))
+
+
+def batch_norm_frozen_after_a_while() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+    opt = sgd(model)
+    for i in range(2 * STEPS):
+        if i == STEPS:
+            model[1].eval()
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+    opt.zero_grad()
+    F.mse_loss(model(X), Y).backward()
+    opt.step()
