@@ -334,8 +334,8 @@ class Calls(Classes):
                 return self._owners(values[0]) if values else None
             case Kind.SCHEDULER:
                 # A scheduler built on schedulers steps them.
-                self.escaped |= self.reach(values[1:])
-                found = frozenset(value.uid for value in values[:1] if isinstance(value, Object) and value.kind is Kind.OPTIMIZER)
+                self.escaped |= self.reach(value for value in values if not (isinstance(value, Object) and value.kind is Kind.OPTIMIZER))
+                found = frozenset(value.uid for value in values if isinstance(value, Object) and value.kind is Kind.OPTIMIZER)
                 return found or None
             case _:
                 return None
@@ -344,6 +344,8 @@ class Calls(Classes):
         match value:
             case Params(of):
                 return of
+            case Object(kind=Kind.MODULE, uid=uid) | Instance(uid=uid):
+                return frozenset({uid})
             case Items(elements, keys) if keys is not None:
                 return self._owners(elements[keys.index("params")]) if "params" in keys else None
             case Items(elements):

@@ -22,6 +22,9 @@ from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid
 from gradlint.static.values import Kind, Object
 
 
+_UNKNOWN = frozenset({"unknown", "unknown-fresh"})
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     """A step of one optimizer, the states in which paths reach it, and all events around."""
@@ -78,10 +81,10 @@ def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
 
 def _verdict(case: _Case, root: Root) -> Diagnostic | None:
     names = case.names()
-    if names & {"unknown", "unknown-fresh"}:
-        return None
     if "dirty" in names:
         return _stale(case, root)
+    if names & _UNKNOWN:
+        return None
     if names <= {"new", "clean", "discarded"}:
         return _empty(case)
     if names == {"spent"}:
@@ -99,8 +102,11 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     dirty = min((world.state for world in case.worlds if world.state.name == "dirty"), key=lambda state: state.marks)
     if not step.loops or not _in_ring(case, dirty.mark("dirty")):
         return None
-    if any(state.name != "dirty" and not _begins(case, state) for state in _again(case)):
+    others = {state.name for state in _again(case) if state.name != "dirty" and not _begins(case, state)}
+    if others and not others <= _UNKNOWN:
         return case.report("GL108", dirty, Confidence.LIKELY) if _conditional(case, root) else None
+    if others and (_guarded(root.tree, step) or _configured(case, root)):
+        return None
     cleared = dirty.mark("cleared")
     if cleared is not None and _outside(case, cleared):
         return case.report("GL102", dirty)
@@ -108,7 +114,7 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     if other is not None:
         marks = (*dirty.marks, ("other", other.place))
         return case.report("GL107", State(dirty.name, marks), other=other.name)
-    return case.report("GL101", dirty)
+    return case.report("GL101", dirty, Confidence.LIKELY if others else Confidence.CERTAIN)
 
 
 def _begins(case: _Case, state: State) -> bool:
@@ -153,6 +159,36 @@ def _conditional(case: _Case, root: Root) -> bool:
         and all((atom, not truth) in facts for facts in clean)
         for atom, truth in dirty[0]
     )
+
+
+def _configured(case: _Case, root: Root) -> bool:
+    """Whether a condition that never changes keeps the dirty paths apart from those with an unknown call."""
+    dirty = [world.facts for world in case.worlds if world.state.name == "dirty"]
+    unknown = [world.facts for world in case.worlds if world.state.name in _UNKNOWN]
+    changing = _renewed(root.tree)
+    return any(
+        not atom.ids & changing
+        and all((atom, truth) in facts for facts in dirty)
+        and all((atom, not truth) in facts for facts in unknown)
+        for atom, truth in dirty[0]
+    )
+
+
+def _guarded(node: Node, step: Event, inside: bool = False) -> bool:
+    """Whether a branch stands between the step and the innermost loop around it."""
+    match node:
+        case Event():
+            return inside and node == step
+        case Seq(items):
+            return any(_guarded(item, step, inside) for item in items)
+        case Branch(_, then, orelse):
+            return _guarded(then, step, True) or _guarded(orelse, step, True)
+        case Loop(_, first, later, orelse):
+            return any(_guarded(part, step) for part in (first, later, orelse))
+        case Call(body):
+            return _guarded(body, step, inside)
+        case _:
+            return False
 
 
 def _renewed(node: Node) -> frozenset[str]:
