@@ -35,6 +35,7 @@ from gradlint.static.values import (
     Unknown,
     Value,
     held,
+    join,
     parts,
     unknown_uid,
 )
@@ -170,7 +171,7 @@ class Calls(Classes):
 
     def _ran_by_owner(self, uid: Uid, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Run a module, or what has modules, whose source is not in sight: its output may carry its graph."""
-        made = self._ran(uid, node, sure=False)
+        made = self._ran(uid, node, sure=False, roles=("method",))
         values = [*args, *named.values()]
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         given = frozenset(node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes)
@@ -192,9 +193,9 @@ class Calls(Classes):
             self.out.extend(out)
         return self._collapsed(result, made, args) if self.grad is Grad.ON else _without_graph(result, self.grad)
 
-    def _ran(self, uid: Uid, node: ast.AST, sure: bool = True) -> GraphNode:
+    def _ran(self, uid: Uid, node: ast.AST, sure: bool = True, roles: tuple[str, ...] = ()) -> GraphNode:
         made = GraphNode(self.place(node), uid, sure=sure)
-        self.emit(EventKind.FORWARD, node, frozenset({uid}), self.spelled(node), frozenset({made}))
+        self.emit(EventKind.FORWARD, node, frozenset({uid}), self.spelled(node), frozenset({made}), roles)
         return made
 
     def spelled(self, node: ast.AST) -> str:
@@ -313,19 +314,28 @@ class Calls(Classes):
         uid = self._identity_of(node)
         values = [*args, *named.values()]
         made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values))
+        made = self._with_alternatives(made)
         self.objects[uid] = made
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
         return made
+
+    def _with_alternatives(self, made: Object) -> Object:
+        """Return an object that two branches make as what is known of either."""
+        other = self.objects.get(made.uid)
+        if other is None or other.place == made.place:
+            return made
+        either = join(made, other)
+        return either if isinstance(either, Object) else made
 
     def _identity_of(self, node: ast.Call) -> Uid:
         """Return who is made here: two branches that make one name make one object, a name made anew is another one."""
         name = self.hint or f"@{node.lineno}:{node.col_offset}"
         uid, place, count = (*self.frame.path, name), self.place(node), 1
         bound = self.lookup(name)
-        while isinstance(bound, Object) and bound.uid == uid and bound.place != place:
+        anew = isinstance(bound, Object) and bound.uid[-1].partition("#")[0] == name
+        while anew and uid in self.objects and self.objects[uid].place != place:
             count += 1
             uid = (*self.frame.path, f"{name}#{count}")
-            bound = self.objects.get(uid, UNKNOWN)
         return uid
 
     def _acts_on(self, kind: Kind, values: list[Value]) -> frozenset[Uid] | None:

@@ -129,6 +129,10 @@ class Context(ABC):
     def call(self, callee: Value, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Emit the events of a call and return its value."""
 
+    @abstractmethod
+    def runs_in_module(self, cls: Class) -> bool:
+        """Whether a class is a torch module."""
+
     def place(self, node: ast.AST) -> Location:
         """Return where `node` stands."""
         return self.source.place(node)
@@ -232,6 +236,9 @@ class Context(ABC):
 
     def keep(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Remember that `target` from outside the loop now holds a graph of this iteration."""
+        if self.frame.cls is not None and self.runs_in_module(self.frame.cls):
+            # What a module collects while it runs is its output.
+            return
         nodes = frozenset(node for part in parts(value) if isinstance(part, Tensor) for node in part.nodes)
         match target:
             case ast.Name(name):

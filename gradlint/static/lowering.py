@@ -140,7 +140,9 @@ class Lowering(Calls):
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self.frame.captured = True
                 self.bind(node.name, self._decorated(node))
-            case ast.ClassDef():
+            case ast.ClassDef(bases=bases):
+                for base in bases:
+                    self.evaluate(base)
                 self.bind(node.name, Class(node, self.frame.path))
             case ast.Return(value):
                 self._return(value)

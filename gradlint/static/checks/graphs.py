@@ -47,7 +47,7 @@ def _trained(analysis: Analysis, node: GraphNode) -> bool:
 def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnostic]:
     built = [event for event in found if event.kind is EventKind.FORWARD and node in event.nodes]
     for event, states in follow(root.tree, GRAPH, on_graph(node)).items():
-        freed = next((state for state in states if state.name == "freed"), None)
+        freed = next((state for state in states if GRAPH.advance(state, event.kind, event.place)[1] is not None), None)
         if event.kind is not EventKind.BACKWARD or freed is None or "retain" in event.roles:
             continue
         again = freed.mark("freed") == event.place
@@ -111,6 +111,8 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
         match node:
             case ast.Call(ast.Attribute(owner, "backward")) if _mentions(owner, keeping.name):
                 return False
+            case ast.Call(ast.Attribute(attr="append"), [arg]) if _mentions(arg, keeping.name) and _is_told(arg, keeping.name):
+                continue
             case ast.Call(func, args) if not _tells(func, keeping.name):
                 if any(_mentions(arg, keeping.name) for arg in args):
                     return False
@@ -127,7 +129,7 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
     return True
 
 
-_TELLING = frozenset("print format float len str round append item write info debug log add_scalar set_description set_postfix update".split())
+_TELLING = frozenset("print format float len str round item write info debug log add_scalar set_description set_postfix".split())
 
 
 def _tells(func: ast.expr, name: str) -> bool:

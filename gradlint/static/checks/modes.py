@@ -54,7 +54,7 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
         return
     for event, states in arrivals.items():
         names = {state.name for state in states}
-        lapsed = [state for state in states if state.name == "lapsed-backward"]
+        lapsed = [state for state in states if MODE.advance(state, event.kind, event.place)[1] is not None]
         if event.kind is EventKind.STEP and lapsed and not names & {"unknown", "eval", "lapsed"}:
             state = min(lapsed, key=lambda each: each.marks)
             if not all(_only_outside(analysis, root, event, state, each) for each in states if each.name == "restored"):
@@ -143,7 +143,7 @@ def _tracked(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) 
     """GL302: forwards in evaluation mode, in a loop that never runs backward, with gradients enabled."""
     used = [event for event in analysis.events[root] if event.kind in (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD)]
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
-        if event.kind is not EventKind.FORWARD or not event.loops:
+        if event.kind is not EventKind.FORWARD or not event.loops or "method" in event.roles:
             continue
         if not all(state.name in _EVALUATING and state.mark("eval") for state in states):
             continue

@@ -35,9 +35,6 @@ class _Case:
     events: list[Event]
     objects: Mapping[Uid, Object]
 
-    def names(self) -> set[str]:
-        return {world.state.name for world in self.worlds}
-
     def report(self, code: str, state: State, confidence: Confidence = Confidence.CERTAIN, **names: str) -> Diagnostic:
         marks = [mark for mark in state.marks if mark[0] not in _silent(code)]
         return compose(
@@ -80,16 +77,18 @@ def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
 
 
 def _verdict(case: _Case, root: Root) -> Diagnostic | None:
-    names = case.names()
-    if "dirty" in names:
+    broken = {_broken(world.state, case.step) for world in case.worlds}
+    if "GL101" in broken:
         return _stale(case, root)
-    if names & _UNKNOWN:
-        return None
-    if names <= {"new", "clean", "discarded"}:
-        return _empty(case)
-    if names == {"spent"}:
-        return _repeated(case)
-    return None
+    if broken <= {"GL103", "GL104"}:
+        return _empty(case, broken)
+    return _repeated(case) if broken == {"GL109"} else None
+
+
+def _broken(state: State, step: Event) -> str | None:
+    """Return the rule that the step breaks when it finds the optimizer in `state`."""
+    violation = OPTIMIZER.advance(state, EventKind.STEP, step.place)[1]
+    return violation.code if violation is not None else None
 
 
 def _again(case: _Case) -> list[State]:
@@ -99,7 +98,8 @@ def _again(case: _Case) -> list[State]:
 
 def _stale(case: _Case, root: Root) -> Diagnostic | None:
     step = case.step
-    dirty = min((world.state for world in case.worlds if world.state.name == "dirty"), key=lambda state: state.marks)
+    stale = [world.state for world in case.worlds if _broken(world.state, step) == "GL101"]
+    dirty = min(stale, key=lambda state: state.marks)
     if not step.loops or not _in_ring(case, dirty.mark("dirty")):
         return None
     others = {state.name for state in _again(case) if state.name != "dirty" and not _begins(case, state)}
@@ -207,14 +207,15 @@ def _renewed(node: Node) -> frozenset[str]:
             return frozenset()
 
 
-def _empty(case: _Case) -> Diagnostic | None:
-    states = {world.state.name: world.state for world in case.worlds}
-    if set(states) == {"discarded"}:
-        return case.report("GL103", states["discarded"])
+def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
+    states = [world.state for world in case.worlds]
+    if broken == {"GL103"}:
+        return case.report("GL103", min(states, key=lambda state: state.marks))
     if not case.step.loops or not _would_train(case):
         return None
-    state = states.get("clean") or states["new"]
-    return case.report("GL104", state)
+    # The first iteration tells: it comes to the step before any backward.
+    first = [state for state in states if _broken(state, case.step) == "GL104"]
+    return case.report("GL104", max(first, key=lambda state: state.marks))
 
 
 def _would_train(case: _Case) -> bool:
