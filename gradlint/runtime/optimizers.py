@@ -75,7 +75,7 @@ class WatchedOptimizer:
         """Take in parameters that were added or unfrozen since the last time."""
         known = {id(gradient.parameter) for gradient in self._all}
         every = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        stride = max(1, len(every) // _AT_MOST)
+        stride = max(1, -(-len(every) // _AT_MOST))
         self._all += [Gradient(parameter) for parameter in every[::stride] if id(parameter) not in known]
         self._known = self._size()
 
