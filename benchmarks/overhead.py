@@ -81,7 +81,8 @@ def watched_seconds(step: Callable[[], None], steps: int) -> float:
     with gradlint.watch(output=None) as report:
         seconds(step, WARM)
         spent = seconds(step, steps)
-    assert report.failure is None and not report.diagnostics
+    assert report.failure is None
+    assert not report.diagnostics
     return spent
 
 

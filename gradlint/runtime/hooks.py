@@ -31,7 +31,10 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Listener(Protocol):
-    """Who hears of the events; `frame` is where to look for the user's line."""
+    """Who hears of the events; `frame` is where to look for the user's line.
+
+    The events of every iteration come without one, but for the start of a backward pass: to ask for a frame is dear.
+    """
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimizer exists."""
@@ -39,19 +42,19 @@ class Listener(Protocol):
     def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
         """A backward pass starts (`accumulates`: into `.grad`)."""
 
-    def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
+    def after_backward(self, roots: Sequence[Any], error: BaseException | None) -> None:
         """It ended, perhaps by raising `error`."""
 
-    def before_step(self, optimizer: Optimizer, arguments: Arguments, frame: FrameType) -> Arguments | None:
+    def before_step(self, optimizer: Optimizer, arguments: Arguments) -> Arguments | None:
         """`optimizer.step(*arguments)` starts; other arguments may be returned for it."""
 
-    def after_step(self, optimizer: Optimizer, frame: FrameType) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         """It ended well."""
 
     def step_tried(self, optimizer: Optimizer) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
 
-    def zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:
+    def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
 
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
@@ -145,8 +148,8 @@ class Hooks:
                 inside["backward"] = False
                 if self._lines.recording:
                     self._lines.resume()
-                self._listener.after_backward(tensors, error, frame)
-                del error
+                self._listener.after_backward(tensors, error)
+                del error, frame
 
         return run
 
@@ -161,7 +164,7 @@ class Hooks:
         def run(owner: Any, *args: Any, **kwargs: Any) -> None:
             original(owner, *args, **kwargs)
             if not torch.compiler.is_compiling():
-                self._listener.zeroed(owner, sys._getframe(1))
+                self._listener.zeroed(owner)
 
         return run
 
@@ -223,10 +226,10 @@ class Hooks:
         return run
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
-        return self._listener.before_step(optimizer, (args, kwargs), sys._getframe(1))
+        return self._listener.before_step(optimizer, (args, kwargs))
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._listener.after_step(optimizer, sys._getframe(1))
+        self._listener.after_step(optimizer)
 
 
 def living(kind: type) -> list[Any]:

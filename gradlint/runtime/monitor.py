@@ -5,6 +5,7 @@ Knows everything of this package but how torch is hooked.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -103,11 +104,11 @@ class Monitor:
             in_closure = any(step.closure for step in self._thread.steps)
             self._registry.before_backward(place, in_closure=in_closure)
 
-    def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
+    def after_backward(self, roots: Sequence[Any], error: BaseException | None) -> None:
         """It ended, perhaps by raising `error`."""
         passing, self._steady.passing = self._steady.passing, None
         if passing is None or error is not None:
-            self._after_backward(roots, error, frame)
+            self._after_backward(roots, error, sys._getframe(2))
 
     @guarded
     def _after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
@@ -143,14 +144,14 @@ class Monitor:
         self._steady.leave()
         self._steady.spoil()
 
-    def before_step(self, optimizer: Optimizer, arguments: Arguments, frame: FrameType) -> Arguments | None:
+    def before_step(self, optimizer: Optimizer, arguments: Arguments) -> Arguments | None:
         """`optimizer.step(*arguments)` starts; other arguments may be returned for it."""
         steady = self._steady
         if steady.running and len(arguments[0]) == 1 and not arguments[1]:
             steady.stepping = steady.meets(-id(optimizer))
             if steady.stepping is not None:
                 return None
-        return self._before_step(optimizer, arguments, frame)
+        return self._before_step(optimizer, arguments, sys._getframe(2))
 
     @guarded
     def _before_step(self, optimizer: Optimizer, arguments: Arguments, frame: FrameType) -> Arguments | None:
@@ -198,13 +199,13 @@ class Monitor:
             self.ledger.report("GL401", place, subject=name_of(optimizer, frame))
             self.guard.drop_news()
 
-    def after_step(self, optimizer: Optimizer, frame: FrameType) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         """It ended well."""
         stepping = self._steady.stepping
         if stepping is not None and stepping.key == -id(optimizer):
             self._steady.stepped(stepping)
         else:
-            self._after_step(optimizer, frame)
+            self._after_step(optimizer, sys._getframe(2))
 
     @guarded
     def _after_step(self, optimizer: Optimizer, frame: FrameType) -> None:
@@ -252,10 +253,10 @@ class Monitor:
         """A gradient scaler will step the optimizer, or skip the step."""
         self._schedulers.tried(optimizer)
 
-    def zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:
+    def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
         if not self._steady.running or self._steady.meets(id(owner)) is None:
-            self._zeroed(owner, frame)
+            self._zeroed(owner, sys._getframe(2))
 
     @guarded
     def _zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:

@@ -15,7 +15,9 @@ import gradlint
 PROGRAMS = [
     function
     for name, function in inspect.getmembers(programs, inspect.isfunction)
-    if function.__module__ == programs.__name__ and not name.startswith("_") and not inspect.signature(function).parameters
+    if function.__module__ == programs.__name__
+    and not name.startswith("_")
+    and not inspect.signature(function).parameters
 ]
 
 

@@ -46,7 +46,9 @@ def train(model: nn.Module, opt: optim.Optimizer, steps: int, *, clear: bool = T
     return losses
 
 
-def everything(clear: bool, kind: Callable[..., optim.Optimizer]) -> tuple[list[float], list[torch.Tensor], torch.Tensor]:
+def everything(
+    clear: bool, kind: Callable[..., optim.Optimizer]
+) -> tuple[list[float], list[torch.Tensor], torch.Tensor]:
     model = make()
     losses = train(model, kind(model.parameters(), lr=0.01), 50, clear=clear)
     return losses, [value.clone() for value in model.state_dict().values()], torch.get_rng_state()
