@@ -15,7 +15,7 @@ from gradlint.events import EventKind
 from gradlint.static.lowering import Lowering, Root
 from gradlint.static.source import Source
 from gradlint.static.tree import Event, Uid, events
-from gradlint.static.values import Kind, Object
+from gradlint.static.values import UNKNOWN, Kind, Object, Value
 
 
 class Analysis:
@@ -26,6 +26,17 @@ class Analysis:
         self.source = Source(text, filename)
         self.lowering = Lowering(self.source)
         self.roots: list[Root] = list(self.lowering.roots(tree))
+
+    def value(self, node: ast.AST) -> Value:
+        """Return what an expression was, or what its names alone tell where it was not read."""
+        known = self.lowering.values.get(node)
+        if known is not None:
+            return known
+        match node:
+            case ast.Name() | ast.Attribute():
+                return self.lowering.quietly(node)
+            case _:
+                return UNKNOWN
 
     def objects(self, kind: Kind) -> Iterator[Object]:
         """Yield the objects of a kind that the file makes or is given."""

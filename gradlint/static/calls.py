@@ -574,7 +574,7 @@ class Calls(Classes):
         if self.is_module(owner.instance.cls):
             return UNKNOWN if name == "__init__" else self._module(owner.instance.uid, owner.instance, name, node, args, named)
         for index, value in enumerate([*args, *named.values()]):
-            self.store.setdefault((owner.instance.uid, f"*{index}"), value)
+            self.set_member(owner.instance.uid, f"*{index}", value)
         return UNKNOWN if name == "__init__" else Unknown(holds=self.escape(node, [owner.instance, *args]))
 
     def _tensor(self, tensor: Tensor, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
@@ -642,7 +642,7 @@ class Calls(Classes):
                 self.bind(name, module)
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
                 for uid in held((self.latest[owner],)):
-                    self.store[uid, name] = module
+                    self.set_member(uid, name, module)
         return Params(frozenset({module.uid}))
 
     # Gradients --------------------------------------------------------------------------------

@@ -75,8 +75,8 @@ class Classes(Expressions):
     def _leave(self, frame: Frame) -> None:
         if frame.captured:
             return
-        for key in [key for key in self.store if key[0] == frame.path]:
-            del self.store[key]
+        for name in frame.bound:
+            self.store.pop((frame.path, name), None)
 
     def _result(self, frame: Frame) -> Value:
         if not frame.returned:
@@ -101,7 +101,7 @@ class Classes(Expressions):
         """Return the grad mode that the decorators of a function put it in, if any."""
         for decorator in node.decorator_list:
             target = decorator.func if isinstance(decorator, ast.Call) else decorator
-            value = self._quietly(target)
+            value = self.quietly(target)
             if isinstance(value, Library):
                 match role_of(value.name):
                     case "no-grad":
@@ -112,12 +112,12 @@ class Classes(Expressions):
                         return Grad.MAYBE
         return None
 
-    def _quietly(self, node: ast.expr) -> Value:
+    def quietly(self, node: ast.expr) -> Value:
         match node:
             case ast.Name(name):
                 return self.lookup(name)
             case ast.Attribute(owner, name):
-                value = self._quietly(owner)
+                value = self.quietly(owner)
                 return Library(f"{value.name}.{name}") if isinstance(value, Library) else UNKNOWN
             case _:
                 return UNKNOWN
@@ -146,7 +146,7 @@ class Classes(Expressions):
 
     def parameter(self, arg: ast.arg) -> Value:
         """Return the value of a parameter that no caller gives: what its annotation says, else unknown."""
-        annotation = self._quietly(arg.annotation) if arg.annotation is not None else UNKNOWN
+        annotation = self.quietly(arg.annotation) if arg.annotation is not None else UNKNOWN
         uid = (*self.frame.path, arg.arg)
         if isinstance(annotation, Library):
             if annotation.name in ("torch.optim.Optimizer", "torch.optim.optimizer.Optimizer"):
@@ -170,8 +170,8 @@ class Classes(Expressions):
         instance = Instance(cls, (*self.frame.path, name))
         if self.is_optimizer(cls):
             return self.own_optimizer(cls, node, args, named)
-        for key in [key for key in self.store if key[0] == instance.uid]:
-            del self.store[key]
+        for name in self.members.pop(instance.uid, ()):
+            self.store.pop((instance.uid, name), None)
         self.hint = ""
         self.instances[instance.uid] = cls
         self.emit(EventKind.CREATE, node, frozenset({instance.uid}))
@@ -180,7 +180,7 @@ class Classes(Expressions):
             self.inline(Function(init, self.home(cls), instance), node, args, named)
         for index, value in enumerate([*args, *named.values()]):
             # What a base of another package does with them is unknown: it holds them.
-            self.store.setdefault((instance.uid, f"*{index}"), value)
+            self.set_member(instance.uid, f"*{index}", value)
         return instance
 
     def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
@@ -196,7 +196,7 @@ class Classes(Expressions):
         frame = self.frame
         self.frame = self.frames.get(cls.frame, self.module)
         try:
-            yield from [self._quietly(base) for base in cls.node.bases]
+            yield from [self.quietly(base) for base in cls.node.bases]
         finally:
             self.frame = frame
 

@@ -66,6 +66,7 @@ class Frame:
     receiver: Value | None = None
     returned: list[Value] = field(default_factory=list)
     captured: bool = False
+    bound: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class Context(ABC):
         self.escaped: set[Uid] = set()
         self.frozen: set[Uid] = set()
         self.kept: set[Uid] = set()
+        self.members: dict[Uid, set[str]] = {}
         self.module_owners: set[str] = set()
         self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
@@ -179,7 +181,7 @@ class Context(ABC):
                 todo.extend(self._captured(value))
             for uid in held((value,)) - found:
                 found.add(uid)
-                todo.extend(kept for (owner, _), kept in self.store.items() if owner == uid)
+                todo.extend(self.store[uid, name] for name in self.members.get(uid, ()) if (uid, name) in self.store)
         return frozenset(found)
 
     def _captured(self, function: Function) -> Iterator[Value]:
@@ -203,7 +205,13 @@ class Context(ABC):
     def bind(self, name: str, value: Value) -> None:
         """Give a name a value where we are."""
         frame = self.frame.shared.get(name, self.frame)
+        frame.bound.add(name)
         self.store[frame.path, name] = value
+
+    def set_member(self, uid: Uid, name: str, value: Value) -> None:
+        """Give an attribute of an instance a value."""
+        self.members.setdefault(uid, set()).add(name)
+        self.store[uid, name] = value
 
     def fresh(self, name: str, node: ast.AST, holds: frozenset[Uid] = frozenset()) -> Unknown:
         """Return a new unknown value that `name` gets at `node`."""

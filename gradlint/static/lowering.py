@@ -51,6 +51,8 @@ class Root:
     node: ast.AST
 
 
+ACTIONS = frozenset("zero_grad step backward eval".split())
+"""Methods without which nothing in a function can be in the wrong order."""
 UNCALLED = frozenset("zero_grad step backward eval train".split())
 """Methods that a statement without parentheses was meant to call."""
 
@@ -70,17 +72,27 @@ class Lowering(Calls):
         with self.aside() as out:
             self.block(tree.body)
         yield Root(Seq(tuple(out)), True, tree)
-        called = _mentioned(tree)
+        called = self.syntax.mentioned(tree)
         waiting = sorted(_functions(tree), key=lambda each: each[0].name in called)
+        training = self._training([function for function, _ in waiting])
         after = dict(self.store)
         for function, cls in waiting:
-            if function in self.reached or function.name == "__init__":
+            if function in self.reached or function.name not in training:
                 continue
             self.store = dict(after)
             self.dead, self.grad = False, Grad.ON
             with self.aside() as out:
                 self._alone(function, cls)
             yield Root(Seq(tuple(out)), False, function)
+
+    def _training(self, functions: list[FunctionNode]) -> set[str]:
+        """Return the names of the functions that take part in training: they act, or mention one that does."""
+        found = {each.name for each in functions if self.syntax.called(each) & ACTIONS}
+        size = -1
+        while len(found) != size:
+            size = len(found)
+            found |= {each.name for each in functions if self.syntax.mentioned(each) & found}
+        return found - {"__init__"}
 
     def _alone(self, function: FunctionNode, cls: ast.ClassDef | None) -> None:
         if cls is None:
@@ -180,7 +192,7 @@ class Lowering(Calls):
     def _decorated(self, node: FunctionNode) -> Value:
         result: Value = Function(node, self.frame.path)
         for decorator in reversed(node.decorator_list):
-            known = self._quietly(decorator)
+            known = self.quietly(decorator)
             if isinstance(known, Function):
                 result = self.call(known, ast.copy_location(ast.Call(decorator, [], []), decorator), [result], {})
             elif isinstance(known, Unknown) or isinstance(known, Library) and role_of(known.name) == "unknown":
@@ -244,7 +256,7 @@ class Lowering(Calls):
             if isinstance(value, Unknown) and not value.id:
                 value = self.fresh(f"{'/'.join(owner.uid)}.{name}", node, value.holds)
             self.begin((owner.uid, name), value, node)
-            self.store[owner.uid, name] = value
+            self.set_member(owner.uid, name, value)
             self.kept |= held((value,))
         elif isinstance(owner, Unknown) and owner.holds and not isinstance(value, (Const, Tensor)):
             self.escape(node, [value])
@@ -415,7 +427,7 @@ class Lowering(Calls):
         self.grad = outer if inside is not outer else self.grad
 
     def _sets_grad(self, node: ast.Call) -> bool:
-        callee = self._quietly(node.func)
+        callee = self.quietly(node.func)
         return isinstance(callee, Library) and role_of(callee.name) == "set-grad"
 
     def _known_context(self, node: ast.expr) -> bool:
@@ -424,14 +436,14 @@ class Lowering(Calls):
             owner = self.latest.get(node.func.value)
             if isinstance(owner, Object) or isinstance(owner, Unknown) and node.func.attr in ("autocast", "no_sync", "accumulate"):
                 return True
-        callee = self._quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN
+        callee = self.quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN
         return isinstance(callee, Library) and role_of(callee.name) in ("pure", "tensor") or callee == Library("builtins.open")
 
     def _mode_of(self, node: ast.expr) -> Grad | None:
         if not isinstance(node, ast.Call):
             value = self.latest.get(node)
             return Grad.OFF if isinstance(value, Library) and role_of(value.name) == "no-grad" else None
-        callee = self._quietly(node.func)
+        callee = self.quietly(node.func)
         if not isinstance(callee, Library):
             return None
         match role_of(callee.name):
@@ -538,11 +550,3 @@ def _functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, ast.ClassDef | 
                     todo.append((child, child))
                 case ast.If() | ast.Try() | ast.With():
                     todo.append((child, cls))
-
-
-def _mentioned(tree: ast.Module) -> frozenset[str]:
-    return frozenset(
-        node.id if isinstance(node, ast.Name) else node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)
-    )

@@ -46,6 +46,14 @@ class Syntax:
         """Return the attribute names that are assigned somewhere in a loop."""
         return self._once(_assigned_attributes, loop)
 
+    def called(self, function: ast.AST) -> frozenset[str]:
+        """Return the names of the methods that a function calls, or names as a statement."""
+        return self._once(_called, function)
+
+    def mentioned(self, node: ast.AST) -> frozenset[str]:
+        """Return the names and attributes that are read somewhere in a node."""
+        return self._once(_mentioned, node)
+
     def names(self, function: ast.AST) -> frozenset[str]:
         """Return the names that a function mentions."""
         return self._once(_names, function)
@@ -103,6 +111,20 @@ def _bound(loop: ast.AST) -> Iterator[str]:
 def _assigned_attributes(loop: ast.AST) -> frozenset[str]:
     return frozenset(
         node.attr for node in ast.walk(loop) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    )
+
+
+def _called(function: ast.AST) -> frozenset[str]:
+    calls = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
+    bare = (node.value for node in ast.walk(function) if isinstance(node, ast.Expr))
+    return frozenset(node.attr for node in (*calls, *bare) if isinstance(node, ast.Attribute))
+
+
+def _mentioned(tree: ast.AST) -> frozenset[str]:
+    return frozenset(
+        node.id if isinstance(node, ast.Name) else node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)
     )
 
 

@@ -22,7 +22,7 @@ def uncalled_method(analysis: Analysis) -> Iterator[Diagnostic]:
     for node in ast.walk(analysis.tree):
         match node:
             case ast.Expr(ast.Attribute(owner, name) as value) if name in _ACTIONS or name == "update":
-                known = analysis.lowering.values.get(owner, UNKNOWN)
+                known = analysis.value(owner)
                 if _acts(analysis, known, name):
                     yield _uncalled("GL110", analysis, value)
             case _:
@@ -65,20 +65,11 @@ def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
     for node in ast.walk(analysis.tree):
         match node:
             case ast.Expr(ast.Call(callee)):
-                known = analysis.lowering.values.get(callee) or _dotted(analysis, callee)
+                known = analysis.value(callee)
                 if isinstance(known, Library) and role_of(known.name) in ("no-grad", "enable-grad"):
                     yield compose("GL307", Side.STATIC, analysis.source.place(node), subject=ast.unparse(callee))
             case _:
                 continue
-
-
-def _dotted(analysis: Analysis, node: ast.expr) -> Value:
-    match node:
-        case ast.Attribute(owner, name):
-            known = analysis.lowering.values.get(owner) or _dotted(analysis, owner)
-            return Library(f"{known.name}.{name}") if isinstance(known, Library) else UNKNOWN
-        case _:
-            return analysis.lowering.values.get(node, UNKNOWN)
 
 
 @check
@@ -86,7 +77,7 @@ def parameters_not_called(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL803: `SGD(model.parameters)` or `{"params": self.get_params}`."""
     for node in ast.walk(analysis.tree):
         match node:
-            case ast.Call(callee, [ast.Attribute() as first, *_]) if _wants_parameters(_dotted(analysis, callee)):
+            case ast.Call(callee, [ast.Attribute() as first, *_]) if _wants_parameters(analysis.value(callee)):
                 yield from _method_given(analysis, first)
             case ast.Dict(keys, values):
                 for key, value in zip(keys, values, strict=True):
@@ -103,12 +94,12 @@ def _wants_parameters(callee: Value) -> bool:
 
 
 def _method_given(analysis: Analysis, node: ast.Attribute) -> Iterator[Diagnostic]:
-    match analysis.lowering.values.get(node, UNKNOWN):
+    match analysis.value(node):
         case Method(name=name) if name in _PARAMETERS:
             yield _uncalled("GL803", analysis, node)
         case Function():
             yield _uncalled("GL803", analysis, node)
-        case Unknown() if node.attr in _PARAMETERS and isinstance(analysis.lowering.values.get(node.value, UNKNOWN), Unknown):
+        case Unknown() if node.attr in _PARAMETERS and isinstance(analysis.value(node.value), Unknown):
             yield _uncalled("GL803", analysis, node)
         case _:
             return
@@ -125,8 +116,7 @@ def missing_super_init(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _is_module(analysis: Analysis, base: ast.expr) -> bool:
-    lowering = analysis.lowering
-    known = lowering.values.get(base) or lowering._quietly(base)
+    lowering, known = analysis.lowering, analysis.value(base)
     if isinstance(known, Class):
         return lowering.is_module(known) and not lowering.is_open(known)
     return isinstance(known, Library) and known.name in ("torch.nn.Module", "torch.nn.modules.Module")
@@ -169,7 +159,10 @@ def _is_super(node: ast.expr) -> bool:
 def _assigns_module(analysis: Analysis, statement: ast.stmt, self_name: str) -> bool:
     match statement:
         case ast.Assign([ast.Attribute(ast.Name(owner))], value) if owner == self_name:
-            known = analysis.lowering.values.get(value, UNKNOWN)
+            known = analysis.value(value)
+            if isinstance(value, ast.Call) and known == UNKNOWN:
+                maker = analysis.value(value.func)
+                return isinstance(maker, Library) and role_of(maker.name) in ("module", "criterion", "parameter")
             match known:
                 case Object(kind=Kind.MODULE | Kind.CRITERION) | Params():
                     return True
@@ -187,7 +180,7 @@ def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
     for node in ast.walk(analysis.tree):
         match node:
             case ast.Assign([ast.Attribute(owner) as target], value):
-                known = _dotted(analysis, owner)
+                known = analysis.value(owner)
                 if isinstance(known, Library):
                     yield from _seed(analysis, node, target, f"{known.name}.{target.attr}", value)
             case _:
@@ -224,4 +217,4 @@ def _seed(analysis: Analysis, node: ast.Assign, target: ast.Attribute, name: str
 def _is_number(analysis: Analysis, value: ast.expr) -> bool:
     from gradlint.static.context import const
 
-    return isinstance(const(analysis.lowering.values.get(value, UNKNOWN)), int)
+    return isinstance(const(analysis.value(value)), int)
