@@ -1,0 +1,260 @@
+"""The interpreter against a machine that runs a flow tree one small step at a time, every choice of every condition.
+
+The machine knows no join, no fixpoint and no exit sets: it holds what is still to do as a stack, and walks through all
+configurations that can be reached. Interpreter and machine must agree on every state in which an event is reached.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from strategies import ATOMS, KINDS, crowd, programs_as_trees
+
+from gradlint.events import EventKind
+from gradlint.static.flow import Flow, World
+from gradlint.static.subjects import Effect, pruned
+from gradlint.static.tree import (
+    EMPTY,
+    Atom,
+    Both,
+    Branch,
+    Call,
+    Event,
+    Jump,
+    JumpKind,
+    Kill,
+    Known,
+    Loop,
+    Node,
+    Not,
+    Predicate,
+    Seq,
+)
+
+_MOST_CONFIGURATIONS = 20_000
+
+PROPERTY = settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=300,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+Table = Mapping[tuple[int, EventKind], int]
+TABLES: st.SearchStrategy[Table] = st.fixed_dictionaries(
+    {(state, kind): st.integers(0, 2) for state in range(3) for kind in KINDS}
+)
+"""Automata with three states: what holds for any of them holds for the protocols."""
+
+
+# The machine --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Again:
+    """On the stack: an iteration of the loop has ended."""
+
+    loop: Loop
+
+
+@dataclass(frozen=True)
+class Returned:
+    """On the stack: a call has ended."""
+
+
+Facts = frozenset[tuple[Atom, bool]]
+Stack = tuple["Node | Again | Returned", ...]
+"""What is still to do; the next is the last."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A run in the middle: what is to do, the state, and the conditions that have been looked at since they changed."""
+
+    stack: Stack
+    state: int
+    facts: Facts = frozenset()
+
+
+@dataclass
+class Machine:
+    """Runs a tree in every possible way."""
+
+    table: Table
+    reached: dict[Event, set[World[int]]] = field(default_factory=lambda: defaultdict(set))
+    ends: set[int] = field(default_factory=set)
+
+    def run(self, tree: Node) -> None:
+        todo = [Configuration((tree,), 0)]
+        seen = set(todo)
+        while todo:
+            assume(len(seen) < _MOST_CONFIGURATIONS)
+            for following in self._next(todo.pop()):
+                if following not in seen:
+                    seen.add(following)
+                    todo.append(following)
+
+    def _next(self, now: Configuration) -> Iterator[Configuration]:
+        if not now.stack:
+            self.ends.add(now.state)
+            return
+        *rest, node = now.stack
+        below = tuple(rest)
+        after = replace(now, stack=below)
+        match node:
+            case Event(kind):
+                self.reached[node].add(World(now.state, now.facts))
+                yield replace(after, state=self.table[now.state, kind])
+            case Kill(ids):
+                yield replace(after, facts=frozenset(fact for fact in now.facts if not fact[0].ids & ids))
+            case Seq(items):
+                yield replace(after, stack=(*below, *reversed(items)))
+            case Branch(test, then, orelse):
+                for truth, facts in decided(test, now.facts):
+                    yield replace(after, stack=(*below, then if truth else orelse), facts=facts)
+            case Loop(first=first):
+                yield replace(after, stack=(*below, Again(node), first))
+            case Again(loop):
+                yield replace(after, stack=(*below, node, loop.later))
+                if not loop.endless:
+                    yield replace(after, stack=(*below, loop.orelse))
+            case Call(body):
+                yield replace(after, stack=(*below, Returned(), body))
+            case Returned():
+                yield after
+            case Jump(JumpKind.RAISE):
+                return
+            case Jump(JumpKind.RETURN):
+                yield replace(after, stack=unwound(below, Returned))
+            case Jump(JumpKind.BREAK):
+                yield replace(after, stack=unwound(below, Again))
+            case Jump(JumpKind.CONTINUE):
+                left = unwound(below, Again)
+                yield replace(after, stack=(*left, below[len(left)]))
+
+
+def unwound(stack: Stack, marker: type[Again | Returned]) -> Stack:
+    """Return what is below the last marker; nothing if there is none."""
+    places = [place for place, item in enumerate(stack) if isinstance(item, marker)]
+    return stack[: places[-1]] if places else ()
+
+
+def decided(test: Predicate, facts: Facts) -> Iterator[tuple[bool, Facts]]:
+    """Yield how a condition can turn out, evaluated from left to right as Python does."""
+    match test:
+        case Known(truth):
+            yield truth, facts
+        case Not(operand):
+            for truth, known in decided(operand, facts):
+                yield not truth, known
+        case Both(left, right):
+            for truth, known in decided(left, facts):
+                yield from decided(right, known) if truth else [(False, known)]
+        case Atom():
+            for truth in (True, False):
+                if (test, not truth) not in facts:
+                    yield truth, facts | {(test, truth)}
+
+
+def without_kills(node: Node) -> Node:
+    """Return a tree whose conditions never change."""
+    match node:
+        case Kill():
+            return EMPTY
+        case Seq(items):
+            return Seq(tuple(map(without_kills, items)))
+        case Branch(test, then, orelse):
+            return Branch(test, without_kills(then), without_kills(orelse))
+        case Loop(number, first, later, orelse, endless):
+            return Loop(number, without_kills(first), without_kills(later), without_kills(orelse), endless)
+        case Call(body):
+            return Call(without_kills(body))
+        case _:
+            return node
+
+
+# The properties -----------------------------------------------------------------------------------
+
+
+def interpreted(tree: Node, table: Table) -> Flow[int]:
+    flow: Flow[int] = Flow(lambda state, event: table[state, event.kind])
+    flow.run(tree, 0)
+    return flow
+
+
+def walked(tree: Node, table: Table) -> Machine:
+    machine = Machine(table)
+    machine.run(tree)
+    return machine
+
+
+def states(arrivals: Mapping[Event, set[World[int]]]) -> dict[Event, set[int]]:
+    return {event: {world.state for world in worlds} for event, worlds in arrivals.items() if worlds}
+
+
+@PROPERTY
+@given(programs_as_trees(), TABLES)
+def test_arrivals_are_exactly_what_some_run_reaches(tree: Node, table: Table) -> None:
+    flow, machine = interpreted(tree, table), walked(tree, table)
+    assert flow.arrivals == machine.reached
+    assert flow.ends == machine.ends
+
+
+def own(world: World[int]) -> Facts:
+    """What a path has assumed, without the crowd."""
+    return frozenset(fact for fact in world.facts if fact[0] in ATOMS)
+
+
+@PROPERTY
+@given(programs_as_trees(), programs_as_trees(), TABLES)
+def test_no_run_is_lost_where_assumptions_are_dropped(before: Node, after: Node, table: Table) -> None:
+    flow = interpreted(Seq((before, crowd(7), after)), table)
+    machine = walked(Seq((before, after)), table)
+    for event, worlds in machine.reached.items():
+        for world in worlds:
+            assert any(known.state == world.state and own(known) <= world.facts for known in flow.arrivals[event])
+    assert flow.ends >= machine.ends
+
+
+@PROPERTY
+@given(programs_as_trees(), TABLES)
+def test_interpreting_again_finds_the_same(tree: Node, table: Table) -> None:
+    once, again = interpreted(tree, table), interpreted(tree, table)
+    assert (once.arrivals, once.ends) == (again.arrivals, again.ends)
+
+
+def only(kinds: Collection[EventKind]) -> Effect:
+    """What happens to a subject that some kinds of events mean nothing to."""
+    return lambda event: event.kind if event.kind in kinds else None
+
+
+def interpreted_for(tree: Node, effect: Effect, table: Table) -> Flow[int]:
+    flow: Flow[int] = Flow(lambda state, event: state if effect(event) is None else table[state, event.kind])
+    flow.run(tree, 0)
+    return flow
+
+
+@PROPERTY
+@given(programs_as_trees(), st.sets(st.sampled_from(KINDS), max_size=3), TABLES)
+def test_pruning_loses_no_run(tree: Node, kinds: set[EventKind], table: Table) -> None:
+    effect = only(kinds)
+    whole, kept = interpreted_for(tree, effect, table), interpreted_for(pruned(tree, effect), effect, table)
+    before, after = states(whole.arrivals), states(kept.arrivals)
+    for event, found in before.items():
+        assert effect(event) is None or found <= after.get(event, set())
+    assert whole.ends <= kept.ends
+
+
+@PROPERTY
+@given(programs_as_trees(), st.sets(st.sampled_from(KINDS), max_size=3), TABLES)
+def test_pruning_adds_no_run_where_no_condition_is_renewed(tree: Node, kinds: set[EventKind], table: Table) -> None:
+    effect = only(kinds)
+    tree = without_kills(tree)
+    whole, kept = interpreted_for(tree, effect, table), interpreted_for(pruned(tree, effect), effect, table)
+    after = states(kept.arrivals)
+    assert {event: found for event, found in states(whole.arrivals).items() if effect(event) is not None} == after
+    assert whole.ends == kept.ends
