@@ -32,7 +32,6 @@ from gradlint.static.values import (
 )
 
 
-
 class Classes(Expressions):
     """Follows calls into the file's own functions and classes."""
 
@@ -113,6 +112,8 @@ class Classes(Expressions):
         return None
 
     def quietly(self, node: ast.expr) -> Value:
+        """Return what names alone tell of an expression; nothing is emitted."""
+        """Return what names alone tell of an expression; nothing is emitted."""
         match node:
             case ast.Name(name):
                 return self.lookup(name)
@@ -214,7 +215,9 @@ class Classes(Expressions):
     def is_a(self, cls: Class, *names: str) -> bool:
         """Whether a class descends from one of the named library classes."""
         return any(
-            isinstance(base, Library) and base.name in names for ancestor in self.lineage(cls) for base in self.bases(ancestor)
+            isinstance(base, Library) and base.name in names
+            for ancestor in self.lineage(cls)
+            for base in self.bases(ancestor)
         )
 
     def is_optimizer(self, cls: Class) -> bool:
@@ -290,7 +293,9 @@ class Classes(Expressions):
 
     def _assigned_elsewhere(self, owner: Instance, name: str) -> bool:
         """Run the method that sets `self.name` for its assignments only, if there is exactly one."""
-        setters = [method for ancestor in self.lineage(owner.cls) for method in self.syntax.setters(ancestor.node, name)]
+        setters = [
+            method for ancestor in self.lineage(owner.cls) for method in self.syntax.setters(ancestor.node, name)
+        ]
         if len(setters) != 1 or self.exhausted(setters[0]) or setters[0].name == "__init__":
             return bool(setters)
         loops, self.loops = self.loops, ()

@@ -236,8 +236,8 @@ class Context(ABC):
 
     def begin(self, key: tuple[Uid, str], value: Value, node: ast.AST) -> None:
         """Remember where a name became an empty sum or list; anything else makes it forgotten."""
-        empty = value in (Const(0), Const(0.0), Const(None)) or isinstance(value, Items) and not value.elements
-        if empty or isinstance(value, Tensor) and not value.nodes:
+        empty = value in (Const(0), Const(0.0), Const(None)) or (isinstance(value, Items) and not value.elements)
+        if empty or (isinstance(value, Tensor) and not value.nodes):
             self.begun[key] = (self.loops, self.place(node))
         else:
             self.begun.pop(key, None)
@@ -317,9 +317,7 @@ class Context(ABC):
 
     def exhausted(self, function: ast.AST) -> bool:
         """Whether a call of `function` is not followed: recursion, depth or size."""
-        return (
-            function in self.stack or len(self.stack) >= _MOST_CALLS or self.statements > _MOST_STATEMENTS
-        )
+        return function in self.stack or len(self.stack) >= _MOST_CALLS or self.statements > _MOST_STATEMENTS
 
 
 def _alike(known: Value, value: Value) -> bool:

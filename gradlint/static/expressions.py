@@ -1,4 +1,4 @@
-"""Expressions: what a piece of Python evaluates to, and the conditions that branches stand on.
+"""Expressions: what a piece of Python evaluates to.
 
 It knows Python's expression syntax and values; calls are another layer's.
 """
@@ -8,12 +8,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from gradlint.static.context import Context, const
+from gradlint.static.conditions import Conditions
+from gradlint.static.context import const
 from gradlint.static.library import words
-from gradlint.static.tree import Atom, Both, Known, Loop, Not, Predicate, Seq
+from gradlint.static.tree import (
+    Loop,
+    Predicate,
+    Seq,
+)
 from gradlint.static.values import (
     DATA,
-    NONE,
     UNKNOWN,
     Class,
     Const,
@@ -34,13 +38,42 @@ from gradlint.static.values import (
 )
 
 MODULE_METHODS = frozenset(
-    "parameters named_parameters zero_grad train eval to cuda cpu half double float bfloat16 apply requires_grad_ "
-    "state_dict load_state_dict modules named_modules children named_children buffers named_buffers forward compile "
-    "register_forward_hook register_buffer register_parameter register_module add_module share_memory".split()
+    [
+        "parameters",
+        "named_parameters",
+        "zero_grad",
+        "train",
+        "eval",
+        "to",
+        "cuda",
+        "cpu",
+        "half",
+        "double",
+        "float",
+        "bfloat16",
+        "apply",
+        "requires_grad_",
+        "state_dict",
+        "load_state_dict",
+        "modules",
+        "named_modules",
+        "children",
+        "named_children",
+        "buffers",
+        "named_buffers",
+        "forward",
+        "compile",
+        "register_forward_hook",
+        "register_buffer",
+        "register_parameter",
+        "register_module",
+        "add_module",
+        "share_memory",
+    ]
 )
 
 
-class Expressions(Context):
+class Expressions(Conditions):
     """Evaluates expressions."""
 
     def evaluate(self, node: ast.expr) -> Value:
@@ -49,8 +82,8 @@ class Expressions(Context):
 
     def _evaluate(self, node: ast.expr) -> Value:
         match node:
-            case ast.Constant(value):
-                return Const(value)
+            case ast.Constant(literal):
+                return Const(literal)
             case ast.Name(name):
                 return self.lookup(name)
             case ast.Attribute(owner, name):
@@ -79,8 +112,8 @@ class Expressions(Context):
                 return self._comprehension(node.generators, (node.elt,))
             case ast.DictComp():
                 return self._comprehension(node.generators, (node.key, node.value))
-            case ast.NamedExpr(target, value):
-                result = self.evaluate(value)
+            case ast.NamedExpr(target, given):
+                result = self.evaluate(given)
                 self.bind(target.id, result)
                 return result
             case ast.Starred(value) | ast.Await(value):
@@ -97,8 +130,6 @@ class Expressions(Context):
             if isinstance(child, ast.expr):
                 self.evaluate(child)
         return UNKNOWN
-
-    # Collections ------------------------------------------------------------------------------
 
     def _display(self, elements: list[ast.expr]) -> Value:
         hint, values = self.hint, []
@@ -182,8 +213,6 @@ class Expressions(Context):
         """Bind a target; the layer of statements knows how."""
         raise NotImplementedError
 
-    # Operators --------------------------------------------------------------------------------
-
     def _binary(self, left: Value, op: ast.operator, right: Value) -> Value:
         match left, right:
             case (Params(), Params()):
@@ -203,17 +232,20 @@ class Expressions(Context):
     def _either(self, op: ast.boolop, values: list[ast.expr]) -> Value:
         first, *rest = values
         result = self.evaluate(first)
-        for value in rest:
+        for other in rest:
             known = self.truth(result)
             if known is not None and known is isinstance(op, ast.Or):
                 return result
-            others: list[Value] = []
-            test = Atom(f"either@{value.lineno}:{value.col_offset}")
-            self.fork(test, lambda value=value: others.append(self.evaluate(value)), lambda: None)  # type: ignore[misc]
-            result = others[0] if known is not None else join(result, others[0])
+            value = self._perhaps(other)
+            result = value if known is not None else join(result, value)
         return result
 
-    # Attributes -------------------------------------------------------------------------------
+    def _perhaps(self, node: ast.expr) -> Value:
+        """Evaluate an operand that runs on some paths only."""
+        found: list[Value] = []
+        test = Atom(f"either@{node.lineno}:{node.col_offset}")
+        self.fork(test, lambda: found.append(self.evaluate(node)), lambda: None)
+        return found[0]
 
     def attribute(self, owner: Value, name: str, node: ast.expr) -> Value:
         """Return the attribute `name` of a value."""
@@ -260,100 +292,6 @@ class Expressions(Context):
         """Return an attribute of a class of this file; the layer of classes knows how."""
         raise NotImplementedError
 
-    # Conditions -------------------------------------------------------------------------------
-
-    def condition(self, node: ast.expr) -> Predicate:
-        """Evaluate a condition for its events and return it as a predicate."""
-        match node:
-            case ast.BoolOp(op, values):
-                tests = [self.condition(value) for value in values]
-                result = tests[-1]
-                for test in reversed(tests[:-1]):
-                    result = Both(test, result) if isinstance(op, ast.And) else Not(Both(Not(test), Not(result)))
-                return result
-            case ast.UnaryOp(ast.Not(), operand):
-                return Not(self.condition(operand))
-            case _:
-                value = self.evaluate(node)
-                known = self._known(node, value)
-                return self._atom(node) if known is None else Known(known)
-
-    def _known(self, node: ast.expr, value: Value) -> bool | None:
-        match node:
-            case ast.Compare(left, [op], [right]):
-                return self._compared(self.latest[left], op, self.latest[right], left)
-            case ast.Call(ast.Name("hasattr" | "isinstance" | "callable")):
-                return None
-            case _:
-                return self.truth(value)
-
-    def _compared(self, left: Value, op: ast.cmpop, right: Value, node: ast.expr) -> bool | None:
-        if isinstance(node, ast.Name) and node.id == "__name__":
-            return True
-        if right == NONE and isinstance(op, (ast.Is, ast.IsNot)):
-            known = _is_none(left)
-            return None if known is None else known is isinstance(op, ast.Is)
-        a, b = const(left), const(right)
-        if a is ... or b is ... or not isinstance(op, (ast.Eq, ast.NotEq, ast.Is, ast.IsNot)):
-            return None
-        return (a == b) is isinstance(op, (ast.Eq, ast.Is))
-
-    def truth(self, value: Value) -> bool | None:
-        """Return whether a value is true, if that is known."""
-        match value:
-            case Const(literal):
-                return bool(literal)
-            case Object() | Function() | Class():
-                return True
-            case _:
-                return None
-
-    def _atom(self, node: ast.expr) -> Predicate:
-        ids: set[str] = set()
-        positive, key = True, ""
-        if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], (ast.NotEq, ast.IsNot, ast.NotIn)):
-            positive = False
-            op = {ast.NotEq: "Eq", ast.IsNot: "Is", ast.NotIn: "In"}[type(node.ops[0])]
-            key = f"Compare({self._key(node.left, ids)},{op},{self._key(node.comparators[0], ids)})"
-        else:
-            key = self._key(node, ids)
-        atom = Atom(key, frozenset(ids))
-        return atom if positive else Not(atom)
-
-    def _key(self, node: ast.AST, ids: set[str]) -> str:
-        match node:
-            case ast.Name() | ast.Attribute():
-                return self._identity(node, ids)
-            case ast.Constant(value):
-                return repr(value)
-            case ast.Compare(left, ops, comparators):
-                middle = "".join(type(op).__name__ for op in ops)
-                return f"Compare({self._key(left, ids)},{middle},{','.join(self._key(c, ids) for c in comparators)})"
-            case _:
-                children = ",".join(self._key(child, ids) for child in ast.iter_child_nodes(node))
-                return f"{type(node).__name__}({children})"
-
-    def _identity(self, node: ast.expr, ids: set[str]) -> str:
-        match self.latest.get(node) or self._plain(node):
-            case Unknown(id=id_) if id_:
-                # `args.fp16` dies with `args`: every prefix counts.
-                head = id_.split(".", 1)[0]
-                ids.update((id_, head))
-                return id_
-            case Const(literal):
-                return repr(literal)
-            case Object(uid=uid) | Instance(uid=uid):
-                return "/".join(uid)
-            case _:
-                return f"{'/'.join(self.frame.path)}/{ast.unparse(node)}"
-
-    def _plain(self, node: ast.expr) -> Value:
-        match node:
-            case ast.Name(name):
-                return self.lookup(name)
-            case _:
-                return UNKNOWN
-
 
 def combined(values: Iterable[Value]) -> Value:
     """Return the result of an operation on tensors: it carries the graphs of all of them."""
@@ -374,13 +312,3 @@ def _mixture(values: Iterable[Value]) -> Value:
             result = Params(of)
         return result
     return Unknown(holds=held(values))
-
-
-def _is_none(value: Value) -> bool | None:
-    match value:
-        case Const(literal):
-            return literal is None
-        case Unknown():
-            return None
-        case _:
-            return False

@@ -14,7 +14,22 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from gradlint.static.tree import Atom, Both, Branch, Call, Event, Jump, JumpKind, Kill, Known, Loop, Node, Not, Predicate, Seq
+from gradlint.static.tree import (
+    Atom,
+    Both,
+    Branch,
+    Call,
+    Event,
+    Jump,
+    JumpKind,
+    Kill,
+    Known,
+    Loop,
+    Node,
+    Not,
+    Predicate,
+    Seq,
+)
 
 S = TypeVar("S", bound=Hashable)
 

@@ -184,7 +184,10 @@ def join(left: Value, right: Value) -> Value:
         case Object(), Object() if left.uid == right.uid and left.kind is right.kind:
             of = None if left.of is None or right.of is None else left.of | right.of
             return replace(left, origin=left.origin if left.origin == right.origin else "", of=of)
-        case (Object() | Instance() | Function() as value, Const(None)) | (Const(None), Object() | Instance() | Function() as value):
+        case (Object() | Instance() | Function() as value, Const(None)) | (
+            Const(None),
+            Object() | Instance() | Function() as value,
+        ):
             # Using None would raise: where it is used, it is the other one.
             return value
         case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:

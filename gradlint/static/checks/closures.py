@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER, State
 from gradlint.static.analysis import Analysis
-from gradlint.static.calls import Step
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
+from gradlint.static.methods import Step
 from gradlint.static.subjects import MANY_EVALUATIONS, on_optimizer, run
-from gradlint.static.tree import Event, Seq
-from gradlint.static.values import Const, Function, Items, Kind, Tensor
+from gradlint.static.tree import EMPTY, Branch, Call, Loop, Node, Seq, Uid, events
+from gradlint.static.values import Const, Function, Kind, Tensor
 
 
 @check
@@ -49,8 +50,6 @@ def _called(analysis: Analysis, step: Step) -> Diagnostic | None:
     spot = analysis.source.place(given)
     end = analysis.source.place(callee)
     cut = Location(spot.filename, end.end_row, end.end_column, spot.end_row, spot.end_column)
-    from dataclasses import replace
-
     return replace(found, fix=Fix("Pass the function", (Edit(cut, ""),), safe=True))
 
 
@@ -77,7 +76,7 @@ def _many_evaluations(analysis: Analysis, step: Step) -> Iterator[Diagnostic]:
 
 def _broken(closure: Function, step: Step) -> str | None:
     assert step.body is not None
-    ends = {state.name for state in _evaluate_once(step.optimizer.uid, step, step.body)}
+    ends = {state.name for state in _evaluate_once(step, step.body)}
     if not ends or ends & {"unknown", "unknown-fresh", "fresh"}:
         return None if ends != {"fresh"} or _returns(closure) else "GL404"
     if "dirty" in ends:
@@ -85,7 +84,7 @@ def _broken(closure: Function, step: Step) -> str | None:
     return "GL403" if ends <= {"spent", "clean"} else None
 
 
-def _evaluate_once(_: object, step: Step, body: Seq) -> set[State]:
+def _evaluate_once(step: Step, body: Seq) -> set[State]:
     """Return the states after one evaluation that begins with used-up gradients, as all but the first do."""
     return run(body, OPTIMIZER, on_optimizer(step.optimizer, {}), State("spent")).ends
 
@@ -114,13 +113,13 @@ def backward_before_closure(analysis: Analysis) -> Iterator[Diagnostic]:
             for step in analysis.lowering.steps
             if step.body is not None
             and step.optimizer.uid == optimizer.uid
-            and {state.name for state in _evaluate_once(None, step, step.body)} == {"fresh"}
+            and {state.name for state in _evaluate_once(step, step.body)} == {"fresh"}
         }
         for root in analysis.roots:
             yield from _wasted(analysis, root, good, optimizer.uid)
 
 
-def _wasted(analysis: Analysis, root: Root, good: set[Location], uid: tuple[str, ...]) -> Iterator[Diagnostic]:
+def _wasted(analysis: Analysis, root: Root, good: set[Location], uid: Uid) -> Iterator[Diagnostic]:
     optimizer = analysis.lowering.objects[uid]
     effect = on_optimizer(optimizer, analysis.lowering.objects)
     closures = {id(step.body): step for step in analysis.lowering.steps if step.body is not None}
@@ -145,30 +144,21 @@ def _read_between(analysis: Analysis, backward: Location, step: Location) -> boo
 
 
 def _closure_events(closures: dict[int, Step]) -> set[Location]:
-    from gradlint.static.tree import events
-
     return {event.place for step in closures.values() if step.body is not None for event in events(step.body)}
 
 
-def _without(node: object, closures: dict[int, Step]) -> Seq:
+def _without(node: Node, closures: dict[int, Step]) -> Node:
     """Return the tree without the closures' bodies: what is left is what the user runs besides them."""
-    from gradlint.static.tree import Branch, Call, Loop, Node
-
-    def cut(node: Node) -> Node:
-        match node:
-            case Seq(items):
-                return Seq(()) if id(node) in closures else Seq(tuple(map(cut, items)))
-            case Branch(test, then, orelse):
-                return Branch(test, cut(then), cut(orelse))
-            case Loop(number, first, later, orelse, endless):
-                body = cut(first)
-                return Loop(number, body, body if later is first else cut(later), cut(orelse), endless)
-            case Call(body):
-                return Call(cut(body))
-            case _:
-                return node
-
-    return Seq((cut(node),)) if not isinstance(node, Seq) else Seq(tuple(map(cut, node.items)))
-
-
-__all__ = ["Event", "Items", "backward_before_closure", "closures"]
+    match node:
+        case Seq(items):
+            return EMPTY if id(node) in closures else Seq(tuple(_without(item, closures) for item in items))
+        case Branch(test, then, orelse):
+            return Branch(test, _without(then, closures), _without(orelse, closures))
+        case Loop(number, first, later, orelse, endless):
+            body = _without(first, closures)
+            again = body if later is first else _without(later, closures)
+            return Loop(number, body, again, _without(orelse, closures), endless)
+        case Call(body):
+            return Call(_without(body, closures))
+        case _:
+            return node

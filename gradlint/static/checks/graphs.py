@@ -28,7 +28,9 @@ def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
         yield from carried
         if carried:
             continue
-        for node in sorted({node for event in backwards for node in event.nodes if not node.age}, key=lambda each: each.place):
+        for node in sorted(
+            {node for event in backwards for node in event.nodes if not node.age}, key=lambda each: each.place
+        ):
             if node.sure and _trained(analysis, node):
                 yield from _freed(root, node, found)
 
@@ -76,7 +78,9 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL501: a loss with its graph is summed up or stored beyond the iteration."""
     for keeping in analysis.lowering.keepings:
         backwarded = keeping.nodes & _backwarded(analysis, keeping.loops)
-        if not any(node in backwarded or node.sure and _trained(analysis, node) for node in keeping.nodes) or not _only_told(analysis, keeping):
+        if not any(
+            node in backwarded or (node.sure and _trained(analysis, node)) for node in keeping.nodes
+        ) or not _only_told(analysis, keeping):
             continue
         if _reaches_backward(analysis, keeping):
             continue
@@ -111,12 +115,16 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
         match node:
             case ast.Call(ast.Attribute(owner, "backward")) if _mentions(owner, keeping.name):
                 return False
-            case ast.Call(ast.Attribute(attr="append"), [arg]) if _mentions(arg, keeping.name) and _is_told(arg, keeping.name):
+            case ast.Call(ast.Attribute(attr="append"), [arg]) if _mentions(arg, keeping.name) and _is_told(
+                arg, keeping.name
+            ):
                 continue
             case ast.Call(func, args) if not _tells(func, keeping.name):
                 if any(_mentions(arg, keeping.name) for arg in args):
                     return False
-            case ast.Attribute(ast.Name(name), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear") if name == keeping.name:
+            case ast.Attribute(ast.Name(name), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear") if (
+                name == keeping.name
+            ):
                 return False
             case ast.Delete(targets) if any(_mentions(target, keeping.name) for target in targets):
                 return False
@@ -129,7 +137,24 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
     return True
 
 
-_TELLING = frozenset("print format float len str round item write info debug log add_scalar set_description set_postfix".split())
+_TELLING = frozenset(
+    [
+        "print",
+        "format",
+        "float",
+        "len",
+        "str",
+        "round",
+        "item",
+        "write",
+        "info",
+        "debug",
+        "log",
+        "add_scalar",
+        "set_description",
+        "set_postfix",
+    ]
+)
 
 
 def _tells(func: ast.expr, name: str) -> bool:
@@ -150,7 +175,9 @@ def _is_told(value: ast.expr, name: str) -> bool:
         case ast.BinOp(left, ast.Div(), _):
             return _mentions(left, name)
         case ast.Call(func):
-            return _tells(func, name) or isinstance(func, ast.Attribute) and func.attr in ("item", "detach", "cpu", "numpy")
+            return _tells(func, name) or (
+                isinstance(func, ast.Attribute) and func.attr in ("item", "detach", "cpu", "numpy")
+            )
         case ast.JoinedStr():
             return True
         case _:
@@ -160,7 +187,9 @@ def _is_told(value: ast.expr, name: str) -> bool:
 def _mentions(node: ast.AST, name: str) -> bool:
     _, dot, attribute = name.rpartition(".")
     return any(
-        isinstance(part, ast.Attribute) and part.attr == attribute if dot else isinstance(part, ast.Name) and part.id == name
+        isinstance(part, ast.Attribute) and part.attr == attribute
+        if dot
+        else isinstance(part, ast.Name) and part.id == name
         for part in ast.walk(node)
     )
 

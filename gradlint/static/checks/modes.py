@@ -20,7 +20,8 @@ from gradlint.static.values import Class
 _EVALUATING = frozenset({"eval", "lapsed", "lapsed-forward", "lapsed-backward"})
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 _SENSITIVE = re.compile(
-    r"drop|norm|rrelu|training|rnn|lstm|gru|transformer|attention|models?\.|pretrained|timm|create_model|import", re.IGNORECASE
+    r"drop|norm|rrelu|training|rnn|lstm|gru|transformer|attention|models?\.|pretrained|timm|create_model|import",
+    re.IGNORECASE,
 )
 _ON_INPUTS = re.compile(r"requires_grad|\.grad\b|autograd|functorch|adapt|attack|perturb")
 
@@ -40,7 +41,9 @@ def _trained_inside(analysis: Analysis, modules: Iterable[Uid]) -> set[Uid]:
 
 
 def _module(analysis: Analysis, root: Root, module: Uid) -> Iterator[Diagnostic]:
-    owners = frozenset(uid for owned, found in analysis.trained_by.items() if owned[: len(module)] == module for uid in found)
+    owners = frozenset(
+        uid for owned, found in analysis.trained_by.items() if owned[: len(module)] == module for uid in found
+    )
     arrivals = follow(root.tree, MODE, on_module(module, owners))
     if owners:
         updates = list(_updates(analysis, root, owners, arrivals))
@@ -141,7 +144,11 @@ def _validates(analysis: Analysis, event: Event) -> bool:
 
 def _tracked(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
     """GL302: forwards in evaluation mode, in a loop that never runs backward, with gradients enabled."""
-    used = [event for event in analysis.events[root] if event.kind in (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD)]
+    used = [
+        event
+        for event in analysis.events[root]
+        if event.kind in (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD)
+    ]
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or not event.loops or "method" in event.roles:
             continue
@@ -160,7 +167,11 @@ def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State
     """Return the loops of the forward up to the outermost one that the evaluation does not share with `eval()`."""
     begun = state.mark("eval")
     outer = max(
-        (len(other.loops) for other in analysis.events[root] if other.place == begun and event.loops[: len(other.loops)] == other.loops),
+        (
+            len(other.loops)
+            for other in analysis.events[root]
+            if other.place == begun and event.loops[: len(other.loops)] == other.loops
+        ),
         default=0,
     )
     return event.loops[: outer + 1]

@@ -21,7 +21,6 @@ from gradlint.static.subjects import on_optimizer, run, touches
 from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid
 from gradlint.static.values import Kind, Object
 
-
 _UNKNOWN = frozenset({"unknown", "unknown-fresh"})
 
 

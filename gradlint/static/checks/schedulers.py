@@ -47,7 +47,11 @@ def _step_after(found: list[Event], schedule: Event, scheduler: Object) -> Event
     owners = scheduler.of or frozenset()
     depth = len(schedule.loops)
     for event in found:
-        if event.kind is EventKind.STEP and event.loops[:depth] == schedule.loops and (event.targets or frozenset()) & owners:
+        if (
+            event.kind is EventKind.STEP
+            and event.loops[:depth] == schedule.loops
+            and (event.targets or frozenset()) & owners
+        ):
             return event
     return None
 

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.context import const
 from gradlint.static.library import role_of
-from gradlint.static.values import UNKNOWN, Class, Function, Instance, Kind, Library, Method, Object, Params, Tensor, Unknown, Value
+from gradlint.static.values import (
+    UNKNOWN,
+    Class,
+    Function,
+    Instance,
+    Kind,
+    Library,
+    Method,
+    Object,
+    Params,
+    Tensor,
+    Unknown,
+    Value,
+)
 
-_ACTIONS = frozenset("zero_grad step backward eval train detach_ requires_grad_".split())
+_ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "train", "detach_", "requires_grad_"])
 _PARAMETERS = ("parameters", "named_parameters")
 
 
@@ -39,7 +54,7 @@ def _acts(analysis: Analysis, owner: Value, name: str) -> bool:
             lowering = analysis.lowering
             method = lowering.method_of(cls, name)
             plain = method is not None and not method.decorator_list
-            return name in _ACTIONS and (plain or method is None and lowering.is_module(cls))
+            return name in _ACTIONS and (plain or (method is None and lowering.is_module(cls)))
         case Unknown():
             return name in ("zero_grad", "backward")
         case _:
@@ -50,13 +65,7 @@ def _uncalled(code: str, analysis: Analysis, node: ast.expr) -> Diagnostic:
     place = analysis.source.place(node)
     found = compose(code, Side.STATIC, place, subject=ast.unparse(node))
     end = Location(place.filename, place.end_row, place.end_column, place.end_row, place.end_column)
-    return _with_fix(found, Fix("Call it", (Edit(end, "()"),), safe=True))
-
-
-def _with_fix(diagnostic: Diagnostic, fix: Fix) -> Diagnostic:
-    from dataclasses import replace
-
-    return replace(diagnostic, fix=fix)
+    return replace(found, fix=Fix("Call it", (Edit(end, "()"),), safe=True))
 
 
 @check
@@ -202,19 +211,19 @@ _SEEDERS = {
 }
 
 
-def _seed(analysis: Analysis, node: ast.Assign, target: ast.Attribute, name: str, value: ast.expr) -> Iterator[Diagnostic]:
+def _seed(
+    analysis: Analysis, node: ast.Assign, target: ast.Attribute, name: str, value: ast.expr
+) -> Iterator[Diagnostic]:
     call = _SEEDERS.get(name)
-    if call is None or isinstance(value, (ast.Lambda, ast.Name, ast.Attribute)) and not _is_number(analysis, value):
+    if call is None or (isinstance(value, (ast.Lambda, ast.Name, ast.Attribute)) and not _is_number(analysis, value)):
         return
     module = ast.unparse(target).split(".")[0]
     spelled = call.replace(call.split(".")[0], module, 1)
     place = analysis.source.place(node)
     text = ast.unparse(value)
     found = compose("GL905", Side.STATIC, place, subject=ast.unparse(target), value=text, call=spelled)
-    yield _with_fix(found, Fix("Call the function", (Edit(place, f"{spelled}({text})"),), safe=True))
+    yield replace(found, fix=Fix("Call the function", (Edit(place, f"{spelled}({text})"),), safe=True))
 
 
 def _is_number(analysis: Analysis, value: ast.expr) -> bool:
-    from gradlint.static.context import const
-
     return isinstance(const(analysis.value(value)), int)

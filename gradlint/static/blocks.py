@@ -1,0 +1,124 @@
+"""Blocks that change how their statements run: contexts, exceptions, cases.
+
+It knows grad modes; it must not know states or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from gradlint.static.context import Grad, const
+from gradlint.static.library import role_of
+from gradlint.static.loops import Loops
+from gradlint.static.tree import (
+    Atom,
+    Not,
+    Predicate,
+)
+from gradlint.static.values import (
+    UNKNOWN,
+    Instance,
+    Library,
+    Object,
+    Unknown,
+    held,
+)
+
+
+class Blocks(Loops):
+    """Lowers `with`, `try` and `match`."""
+
+    def lower_with(self, items: list[ast.withitem], body: list[ast.stmt]) -> None:
+        """Lower a block in the grad mode that its contexts put it in."""
+        outer = self.grad
+        for item in items:
+            before = self.grad
+            value = self.evaluate(item.context_expr)
+            mode = self.mode_of(item.context_expr)
+            if mode is None and isinstance(value, Unknown) and not self._known_context(item.context_expr):
+                # Whoever manages this context may switch gradients off.
+                mode = Grad.MAYBE
+            self.grad = mode if mode is not None else before
+            if item.optional_vars is not None:
+                self.assign(
+                    item.optional_vars,
+                    value if isinstance(value, (Object, Instance)) else Unknown(holds=held((value,))),
+                    item.optional_vars,
+                )
+        inside = self.grad
+        self.block(body)
+        # A `set_grad_enabled` statement inside outlives nothing: the context restores what was.
+        self.grad = outer if inside is not outer else self.grad
+
+    def _known_context(self, node: ast.expr) -> bool:
+        """Whether a context is made by a library that has no hand on gradients."""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = self.latest.get(node.func.value)
+            if isinstance(owner, Object) or (
+                isinstance(owner, Unknown) and node.func.attr in ("autocast", "no_sync", "accumulate")
+            ):
+                return True
+        callee = self.quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN
+        return (isinstance(callee, Library) and role_of(callee.name) in ("pure", "tensor")) or callee == Library(
+            "builtins.open"
+        )
+
+    def sets_grad(self, node: ast.Call) -> bool:
+        """Whether a call takes effect as a statement: `torch.set_grad_enabled(...)`."""
+        callee = self.quietly(node.func)
+        return isinstance(callee, Library) and role_of(callee.name) == "set-grad"
+
+    def mode_of(self, node: ast.expr) -> Grad | None:
+        """Return the grad mode inside a context, if the context decides it."""
+        if not isinstance(node, ast.Call):
+            value = self.latest.get(node)
+            return Grad.OFF if isinstance(value, Library) and role_of(value.name) == "no-grad" else None
+        callee = self.quietly(node.func)
+        if not isinstance(callee, Library):
+            return None
+        match role_of(callee.name):
+            case "no-grad":
+                flag = const(self.latest.get(node.args[0], UNKNOWN)) if node.args else True
+                return (
+                    {True: Grad.OFF, False: self.grad}.get(flag, Grad.MAYBE) if isinstance(flag, bool) else Grad.MAYBE
+                )
+            case "enable-grad":
+                return Grad.ON
+            case "set-grad":
+                flag = const(self.latest.get(node.args[0], UNKNOWN)) if node.args else ...
+                return {True: Grad.ON, False: Grad.OFF}.get(flag, Grad.MAYBE) if isinstance(flag, bool) else Grad.MAYBE
+            case _:
+                return None
+
+    def lower_try(
+        self, body: list[ast.stmt], handlers: list[ast.ExceptHandler], orelse: list[ast.stmt], final: list[ast.stmt]
+    ) -> None:
+        """Lower what runs when nothing is raised; handlers only add names."""
+        before = dict(self.store)
+        self.block([*body, *orelse])
+        after, dead = self.store, self.dead
+        for handler in handlers:
+            # What a handler does creates no finding, but its names and functions are real.
+            self.store, self.dead, grad = dict(before), False, self.grad
+            pending, self.pending = self.pending, []
+            returned = len(self.frame.returned)
+            with self.aside():
+                self.block(handler.body)
+            del self.frame.returned[returned:]
+            for key, value in self.store.items():
+                after.setdefault(key, value)
+            self.pending, self.grad = pending, grad
+        self.store, self.dead = after, False
+        self.block(final)
+        self.dead = self.dead or dead
+
+    def lower_cases(self, cases: list[ast.match_case]) -> None:
+        """Lower the cases of a `match`, of which one runs, or none."""
+        if not cases:
+            return
+        first, *rest = cases
+        if isinstance(first.pattern, ast.MatchAs) and first.pattern.pattern is None and first.guard is None:
+            self.block(first.body)
+            return
+        test: Predicate = Not(Atom(f"case@{first.body[0].lineno}:{'/'.join(self.frame.path)}"))
+        self.fork(test, lambda: self.lower_cases(rest), lambda: self.block(first.body))

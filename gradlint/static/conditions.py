@@ -1,0 +1,138 @@
+"""Conditions: what a branch stands on, as a predicate that equal conditions share.
+
+It knows expressions of conditions; it must not know statements or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from gradlint.static.context import Context, const
+from gradlint.static.tree import (
+    Atom,
+    Both,
+    Known,
+    Not,
+    Predicate,
+)
+from gradlint.static.values import (
+    NONE,
+    UNKNOWN,
+    Class,
+    Const,
+    Function,
+    Instance,
+    Object,
+    Unknown,
+    Value,
+)
+
+
+class Conditions(Context):
+    """Reads conditions."""
+
+    def condition(self, node: ast.expr) -> Predicate:
+        """Evaluate a condition for its events and return it as a predicate."""
+        match node:
+            case ast.BoolOp(op, values):
+                tests = [self.condition(value) for value in values]
+                result = tests[-1]
+                for test in reversed(tests[:-1]):
+                    result = Both(test, result) if isinstance(op, ast.And) else Not(Both(Not(test), Not(result)))
+                return result
+            case ast.UnaryOp(ast.Not(), operand):
+                return Not(self.condition(operand))
+            case _:
+                value = self.evaluate(node)
+                known = self._known(node, value)
+                return self._atom(node) if known is None else Known(known)
+
+    def _known(self, node: ast.expr, value: Value) -> bool | None:
+        match node:
+            case ast.Compare(left, [op], [right]):
+                return self._compared(self.latest[left], op, self.latest[right], left)
+            case ast.Call(ast.Name("hasattr" | "isinstance" | "callable")):
+                return None
+            case _:
+                return self.truth(value)
+
+    def _compared(self, left: Value, op: ast.cmpop, right: Value, node: ast.expr) -> bool | None:
+        if isinstance(node, ast.Name) and node.id == "__name__":
+            return True
+        if right == NONE and isinstance(op, (ast.Is, ast.IsNot)):
+            known = _is_none(left)
+            return None if known is None else known is isinstance(op, ast.Is)
+        a, b = const(left), const(right)
+        if a is ... or b is ... or not isinstance(op, (ast.Eq, ast.NotEq, ast.Is, ast.IsNot)):
+            return None
+        return (a == b) is isinstance(op, (ast.Eq, ast.Is))
+
+    def truth(self, value: Value) -> bool | None:
+        """Return whether a value is true, if that is known."""
+        match value:
+            case Const(literal):
+                return bool(literal)
+            case Object() | Function() | Class():
+                return True
+            case _:
+                return None
+
+    def _atom(self, node: ast.expr) -> Predicate:
+        ids: set[str] = set()
+        positive, key = True, ""
+        if (
+            isinstance(node, ast.Compare)
+            and len(node.ops) == 1
+            and isinstance(node.ops[0], (ast.NotEq, ast.IsNot, ast.NotIn))
+        ):
+            positive = False
+            op = {ast.NotEq: "Eq", ast.IsNot: "Is", ast.NotIn: "In"}[type(node.ops[0])]
+            key = f"Compare({self._key(node.left, ids)},{op},{self._key(node.comparators[0], ids)})"
+        else:
+            key = self._key(node, ids)
+        atom = Atom(key, frozenset(ids))
+        return atom if positive else Not(atom)
+
+    def _key(self, node: ast.AST, ids: set[str]) -> str:
+        match node:
+            case ast.Name() | ast.Attribute():
+                return self._identity(node, ids)
+            case ast.Constant(value):
+                return repr(value)
+            case ast.Compare(left, ops, comparators):
+                middle = "".join(type(op).__name__ for op in ops)
+                return f"Compare({self._key(left, ids)},{middle},{','.join(self._key(c, ids) for c in comparators)})"
+            case _:
+                children = ",".join(self._key(child, ids) for child in ast.iter_child_nodes(node))
+                return f"{type(node).__name__}({children})"
+
+    def _identity(self, node: ast.expr, ids: set[str]) -> str:
+        match self.latest.get(node) or self._plain(node):
+            case Unknown(id=id_) if id_:
+                # `args.fp16` dies with `args`: every prefix counts.
+                head = id_.split(".", 1)[0]
+                ids.update((id_, head))
+                return id_
+            case Const(literal):
+                return repr(literal)
+            case Object(uid=uid) | Instance(uid=uid):
+                return "/".join(uid)
+            case _:
+                return f"{'/'.join(self.frame.path)}/{ast.unparse(node)}"
+
+    def _plain(self, node: ast.expr) -> Value:
+        match node:
+            case ast.Name(name):
+                return self.lookup(name)
+            case _:
+                return UNKNOWN
+
+
+def _is_none(value: Value) -> bool | None:
+    match value:
+        case Const(literal):
+            return literal is None
+        case Unknown():
+            return None
+        case _:
+            return False

@@ -1,0 +1,224 @@
+"""What calling a name of another package makes or does, by the role that `models/*.toml` gives it.
+
+It knows roles; it must not know states or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from gradlint.events import EventKind
+from gradlint.static.context import Grad, const
+from gradlint.static.expressions import combined
+from gradlint.static.gradients import Gradients, without_graph
+from gradlint.static.library import role_of
+from gradlint.static.tree import (
+    JumpKind,
+    Loop,
+    Seq,
+    Uid,
+)
+from gradlint.static.values import (
+    DATA,
+    NONE,
+    UNKNOWN,
+    Class,
+    Const,
+    Function,
+    Instance,
+    Items,
+    Kind,
+    Library,
+    Object,
+    Params,
+    Unknown,
+    Value,
+    held,
+    join,
+)
+
+
+class Constructors(Gradients):
+    """Evaluates calls of libraries."""
+
+    def call_library(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Emit the events of calling a function or class of another package."""
+        values = [*args, *named.values()]
+        if name.startswith("builtins."):
+            return self._builtin(name.removeprefix("builtins."), node, args, named)
+        if name.startswith("torch._foreach"):
+            self.emit(EventKind.ESCAPE, node, None)
+        match role_of(name):
+            case "optimizer" | "scheduler" | "scaler" | "module" | "criterion" | "accelerator" as kind:
+                return self._construct(Kind(kind), name, node, args, named)
+            case "wrapper" | "copy" if args:
+                return self._wrapped(args[0], role_of(name))
+            case "tensor":
+                return combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad)
+            case "fresh-tensor":
+                return UNKNOWN if const(named.get("requires_grad", Const(False))) else DATA
+            case "parameter":
+                return Params(frozenset({(*self.frame.path, self.hint or "@")}))
+            case "backward":
+                return self.backward(node, args[:1] or list(named.values())[:1], named)
+            case "grad":
+                self._autograd_grad(node, args, named)
+                return UNKNOWN
+            case "set-grad":
+                self._set_grad(args)
+                return UNKNOWN
+            case "partial" if args and isinstance(args[0], Library) and len(args) == 1:
+                return args[0]
+            case "partial" if args and isinstance(args[0], Function):
+                return replace(args[0], args=(*args[0].args, *args[1:]))
+            case "chain":
+                return self._chained(values)
+            case "spawn" | "spawn-target":
+                return self._spawned(node, args, named)
+            case "exit":
+                self.jump(JumpKind.RAISE)
+                return NONE
+            case "no-grad":
+                return Library(name)
+            case "pure" | "seed" | "enable-grad":
+                return UNKNOWN
+            case _:
+                return Unknown(holds=self.escape(node, values))
+
+    def _builtin(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        match name:
+            case "exit" | "quit":
+                self.jump(JumpKind.RAISE)
+            case "getattr" if len(args) >= 2 and isinstance(args[1], Const):
+                return self.attribute(args[0], str(args[1].value), node)
+            case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
+                return args[-1] if isinstance(args[-1], (Items, Params)) else Unknown(holds=held(args))
+            case "dict" if not args:
+                return (
+                    Items(tuple(named.values()), tuple(named))
+                    if "**" not in named
+                    else Unknown(holds=held(named.values()))
+                )
+            case "zip" if args and all(isinstance(arg, Items) and arg.keys is None for arg in args):
+                columns = [arg.elements for arg in args if isinstance(arg, Items)]
+                return Items(tuple(Items(row) for row in zip(*columns, strict=False)))
+            case "enumerate" if args and isinstance(args[0], Items) and args[0].keys is None:
+                return Items(tuple(Items((Const(i), each)) for i, each in enumerate(args[0].elements)))
+            case "enumerate" | "zip" if args:
+                if any(isinstance(arg, Params) for arg in args):
+                    return next(arg for arg in args if isinstance(arg, Params))
+                return Unknown(holds=held(args))
+            case "map" if len(args) == 2 and isinstance(args[0], Function):
+                return self._mapped(args[0], args[1], node)
+            case "sum" if args and isinstance(args[0], Items):
+                return combined(args[0].elements)
+        return UNKNOWN
+
+    def _mapped(self, function: Function, source: Value, node: ast.Call) -> Value:
+        number = self.number(node)
+        outer, self.loops = self.loops, (*self.loops, number)
+        with self.aside() as out:
+            self.inline(function, node, [self.iterated(source)], {})
+        self.loops = outer
+        body = Seq(tuple(out))
+        self.out.append(Loop(number, body, body, Seq(())))
+        return UNKNOWN
+
+    def _construct(self, kind: Kind, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Object:
+        uid = self._identity_of(node)
+        values = [*args, *named.values()]
+        made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values))
+        made = self._with_alternatives(made)
+        self.objects[uid] = made
+        self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
+        return made
+
+    def _with_alternatives(self, made: Object) -> Object:
+        """Return an object that two branches make as what is known of either."""
+        other = self.objects.get(made.uid)
+        if other is None or other.place == made.place:
+            return made
+        either = join(made, other)
+        return either if isinstance(either, Object) else made
+
+    def _identity_of(self, node: ast.Call) -> Uid:
+        """Return who is made here: two branches that make one name make one object, a name made anew is another one."""
+        name = self.hint or f"@{node.lineno}:{node.col_offset}"
+        uid, place, count = (*self.frame.path, name), self.place(node), 1
+        bound = self.lookup(name)
+        anew = isinstance(bound, Object) and bound.uid[-1].partition("#")[0] == name
+        while anew and uid in self.objects and self.objects[uid].place != place:
+            count += 1
+            uid = (*self.frame.path, f"{name}#{count}")
+        return uid
+
+    def _acts_on(self, kind: Kind, values: list[Value]) -> frozenset[Uid] | None:
+        match kind:
+            case Kind.OPTIMIZER:
+                return self._owners(values[0]) if values else None
+            case Kind.SCHEDULER:
+                # A scheduler built on schedulers steps them.
+                self.escaped |= self.reach(
+                    value for value in values if not (isinstance(value, Object) and value.kind is Kind.OPTIMIZER)
+                )
+                found = frozenset(
+                    value.uid for value in values if isinstance(value, Object) and value.kind is Kind.OPTIMIZER
+                )
+                return found or None
+            case _:
+                return None
+
+    def _owners(self, value: Value) -> frozenset[Uid] | None:
+        match value:
+            case Params(of):
+                return of
+            case Object(kind=Kind.MODULE, uid=uid) | Instance(uid=uid):
+                return frozenset({uid})
+            case Items(elements, keys) if keys is not None:
+                return self._owners(elements[keys.index("params")]) if "params" in keys else None
+            case Items(elements):
+                owners = [self._owners(element) for element in elements]
+                return None if None in owners else frozenset(uid for each in owners for uid in each or ())
+            case _:
+                return None
+
+    def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
+        """Make an optimizer of the file's own class: torch's protocol, unless it clears or differentiates by itself."""
+        text = ast.unparse(cls.node)
+        if any(word in text for word in ("zero_grad", "backward", "grad = None", "closure()", "autograd")):
+            return Unknown(holds=self.escape(node, [*args, *named.values()]))
+        assert isinstance(node, ast.Call)
+        made = self._construct(Kind.OPTIMIZER, cls.node.name, node, args, named)
+        self.own_methods[made.uid] = frozenset(each.name for each in cls.node.body if isinstance(each, ast.FunctionDef))
+        return made
+
+    def _wrapped(self, value: Value, role: str) -> Value:
+        match value:
+            case Object(kind=Kind.MODULE) if role == "copy":
+                return UNKNOWN
+            case Instance() if role == "copy":
+                return UNKNOWN
+            case Object() | Instance() | Items() | Params():
+                return value
+            case _:
+                return Unknown(holds=held((value,)))
+
+    def _chained(self, values: list[Value]) -> Value:
+        owners = [value.of for value in values if isinstance(value, Params)]
+        if len(owners) < len(values) or None in owners:
+            return Params(None)
+        return Params(frozenset(uid for each in owners for uid in each or ()))
+
+    def _spawned(self, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        target = named.get("target") or named.get("fn") or (args[0] if args else UNKNOWN)
+        given = named.get("args") or (args[1] if len(args) > 1 else Items(()))
+        if isinstance(target, Function):
+            rank: list[Value] = [] if "target" in named else [UNKNOWN]
+            arguments: list[Value] = list(given.elements) if isinstance(given, Items) else [Unknown("*")]
+            self.inline(target, node, rank + arguments, {})
+        return UNKNOWN
+
+    def _set_grad(self, args: list[Value]) -> None:
+        wanted = const(args[0]) if args else ...
+        self.grad = {True: Grad.ON, False: Grad.OFF}.get(wanted, Grad.MAYBE) if isinstance(wanted, bool) else Grad.MAYBE

@@ -1,0 +1,149 @@
+"""Gradients: running a module, running backward, clearing and assigning by hand.
+
+It knows graph parts and events; it must not know states or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from gradlint.events import EventKind
+from gradlint.static.classes import Classes
+from gradlint.static.context import Grad, const
+from gradlint.static.expressions import combined
+from gradlint.static.tree import (
+    GraphNode,
+    Uid,
+)
+from gradlint.static.values import (
+    DATA,
+    NONE,
+    UNKNOWN,
+    Const,
+    Items,
+    Kind,
+    Object,
+    Params,
+    Tensor,
+    Value,
+    parts,
+)
+
+
+class Gradients(Classes):
+    """Emits what happens to graphs and gradients."""
+
+    def by_hand(self, node: ast.AST, owner: Value, kind: EventKind) -> None:
+        """Emit that the gradients of `owner`, a parameter, were cleared or assigned without an optimizer."""
+        targets = owner.of if isinstance(owner, Params) else None
+        self.emit(kind, node, targets, roles=("module", "by-hand"))
+
+    def _changes_gradient(self, method: ast.Attribute) -> bool:
+        """Whether this is a call like `p.grad.zero_()`; its event is emitted here."""
+        owner = method.value
+        if isinstance(owner, ast.Attribute) and owner.attr == "data":
+            owner = owner.value
+        if not isinstance(owner, ast.Attribute) or owner.attr not in ("grad", "_grad"):
+            return False
+        if method.attr == "zero_":
+            self.by_hand(method, self.latest.get(owner.value, UNKNOWN), EventKind.ZERO)
+        elif method.attr in ("copy_", "fill_", "set_"):
+            self.by_hand(method, UNKNOWN, EventKind.SETGRAD)
+        return True
+
+    def _detached_in_place(self, target: ast.expr, node: ast.Call) -> None:
+        match target:
+            case ast.Name():
+                self.assign(target, DATA, node)
+            case ast.Subscript(ast.Name() as owner):
+                self.assign(owner, UNKNOWN, node)
+
+    def grown(self, target: ast.expr, value: Value, node: ast.AST) -> None:
+        """Bind a target that grew in place: where it began does not change."""
+        begun = dict(self.begun)
+        self.assign(target, value, node)
+        self.begun = begun
+
+    def backward(self, node: ast.Call, roots: list[Value], named: dict[str, Value]) -> Value:
+        """Emit a backward pass from the given roots."""
+        nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
+        roles = []
+        if any(const(named.get(key, Const(False))) is not False for key in ("retain_graph", "create_graph", "**")):
+            roles.append("retain")
+        if "inputs" in named:
+            self.emit(EventKind.ESCAPE, node, None)
+            roles.append("partial")
+        self.emit(EventKind.BACKWARD, node, None, self._spelled_receiver(node), nodes, roles)
+        return NONE
+
+    def _autograd_grad(self, node: ast.Call, args: list[Value], named: dict[str, Value]) -> None:
+        roots = [args[0]] if args else [named.get("outputs", UNKNOWN)]
+        nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
+        self.emit(EventKind.RETAIN, node, None, "", nodes, ("autograd-grad",))
+
+    def _ran(self, uid: Uid, node: ast.AST, sure: bool = True, roles: tuple[str, ...] = ()) -> GraphNode:
+        made = GraphNode(self.place(node), uid, sure=sure)
+        self.emit(EventKind.FORWARD, node, frozenset({uid}), self.spelled(node), frozenset({made}), roles)
+        return made
+
+    def _ran_by_owner(self, uid: Uid, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Run a module, or what has modules, whose source is not in sight: its output may carry its graph."""
+        made = self._ran(uid, node, sure=False, roles=("method",))
+        values = [*args, *named.values()]
+        self.escape(node, [value for value in values if not isinstance(value, Tensor)])
+        given = frozenset(
+            node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes
+        )
+        return Tensor(given | {made}) if self.grad is Grad.ON else without_graph(DATA, self.grad)
+
+    def _forward(self, module: Object, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        values = [*args, *named.values()]
+        if module.kind is Kind.CRITERION:
+            return combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad)
+        made = self._ran(module.uid, node, sure=module.origin.startswith("torch."))
+        if self.grad is not Grad.ON:
+            return without_graph(DATA, self.grad)
+        self.escape(node, [value for value in values if not isinstance(value, Tensor)])
+        given = frozenset(
+            node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes
+        )
+        result = Tensor(given | {made})
+        if module.origin in ("torch.nn.RNN", "torch.nn.GRU"):
+            return Items((result, result))
+        if module.origin == "torch.nn.LSTM":
+            return Items((result, Items((result, result))))
+        return result
+
+    def _collapsed(self, result: Value, made: GraphNode, args: list[Value]) -> Value:
+        """Replace the graph parts that a module built inside by the one part that it is to its caller."""
+        given = frozenset(
+            node for arg in args for part in parts(arg) if isinstance(part, Tensor) for node in part.nodes
+        )
+        match result:
+            case Tensor(nodes) if nodes:
+                return Tensor((nodes & given) | {made})
+            case Items(elements, keys):
+                return Items(tuple(self._collapsed(element, made, args) for element in elements), keys)
+            case _:
+                return result
+
+    def spelled(self, node: ast.AST) -> str:
+        """Return how the user writes the callee, or the receiver of a method, of a call."""
+        return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+
+    def _spelled_receiver(self, node: ast.Call) -> str:
+        return ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+
+
+def without_graph(result: Value, grad: Grad) -> Value:
+    """Return what a call returns where gradients are off, or perhaps off."""
+    """Return what a call returns where gradients are off (or perhaps off)."""
+    if grad is Grad.MAYBE:
+        return UNKNOWN
+    match result:
+        case Items(elements, keys):
+            return Items(tuple(without_graph(element, grad) for element in elements), keys)
+        case Tensor():
+            return DATA
+        case _:
+            return UNKNOWN

@@ -1,0 +1,157 @@
+"""Methods of modules and of the file's own classes.
+
+It knows events; it must not know states or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gradlint.events import EventKind
+from gradlint.static.constructors import Constructors
+from gradlint.static.context import const
+from gradlint.static.expressions import MODULE_METHODS
+from gradlint.static.tree import (
+    Uid,
+)
+from gradlint.static.values import (
+    UNKNOWN,
+    Class,
+    Function,
+    Instance,
+    Kind,
+    Method,
+    Object,
+    Params,
+    Super,
+    Unknown,
+    Value,
+    held,
+    unknown_uid,
+)
+
+_SAME = frozenset(
+    ["to", "cuda", "cpu", "half", "double", "float", "bfloat16", "apply", "requires_grad_", "share_memory", "compile"]
+)
+
+
+SUSPECT = re.compile(r"zero|clear|reset|step|optim|train|update|fit|backward|learn|grad|adapt|run|epoch")
+"""Words in a method's name for which we do not presume that it only runs the module."""
+
+
+class Instances(Constructors):
+    """Evaluates method calls on modules, instances and classes."""
+
+    def on_module(
+        self, uid: Uid, module: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]
+    ) -> Value:
+        """Call a method that torch's modules have, or one of an unknown module."""
+        spelled = self._spelled_receiver(node)
+        targets = frozenset({uid})
+        match name:
+            case "zero_grad":
+                self.emit(EventKind.ZERO, node, self.reach((module,)), spelled, roles=("module",))
+            case "train" | "eval":
+                self.set_mode(name, node, self.reach((module,)), spelled, [*args, *named.values()])
+                return module
+            case "parameters" | "named_parameters":
+                return Params(targets)
+            case "forward":
+                return self.call(module, node, args, named)
+            case "requires_grad_":
+                self.frozen |= targets
+                return module
+            case _ if name in _SAME:
+                return module
+            case "modules" | "named_modules" | "children" | "named_children" | "buffers":
+                return Unknown(holds=targets)
+            case _ if name in MODULE_METHODS:
+                return UNKNOWN
+            case _ if SUSPECT.search(name) or isinstance(module, Instance):
+                return Unknown(holds=self.escape(node, [module, *args, *named.values()]))
+            case _:
+                return self._ran_by_owner(uid, node, args, named)
+        return UNKNOWN
+
+    def set_mode(self, name: str, node: ast.Call, targets: frozenset[Uid], spelled: str, args: list[Value]) -> None:
+        """Emit a change between training and evaluation mode."""
+        flag = const(args[0]) if args else True
+        if name == "eval" or flag is False:
+            self.emit(EventKind.EVAL, node, targets, spelled)
+        elif flag is True:
+            self.emit(EventKind.TRAIN, node, targets, spelled)
+        else:
+            self.emit(EventKind.ESCAPE, node, targets, spelled, roles=("mode",))
+
+    def on_instance(
+        self, instance: Instance, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]
+    ) -> Value:
+        """Call a method of an instance of the file's own class."""
+        value = self.note(node.func, self.member(instance, name, node))
+        match value:
+            case Method():
+                return self.on_module(instance.uid, instance, name, node, args, named)
+            case Unknown() if self.is_module(instance.cls) and name in (
+                "parameters",
+                "zero_grad",
+                "train",
+                "eval",
+                "to",
+            ):
+                return self.on_module(instance.uid, instance, name, node, args, named)
+            case Unknown() if name == "backward" and self.is_open(instance.cls):
+                self.escape(node, [instance, *args])
+                return UNKNOWN
+            case Unknown():
+                reached = self.escape(node, [*args, *named.values(), value])
+                return Unknown(holds=reached)
+            case _:
+                return self.call(value, node, args, named)
+
+    def on_class(self, cls: Class, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Call a method of a class of the file."""
+        method = self.class_member(cls, name)
+        if isinstance(method, Function):
+            receiver = args[0] if args and method.receiver is None and isinstance(args[0], Instance) else None
+            if receiver is not None:
+                return self.inline(replace(method, receiver=receiver), node, args[1:], named)
+            return self.inline(method, node, args, named)
+        return UNKNOWN if self.is_a(cls, "torch.autograd.Function") else Unknown(holds=self.escape(node, args))
+
+    def on_super(self, owner: Super, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Call a method through `super()`."""
+        method = self.superior(owner, name)
+        if isinstance(method, Function):
+            return self.inline(method, node, args, named)
+        if self.is_module(owner.instance.cls):
+            return (
+                UNKNOWN
+                if name == "__init__"
+                else self.on_module(owner.instance.uid, owner.instance, name, node, args, named)
+            )
+        for index, value in enumerate([*args, *named.values()]):
+            self.set_member(owner.instance.uid, f"*{index}", value)
+        return UNKNOWN if name == "__init__" else Unknown(holds=self.escape(node, [owner.instance, *args]))
+
+    def proven_module(self, receiver: Unknown, node: ast.Call) -> Value:
+        """What has parameters is a module, whoever made it: from here on its name stands for one."""
+        module = Object(Kind.MODULE, unknown_uid(receiver.id), "", self.place(node))
+        self.module_owners.update(_prefixes(receiver.id))
+        target = node.func.value if isinstance(node.func, ast.Attribute) else None
+        match target:
+            case ast.Name(name):
+                self.bind(name, module)
+            case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
+                for uid in held((self.latest[owner],)):
+                    self.set_member(uid, name, module)
+        return Params(frozenset({module.uid}))
+
+
+def _prefixes(id_: str) -> Iterator[str]:
+    head, dot, _ = id_.rpartition(".")
+    yield id_
+    if dot:
+        yield from _prefixes(head)

@@ -1,0 +1,252 @@
+"""Statements: from Python's control flow to the flow tree.
+
+It knows Python's statements; it must not know states or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from gradlint.events import EventKind
+from gradlint.static.blocks import Blocks
+from gradlint.static.context import Grad
+from gradlint.static.expressions import combined
+from gradlint.static.library import role_of
+from gradlint.static.syntax import FunctionNode
+from gradlint.static.tree import (
+    JumpKind,
+)
+from gradlint.static.values import (
+    NONE,
+    UNKNOWN,
+    Class,
+    Const,
+    Function,
+    Instance,
+    Items,
+    Library,
+    Object,
+    Params,
+    Tensor,
+    Unknown,
+    Value,
+    held,
+)
+
+UNCALLED = frozenset(["zero_grad", "step", "backward", "eval", "train"])
+"""Methods that a statement without parentheses was meant to call."""
+
+
+class Statements(Blocks):
+    """Lowers statements."""
+
+    def block(self, statements: Iterable[ast.stmt]) -> None:
+        """Lower statements until control leaves."""
+        for statement in statements:
+            if self.dead:
+                return
+            self.statements += 1
+            self._statement(statement)
+
+    def _statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Expr(ast.Attribute(attr=name) as value) if name in UNCALLED:
+                self._meant(value, name)
+            case ast.Expr(value):
+                self.evaluate(value)
+                if isinstance(value, ast.Call) and self.mode_of(value) is not None and not self.sets_grad(value):
+                    # `torch.no_grad()` as a statement does nothing, but was meant to.
+                    self.grad = Grad.MAYBE
+            case ast.Assign(targets, value):
+                self._assignment(targets, value, node)
+            case ast.AnnAssign(target, _, value) if value is not None:
+                self._assignment([target], value, node)
+            case ast.AugAssign():
+                self._augmented(node)
+            case ast.If(test, body, orelse):
+                self.fork(self.condition(test), lambda: self.block(body), lambda: self.block(orelse))
+            case ast.For() | ast.AsyncFor():
+                self._for(node)
+            case ast.While(test, body, orelse):
+                self._while(test, body, orelse, node)
+            case ast.With(items, body) | ast.AsyncWith(items, body):
+                self.lower_with(items, body)
+            case ast.Try(body, handlers, orelse, finalbody):
+                self.lower_try(body, handlers, orelse, finalbody)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self.frame.captured = True
+                self.bind(node.name, self._decorated(node))
+            case ast.ClassDef(bases=bases):
+                for base in bases:
+                    self.evaluate(base)
+                self.bind(node.name, Class(node, self.frame.path))
+            case ast.Return(value):
+                self._return(value)
+            case ast.Break():
+                self._leave_iteration(JumpKind.BREAK)
+            case ast.Continue():
+                self._leave_iteration(JumpKind.CONTINUE)
+            case ast.Raise():
+                self.jump(JumpKind.RAISE)
+            case ast.Import(names):
+                for alias in names:
+                    self.bind(
+                        alias.asname or alias.name.split(".")[0],
+                        Library(alias.name if alias.asname else alias.name.split(".")[0]),
+                    )
+            case ast.ImportFrom(module, names, level):
+                self._import_from(module or "", names, level)
+            case ast.Assert(test):
+                self.evaluate(test)
+            case ast.Match(subject, cases):
+                self.evaluate(subject)
+                self.lower_cases(list(cases))
+            case ast.Delete(targets):
+                for gone in targets:
+                    if isinstance(gone, ast.Attribute) and gone.attr in ("grad", "_grad"):
+                        self.by_hand(gone, self.evaluate(gone.value), EventKind.ZERO)
+            case _ if hasattr(ast, "TryStar") and isinstance(node, ast.TryStar):
+                self.block(node.body)
+            case _:
+                return
+
+    def _meant(self, node: ast.Attribute, name: str) -> None:
+        """Lower a method named but not called as if it were: the missing parentheses are one finding, not two."""
+        owner = self.evaluate(node.value)
+        if isinstance(owner, (Object, Tensor)) or (isinstance(owner, Unknown) and name in ("zero_grad", "backward")):
+            self.evaluate(ast.copy_location(ast.Call(node, [], []), node))
+
+    def _decorated(self, node: FunctionNode) -> Value:
+        result: Value = Function(node, self.frame.path)
+        for decorator in reversed(node.decorator_list):
+            known = self.quietly(decorator)
+            if isinstance(known, Function):
+                result = self.call(known, ast.copy_location(ast.Call(decorator, [], []), decorator), [result], {})
+            elif isinstance(known, Unknown) or (isinstance(known, Library) and role_of(known.name) == "unknown"):
+                self.wrapped_by_others.add(node)
+        return result
+
+    def _import_from(self, module: str, names: list[ast.alias], level: int) -> None:
+        for alias in names:
+            name = f"{module}.{alias.name}" if not level else f"{'.' * level}{module}.{alias.name}"
+            self.bind(alias.asname or alias.name, Library(name))
+
+    def _return(self, value: ast.expr | None) -> None:
+        self.hint = "return"
+        self.frame.returned.append(self.evaluate(value) if value is not None else NONE)
+        self.hint = ""
+        self.jump(JumpKind.RETURN)
+
+    def _leave_iteration(self, kind: JumpKind) -> None:
+        if self.pending:
+            self.pending[-1].append(self.store)
+        self.jump(kind)
+
+    def _assignment(self, targets: list[ast.expr], value: ast.expr, node: ast.stmt) -> None:
+        self.hint = _hint(targets[0])
+        result = self.evaluate(value)
+        self.hint = ""
+        if self._sum(targets, value, result, node):
+            return
+        for target in targets:
+            self.assign(target, result, node)
+
+    def assign(self, target: ast.expr, value: Value, node: ast.AST) -> None:
+        """Bind a target to a value."""
+        match target:
+            case ast.Name(name):
+                self.begin((self.frame.shared.get(name, self.frame).path, name), value, node)
+                if isinstance(value, Unknown) and not value.id:
+                    value = self.fresh(name, node, value.holds)
+                self.bind(name, value)
+            case ast.Tuple(elements) | ast.List(elements):
+                for element, each in zip(elements, _spread(value, elements), strict=True):
+                    self.assign(element, each, node)
+            case ast.Starred(inner):
+                self.assign(inner, Unknown(holds=held((value,))), node)
+            case ast.Attribute(owner, name):
+                self._assign_attribute(self.evaluate(owner), name, value, target)
+            case ast.Subscript(owner):
+                self._assign_element(owner, value, node)
+            case _:
+                return
+
+    def _assign_attribute(self, owner: Value, name: str, value: Value, node: ast.Attribute) -> None:
+        if name in ("grad", "_grad") or (
+            name == "data" and isinstance(node.value, ast.Attribute) and node.value.attr == "grad"
+        ):
+            kind = EventKind.ZERO if value == NONE else EventKind.SETGRAD
+            self.by_hand(node, owner if kind is EventKind.ZERO else UNKNOWN, kind)
+        elif name == "requires_grad":
+            self.frozen |= self.reach((owner,))
+        elif isinstance(owner, Instance):
+            if isinstance(value, Unknown) and not value.id:
+                value = self.fresh(f"{'/'.join(owner.uid)}.{name}", node, value.holds)
+            self.begin((owner.uid, name), value, node)
+            self.set_member(owner.uid, name, value)
+            self.kept |= held((value,))
+        elif isinstance(owner, Unknown) and owner.holds and not isinstance(value, (Const, Tensor)):
+            self.escape(node, [value])
+
+    def _assign_element(self, owner: ast.expr, value: Value, node: ast.AST) -> None:
+        container = self.evaluate(owner)
+        if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
+            self.assign(owner, Unknown(holds=held((container, value))), node)
+
+    def _augmented(self, node: ast.AugAssign) -> None:
+        value = self.evaluate(node.value)
+        old = self.evaluate(_as_load(node.target)) if not isinstance(node.target, ast.Subscript) else UNKNOWN
+        match old, value:
+            case Items(), Items() if isinstance(node.op, ast.Add):
+                result: Value = Items(old.elements + value.elements)
+            case (Params(), _) | (_, Params()):
+                result = Unknown(holds=held((old, value)))
+            case _:
+                result = (
+                    combined((old, value))
+                    if isinstance(old, (Tensor, Const)) and isinstance(value, Tensor)
+                    else UNKNOWN
+                )
+        if isinstance(node.op, ast.Add) and (self.grad is Grad.ON or isinstance(value, Items)):
+            self.keep(node.target, value, node)
+        self.grown(node.target, result, node)
+
+    def _sum(self, targets: list[ast.expr], value: ast.expr, result: Value, node: ast.stmt) -> bool:
+        """Whether an assignment is `total = total + loss`; it is made here."""
+        match targets, value:
+            case [ast.Name(name) as target], ast.BinOp(ast.Name(left), ast.Add(), right) if name == left:
+                if self.grad is Grad.ON:
+                    self.keep(target, self.latest[right], node)
+                self.grown(target, result, node)
+                return True
+            case _:
+                return False
+
+
+def _hint(target: ast.expr) -> str:
+    match target:
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return name
+        case ast.Tuple(elements) | ast.List(elements):
+            return ",".join(map(_hint, elements))
+        case ast.Subscript():
+            return ast.unparse(target)
+        case _:
+            return ""
+
+
+def _spread(value: Value, targets: list[ast.expr]) -> list[Value]:
+    match value:
+        case Items(elements, None) if len(elements) == len(targets):
+            return list(elements)
+        case Params():
+            return [value] * len(targets)
+        case Tensor(nodes) if not any(node.sure for node in nodes):
+            return [value] * len(targets)
+        case _:
+            return [Unknown(holds=held((value,))) for _ in targets]
+
+
+def _as_load(target: ast.expr) -> ast.expr:
+    return target
