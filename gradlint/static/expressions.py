@@ -12,6 +12,7 @@ from gradlint.static.conditions import Conditions
 from gradlint.static.context import const
 from gradlint.static.library import words
 from gradlint.static.tree import (
+    Atom,
     Loop,
     Predicate,
     Seq,
