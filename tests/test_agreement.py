@@ -1,0 +1,218 @@
+"""Both sides on random training programs: the reader of source and the watcher of the run must not contradict each other.
+
+A program is run with its lines traced. As each line that matters is one event, the trace drives the automata by itself:
+what it finds is the truth, to which both sides are held.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from strategies import MODEL, OPTIMIZER, OTHER_OPTIMIZER, SCHEDULER, Act, Program, programs
+
+import gradlint
+from gradlint import protocols
+from gradlint.diagnostics import Confidence, Diagnostic, Location
+from gradlint.events import EventKind
+from gradlint.protocols import Protocol, State
+from gradlint.static.analysis import Analysis
+from gradlint.static.subjects import Effect, on_module, on_optimizer, on_scheduler, run
+from gradlint.static.values import Kind
+
+pytest.importorskip("torch")
+
+_FILE = "program.py"
+
+AGREEMENT = settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+# What happens -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, order=True)
+class Found:
+    """A finding: where and what."""
+
+    row: int
+    code: str
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run: its lines in order, and what the watcher found."""
+
+    rows: tuple[int, ...]
+    found: frozenset[Found]
+
+
+def ran(program: Program) -> Ran:
+    """Run a program under the watcher, and note which lines it runs."""
+    rows: list[int] = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename != _FILE:
+            return None
+        if event == "line":
+            rows.append(frame.f_lineno)
+        return trace
+
+    code = compile(program.source, _FILE, "exec")
+    outer = sys.gettrace()
+    with gradlint.watch(output=None) as report:
+        sys.settrace(trace)
+        try:
+            exec(code, {"__name__": "__main__"})
+        finally:
+            sys.settrace(outer)
+    assert report.failure is None
+    return Ran(tuple(rows), found(report.diagnostics))
+
+
+def found(diagnostics: list[Diagnostic]) -> frozenset[Found]:
+    return frozenset(Found(item.location.row, item.code) for item in diagnostics)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An event that reached a subject in a state."""
+
+    row: int
+    kind: EventKind
+    state: State
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One that a protocol is followed for."""
+
+    name: str
+    protocol: Protocol
+
+
+SUBJECTS = (
+    Subject(OPTIMIZER, protocols.OPTIMIZER),
+    Subject(OTHER_OPTIMIZER, protocols.OPTIMIZER),
+    Subject(SCHEDULER, protocols.SCHEDULER),
+    Subject(MODEL, protocols.MODE),
+)
+
+
+def kinds(act: Act, subject: Subject, *, own: bool) -> Iterator[EventKind]:
+    """Yield what a line means to a subject; unless `own`, the gradients of any backward may be its gradients."""
+    match act.kind, subject.protocol.name:
+        case EventKind.BACKWARD, "mode":
+            if OPTIMIZER in act.on:
+                yield EventKind.FORWARD
+            if OPTIMIZER in act.on or not own:
+                yield EventKind.BACKWARD
+        case EventKind.BACKWARD, "optimizer":
+            if subject.name in act.on or not own:
+                yield act.kind
+        case EventKind.STEP, "scheduler" | "mode":
+            if OPTIMIZER in act.on:
+                yield act.kind
+        case _ if subject.name in act.on:
+            yield act.kind
+
+
+def lived(program: Program, rows: tuple[int, ...], subject: Subject, *, own: bool = True) -> Iterator[Arrival]:
+    """Yield the states in which the events of a run reach a subject."""
+    acts, state = program.acts, subject.protocol.initial
+    for row in rows:
+        for kind in kinds(acts[row], subject, own=own) if row in acts else ():
+            yield Arrival(row, kind, state)
+            state = subject.protocol.advance(state, kind, Location(_FILE, row))[0]
+
+
+def violations(arrivals: Iterator[Arrival], protocol: Protocol) -> Counter[Found]:
+    """Return how often each rule is broken at each line."""
+    moves = ((each.row, protocol.advance(each.state, each.kind, Location(_FILE, each.row))[1]) for each in arrivals)
+    return Counter(Found(row, violation.code) for row, violation in moves if violation is not None)
+
+
+# What the reader thinks possible ------------------------------------------------------------------
+
+
+def effects(analysis: Analysis, subject: Subject) -> Iterator[Effect]:
+    """Yield what events mean to a subject, in the reader's view."""
+    known = analysis.lowering.objects
+    for made in analysis.lowering.objects.values():
+        if made.uid[-1] != subject.name:
+            continue
+        match made.kind:
+            case Kind.OPTIMIZER:
+                yield on_optimizer(made, known)
+            case Kind.SCHEDULER:
+                yield on_scheduler(made)
+            case Kind.MODULE:
+                yield on_module(made.uid, analysis.trained_by[made.uid])
+
+
+def possible(program: Program, subject: Subject) -> frozenset[Arrival]:
+    """Return in which states the reader thinks that a subject can be reached, and by what."""
+    analysis = Analysis(ast.parse(program.source), program.source, _FILE)
+    return frozenset(
+        Arrival(event.place.row, kind, in_rows(world.state))
+        for effect in effects(analysis, subject)
+        for root in analysis.roots
+        for event, worlds in run(root.tree, subject.protocol, effect).arrivals.items()
+        for world in worlds
+        if (kind := effect(event)) is not None
+    )
+
+
+def in_rows(state: State) -> State:
+    """Return a state whose marks are rows."""
+    return State(state.name, tuple(sorted((role, Location(_FILE, place.row)) for role, place in state.marks)))
+
+
+# The properties -----------------------------------------------------------------------------------
+
+
+@AGREEMENT
+@given(programs())
+def test_every_state_of_a_run_is_one_that_the_reader_thinks_possible(program: Program) -> None:
+    rows = ran(program).rows
+    for subject in SUBJECTS:
+        missed = set(lived(program, rows, subject, own=False)) - possible(program, subject)
+        assert missed == set(), program.source
+
+
+OWN_WORD: Mapping[str, str] = {"GL102": "GL101", "GL107": "GL101"}
+"""What the watcher calls what the reader has a more special name for."""
+
+CERTAIN = ("GL101", "GL102", "GL107", "GL103", "GL104", "GL109", "GL201")
+
+
+@AGREEMENT
+@given(programs(two=False))
+def test_what_the_reader_is_certain_of_the_run_shows(program: Program) -> None:
+    this = ran(program)
+    for item in gradlint.check_source(program.source, _FILE):
+        if item.code in CERTAIN and item.confidence is Confidence.CERTAIN and this.rows.count(item.location.row) > 1:
+            assert Found(item.location.row, OWN_WORD.get(item.code, item.code)) in this.found, program.source
+
+
+@AGREEMENT
+@given(programs())
+def test_the_watcher_finds_what_the_trace_shows(program: Program) -> None:
+    this = ran(program)
+    shown: Counter[Found] = Counter()
+    for subject in SUBJECTS[:3]:
+        shown += violations(lived(program, this.rows, subject), subject.protocol)
+    assert {item for item in shown if item.code in ("GL101",)} == {
+        item for item in this.found if item.code in ("GL101",)
+    }
