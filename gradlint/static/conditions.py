@@ -118,7 +118,9 @@ class Conditions(Context):
             case Object(uid=uid) | Instance(uid=uid):
                 return "/".join(uid)
             case _:
-                return f"{'/'.join(self.frame.path)}/{ast.unparse(node)}"
+                key = f"{'/'.join(self.frame.path)}/{ast.unparse(node)}"
+                ids.add(key)
+                return key
 
     def _plain(self, node: ast.expr) -> Value:
         match node:

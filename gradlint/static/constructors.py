@@ -81,6 +81,8 @@ class Constructors(Gradients):
                 return NONE
             case "no-grad":
                 return Library(name)
+            case "tool":
+                return Library(name if name.endswith("()") else f"{name}()")
             case "pure" | "seed" | "enable-grad":
                 return UNKNOWN
             case _:

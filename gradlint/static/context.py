@@ -216,9 +216,13 @@ class Context(ABC):
     def fresh(self, name: str, node: ast.AST, holds: frozenset[Uid] = frozenset()) -> Unknown:
         """Return a new unknown value that `name` gets at `node`."""
         unknown = Unknown(f"{'/'.join(self.frame.path)}/{name}@{getattr(node, 'lineno', 0)}", holds)
-        if self.loops:
-            self.out.append(Kill(frozenset({unknown.id})))
+        self.renewed(unknown.id)
         return unknown
+
+    def renewed(self, id_: str) -> None:
+        """Emit that what was assumed of an unknown value is void: it is another one from here on."""
+        if self.loops:
+            self.out.append(Kill(frozenset({id_})))
 
     def number(self, loop: ast.AST) -> int:
         """Return the number of a loop in this frame; reading it again does not change it."""

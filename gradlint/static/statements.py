@@ -159,6 +159,8 @@ class Statements(Blocks):
                 self.begin((self.frame.shared.get(name, self.frame).path, name), value, node)
                 if isinstance(value, Unknown) and not value.id:
                     value = self.fresh(name, node, value.holds)
+                elif isinstance(value, (Tensor, Library, Items, Params)):
+                    self.renewed(f"{'/'.join(self.frame.path)}/{name}")
                 self.bind(name, value)
             case ast.Tuple(elements) | ast.List(elements):
                 for element, each in zip(elements, _spread(value, elements), strict=True):
