@@ -150,7 +150,7 @@ WORDINGS: Mapping[str, Wording] = {
     "GL504": Wording(
         "the graph is built once, before the loop, but every iteration runs backward through it: the second one finds it freed",
         "move the forward pass into the loop",
-        {"made": "built here, outside the loop", "freed": "freed by this backward in the iteration before"},
+        {"made": "built here, outside the loop", "freed": "freed by this backward"},
     ),
     "GL506": Wording(
         "`{subject}` carries the graph of the last iteration into this one, where it has already been freed",
@@ -189,14 +189,14 @@ def compose(
 ) -> Diagnostic:
     """Return the diagnostic of rule `code` at `place`.
 
-    `marks` are the places that explain it, by role; roles without words and places equal to
-    `place` are left out. `names` fill the braces of the wording.
+    `marks` are the places that explain it, by role; roles without words are left out. `names`
+    fill the braces of the wording.
     """
     wording, known = WORDINGS[code], rule(code)
     related = tuple(
-        Related(location, wording.roles[role].format_map(names))
+        Related(location, _told(wording.roles[role].format_map(names), location == place))
         for role, location in marks
-        if role in wording.roles and location != place
+        if role in wording.roles
     )
     return Diagnostic(
         code=code,
@@ -209,3 +209,8 @@ def compose(
         related=related,
         help=wording.help.format_map(names),
     )
+
+
+def _told(text: str, same: bool) -> str:
+    """Return the words of a related place; the finding's own place can explain it only by what it did before."""
+    return f"{text}, an iteration earlier" if same else text

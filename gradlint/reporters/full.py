@@ -38,7 +38,9 @@ def render(found: Sequence[Diagnostic], stream: TextIO, context: Context) -> Non
 def _finding(item: Diagnostic, context: Context, paint: Paint) -> Iterator[str]:
     level = item.severity.value
     yield f"{paint(f'{level}[{item.code}]', level)}{paint(f': {item.message}', 'bold')}"
-    marks = (Related(item.location, ""), *item.related)
+    # The finding's own place may explain it too, by what it did an iteration earlier.
+    own = ", ".join(related.text for related in item.related if related.location == item.location)
+    marks = (Related(item.location, own), *(related for related in item.related if related.location != item.location))
     margin = " " * len(str(max(mark.location.row for mark in marks)))
     yield from frame(marks, context.lines, lambda text, style: paint(text, level if style == "primary" else style))
     if item.count:
