@@ -233,7 +233,7 @@ def _statement(draw: st.DrawFn, scope: _Scope) -> tuple[Statement, ...]:
 def _loop(draw: st.DrawFn, scope: _Scope, kind: str) -> tuple[Statement, ...]:
     counter = ("i", "j")[scope.loops] + ("_" if scope.function else "")
     inner = replace(scope, counters=(counter, *scope.counters), loops=scope.loops + 1)
-    times = draw(st.sampled_from([1, 2, 3, 4, 5] if scope.loops else [2, 3, 4, 5, 20]))
+    times = draw(st.sampled_from([1, 2, 2, 3, 4] if scope.loops else [2, 3, 4, 5, 16]))
     body = draw(_statements(inner))
     if kind == "for":
         return (Block(f"for {counter} in range({times})", body),)

@@ -91,19 +91,26 @@ class ClosureCall:
 
 
 def closure_call(
-    ledger: Ledger, watched: WatchedOptimizer, closure: Closure, frame: FrameType | None, *, demanding: bool
+    ledger: Ledger,
+    watched: WatchedOptimizer,
+    closure: Closure,
+    frame: FrameType | None,
+    *,
+    demanding: bool,
+    unused: bool,
 ) -> ClosureCall:
-    """Return the record of a `step(closure)` that `frame` is in."""
+    """Return the record of a `step(closure)` that `frame` is in; `unused`: the gradients before it served nobody."""
     place, name = place_of(frame), name_of(watched.optimizer, frame)
-    return ClosureCall(watched, closure, place, name, demanding, ledger, _thrown_away(watched, place, frame))
+    thrown_away = _thrown_away(watched, place, frame) if unused else None
+    return ClosureCall(watched, closure, place, name, demanding, ledger, thrown_away)
 
 
 def _thrown_away(watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> Location | None:
-    """Return the backward pass that a closure which clears would make useless: nothing has used its gradients.
+    """Return the backward pass that a closure which clears would make useless.
 
-    It must be in the same function as the step, with no word of gradients in between, and have fed no other optimizer.
+    It must be in the same function as the step, with no word of gradients in between.
     """
-    fresh = watched.fresh_place() if watched.fed_alone else None
+    fresh = watched.fresh_place()
     if fresh is None or frame is None or fresh.filename != place.filename:
         return None
     if not frame.f_code.co_firstlineno <= fresh.row <= place.row:

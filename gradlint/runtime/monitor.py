@@ -168,7 +168,8 @@ class Monitor:
         if outer is not None and outer.closure is None:
             step.judged = False
         elif callable(given):
-            step.closure = closure_call(self.ledger, watched, given, caller, demanding=_is_lbfgs(optimizer))
+            demanding, unused = _is_lbfgs(optimizer), self._registry.unused(watched)
+            step.closure = closure_call(self.ledger, watched, given, caller, demanding=demanding, unused=unused)
             return _with_closure(arguments, step.closure.wrapped(self.guard))
         elif given is not None:
             step.judged = False

@@ -52,6 +52,14 @@ class Registry:
         one, other = next(first.parameters(), None), next(second.parameters(), None)
         return first is second or (one is not None and one is other)
 
+    def unused(self, watched: WatchedOptimizer) -> bool:
+        """Tell whether the last backward pass fed `watched` alone, and nobody has stepped on those gradients.
+
+        Two optimizers may train the same parameters in turn, Adam before LBFGS; a wrapper never steps on its own.
+        """
+        twins = (other for other in self if other is not watched and self.sharing(watched, other))
+        return watched.fed_alone and all(other.fresh_place() is not None for other in twins)
+
     def before_backward(self, place: Location, *, in_closure: bool) -> None:
         """Catch up with what users did to gradients since the last event."""
         suspects = ("spent", "dirty", "fresh") if in_closure else ("spent", "dirty")

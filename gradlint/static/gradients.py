@@ -6,6 +6,7 @@ It knows graph parts and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.classes import Classes
@@ -25,6 +26,7 @@ from gradlint.static.values import (
     Object,
     Params,
     Tensor,
+    Unknown,
     Value,
     parts,
 )
@@ -124,6 +126,8 @@ class Gradients(Classes):
                 return Tensor((nodes & given) | {made})
             case Items(elements, keys):
                 return Items(tuple(self._collapsed(element, made, args) for element in elements), keys)
+            case Unknown():
+                return Tensor(given | {replace(made, sure=False)})
             case _:
                 return result
 

@@ -164,6 +164,42 @@ def lbfgs_with_gradients_assigned() -> None:
         solver.step(closure)
 
 
+def adam_before_lbfgs() -> None:
+    model = net()
+    adam, solver = optim.Adam(model.parameters(), lr=0.01), optim.LBFGS(model.parameters(), max_iter=4)
+
+    def closure() -> torch.Tensor:
+        solver.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        return loss
+
+    for _ in range(STEPS):
+        adam.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        adam.step()
+    solver.step(closure)
+
+
+def backward_before_lbfgs_beside_adam() -> None:
+    model = net()
+    adam, solver = optim.Adam(model.parameters(), lr=0.01), optim.LBFGS(model.parameters(), max_iter=4)
+
+    def closure() -> torch.Tensor:
+        solver.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward()
+        return loss
+
+    for _ in range(STEPS):
+        adam.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        adam.step()
+    adam.zero_grad()
+    F.mse_loss(model(X), Y).backward()  # GL407
+    solver.step(closure)
+
+
 class Sam(optim.Optimizer):
     def __init__(self, params, base, **defaults):
         super().__init__(params, defaults)

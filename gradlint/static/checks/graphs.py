@@ -120,7 +120,7 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
             ):
                 continue
             case ast.Call(func, args) if not _tells(func, keeping.name):
-                if any(_mentions(arg, keeping.name) for arg in args):
+                if any(_gives(arg, keeping.name) for arg in args):
                     return False
             case ast.Attribute(ast.Name(name), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear") if (
                 name == keeping.name
@@ -192,6 +192,17 @@ def _mentions(node: ast.AST, name: str) -> bool:
         else isinstance(part, ast.Name) and part.id == name
         for part in ast.walk(node)
     )
+
+
+def _gives(node: ast.expr, name: str) -> bool:
+    """Whether an argument hands on the kept value, and not only its text or its number."""
+    match node:
+        case ast.JoinedStr() | ast.BinOp(ast.Constant(str()), ast.Mod(), _):
+            return False
+        case ast.Call(func, args):
+            return not _tells(func, name) and any(_gives(arg, name) for arg in args)
+        case _:
+            return _mentions(node, name)
 
 
 def _assigned(loop: ast.AST) -> set[str]:
