@@ -36,6 +36,7 @@ from gradlint.static.values import (
     Value,
     held,
     join,
+    part_of,
 )
 
 MODULE_METHODS = frozenset(
@@ -161,6 +162,8 @@ class Expressions(Conditions):
                 return elements[wanted]
             case Items(elements, keys) if keys is not None and wanted in keys:
                 return elements[keys.index(wanted)]
+            case Tensor(nodes) if nodes and wanted is not ... and not any(node.sure for node in nodes):
+                return part_of(owner, f"[{wanted!r}]")
             case Tensor():
                 return owner
             case Object(kind=Kind.MODULE):
@@ -283,7 +286,7 @@ class Expressions(Conditions):
             return Method(owner, name)
         # What an unknown module returned may be a record: its parts carry its graph.
         record = owner.nodes and not any(node.sure for node in owner.nodes) and name not in words("tensor", "facts")
-        return owner if record else UNKNOWN
+        return part_of(owner, name) if record else UNKNOWN
 
     def member(self, owner: Instance, name: str, node: ast.expr) -> Value:
         """Return an attribute of an instance of this file's class; the layer of classes knows how."""

@@ -32,6 +32,7 @@ from gradlint.static.values import (
     Unknown,
     Value,
     held,
+    part_of,
 )
 
 UNCALLED = frozenset(["zero_grad", "step", "backward", "eval", "train"])
@@ -245,7 +246,7 @@ def _spread(value: Value, targets: list[ast.expr]) -> list[Value]:
         case Params():
             return [value] * len(targets)
         case Tensor(nodes) if not any(node.sure for node in nodes):
-            return [value] * len(targets)
+            return [part_of(value, f"[{index}]") for index in range(len(targets))]
         case _:
             return [Unknown(holds=held((value,))) for _ in targets]
 

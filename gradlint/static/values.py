@@ -211,6 +211,13 @@ def aged(value: Value, inside: frozenset[Location]) -> Value:
             return value
 
 
+def part_of(value: Tensor, name: str) -> Tensor:
+    """Return a part of what an unknown module returned: that one part carries a graph says nothing of the others."""
+    return Tensor(
+        frozenset(replace(node, module=(*node.module, name)) if not node.sure else node for node in value.nodes)
+    )
+
+
 def _older(node: GraphNode) -> GraphNode:
     # Two generations tell "this iteration" from "an earlier one"; more would never converge.
     return replace(node, age=1)
