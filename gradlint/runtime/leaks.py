@@ -1,6 +1,7 @@
 """Losses whose graphs outlive their iteration: found by how many stay alive, named by who holds them.
 
-Each backward pass leaves a token in the metadata of its root; the token dies with the graph.
+Each backward pass leaves a token in the metadata of its root, and of the losses that were added up or scaled to make
+it: the root of `(loss / 4).backward()` dies at once, whoever keeps `loss`. The token dies with the graph.
 Knows graph nodes and frames; must not know how torch is hooked.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import growth_of
-from gradlint.runtime.graph import bindings, nodes, tensors_in
+from gradlint.runtime.graph import bindings, leaf, nodes, tensors_in
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
 from gradlint.runtime.sites import Origin, frames, origin_of
@@ -25,10 +26,12 @@ _MANY = 16
 _FEW = 3
 _SEARCHES = frozenset({3, 8, _MANY})
 _NEAR = 64
+_TERMS = 16
+_ARITHMETIC = frozenset({"AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "NegBackward0"})
 
 
 class _Token:
-    """Lives as long as one backward root."""
+    """Lives as long as one backward root, or a loss that it was made of."""
 
     __slots__ = ("__weakref__",)
 
@@ -75,7 +78,8 @@ class Leaks:
         if len(alive) >= _MANY:
             self._report(roots)
         token = _Token()
-        node.metadata[_KEY] = token
+        for each in _terms(node):
+            each.metadata.setdefault(_KEY, token)
         alive.append(weakref.ref(token))
         roots.total += 1
         roots.made = made_at(node) or roots.made
@@ -100,6 +104,18 @@ class Leaks:
         if holder.creates is not None:
             marks.append(("created", holder.creates))
         self._ledger.report("GL501", holder.adds or roots.place, marks, subject=holder.name)
+
+
+def _terms(root: Any) -> list[Any]:
+    """Return the root of a backward pass and the nodes below it, down to the losses of which it is the sum."""
+    terms = [root]
+    for node in terms:
+        if node.name() in _ARITHMETIC:
+            below = (each for each, _ in node.next_functions if each is not None and leaf(each) is None)
+            terms += [each for each in below if each not in terms]
+        if len(terms) >= _TERMS:
+            break
+    return terms
 
 
 def _find_holder(frame: FrameType, tokens: set[int]) -> _Holder | None:

@@ -883,6 +883,47 @@ def late_gan_trains_its_critic_more_often() -> None:
             opt_g.step()
 
 
+def total_of_scaled_losses() -> None:
+    model = net()
+    opt = sgd(model)
+    total = 0
+    for _ in range(LATE):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        (loss / 2).backward()
+        opt.step()
+        total += loss  # GL501
+
+
+def total_of_one_term() -> None:
+    model = net()
+    opt = sgd(model)
+    fits, sizes = 0, 0
+    for _ in range(LATE):
+        opt.zero_grad()
+        out = model(X)
+        fit, size = F.mse_loss(out, Y), out.pow(2).mean()
+        (fit + 0.1 * size).backward()
+        opt.step()
+        fits += fit.item()
+        sizes += size  # GL501
+
+
+def totals_of_values() -> None:
+    model = net()
+    opt = sgd(model)
+    fits, sizes, recent = 0, 0, []
+    for _ in range(LATE):
+        opt.zero_grad()
+        out = model(X)
+        fit, size = F.mse_loss(out, Y), out.pow(2).mean()
+        (fit + 0.1 * size).backward()
+        opt.step()
+        fits += fit.item()
+        sizes += size.detach()
+        recent = [*recent[-1:], fit]
+
+
 def late_second_backward() -> None:
     model = net()
     opt = sgd(model)
