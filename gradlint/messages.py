@@ -154,7 +154,7 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "GL506": Wording(
         "`{subject}` carries the graph of the last iteration into this one, where it has already been freed",
-        "cut it at the start of the iteration: `{subject} = {subject}.detach()`",
+        "cut it at the start of the iteration: `{subject} = {subject}.detach()`, part by part if it is a tuple",
         {"made": "the graph was made here, one iteration ago", "freed": "freed by this backward"},
     ),
     "GL521": Wording(

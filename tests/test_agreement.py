@@ -196,10 +196,76 @@ def test_every_state_of_a_run_is_one_that_the_reader_thinks_possible(program: Pr
         assert missed == set(), program.source
 
 
-OWN_WORD: Mapping[str, str] = {"GL102": "GL101", "GL107": "GL101"}
-"""What the automata call what the reader has a more special name for."""
+@dataclass(frozen=True)
+class Claim:
+    """What the reader is certain of: that a line breaks one of `codes` whenever it is reached as `subject` says.
 
-CERTAIN = ("GL101", "GL102", "GL107", "GL103", "GL104", "GL109", "GL201")
+    `outside` are the rows of clearings around the loop of the line: the first time after one is no repetition.
+    """
+
+    row: int
+    subject: Subject
+    codes: frozenset[str]
+    outside: frozenset[int]
+
+    def speaks_of(self, arrival: Arrival) -> bool:
+        if arrival.row != self.row:
+            return False
+        if "GL201" in self.codes:
+            return arrival.state.mark("scheduled") is None
+        cleared = arrival.state.mark("cleared")
+        first = arrival.state.mark("spent") is None or (cleared is not None and cleared.row in self.outside)
+        return not ("GL101" in self.codes and first)
+
+    def holds_of(self, arrival: Arrival) -> bool:
+        violation = self.subject.protocol.advance(arrival.state, arrival.kind, Location(_FILE, arrival.row))[1]
+        return violation is not None and violation.code in self.codes
+
+
+# An empty step is called after what happens the first time; the stale ones have more special names, too.
+EMPTY_STEP, STALE_STEP = frozenset({"GL103", "GL104"}), frozenset({"GL101"})
+CLAIMS: Mapping[str, frozenset[str]] = {
+    "GL101": STALE_STEP,
+    "GL102": STALE_STEP,
+    "GL107": STALE_STEP,
+    "GL103": frozenset({"GL103"}),
+    "GL104": EMPTY_STEP,
+    "GL109": frozenset({"GL109"}),
+    "GL201": frozenset({"GL201"}),
+}
+
+
+def claims(program: Program) -> Iterator[Claim]:
+    """Yield what the reader is certain of."""
+    for item in gradlint.check_source(program.source, _FILE):
+        row, act = item.location.row, program.acts.get(item.location.row)
+        if item.code in CLAIMS and item.confidence is Confidence.CERTAIN:
+            assert act is not None
+            [subject] = (each for each in SUBJECTS if each.name in act.on)
+            yield Claim(row, subject, CLAIMS[item.code], clearings_around(program, row))
+
+
+def clearings_around(program: Program, row: int) -> frozenset[int]:
+    """Return the rows of clearings that stand outside of the innermost loop of a step, as far as calls lead there."""
+    analysis = Analysis(ast.parse(program.source), program.source, _FILE)
+    every = [event for found in analysis.events.values() for event in found]
+    loops = {event.loops for event in every if event.place.row == row}
+    clearings = (event for event in every if event.kind is EventKind.ZERO)
+    return frozenset(
+        each.place.row
+        for each in clearings
+        if any(len(each.loops) < len(inner) and inner[: len(each.loops)] == each.loops for inner in loops)
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+@AGREEMENT
+@given(programs(two=False))
+def test_what_the_reader_is_certain_of_happens_in_every_run(program: Program) -> None:
+    rows = ran(program).rows
+    for claim in claims(program):
+        arrivals = filter(claim.speaks_of, lived(program, rows, claim.subject))
+        assert all(map(claim.holds_of, arrivals)), f"{claim}\n{program.source}"
 
 
 def shown(program: Program, rows: tuple[int, ...]) -> Counter[Found]:
@@ -209,15 +275,9 @@ def shown(program: Program, rows: tuple[int, ...]) -> Counter[Found]:
     return sum(counters, Counter())
 
 
-@pytest.mark.filterwarnings("ignore")
-@AGREEMENT
-@given(programs(two=False))
-def test_what_the_reader_is_certain_of_the_run_shows(program: Program) -> None:
-    rows = ran(program).rows
-    true = shown(program, rows)
-    for item in gradlint.check_source(program.source, _FILE):
-        if item.code in CERTAIN and item.confidence is Confidence.CERTAIN and rows.count(item.location.row) > 1:
-            assert Found(item.location.row, OWN_WORD.get(item.code, item.code)) in true, program.source
+ORDER = frozenset({"GL101", "GL103", "GL104", "GL109", "GL201"})
+HELD_BACK = frozenset({"GL103", "GL104", "GL201"})
+"""What the watcher reports only if it is the rule, or if more follows: a warm-up and a preview are no mistakes."""
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -225,5 +285,7 @@ def test_what_the_reader_is_certain_of_the_run_shows(program: Program) -> None:
 @given(programs())
 def test_the_watcher_finds_what_the_trace_shows(program: Program) -> None:
     this = ran(program)
-    true = shown(program, this.rows)
-    assert {item for item in true if item.code == "GL101"} == {item for item in this.found if item.code == "GL101"}
+    true = frozenset(shown(program, this.rows))
+    told = frozenset(item for item in this.found if item.code in ORDER)
+    assert told <= true, program.source
+    assert {item for item in true - told if item.code not in HELD_BACK} == set(), program.source

@@ -67,7 +67,7 @@ def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> 
             continue
         for node in event.nodes:
             if node.age and node.sure and replace(node, age=0) in event.nodes and _trained(analysis, node):
-                marks = (("made", node.place),)
+                marks = (("made", node.place), ("freed", event.place))
                 name = analysis.lowering.carriers.get(replace(node, age=0), "the state")
                 yield compose("GL506", Side.STATIC, event.place, marks, subject=name)
                 break
