@@ -23,6 +23,7 @@ from gradlint.reporters import FORMATS, render
 if TYPE_CHECKING:
     from gradlint.config import Settings
     from gradlint.static.engine import Report
+    from gradlint.static.mending import Outcome
 
 _STDIN = "-"
 
@@ -74,6 +75,9 @@ def main() -> None:
 @click.option("--extend-select", multiple=True, callback=_codes, help="Report these rules too.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 even if there are findings.")
 @click.option("--statistics", is_flag=True, help="Show how often each rule is found, not where.")
+@click.option("--fix", is_flag=True, help="Apply the fixes that cannot change what correct code does.")
+@click.option("--diff", is_flag=True, help="Show what --fix would do; exit with 1 if that is anything.")
+@click.option("--unsafe-fixes", is_flag=True, help="Let --fix and --diff use the other fixes, too.")
 @click.option("--force-exclude", is_flag=True, help="Let `exclude` apply to files that are named, too.")
 @click.option("--stdin-filename", default="<stdin>", help="The name of what is read from `-`.")
 def check(
@@ -85,6 +89,9 @@ def check(
     extend_select: tuple[str, ...],
     exit_zero: bool,
     statistics: bool,
+    fix: bool,
+    diff: bool,
+    unsafe_fixes: bool,
     force_exclude: bool,
     stdin_filename: str,
 ) -> None:
@@ -93,6 +100,8 @@ def check(
     from gradlint.reporters.summary import statistics as write_statistics
 
     paths = paths or (".",)
+    if fix and not diff and _STDIN in paths:
+        raise click.UsageError("stdin cannot be fixed in place: use `--diff`")
     start = Path(stdin_filename if paths[0] == _STDIN else paths[0])
     try:
         settings = find_settings(start).changed(select, ignore, extend_select)
@@ -100,12 +109,23 @@ def check(
         raise _Undone(str(error)) from error
     stdin = sys.stdin.buffer.read() if _STDIN in paths else None
     report = _checked(paths, stdin, stdin_filename, settings, force_exclude)
+    fixed = None
+    if fix or diff:
+        from gradlint.static.mending import mend_report
+
+        outcome = mend_report(report, settings, unsafe=unsafe_fixes, write=not diff, texts={stdin_filename: stdin})
+        if diff:
+            _show_diff(outcome, output_file)
+        report, fixed = outcome.report, outcome.fixed
+        linecache.checkcache()
     with _output(output_file) as stream:
         if statistics:
             write_statistics(report.diagnostics, stream, output_format)
         else:
             lines = _lines(stdin, stdin_filename)
-            render(report.diagnostics, stream, output_format, files=report.files, lines=lines)
+            render(report.diagnostics, stream, output_format, files=report.files, lines=lines, fixed=fixed)
+    if fixed is not None and (statistics or output_format == "json"):
+        click.echo(f"Fixed {fixed}; {len(report.diagnostics)} left.", err=True)
     _end(report, exit_zero)
 
 
@@ -162,6 +182,13 @@ def _checked(
     if stdin is None:
         return checked
     return report([*checked.diagnostics, *check_bytes(stdin, stdin_filename, settings)], checked.files + 1)
+
+
+def _show_diff(outcome: Outcome, output_file: str | None) -> NoReturn:
+    with _output(output_file) as stream:
+        stream.write(outcome.diff)
+    click.echo(f"Would fix {outcome.fixed}; {len(outcome.report.diagnostics)} left.", err=True)
+    sys.exit(2 if outcome.report.failed else 1 if outcome.fixed else 0)
 
 
 def _lines(stdin: bytes | None, stdin_filename: str) -> Callable[[str], Sequence[str]]:

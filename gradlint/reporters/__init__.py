@@ -19,11 +19,15 @@ FORMATS = ("full", "concise", "json")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a reporter may use: the lines of a file by its name, colour, and how many files were checked (if counted)."""
+    """What a reporter may use: the lines of a file by its name, and colour; and what the summary says.
+
+    That is how many files were checked (None: not counted) and how many findings were fixed (None: nobody tried).
+    """
 
     lines: Callable[[str], Sequence[str]] = linecache.getlines
     color: bool = False
     files: int | None = None
+    fixed: int | None = None
 
 
 class Reporter(Protocol):
@@ -41,14 +45,16 @@ def render(
     files: int | None = None,
     lines: Callable[[str], Sequence[str]] = linecache.getlines,
     color: bool | None = None,
+    fixed: int | None = None,
 ) -> None:
     """Write `found` to `stream`.
 
     `output_format` is one of FORMATS; `files` is how many files were checked, for the summary; `lines` gives the lines
-    of a file by its name; `color` None means: on a terminal, unless NO_COLOR is set.
+    of a file by its name; `color` None means: on a terminal, unless NO_COLOR is set; `fixed` is how many findings are
+    gone because they were fixed.
     """
     reporter: Reporter = importlib.import_module(f"gradlint.reporters.{output_format}")
-    reporter.render(found, stream, Context(lines, wants_color(stream) if color is None else color, files))
+    reporter.render(found, stream, Context(lines, wants_color(stream) if color is None else color, files, fixed))
 
 
 def wants_color(stream: TextIO) -> bool:

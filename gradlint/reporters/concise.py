@@ -15,4 +15,4 @@ def render(found: Sequence[Diagnostic], stream: TextIO, context: Context) -> Non
     for item in found:
         place = item.location
         stream.write(f"{place.filename}:{place.row}:{place.column}: {item.code} {item.message}\n")
-    stream.write(f"{summary(found, context.files)}\n")
+    stream.write(f"{summary(found, context.files, context.fixed)}\n")

@@ -30,7 +30,7 @@ def render(found: Sequence[Diagnostic], stream: TextIO, context: Context) -> Non
     for item in found:
         stream.writelines(f"{line}\n" for line in _finding(item, context, paint))
         stream.write("\n")
-    stream.write(f"{paint(summary(found, context.files), 'bold')}\n")
+    stream.write(f"{paint(summary(found, context.files, context.fixed), 'bold')}\n")
     if found:
         stream.write(f"{paint(f'`gradlint rule {found[0].code}` explains the rule.', 'dim')}\n")
 
@@ -48,6 +48,9 @@ def _finding(item: Diagnostic, context: Context, paint: Paint) -> Iterator[str]:
         yield f"{margin} {paint('= note:', 'dim')} seen {plural(item.count, 'time')}{first}"
     if item.help:
         yield f"{margin} {paint('= help:', 'help')} {item.help}"
+    if item.fix:
+        way = "--fix" if item.fix.safe else "--unsafe-fixes --fix"
+        yield f"{margin} {paint('= fix:', 'help')} {item.fix.message[:1].lower()}{item.fix.message[1:]} (with `{way}`)"
 
 
 def _paint(text: str, style: str) -> str:

@@ -13,8 +13,10 @@ from gradlint.rulebook import rule
 _WORDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "hint"}
 
 
-def summary(found: Sequence[Diagnostic], files: int | None) -> str:
-    """Return one sentence about `found` in `files` checked files (None: not counted)."""
+def summary(found: Sequence[Diagnostic], files: int | None, fixed: int | None = None) -> str:
+    """Return one sentence about `found` in `files` checked files (None: not counted), after `fixed` fixes if any were."""
+    if fixed is not None:
+        return f"Fixed {fixed}; {len(found)} left."
     where = "" if files is None else f" in {plural(files, 'file')}"
     if not found:
         return f"Found nothing{where}."

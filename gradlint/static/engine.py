@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gradlint.config import Settings, find_settings
 from gradlint.diagnostics import Diagnostic
+from gradlint.rulebook import rule
 from gradlint.static import discovery, reading
 from gradlint.static.analysis import analyze
 from gradlint.static.reading import UNREADABLE, Unreadable
@@ -38,7 +39,7 @@ class Report:
 
 def check_source(source: str, filename: str = "<stdin>", settings: Settings = _DEFAULTS) -> list[Diagnostic]:
     """Return the findings in `source`, in order of place."""
-    return _selected(_check(source, filename), filename, settings)
+    return _with_fixes(_selected(_check(source, filename), filename, settings), source)
 
 
 def check_bytes(data: bytes, filename: str, settings: Settings) -> list[Diagnostic]:
@@ -140,6 +141,14 @@ def _origin(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "place unknown"
+
+
+def _with_fixes(found: list[Diagnostic], source: str) -> list[Diagnostic]:
+    if all(item.fix or rule(item.code).fix == "none" for item in found):
+        return found
+    from gradlint.static.fixes import with_fixes  # It loads libcst, which takes longer than checking a file.
+
+    return with_fixes(found, source)
 
 
 def _selected(found: list[Diagnostic], filename: str, settings: Settings) -> list[Diagnostic]:

@@ -62,8 +62,7 @@ def mentions_training(data: bytes) -> bool:
 def decode(data: bytes, filename: str) -> str:
     """Return the source in `data`, by its mark or coding comment (PEP 263), with plain newlines; raises Unreadable."""
     try:
-        encoding = _encoding(data)
-        text = data.decode(encoding)
+        text = data.decode(encoding(data))
     except LookupError as error:
         raise Unreadable(filename, f"{error}", "save the file as UTF-8") from error
     except UnicodeDecodeError as error:
@@ -73,7 +72,8 @@ def decode(data: bytes, filename: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _encoding(data: bytes) -> str:
+def encoding(data: bytes) -> str:
+    """Return the encoding that `data` declares by its mark or coding comment; raises LookupError for an unknown one."""
     try:
         return tokenize.detect_encoding(io.BytesIO(data).readline)[0]
     except SyntaxError as error:

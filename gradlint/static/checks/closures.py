@@ -47,10 +47,7 @@ def _called(analysis: Analysis, step: Step) -> Diagnostic | None:
         return None
     place = analysis.source.place(step.node)
     found = compose("GL405", Side.STATIC, place, subject=_spelled(step), closure=name)
-    spot = analysis.source.place(given)
-    end = analysis.source.place(callee)
-    cut = Location(spot.filename, end.end_row, end.end_column, spot.end_row, spot.end_column)
-    return replace(found, fix=Fix("Pass the function", (Edit(cut, ""),), safe=True))
+    return replace(found, fix=Fix("Pass the function", (Edit(analysis.source.place(given), name),), safe=True))
 
 
 def _returns_loss(analysis: Analysis, callee: ast.expr) -> bool:

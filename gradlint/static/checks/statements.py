@@ -12,6 +12,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.context import const
 from gradlint.static.library import role_of
+from gradlint.static.subjects import MANY_EVALUATIONS
 from gradlint.static.values import (
     UNKNOWN,
     Class,
@@ -39,7 +40,7 @@ def uncalled_method(analysis: Analysis) -> Iterator[Diagnostic]:
             case ast.Expr(ast.Attribute(owner, name) as value) if name in _ACTIONS or name == "update":
                 known = analysis.value(owner)
                 if _acts(analysis, known, name):
-                    yield _uncalled("GL110", analysis, value)
+                    yield _uncalled("GL110", analysis, value, mended=_takes_nothing(analysis, known, name))
             case _:
                 continue
 
@@ -61,9 +62,32 @@ def _acts(analysis: Analysis, owner: Value, name: str) -> bool:
             return False
 
 
-def _uncalled(code: str, analysis: Analysis, node: ast.expr) -> Diagnostic:
+def _takes_nothing(analysis: Analysis, owner: Value, name: str) -> bool:
+    """Whether a call without arguments is right."""
+    match owner:
+        case Object(kind=Kind.SCALER):
+            return name == "update"
+        case Object(origin=origin):
+            return name != "step" or not (origin in MANY_EVALUATIONS or origin.endswith(".ReduceLROnPlateau"))
+        case Instance(cls=cls):
+            method = analysis.lowering.method_of(cls, name)
+            return method is None or _required(method) <= 1
+        case _:
+            return True
+
+
+def _required(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> int:
+    """Return how many arguments a function must be given, `self` included."""
+    args = function.args
+    named = sum(default is None for default in args.kw_defaults)
+    return len(args.posonlyargs) + len(args.args) - len(args.defaults) + named
+
+
+def _uncalled(code: str, analysis: Analysis, node: ast.expr, *, mended: bool = True) -> Diagnostic:
     place = analysis.source.place(node)
     found = compose(code, Side.STATIC, place, subject=ast.unparse(node))
+    if not mended:
+        return found
     end = Location(place.filename, place.end_row, place.end_column, place.end_row, place.end_column)
     return replace(found, fix=Fix("Call it", (Edit(end, "()"),), safe=True))
 
@@ -106,8 +130,9 @@ def _method_given(analysis: Analysis, node: ast.Attribute) -> Iterator[Diagnosti
     match analysis.value(node):
         case Method(name=name) if name in _PARAMETERS:
             yield _uncalled("GL803", analysis, node)
-        case Function():
-            yield _uncalled("GL803", analysis, node)
+        case Function(function, _, receiver):
+            mended = _required(function) <= (receiver is not None)
+            yield _uncalled("GL803", analysis, node, mended=mended)
         case Unknown() if node.attr in _PARAMETERS and isinstance(analysis.value(node.value), Unknown):
             yield _uncalled("GL803", analysis, node)
         case _:
@@ -217,8 +242,9 @@ def _seed(
     call = _SEEDERS.get(name)
     if call is None or (isinstance(value, (ast.Lambda, ast.Name, ast.Attribute)) and not _is_number(analysis, value)):
         return
-    module = ast.unparse(target).split(".")[0]
-    spelled = call.replace(call.split(".")[0], module, 1)
+    owner = ast.unparse(target.value)
+    module = owner.removesuffix(".random") if call == "torch.manual_seed" else owner
+    spelled = f"{module}.{call.rsplit('.', 1)[1]}"
     place = analysis.source.place(node)
     text = ast.unparse(value)
     found = compose("GL905", Side.STATIC, place, subject=ast.unparse(target), value=text, call=spelled)
