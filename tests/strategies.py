@@ -130,6 +130,9 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=3)
 """
 
+SETTING = f"{_HEAD}{_MADE}flag = False"
+"""What a program of one optimizer begins with."""
+
 _OTHER_MADE = """\
 other = nn.Linear(2, 1)
 other_optimizer = torch.optim.SGD(other.parameters(), lr=0.01)
