@@ -1,4 +1,4 @@
-"""What every test leaves as it found it: torch's global switches."""
+"""What every test leaves as it found it: torch's global switches, and the record of what was compiled."""
 
 from __future__ import annotations
 
@@ -16,3 +16,6 @@ def torch_as_it_was() -> Iterator[None]:
     if torch is not None:
         torch.set_grad_enabled(True)
         torch.set_default_dtype(torch.float32)
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    if dynamo is not None:
+        dynamo.counters.clear()

@@ -191,7 +191,7 @@ class Hooks:
         Not after something was compiled: the hook would be compiled in, and out again.
         """
         self._forwards.close()
-        if self._listener.wants_forwards and not torch._dynamo.utils.counters["frames"]:
+        if self._listener.wants_forwards and not compiled():
             self._forwards.callback(register_module_forward_pre_hook(self._forward).remove)
 
     def _forward(self, module: Module, args: Any) -> None:
@@ -230,6 +230,12 @@ class Hooks:
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._listener.after_step(optimizer)
+
+
+def compiled() -> bool:
+    """Tell whether torch.compile has compiled anything; its module is asked only where it is loaded already."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return dynamo is not None and bool(dynamo.counters.get("frames"))
 
 
 def living(kind: type) -> list[Any]:
