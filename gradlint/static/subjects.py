@@ -261,7 +261,9 @@ def _prune(node: Node, effect: Effect) -> Node | None:
             again = body if later is first else _prune(later, effect)
             after = _prune(orelse, effect)
             if _idle(body) and _idle(again) and not endless:
-                return after
+                # What the loop makes anew stays made anew after it.
+                rest = [node for node in (_kills(body, again), after) if node is not None]
+                return Seq(tuple(rest)) if rest else None
             return Loop(number, body or EMPTY, again or EMPTY, after or EMPTY, endless)
         case Call(body):
             inner = _prune(body, effect)
