@@ -120,6 +120,36 @@ def test_stays_light(code: str, absent: set[str], tmp_path: Path) -> None:
     assert loaded_by(code, absent, tmp_path) == set()
 
 
+LOOP = """\
+import torch
+
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.randn(8, 4, 2):
+    optimizer.zero_grad()
+    model(x).mean().backward()
+    optimizer.step()
+"""
+STEPS = "    optimizer.step()\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "found", "loaded"),
+    [
+        (LOOP, "Found nothing", set()),
+        (LOOP.replace(STEPS, STEPS * 2), "[GL109]", set()),
+        (LOOP.replace("step()", "step"), "[GL110]", set()),
+        (LOOP.replace("    optimizer.zero_grad()\n", ""), "[GL101]", {"libcst"}),
+    ],
+    ids=["clean", "no-fix", "fix-without-rewriting", "fix"],
+)
+def test_libcst_is_loaded_for_a_fix_only(source: str, found: str, loaded: set[str], tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(source, encoding="utf-8")
+    probe = "import io; sys.stdout = io.StringIO()\ntry:\n    " + command("check", "train.py").replace("; ", "\n    ")
+    said = f"{probe}\nfinally:\n    assert {found!r} in sys.stdout.getvalue()"
+    assert loaded_by(said, {"libcst"}, tmp_path) == loaded
+
+
 @pytest.mark.parametrize(
     ("code", "name"),
     [

@@ -148,7 +148,10 @@ def _with_fixes(found: list[Diagnostic], source: str) -> list[Diagnostic]:
         return found
     from gradlint.static.fixes import with_fixes  # It loads libcst, which takes longer than checking a file.
 
-    return with_fixes(found, source)
+    try:
+        return with_fixes(found, source)
+    except RecursionError:
+        return found
 
 
 def _selected(found: list[Diagnostic], filename: str, settings: Settings) -> list[Diagnostic]:

@@ -7,6 +7,7 @@ that cannot be built exactly is none: what stands in doubt is left to the user.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -36,7 +37,9 @@ def with_fixes(found: Sequence[Diagnostic], source: str) -> list[Diagnostic]:
     """Return `found`, all of them in one file with the text `source`, with the fixes that can be built."""
     if not found:
         return []
-    outline = Outline(source, found[0].location.filename)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outline = Outline(source, found[0].location.filename)
     return [item if item.fix else replace(item, fix=_fix(item, outline)) for item in found]
 
 

@@ -112,11 +112,12 @@ def edited(source: str, edits: Sequence[Edit]) -> str:
     def offset(row: int, column: int) -> int:
         return starts[row - 1] + column - 1 if row <= len(starts) else len(source)
 
-    for edit in sorted(edits, key=lambda edit: edit.location, reverse=True):
+    pieces, done = [], 0
+    for edit in sorted(edits, key=lambda edit: edit.location):  # Insertions at one place stay in order.
         place = edit.location
-        start, end = offset(place.row, place.column), offset(place.end_row, place.end_column)
-        source = source[:start] + edit.content + source[end:]
-    return source
+        pieces += [source[done : offset(place.row, place.column)], edit.content]
+        done = offset(place.end_row, place.end_column)
+    return "".join([*pieces, source[done:]])
 
 
 def _sound_results(source: str, filename: str, found: Sequence[Diagnostic], unsafe: bool) -> Iterator[tuple[str, int]]:
