@@ -78,9 +78,11 @@ def programs_as_trees(depth: int = 4) -> st.SearchStrategy[Seq]:
     return st.lists(trees(depth), min_size=1, max_size=5).map(lambda items: Seq(tuple(items)))
 
 
-def crowd(size: int) -> Seq:
-    """Conditions that split one path into 2**size, and nothing else."""
-    return Seq(tuple(Branch(Atom(f"crowd {number}"), EMPTY, EMPTY) for number in range(size)))
+def crowd(size: int, rare: Node) -> Node:
+    """Conditions that split one path into 2**size, on one of which `rare` is met."""
+    if not size:
+        return rare
+    return Branch(Atom(f"crowd {size}"), crowd(size - 1, rare), crowd(size - 1, EMPTY))
 
 
 # Training programs --------------------------------------------------------------------------------
