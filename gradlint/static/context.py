@@ -81,6 +81,14 @@ class Keeping:
     scope: ast.AST | None
 
 
+@dataclass(slots=True)
+class Pending:
+    """What was known where control left the iteration that is being lowered."""
+
+    continues: list[Store] = field(default_factory=list)
+    breaks: list[Store] = field(default_factory=list)
+
+
 class Context(ABC):
     """What every part of lowering shares."""
 
@@ -93,7 +101,7 @@ class Context(ABC):
         self.store: Store = {}
         self.out: list[Node] = []
         self.loops: tuple[int, ...] = ()
-        self.pending: list[list[Store]] = []
+        self.pending: list[Pending] = []
         self.grad = Grad.ON
         self.dead = False
         self.hint = ""

@@ -11,15 +11,13 @@ from collections.abc import Callable
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.calls import Calls
-from gradlint.static.context import Store
+from gradlint.static.context import Pending, Store
 from gradlint.static.tree import (
     EMPTY,
     Jump,
     JumpKind,
     Kill,
-    Known,
     Loop,
-    Predicate,
     Seq,
     events,
 )
@@ -38,6 +36,9 @@ from gradlint.static.values import (
     parts,
 )
 
+_MOST_PEELED = 9
+"""Deeper than this in calls and loops, the later iterations are not read apart from the first."""
+
 
 class Loops(Calls):
     """Lowers loops."""
@@ -46,49 +47,30 @@ class Loops(Calls):
         source = self.evaluate(node.iter)
         each = _unrolled(source)
         if each is not None:
-            for value in each:
-                if not self.dead:
-                    self.assign(node.target, value, node.target)
-                    self._unrolled_body(node)
-            self.block(node.orelse)
+            self._unrolled_for(node, each)
             return
-        self._loop(
-            node, lambda: self.assign(node.target, self.iterated(source), node.target), Known(True), node.orelse, False
-        )
+        self._loop(node, lambda: self.assign(node.target, self.iterated(source), node.target))
         if isinstance(node.iter, ast.Name) and any(_detaches(part, node.target) for part in ast.walk(node)):
             self.assign(node.iter, UNKNOWN, node)
 
-    def _unrolled_body(self, node: ast.For | ast.AsyncFor) -> None:
-        self.pending.append([])
-        number = self.number(node)
-        with self.aside() as out:
-            self.block(node.body)
-        stores = self.pending.pop()
-        self.store = (
-            self.merge([*([] if self.dead else [self.store]), *stores]) if stores or not self.dead else self.store
-        )
-        returned = self.dead and not stores
-        self.dead = returned
-        once = Seq((*out, Jump(JumpKind.BREAK))) if not returned else Seq(tuple(out))
-        self.out.append(Loop(number, once, once, EMPTY))
+    def _while(self, node: ast.While) -> None:
+        self._loop(node, lambda: self.evaluate(node.test))
 
-    def _while(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], node: ast.While) -> None:
-        endless = isinstance(test, ast.Constant) and bool(test.value)
-        holder: list[Predicate] = []
+    def _unrolled_for(self, node: ast.For | ast.AsyncFor, each: tuple[Value, ...]) -> None:
+        for value in each:
+            if self.dead:
+                return
+            self.assign(node.target, value, node.target)
+            out, ends, breaks = self._iteration(node.body, lambda: None, frozenset())
+            exits = [*ends, *breaks]
+            self.dead = not exits
+            self.store = self.merge(exits) if exits else self.store
+            once = Seq((out, Jump(JumpKind.BREAK)))
+            self.out.append(Loop(self.number(node), once, once, EMPTY))
+        self.block(node.orelse)
 
-        def head() -> None:
-            holder[:] = [self.condition(test)]
-
-        self._loop(node, head, Known(True), orelse, endless)
-
-    def _loop(
-        self,
-        node: ast.For | ast.AsyncFor | ast.While,
-        head: Callable[[], None],
-        _: Predicate,
-        orelse: list[ast.stmt],
-        endless: bool,
-    ) -> None:
+    def _loop(self, node: ast.For | ast.AsyncFor | ast.While, head: Callable[[], object]) -> None:
+        endless = isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and bool(node.test.value)
         number = self.number(node)
         self.loop_nodes[number] = node
         renewed = self._renew(node, number)
@@ -96,20 +78,16 @@ class Loops(Calls):
         before = dict(self.store)
         first, ends, breaks = self._iteration(node.body, head, renewed)
         later = first
-        if ends and self._carries(before, ends) and len(self.stack) + len(self.loops) < 9:
-            inside = frozenset(
-                part.place for event in events(first) for part in event.nodes if event.kind is EventKind.FORWARD
-            )
-            self.store = self._handed_on(self.merge(ends), inside)
+        if ends and self._carries(before, ends) and len(self.stack) + len(self.loops) < _MOST_PEELED:
+            self.store = self._handed_on(self.merge(ends), _built(first))
             later, more, others = self._iteration(node.body, head, renewed)
             ends, breaks = ends + more, breaks + others
         self.loops = outer
-        exits = breaks if endless else [*ends, *breaks]
+        exits = breaks if endless else ends + breaks
         self.dead = not exits
         self.store = self.merge(exits) if exits else before
         with self.aside() as after:
-            if not self.dead:
-                self.block(orelse)
+            self.block(node.orelse)
         self.out.append(Loop(number, first, later, Seq(tuple(after)), endless))
 
     def _handed_on(self, store: Store, inside: frozenset[Location]) -> Store:
@@ -123,19 +101,19 @@ class Loops(Calls):
         return older
 
     def _iteration(
-        self, body: list[ast.stmt], head: Callable[[], None], renewed: frozenset[str]
+        self, body: list[ast.stmt], head: Callable[[], object], renewed: frozenset[str]
     ) -> tuple[Seq, list[Store], list[Store]]:
         """Lower one iteration; return its tree, the stores at its ends and those at its breaks."""
-        self.pending.append([])
+        self.pending.append(Pending())
         self.dead = False
         with self.aside() as out:
             self.out.append(Kill(renewed))
             head()
             self.block(body)
-        jumped = self.pending.pop()
+        pending = self.pending.pop()
         ends = [] if self.dead else [self.store]
         self.dead = False
-        return Seq(tuple(out)), ends + jumped, []
+        return Seq(tuple(out)), ends + pending.continues, pending.breaks
 
     def _renew(self, node: ast.For | ast.AsyncFor | ast.While, number: int) -> frozenset[str]:
         """Forget the constants that the loop changes: what held before it need not hold in it."""
@@ -169,6 +147,13 @@ class Loops(Calls):
                 ) and new != old:
                     return True
         return False
+
+
+def _built(iteration: Seq) -> frozenset[Location]:
+    """Return where an iteration builds graphs."""
+    return frozenset(
+        part.place for event in events(iteration) for part in event.nodes if event.kind is EventKind.FORWARD
+    )
 
 
 def _unrolled(source: Value) -> tuple[Value, ...] | None:

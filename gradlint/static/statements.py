@@ -69,8 +69,8 @@ class Statements(Blocks):
                 self.fork(self.condition(test), lambda: self.block(body), lambda: self.block(orelse))
             case ast.For() | ast.AsyncFor():
                 self._for(node)
-            case ast.While(test, body, orelse):
-                self._while(test, body, orelse, node)
+            case ast.While():
+                self._while(node)
             case ast.With(items, body) | ast.AsyncWith(items, body):
                 self.lower_with(items, body)
             case ast.Try(body, handlers, orelse, finalbody):
@@ -141,7 +141,8 @@ class Statements(Blocks):
 
     def _leave_iteration(self, kind: JumpKind) -> None:
         if self.pending:
-            self.pending[-1].append(self.store)
+            pending = self.pending[-1]
+            (pending.breaks if kind is JumpKind.BREAK else pending.continues).append(self.store)
         self.jump(kind)
 
     def _assignment(self, targets: list[ast.expr], value: ast.expr, node: ast.stmt) -> None:
@@ -199,7 +200,7 @@ class Statements(Blocks):
 
     def _augmented(self, node: ast.AugAssign) -> None:
         value = self.evaluate(node.value)
-        old = self.evaluate(_as_load(node.target)) if not isinstance(node.target, ast.Subscript) else UNKNOWN
+        old = self.evaluate(node.target) if not isinstance(node.target, ast.Subscript) else UNKNOWN
         match old, value:
             case Items(), Items() if isinstance(node.op, ast.Add):
                 result: Value = Items(old.elements + value.elements)
@@ -249,7 +250,3 @@ def _spread(value: Value, targets: list[ast.expr]) -> list[Value]:
             return [part_of(value, f"[{index}]") for index in range(len(targets))]
         case _:
             return [Unknown(holds=held((value,))) for _ in targets]
-
-
-def _as_load(target: ast.expr) -> ast.expr:
-    return target
