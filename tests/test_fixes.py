@@ -23,7 +23,7 @@ from gradlint.cli import main
 from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.rulebook import Rule, rules
-from gradlint.static.mending import edited, mend, mend_bytes
+from gradlint.static.mending import edited, mend, mend_bytes, sound
 
 HEAD = PRELUDE + "\n"
 STATIC = [rule for rule in rules().values() if Side.STATIC in rule.sides]
@@ -488,6 +488,27 @@ DOUBT = {
         "GL101",
         "for x, y in loader:\n    mine = optimizer\n    criterion(model(x), y).backward()\n    mine.step()\n",
     ),
+    "clearing-depends-on-the-loop": (
+        "GL102",
+        (
+            "for epoch in range(2):\n    mine = optimizer\n    mine.zero_grad()\n    for x, y in loader:\n"
+            "        mine = optimizer\n        criterion(model(x), y).backward()\n        optimizer.step()\n"
+        ),
+    ),
+    "clearing-depends-on-what-is-between": (
+        "GL103",
+        (
+            "for x, y in loader:\n    criterion(model(x), y).backward()\n    mine = optimizer\n"
+            "    mine.zero_grad()\n    mine.step()\n"
+        ),
+    ),
+    "comments-have-no-place-in-a-one-line-suite": (
+        "GL102",
+        (
+            "for epoch in range(2):\n    optimizer.zero_grad()  # clear\n"
+            "    for x, y in loader: criterion(model(x), y).backward(); optimizer.step()\n"
+        ),
+    ),
     "bound-method": (
         "GL101",
         "go = optimizer.step\nfor x, y in loader:\n    criterion(model(x), y).backward()\n    go()\n",
@@ -503,6 +524,14 @@ DOUBT = {
     "loss-is-rebound": (
         "GL404",
         CLOSURE.format("    loss = criterion(model(X), Y)\n    loss.backward()\n    loss = None"),
+    ),
+    "loss-is-no-number": (
+        "GL404",
+        CLOSURE.format("    loss = model(X)\n    loss.backward(gradient=torch.ones(8, 1))"),
+    ),
+    "backward-may-not-run": (
+        "GL404",
+        CLOSURE.format("    for part in X:\n        loss = model(part).mean()\n        loss.backward()"),
     ),
     "two-losses": (
         "GL404",
@@ -587,6 +616,19 @@ def test_unsound_fix_is_left_out_and_its_finding_stays(source: str) -> None:
     result = mend(HEAD + source, "<stdin>", DEFAULT, unsafe=True)
     assert kind(item.fix) == "safe"
     assert (result.text, result.left, result.fixed) == (HEAD + source, (item,), 0)
+
+
+def test_a_finding_that_stays_is_not_mended() -> None:
+    source = HEAD + PAGES["GL402"].replace("    solver.zero_grad()\n    loss", "    loss")
+    found = gradlint.check_source(source)
+    assert [item.code for item in found] == ["GL402"]
+    assert not sound(source, source + "\n", found, found)
+    assert sound(source, source + "\n", found, [*found, *found])
+
+
+def test_what_is_not_selected_may_stay() -> None:
+    result = mend(LOOP + SEED, "train.py", Settings(select=("GL905",)))
+    assert (result.text, result.fixed) == (LOOP + SEEDED, 1)
 
 
 def test_what_is_not_selected_counts_too() -> None:

@@ -132,7 +132,7 @@ def _sound_results(source: str, filename: str, found: Sequence[Diagnostic], unsa
         edits = [edit for item in group if item.fix for edit in item.fix.edits]
         if not _overlap(edits):
             after = edited(source, edits)
-            if _sound(source, after, group, before):
+            if sound(source, after, group, before):
                 yield after, len(group)
 
 
@@ -141,7 +141,8 @@ def _overlap(edits: Sequence[Edit]) -> bool:
     return any((one.end_row, one.end_column) > (two.row, two.column) for one, two in pairwise(places))
 
 
-def _sound(before: str, after: str, mended: Sequence[Diagnostic], found: Sequence[Diagnostic]) -> bool:
+def sound(before: str, after: str, mended: Sequence[Diagnostic], found: Sequence[Diagnostic]) -> bool:
+    """Tell whether `after` can stand for `before`, in which all of `found` were found and `mended` are to be gone."""
     if not _readable(after) or _comments(before) != _comments(after):
         return False
     rows = _moved_rows(before, after)
