@@ -70,18 +70,20 @@ class Protocol:
     """A table of edges; an event without an edge leaves the state as it is.
 
     `worth` names, by state, the marks that explain something there; the others are dropped, so
-    that few states differ by their past only.
+    that few states differ by their past only. `anew` is where a subject begins that is built when
+    something has happened already (None: where every subject begins).
     """
 
     name: str
     initial: State
     edges: Mapping[tuple[str, EventKind], Edge]
     worth: Mapping[str, frozenset[str]]
+    anew: State | None = None
 
     def advance(self, state: State, kind: EventKind, place: Location) -> tuple[State, Violation | None]:
         """Return the state after an event at `place`, and the violation it is, if any."""
         if kind is EventKind.CREATE:
-            return self.initial, None
+            return self.initial if state == self.initial else self.anew or self.initial, None
         edge = self.edges.get((state.name, kind))
         if edge is None:
             return state, None
@@ -140,6 +142,8 @@ OPTIMIZER = Protocol(
         "unknown": frozenset({"spent"}),
         "unknown-fresh": frozenset({"fresh", "spent"}),
     },
+    # Its parameters may have got gradients before it was built.
+    anew=State("unknown"),
 )
 
 SCHEDULER = Protocol(

@@ -240,7 +240,7 @@ def _seed(
     analysis: Analysis, node: ast.Assign, target: ast.Attribute, name: str, value: ast.expr
 ) -> Iterator[Diagnostic]:
     call = _SEEDERS.get(name)
-    if call is None or (isinstance(value, (ast.Lambda, ast.Name, ast.Attribute)) and not _is_number(analysis, value)):
+    if call is None or not _is_number(analysis, value):
         return
     owner = ast.unparse(target.value)
     module = owner.removesuffix(".random") if call == "torch.manual_seed" else owner
@@ -252,4 +252,7 @@ def _seed(
 
 
 def _is_number(analysis: Analysis, value: ast.expr) -> bool:
-    return isinstance(const(analysis.value(value)), int)
+    """Whether a value is a seed; a function in that place is put there on purpose."""
+    known = const(analysis.value(value))
+    named = isinstance(value, (ast.Name, ast.Attribute, ast.Subscript)) and "seed" in ast.unparse(value).lower()
+    return isinstance(known, int) or (named and isinstance(analysis.value(value), Unknown))
