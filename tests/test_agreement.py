@@ -185,7 +185,7 @@ def in_rows(state: State) -> State:
     return State(state.name, tuple(sorted((role, Location(_FILE, place.row)) for role, place in state.marks)))
 
 
-# Programs on which the sides once disagreed ----------------------------------------------------------
+# Telling programs: on which the sides once disagreed, or that a mistake in either side shows at ----
 
 
 def program(body: str) -> Program:
@@ -246,11 +246,35 @@ for i in range(3):
         optimizer.step()
 """
 )
+SOMETIMES_REPEATED = program(
+    """\
+for i in range(4):
+    optimizer.zero_grad()
+    model(x).sum().backward()
+    optimizer.step()
+    if i % 2 == 0:
+        model(x).sum().backward()
+        optimizer.zero_grad()
+        model(x).sum().backward()
+    optimizer.step()
+"""
+)
+SET_BEFORE_CONTINUE = program(
+    """\
+for i in range(3):
+    if i % 2 == 0:
+        flag = True
+        continue
+    flag = False
+if flag:
+    optimizer.step()
+"""
+)
 
 
-def disagreed(check: Check) -> Check:
+def telling(check: Check) -> Check:
     """Try a property on all of them."""
-    for each in (LEFT_BY_BREAK, RENEWED_IN_AN_IDLE_LOOP, STEP_BEFORE_BACKWARD, ONE_STEP_OF_TWO_CALLS, CLEARED_AROUND):
+    for each in (value for value in globals().values() if isinstance(value, Program)):
         check = example(each)(check)
     return check
 
@@ -261,7 +285,7 @@ def disagreed(check: Check) -> Check:
 @pytest.mark.filterwarnings("ignore")
 @AGREEMENT
 @given(programs())
-@disagreed
+@telling
 def test_every_state_of_a_run_is_one_that_the_reader_thinks_possible(program: Program) -> None:
     rows = ran(program).rows
     for subject in subjects(program):
@@ -334,7 +358,7 @@ def clearings_around(step: Event, every: list[Event]) -> frozenset[int]:
 @pytest.mark.filterwarnings("ignore")
 @AGREEMENT
 @given(programs(two=False))
-@disagreed
+@telling
 def test_what_the_reader_is_certain_of_happens_in_every_run(program: Program) -> None:
     rows = ran(program).rows
     for claim in claims(program):
@@ -360,7 +384,7 @@ After its first steps it looks at a few gradients only, and at all of them once 
 @pytest.mark.filterwarnings("ignore")
 @AGREEMENT
 @given(programs())
-@disagreed
+@telling
 def test_the_watcher_finds_what_the_trace_shows(program: Program) -> None:
     this = ran(program)
     true = frozenset(shown(program, this.rows))
