@@ -420,6 +420,30 @@ for x, y in loader:
     second.step()
 """,
     ),
+    "in-the-order-of-the-findings": (
+        """\
+one, two = nn.Linear(4, 4), nn.Linear(4, 1)
+first, second = optim.SGD(one.parameters(), lr=0.1), optim.SGD(two.parameters(), lr=0.1)
+for epoch in range(2):
+    first.zero_grad()
+    second.zero_grad()
+    for x, y in loader:
+        criterion(two(one(x)), y).backward()
+        first.step()
+        second.step()
+""",
+        """\
+one, two = nn.Linear(4, 4), nn.Linear(4, 1)
+first, second = optim.SGD(one.parameters(), lr=0.1), optim.SGD(two.parameters(), lr=0.1)
+for epoch in range(2):
+    for x, y in loader:
+        first.zero_grad()
+        second.zero_grad()
+        criterion(two(one(x)), y).backward()
+        first.step()
+        second.step()
+""",
+    ),
     "micro-batches": (
         "for x, y in loader:\n    for part in x:\n        model(part).mean().backward()\n    optimizer.step()\n",
         (
@@ -475,6 +499,22 @@ DOUBT = {
         (
             "for i, (x, y) in enumerate(loader):\n    criterion(model(x), y).backward()\n"
             "    if i % 2:\n        optimizer.step()\n"
+        ),
+    ),
+    "an-accumulation-context": (
+        "GL101",
+        (
+            "from accelerate import Accelerator\naccelerator = Accelerator(gradient_accumulation_steps=2)\n"
+            "model, optimizer = accelerator.prepare(model, optimizer)\nfor x, y in loader:\n"
+            "    with accelerator.accumulate(model):\n"
+            "        accelerator.backward(criterion(model(x), y))\n        optimizer.step()\n"
+        ),
+    ),
+    "another-pass-is-between": (
+        "GL103",
+        (
+            "for x, y in loader:\n    a, b = criterion(model(x), y), criterion(model(y * x), y)\n    a.backward()\n"
+            "    b.backward()\n    optimizer.zero_grad()\n    optimizer.step()\n"
         ),
     ),
     "a-comprehension-in-a-loop": (

@@ -109,6 +109,9 @@ def _accumulates(outline: Outline, loop: Loop, step: ast.Call, backward: ast.Cal
     """Whether some iterations may come to the backward pass and not to the step."""
     around = set(outline.above(backward))
     between = [node for node in outline.above(step) if node not in around]
+    windows = [item.context_expr for node in outline.above(step) if isinstance(node, ast.With) for item in node.items]
+    if _mentions(windows, {"accumulate"}):
+        return True
     return any(not isinstance(node, (ast.Expr, ast.Assign, ast.With, ast.Call)) for node in between) or any(
         isinstance(node, ast.Continue) and backward.lineno <= node.lineno <= step.lineno for node in ast.walk(loop)
     )
@@ -152,6 +155,8 @@ def _clear_first(item: Diagnostic, outline: Outline) -> _Remedy | None:
     first, second, third = (block.index(statement) for statement in (passed, clearing, stepped))
     if not first < second < third or parts(clearing) & written(block[first:second]):
         return None
+    if _mentions([*block[first + 1 : second], *block[second + 1 : third]], {"backward", "step"}):
+        return None  # Which of the passes is meant, and whose step, is not known.
     change = Move(outline.place(clearing), outline.place(passed))
     return _Remedy(f"Move `{ast.unparse(clearing)}` before the backward pass", change)
 

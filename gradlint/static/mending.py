@@ -128,7 +128,8 @@ def _sound_results(source: str, filename: str, found: Sequence[Diagnostic], unsa
     # What is not selected counts too: mending one mistake must not make another.
     before = check_source(source, filename)
     # Two optimizers that are both left uncleared can be mended together only: one alone becomes another finding.
-    for group in (*([item] for item in fixable), fixable):
+    # From the back, so that what is inserted at one place stands in the order of the findings.
+    for group in (*([item] for item in reversed(fixable)), fixable):
         edits = [edit for item in group if item.fix for edit in item.fix.edits]
         if not _overlap(edits):
             after = edited(source, edits)
