@@ -10,11 +10,10 @@ import pytest
 
 
 @pytest.fixture(autouse=True, scope="module")
-def nothing_left_over() -> Iterator[None]:
+def nothing_left_over() -> None:
     """Put what other tests left behind out of sight: a watch looks through every object that is alive."""
     gc.collect()
     gc.freeze()
-    yield
 
 
 @pytest.fixture(autouse=True)

@@ -62,6 +62,12 @@ class Conditions(Context):
         if right == NONE and isinstance(op, (ast.Is, ast.IsNot)):
             known = _is_none(left)
             return None if known is None else known is isinstance(op, ast.Is)
+        if (
+            isinstance(left, Object)
+            and isinstance(right, Object)
+            and isinstance(op, (ast.Is, ast.IsNot, ast.Eq, ast.NotEq))
+        ):
+            return (left.uid == right.uid) is isinstance(op, (ast.Is, ast.Eq))
         a, b = const(left), const(right)
         if a is ... or b is ... or not isinstance(op, (ast.Eq, ast.NotEq, ast.Is, ast.IsNot)):
             return None

@@ -94,8 +94,10 @@ class Flow(Generic[S]):
                 return self._branch(node, worlds)
             case Loop():
                 return self._loop(node, worlds)
-            case Call(body):
+            case Call(body, ends):
                 inner = self._run(body, worlds)
+                if ends is JumpKind.CONTINUE:
+                    return Exits(inner.normal | inner.cont, brk=inner.brk, ret=inner.ret)
                 return Exits(inner.normal | inner.ret)
 
     def _event(self, event: Event, worlds: set[World[S]]) -> set[World[S]]:

@@ -14,6 +14,7 @@ from gradlint.static.calls import Calls
 from gradlint.static.context import Pending, Store
 from gradlint.static.tree import (
     EMPTY,
+    Call,
     Jump,
     JumpKind,
     Kill,
@@ -57,17 +58,25 @@ class Loops(Calls):
         self._loop(node, lambda: self.evaluate(node.test))
 
     def _unrolled_for(self, node: ast.For | ast.AsyncFor, each: tuple[Value, ...]) -> None:
-        for value in each:
-            if self.dead:
-                return
-            self.assign(node.target, value, node.target)
-            out, ends, breaks = self._iteration(node.body, lambda: None, frozenset())
-            exits = [*ends, *breaks]
-            self.dead = not exits
-            self.store = self.merge(exits) if exits else self.store
-            once = Seq((out, Jump(JumpKind.BREAK)))
-            self.out.append(Loop(self.number(node), once, once, EMPTY))
-        self.block(node.orelse)
+        left: list[Store] = []
+        with self.aside() as out:
+            for value in each:
+                if self.dead:
+                    break
+                self.assign(node.target, value, node.target)
+                turn, ends, breaks = self._iteration(node.body, lambda: None, frozenset())
+                out.append(Call(turn, JumpKind.CONTINUE))
+                left += breaks
+                self.dead = not ends
+                self.store = self.merge(ends) if ends else self.store
+            if not self.dead:
+                self.block(node.orelse)
+        exits = [*left, *([] if self.dead else [self.store])]
+        self.dead = not exits
+        self.store = self.merge(exits) if exits else self.store
+        # The whole runs once: a break inside leaves all the turns that are left.
+        once = Seq((*out, Jump(JumpKind.BREAK)))
+        self.out.append(Loop(self.number(node), once, once, EMPTY))
 
     def _loop(self, node: ast.For | ast.AsyncFor | ast.While, head: Callable[[], object]) -> None:
         endless = isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and bool(node.test.value)

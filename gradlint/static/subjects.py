@@ -6,6 +6,7 @@ The bridge between lowering, which knows who is who, and the protocols, which kn
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.protocols import Protocol, State
@@ -235,7 +236,7 @@ def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
             again = body if later is first else _without_kills(later, wanted) or EMPTY
             return Loop(number, body, again, _without_kills(orelse, wanted) or EMPTY, endless)
         case Call(body):
-            return Call(_without_kills(body, wanted) or EMPTY)
+            return replace(node, body=_without_kills(body, wanted) or EMPTY)
         case _:
             return node
 
@@ -267,7 +268,7 @@ def _prune(node: Node, effect: Effect) -> Node | None:
             return Loop(number, body or EMPTY, again or EMPTY, after or EMPTY, endless)
         case Call(body):
             inner = _prune(body, effect)
-            return None if inner is None else Call(inner)
+            return None if inner is None else replace(node, body=inner)
 
 
 def _idle(node: Node | None) -> bool:

@@ -103,9 +103,10 @@ class Loop:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """The body of a called function: a return inside ends it."""
+    """The body of a called function, which a return inside ends; or one turn of an unrolled loop, which a continue ends."""
 
     body: Node
+    ends: JumpKind = JumpKind.RETURN
 
 
 Node: TypeAlias = Event | Kill | Jump | Seq | Branch | Loop | Call

@@ -156,6 +156,6 @@ def _without(node: Node, closures: dict[int, Step]) -> Node:
             again = body if later is first else _without(later, closures)
             return Loop(number, body, again, _without(orelse, closures), endless)
         case Call(body):
-            return Call(_without(body, closures))
+            return replace(node, body=_without(body, closures))
         case _:
             return node
