@@ -88,7 +88,8 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
         if not used and _returned(analysis, keeping):
             continue
         found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
-        yield replace(found, severity=Severity.WARNING) if used else found
+        # A graph that no backward has freed is kept whole, buffers and all.
+        yield found if used else replace(found, severity=Severity.ERROR)
 
 
 def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
