@@ -11,13 +11,7 @@ from gradlint.events import EventKind
 from gradlint.static.context import Grad
 from gradlint.static.gradients import without_graph
 from gradlint.static.methods import Methods
-from gradlint.static.tree import (
-    Branch,
-    Call,
-    Event,
-    Loop,
-    Seq,
-)
+from gradlint.static.tree import Node, events
 from gradlint.static.values import (
     UNKNOWN,
     Class,
@@ -131,18 +125,7 @@ class Calls(Methods):
         return self._collapsed(result, made, args) if self.grad is Grad.ON else without_graph(result, self.grad)
 
 
-def _acts(node: object) -> bool:
-
-    match node:
-        case Event(kind=kind):
-            return kind in (EventKind.BACKWARD, EventKind.STEP, EventKind.ZERO, EventKind.RETAIN)
-        case Seq(items):
-            return any(map(_acts, items))
-        case Branch(_, then, orelse):
-            return _acts(then) or _acts(orelse)
-        case Loop(_, first, _, orelse):
-            return _acts(first) or _acts(orelse)
-        case Call(body):
-            return _acts(body)
-        case _:
-            return False
+def _acts(node: Node) -> bool:
+    """Whether anything in a module's forward does more than run it."""
+    acts = (EventKind.BACKWARD, EventKind.STEP, EventKind.ZERO, EventKind.RETAIN)
+    return any(event.kind in acts for event in events(node))

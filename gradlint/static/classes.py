@@ -236,10 +236,6 @@ class Classes(Expressions):
             for base in self.bases(ancestor)
         )
 
-    def runs_in_module(self, cls: Class) -> bool:
-        """Whether a class is a torch module."""
-        return self.is_module(cls)
-
     def is_open(self, cls: Class) -> bool:
         """Whether a class has a base whose source is not here (`object` and torch's modules aside)."""
         closed = ("builtins.object", "torch.nn.Module", "torch.nn.modules.Module", "abc.ABC")

@@ -32,9 +32,9 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
+    graph_of,
     held,
     join,
-    parts,
 )
 
 Store = dict[tuple[Uid, str], Value]
@@ -59,7 +59,6 @@ class Frame:
 
     path: Uid
     parent: Frame | None
-    locals: frozenset[str] = frozenset()
     shared: dict[str, Frame] = field(default_factory=dict)
     node: ast.AST | None = None
     cls: Class | None = None
@@ -140,8 +139,8 @@ class Context(ABC):
         """Emit the events of a call and return its value."""
 
     @abstractmethod
-    def runs_in_module(self, cls: Class) -> bool:
-        """Whether a class is a torch module."""
+    def is_module(self, cls: Class) -> bool:
+        """Whether a class is proven to be a torch module."""
 
     def place(self, node: ast.AST) -> Location:
         """Return where `node` stands."""
@@ -169,7 +168,7 @@ class Context(ABC):
         if targets:
             self.escaped |= targets
             self.emit(EventKind.ESCAPE, node, targets)
-        elif any(isinstance(part, Tensor) and part.nodes for value in values for part in parts(value)):
+        elif graph_of(values):
             # It has no hand on parameters, but it may run backward.
             self.emit(EventKind.ESCAPE, node, frozenset(), roles=("loss",))
         return targets
@@ -256,10 +255,10 @@ class Context(ABC):
 
     def keep(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Remember that `target` from outside the loop now holds a graph of this iteration."""
-        if self.frame.cls is not None and self.runs_in_module(self.frame.cls):
+        if self.frame.cls is not None and self.is_module(self.frame.cls):
             # What a module collects while it runs is its output.
             return
-        nodes = frozenset(node for part in parts(value) if isinstance(part, Tensor) for node in part.nodes)
+        nodes = graph_of((value,))
         match target:
             case ast.Name(name):
                 key, scope = (self.frame.path, name), self.frame.node
@@ -321,8 +320,7 @@ class Context(ABC):
         if not isinstance(value, Unknown):
             return value
         unknown = Unknown(f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}", value.holds)
-        if self.loops:
-            self.out.append(Kill(frozenset({unknown.id})))
+        self.renewed(unknown.id)
         return unknown
 
     # Limits -----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    parts,
+    graph_of,
 )
 
 
@@ -93,9 +93,7 @@ class Gradients(Classes):
         made = self._ran(uid, node, sure=False, roles=("method",))
         values = [*args, *named.values()]
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
-        given = frozenset(
-            node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes
-        )
+        given = graph_of(values)
         return Tensor(given | {made}) if self.grad is Grad.ON else without_graph(DATA, self.grad)
 
     def _forward(self, module: Object, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
@@ -106,9 +104,7 @@ class Gradients(Classes):
         if self.grad is not Grad.ON:
             return without_graph(DATA, self.grad)
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
-        given = frozenset(
-            node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes
-        )
+        given = graph_of(values)
         result = Tensor(given | {made})
         if module.origin in ("torch.nn.RNN", "torch.nn.GRU"):
             return Items((result, result))
@@ -118,9 +114,7 @@ class Gradients(Classes):
 
     def _collapsed(self, result: Value, made: GraphNode, args: list[Value]) -> Value:
         """Replace the graph parts that a module built inside by the one part that it is to its caller."""
-        given = frozenset(
-            node for arg in args for part in parts(arg) if isinstance(part, Tensor) for node in part.nodes
-        )
+        given = graph_of(args)
         match result:
             case Tensor(nodes) if nodes:
                 return Tensor((nodes & given) | {made})
@@ -141,7 +135,6 @@ class Gradients(Classes):
 
 def without_graph(result: Value, grad: Grad) -> Value:
     """Return what a call returns where gradients are off, or perhaps off."""
-    """Return what a call returns where gradients are off (or perhaps off)."""
     if grad is Grad.MAYBE:
         return UNKNOWN
     match result:

@@ -27,6 +27,7 @@ from gradlint.static.tree import (
     Predicate,
     Seq,
     Uid,
+    walk,
 )
 from gradlint.static.values import Object
 
@@ -192,21 +193,9 @@ def pruned(node: Node, effect: Effect) -> Node:
 
 def _mentioned(node: Node) -> Iterator[str]:
     """Yield the ids that the conditions of a tree depend on."""
-    match node:
-        case Seq(items):
-            for item in items:
-                yield from _mentioned(item)
-        case Branch(test, then, orelse):
-            yield from _ids(test)
-            yield from _mentioned(then)
-            yield from _mentioned(orelse)
-        case Loop(_, first, later, orelse):
-            for part in (first, later, orelse):
-                yield from _mentioned(part)
-        case Call(body):
-            yield from _mentioned(body)
-        case _:
-            return
+    for each in walk(node):
+        if isinstance(each, Branch):
+            yield from _ids(each.test)
 
 
 def _ids(test: Predicate) -> Iterator[str]:

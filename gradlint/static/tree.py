@@ -147,23 +147,24 @@ Predicate: TypeAlias = Atom | Known | Not | Both
 EMPTY = Seq(())
 
 
-def events(node: Node) -> Iterator[Event]:
-    """Yield every event of the tree in source order; later iterations only where they differ."""
+def walk(node: Node) -> Iterator[Node]:
+    """Yield `node` and every node in it in source order; later iterations only where they differ."""
+    yield node
     match node:
-        case Event():
-            yield node
         case Seq(items):
-            for item in items:
-                yield from events(item)
+            inner: tuple[Node, ...] = items
         case Branch(_, then, orelse):
-            yield from events(then)
-            yield from events(orelse)
+            inner = (then, orelse)
         case Loop(_, first, later, orelse):
-            yield from events(first)
-            if later is not first:
-                yield from events(later)
-            yield from events(orelse)
+            inner = (first, orelse) if later is first else (first, later, orelse)
         case Call(body):
-            yield from events(body)
+            inner = (body,)
         case _:
             return
+    for each in inner:
+        yield from walk(each)
+
+
+def events(node: Node) -> Iterator[Event]:
+    """Yield every event of a tree, as `walk` does."""
+    return (each for each in walk(node) if isinstance(each, Event))

@@ -152,6 +152,13 @@ def parts(value: Value) -> Iterator[Value]:
             return
 
 
+def graph_of(values: Iterable[Value]) -> frozenset[GraphNode]:
+    """Return the graph parts that `values`, or anything that they are made of, carry."""
+    return frozenset(
+        node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes
+    )
+
+
 def unknown_uid(id_: str) -> Uid:
     """Return who an unknown value is: its attributes are parts of it."""
     return ("?", *id_.split("."))

@@ -62,7 +62,7 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             state = min(lapsed, key=lambda each: each.marks)
             if not all(_only_outside(analysis, root, event, state, each) for each in states if each.name == "restored"):
                 continue
-            yield compose("GL304", Side.STATIC, event.place, state.marks, subject=_named(analysis, module))
+            yield compose("GL304", Side.STATIC, event.place, state.marks, subject=_named(module))
             return
 
 
@@ -76,7 +76,7 @@ def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, re
     return loops.get(begun, ())[:depth] == step.loops and len(loops.get(back, step.loops)) < depth
 
 
-def _named(analysis: Analysis, module: Uid) -> str:
+def _named(module: Uid) -> str:
     return module[-1] if not module[-1].startswith("@") else "model"
 
 

@@ -18,7 +18,7 @@ from gradlint.static.checks import check
 from gradlint.static.flow import Flow, World
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_optimizer, run, touches
-from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid
+from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
 from gradlint.static.values import Kind, Object
 
 _UNKNOWN = frozenset({"unknown", "unknown-fresh"})
@@ -51,8 +51,7 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL101, GL102, GL103, GL104, GL107, GL108, GL109."""
     for root in analysis.roots:
         for optimizer in analysis.objects(Kind.OPTIMIZER):
-            steps = [event for event in analysis.events[root] if _steps(event, optimizer)]
-            if steps:
+            if any(_steps(event, optimizer) for event in analysis.events[root]):
                 yield from _judge(analysis, root, optimizer)
 
 
@@ -63,16 +62,15 @@ def _steps(event: Event, optimizer: Object) -> bool:
 def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
     effect = on_optimizer(optimizer, analysis.lowering.objects)
     flow: Flow[State] = run(root.tree, OPTIMIZER, effect)
-    reported = False
     for event, worlds in sorted(flow.arrivals.items(), key=lambda item: item[0].place):
-        if effect(event) is not EventKind.STEP or reported:
+        if effect(event) is not EventKind.STEP:
             continue
         case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
         diagnostic = _verdict(case, root)
         if diagnostic is not None:
-            yield diagnostic
             # One root cause, one finding: what follows is downstream of it.
-            reported = True
+            yield diagnostic
+            return
 
 
 def _verdict(case: _Case, root: Root) -> Diagnostic | None:
@@ -148,27 +146,23 @@ def _cleared_instead(case: _Case) -> Event | None:
 
 def _conditional(case: _Case, root: Root) -> bool:
     """Whether a condition that changes from iteration to iteration, and does not guard the step, decides."""
-    dirty = [world.facts for world in case.worlds if world.state.name == "dirty"]
     again = [world for world in case.worlds if world.state.mark("spent") is not None]
-    clean = [world.facts for world in again if world.state.name != "dirty"]
-    changing = _renewed(root.tree)
-    return any(
-        atom.ids & changing
-        and all((atom, truth) in facts for facts in dirty)
-        and all((atom, not truth) in facts for facts in clean)
-        for atom, truth in dirty[0]
-    )
+    return _separated(case, [world for world in again if world.state.name != "dirty"], root, changing=True)
 
 
 def _configured(case: _Case, root: Root) -> bool:
     """Whether a condition that never changes keeps the dirty paths apart from those with an unknown call."""
+    return _separated(case, [world for world in case.worlds if world.state.name in _UNKNOWN], root, changing=False)
+
+
+def _separated(case: _Case, others: list[World[State]], root: Root, *, changing: bool) -> bool:
+    """Whether one condition holds on every dirty path and on none of the others."""
     dirty = [world.facts for world in case.worlds if world.state.name == "dirty"]
-    unknown = [world.facts for world in case.worlds if world.state.name in _UNKNOWN]
-    changing = _renewed(root.tree)
+    renewed = _renewed(root.tree)
     return any(
-        not atom.ids & changing
+        bool(atom.ids & renewed) is changing
         and all((atom, truth) in facts for facts in dirty)
-        and all((atom, not truth) in facts for facts in unknown)
+        and all((atom, not truth) in world.facts for world in others)
         for atom, truth in dirty[0]
     )
 
@@ -190,20 +184,9 @@ def _guarded(node: Node, step: Event, inside: bool = False) -> bool:
             return False
 
 
-def _renewed(node: Node) -> frozenset[str]:
-    match node:
-        case Kill(ids):
-            return ids
-        case Seq(items):
-            return frozenset().union(*map(_renewed, items))
-        case Branch(_, then, orelse):
-            return _renewed(then) | _renewed(orelse)
-        case Loop(_, first, later, orelse):
-            return _renewed(first) | _renewed(later) | _renewed(orelse)
-        case Call(body):
-            return _renewed(body)
-        case _:
-            return frozenset()
+def _renewed(tree: Node) -> frozenset[str]:
+    """Return the values that the tree makes anew somewhere."""
+    return frozenset(id_ for node in walk(tree) if isinstance(node, Kill) for id_ in node.ids)
 
 
 def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
