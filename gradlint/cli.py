@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 import click
 
 from gradlint import __version__
+from gradlint.diagnostics import Severity
 from gradlint.reporters import FORMATS, render
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def main() -> None:
 @click.option("--select", multiple=True, callback=_codes, help="Report these rules only (codes or prefixes).")
 @click.option("--ignore", multiple=True, callback=_codes, help="Do not report these rules.")
 @click.option("--extend-select", multiple=True, callback=_codes, help="Report these rules too.")
+@click.option("--preview", is_flag=True, help="Report the rules that are still in preview, too.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 even if there are findings.")
 @click.option("--statistics", is_flag=True, help="Show how often each rule is found, not where.")
 @click.option("--fix", is_flag=True, help="Apply the fixes that cannot change what correct code does.")
@@ -87,6 +89,7 @@ def check(
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     extend_select: tuple[str, ...],
+    preview: bool,
     exit_zero: bool,
     statistics: bool,
     fix: bool,
@@ -104,7 +107,7 @@ def check(
         raise click.UsageError("stdin cannot be fixed in place: use `--diff`")
     start = Path(stdin_filename if paths[0] == _STDIN else paths[0])
     try:
-        settings = find_settings(start).changed(select, ignore, extend_select)
+        settings = find_settings(start).changed(select, ignore, extend_select, preview=preview)
     except SettingsError as error:
         raise _Undone(str(error)) from error
     stdin = sys.stdin.buffer.read() if _STDIN in paths else None
@@ -205,7 +208,8 @@ def _end(report: Report, exit_zero: bool) -> NoReturn:
         click.echo("warning: no Python files to check in what was named", err=True)
     if report.failed:
         click.echo(f"error: {plural(report.failed, 'file')} could not be checked (GL000)", err=True)
-    sys.exit(2 if report.failed else 1 if report.diagnostics and not exit_zero else 0)
+    gating = any(found.severity is not Severity.INFO for found in report.diagnostics)
+    sys.exit(2 if report.failed else 1 if gating and not exit_zero else 0)
 
 
 @contextlib.contextmanager

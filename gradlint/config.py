@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradlint.rulebook import nearest, rules
+from gradlint.rulebook import nearest, rule, rules
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,13 +43,26 @@ class Settings:
     exclude: tuple[str, ...] = tuple(EXCLUDED.split())
     extend_exclude: tuple[str, ...] = ()
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    preview: bool = False
     root: str = ""
 
     def selects(self, code: str) -> bool:
-        """Tell whether `code` is reported: the longest matching prefix decides, `ignore` wins a tie."""
-        return _longest((*self.select, *self.extend_select), code) > _longest(self.ignore, code)
+        """Tell whether `code` is reported: the longest matching prefix decides, `ignore` wins a tie.
 
-    def changed(self, select: tuple[str, ...], ignore: tuple[str, ...], extend_select: tuple[str, ...]) -> Settings:
+        A rule in preview is reported where `preview` is on, or where it is named in full.
+        """
+        chosen = _longest((*self.select, *self.extend_select), code)
+        shown = self.preview or chosen == len(code) or rule(code).status != "preview"
+        return shown and chosen > _longest(self.ignore, code)
+
+    def changed(
+        self,
+        select: tuple[str, ...],
+        ignore: tuple[str, ...],
+        extend_select: tuple[str, ...],
+        *,
+        preview: bool = False,
+    ) -> Settings:
         """Return these settings under a command line: `select` replaces (if any), the others add.
 
         Raises SettingsError for an unknown code.
@@ -61,6 +74,7 @@ class Settings:
             select=select or self.select,
             ignore=self.ignore + ignore,
             extend_select=self.extend_select + extend_select,
+            preview=self.preview or preview,
         )
 
 
@@ -100,7 +114,7 @@ def _settings(table: Mapping[str, Any], file: Path) -> Settings:
         place = f"{file}: `{key}` of [tool.gradlint]"
         if key not in _KEYS:
             raise SettingsError(f"{file}: unknown key `{key}` in [tool.gradlint]{_hint(key, _KEYS)}")
-        values[_KEYS[key]] = _per_file(value, place) if key == "per-file-ignores" else _strings(value, place)
+        values[_KEYS[key]] = _READERS.get(key, _strings)(value, place)
         if key in _CODE_KEYS:
             _require_known(value, place)
     return Settings(**values)
@@ -119,6 +133,15 @@ def _per_file(value: object, place: str) -> tuple[tuple[str, tuple[str, ...]], .
     for _, codes in ignores:
         _require_known(codes, place)
     return ignores
+
+
+def _switch(value: object, place: str) -> bool:
+    if not isinstance(value, bool):
+        raise SettingsError(f"{place} must be true or false")
+    return value
+
+
+_READERS: Mapping[str, Callable[[object, str], Any]] = {"per-file-ignores": _per_file, "preview": _switch}
 
 
 def _require_known(codes: Iterable[str], place: str) -> None:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gradlint
+from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Side
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = ROOT / "rules"
 CASES = Path(__file__).resolve().parent / "cases"
+EVERYTHING = Settings(preview=True)
 PRELUDE = (RULES / "prelude.py").read_text(encoding="utf-8")
 
 _BLOCK = re.compile(r"^```py(?P<info>[^\n]*)\n(?P<source>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -128,7 +130,7 @@ def found_static(block: Block) -> frozenset[Seen]:
     """Return what the static side finds in the block, in rows of the page."""
     source = f"{block.prelude}\n{block.source}" if block.prelude else block.source
     shift = block.row - 1 - (source.count("\n") - block.source.count("\n"))
-    return _seen(gradlint.check_source(source, filename=str(block.path)), shift)
+    return _seen(gradlint.check_source(source, filename=str(block.path), settings=EVERYTHING), shift)
 
 
 def found_runtime(block: Block) -> frozenset[Seen]:

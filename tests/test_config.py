@@ -35,6 +35,7 @@ def test_every_key(tmp_path: Path) -> None:
         exclude = ["a/"]
         extend-exclude = ["b.py"]
         per-file-ignores = {"tests/" = ["GL104"]}
+        preview = true
         """,
     )
     assert find_settings(tmp_path) == Settings(
@@ -44,6 +45,7 @@ def test_every_key(tmp_path: Path) -> None:
         exclude=("a/",),
         extend_exclude=("b.py",),
         per_file_ignores=(("tests/", ("GL104",)),),
+        preview=True,
         root=str(tmp_path.resolve()),
     )
 
@@ -71,6 +73,7 @@ def test_nearest_table_counts_and_a_pyproject_without_one_is_passed_over(tmp_pat
         ('select = "GL1"', "must be a list of strings"),
         ("exclude = [1]", "must be a list of strings"),
         ('per-file-ignores = ["a"]', "must be a table"),
+        ('preview = "yes"', "must be true or false"),
         ("select = [", "pyproject.toml: "),
     ],
     ids=lambda text: text.split(" ")[0] if "=" in text else None,

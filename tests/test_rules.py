@@ -9,9 +9,9 @@ import pytest
 from pages import CASES, RULES, Block, Seen, complaints, found_runtime, found_static, read_blocks
 
 from gradlint.diagnostics import Side
-from gradlint.messages import WORDINGS
 from gradlint.protocols import PROTOCOLS
 from gradlint.rulebook import Rule, rules
+from gradlint.wordings import WORDINGS
 
 SECTIONS = ["What it does", "Why is this bad?", "Example", "Use instead", "Known limits"]
 

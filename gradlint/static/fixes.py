@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from gradlint.diagnostics import Diagnostic, Fix, Location
-from gradlint.messages import WORDINGS
 from gradlint.static.outline import Loop, Outline, begin, own, parts, written
 from gradlint.static.rewriting import Change, Enter, Insert, Move, rewrite
+from gradlint.wordings import WORDINGS
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _TRAINING = frozenset(["backward", "step", "train", "zero_grad", "requires_grad", "requires_grad_", "enable_grad"])

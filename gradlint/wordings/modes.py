@@ -1,0 +1,29 @@
+"""Training, evaluation and grad mode (GL3xx)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gradlint.wordings.wording import Wording
+
+WORDINGS: Mapping[str, Wording] = {
+    "GL301": Wording(
+        "the validation pass trains: `{what}` runs while `{subject}` is in evaluation mode",
+        "delete it and run the validation pass under `torch.no_grad()`",
+        {"eval": "evaluation begins here", "training": "the training pass is here"},
+    ),
+    "GL302": Wording(
+        "`{subject}` is evaluated with gradients enabled: every forward builds a graph that nobody uses",
+        "wrap the evaluation in `with torch.no_grad():`",
+        {"eval": "evaluation begins here"},
+    ),
+    "GL304": Wording(
+        "`{subject}` is trained in evaluation mode after its first evaluation: dropout is off and batch statistics are frozen",
+        "call `{subject}.train()` at the start of every training epoch",
+        {"eval": "put into evaluation mode here, and never back", "forward": "the training forward that runs in it"},
+    ),
+    "GL307": Wording(
+        "`{subject}()` as a statement does nothing: gradients stay enabled",
+        "enter it: `with {subject}():`",
+    ),
+}

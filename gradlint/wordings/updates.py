@@ -1,0 +1,62 @@
+"""Clearing, backward and step (GL1xx)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gradlint.wordings.wording import Wording
+
+_LEFT_OVER = {
+    "spent": "spent by this step",
+    "dirty": "added to by this backward",
+    "cleared": "cleared only here",
+}
+
+
+WORDINGS: Mapping[str, Wording] = {
+    "GL101": Wording(
+        "`{subject}` steps on gradients that it has already used: nothing clears them between steps, "
+        "so every update repeats all earlier ones",
+        "call `{subject}.zero_grad()` once per step, before `backward()`",
+        _LEFT_OVER,
+    ),
+    "GL102": Wording(
+        "`{subject}` is cleared outside the loop that steps it, so each step repeats the gradients of the earlier batches",
+        "move `{subject}.zero_grad()` into the loop that calls `{subject}.step()`",
+        _LEFT_OVER,
+    ),
+    "GL103": Wording(
+        "`{subject}` steps right after its gradients were cleared: the backward pass is thrown away and no parameter moves",
+        "clear before `backward()` or after `step()`, never between them",
+        {"cleared": "the gradients are cleared here", "fresh": "after this backward computed them"},
+    ),
+    "GL104": Wording(
+        "`{subject}` steps without a backward pass since its gradients were cleared: no parameter moves",
+        "call `backward()` on the loss before `{subject}.step()`",
+        {"cleared": "cleared here, and nothing computes gradients before the step"},
+    ),
+    "GL106": Wording(
+        "gradients for `{subject}` are computed in a loop but `{subject}` never steps: nothing is trained",
+        "call `{subject}.step()` after `backward()`",
+        {"fresh": "gradients are computed here"},
+    ),
+    "GL107": Wording(
+        "`{subject}` steps but is never cleared, while `{other}` is: the gradients of `{subject}` pile up from batch to batch",
+        "call `{subject}.zero_grad()` as well",
+        {**_LEFT_OVER, "other": "only `{other}` is cleared"},
+    ),
+    "GL108": Wording(
+        "on some paths `{subject}` steps on gradients that it has already used: they are cleared only under a condition",
+        "clear and step under the same condition, or clear before every `backward()`",
+        _LEFT_OVER,
+    ),
+    "GL109": Wording(
+        "`{subject}` steps twice on the same gradients: the update is applied two times",
+        "step once per backward pass",
+        {"spent": "the gradients were already used by this step"},
+    ),
+    "GL110": Wording(
+        "`{subject}` is named but not called: the statement does nothing",
+        "add the parentheses: `{subject}()`",
+    ),
+}
