@@ -27,7 +27,7 @@ from gradlint.static.mending import edited, mend, mend_bytes, sound
 
 HEAD = PRELUDE + "\n"
 STATIC = [rule for rule in rules().values() if Side.STATIC in rule.sides]
-DEFAULT = Settings()
+DEFAULT = Settings(preview=True)
 
 
 def mended(source: str, head: str = HEAD) -> str:
@@ -180,7 +180,7 @@ def test_bad_examples_carry_the_fix_that_the_page_names(rule: Rule) -> None:
         item
         for block in bad_examples(rule)
         if block.heading == "Example"
-        for item in gradlint.check_source(HEAD + block.source)
+        for item in gradlint.check_source(HEAD + block.source, settings=DEFAULT)
         if item.code == rule.code
     ]
     assert {kind(item.fix) for item in found} == {rule.fix}

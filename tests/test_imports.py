@@ -26,8 +26,8 @@ HEAVY = {"torch", "libcst", "click", "pathspec", "gradlint.static", "gradlint.ru
 
 
 def layer(file: Path) -> str:
-    folder, *rest = file.relative_to(PACKAGE).parts
-    return folder if rest else {"cli.py": "cli", "__main__.py": "cli"}.get(folder, "core")
+    folder = file.relative_to(PACKAGE).parts[0]
+    return folder if folder in BELOW else {"cli.py": "cli", "__main__.py": "cli"}.get(folder, "core")
 
 
 def imported(source: str) -> Iterator[str]:
