@@ -13,6 +13,7 @@ from pathlib import PurePath
 
 from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
+from gradlint.models import Models, built_in
 from gradlint.static.lowering import Lowering, Root
 from gradlint.static.source import Source
 from gradlint.static.tree import Event, Uid, events
@@ -22,10 +23,10 @@ from gradlint.static.values import UNKNOWN, Kind, Object, Value
 class Analysis:
     """What was understood of a file: its roots, objects and values; every check gets this."""
 
-    def __init__(self, tree: ast.Module, text: str, filename: str) -> None:
+    def __init__(self, tree: ast.Module, text: str, filename: str, models: Models | None = None) -> None:
         self.tree = tree
         self.source = Source(text, filename)
-        self.lowering = Lowering(self.source)
+        self.lowering = Lowering(self.source, models or built_in())
         self.roots: list[Root] = list(self.lowering.roots(tree))
 
     def value(self, node: ast.AST) -> Value:
@@ -113,11 +114,11 @@ def is_test(tree: ast.Module, filename: str) -> bool:
     )
 
 
-def analyze(tree: ast.Module, source: str, filename: str) -> list[Diagnostic]:
+def analyze(tree: ast.Module, source: str, filename: str, models: Models | None = None) -> list[Diagnostic]:
     """Return the findings in a parsed file, each place and rule once."""
     from gradlint.static.checks import all_checks
 
-    analysis = Analysis(tree, source, filename)
+    analysis = Analysis(tree, source, filename, models)
     tested = is_test(tree, filename)
     found: dict[tuple[object, ...], Diagnostic] = {}
     for check in all_checks():

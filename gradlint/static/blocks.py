@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 
 from gradlint.static.context import Grad, const
-from gradlint.static.library import role_of
 from gradlint.static.loops import Loops
 from gradlint.static.tree import (
     Atom,
@@ -59,24 +58,24 @@ class Blocks(Loops):
             ):
                 return True
         callee = self.quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN
-        return (isinstance(callee, Library) and role_of(callee.name) in ("pure", "tensor")) or callee == Library(
-            "builtins.open"
-        )
+        return (
+            isinstance(callee, Library) and self.models.role_of(callee.name) in ("pure", "tensor", "acts")
+        ) or callee == Library("builtins.open")
 
     def sets_grad(self, node: ast.Call) -> bool:
         """Whether a call takes effect as a statement: `torch.set_grad_enabled(...)`."""
         callee = self.quietly(node.func)
-        return isinstance(callee, Library) and role_of(callee.name) == "set-grad"
+        return isinstance(callee, Library) and self.models.role_of(callee.name) == "set-grad"
 
     def mode_of(self, node: ast.expr) -> Grad | None:
         """Return the grad mode inside a context, if the context decides it."""
         if not isinstance(node, ast.Call):
             value = self.latest.get(node)
-            return Grad.OFF if isinstance(value, Library) and role_of(value.name) == "no-grad" else None
+            return Grad.OFF if isinstance(value, Library) and self.models.role_of(value.name) == "no-grad" else None
         callee = self.quietly(node.func)
         if not isinstance(callee, Library):
             return None
-        match role_of(callee.name):
+        match self.models.role_of(callee.name):
             case "no-grad":
                 flag = const(self.latest.get(node.args[0], UNKNOWN)) if node.args else True
                 return (

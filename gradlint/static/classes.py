@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from gradlint.events import EventKind
 from gradlint.static.context import Frame, Grad
 from gradlint.static.expressions import Expressions
-from gradlint.static.library import role_of
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import (
@@ -102,7 +101,7 @@ class Classes(Expressions):
             target = decorator.func if isinstance(decorator, ast.Call) else decorator
             value = self.quietly(target)
             if isinstance(value, Library):
-                match role_of(value.name):
+                match self.models.role_of(value.name):
                     case "no-grad":
                         return Grad.OFF
                     case "enable-grad":
@@ -152,7 +151,7 @@ class Classes(Expressions):
         if isinstance(annotation, Library):
             if annotation.name in ("torch.optim.Optimizer", "torch.optim.optimizer.Optimizer"):
                 return self._annotated(Object(Kind.OPTIMIZER, uid, "", self.place(arg)))
-            match role_of(annotation.name):
+            match self.models.role_of(annotation.name):
                 case "optimizer":
                     return self._annotated(Object(Kind.OPTIMIZER, uid, annotation.name, self.place(arg)))
                 case "module":
@@ -223,7 +222,7 @@ class Classes(Expressions):
     def is_optimizer(self, cls: Class) -> bool:
         """Whether a class descends from torch's optimizers."""
         return self.is_a(cls, "torch.optim.Optimizer", "torch.optim.optimizer.Optimizer") or any(
-            isinstance(base, Library) and role_of(base.name) == "optimizer"
+            isinstance(base, Library) and self.models.role_of(base.name) == "optimizer"
             for ancestor in self.lineage(cls)
             for base in self.bases(ancestor)
         )
@@ -231,7 +230,7 @@ class Classes(Expressions):
     def is_module(self, cls: Class) -> bool:
         """Whether a class is proven to be a torch module."""
         return any(
-            isinstance(base, Library) and role_of(base.name) in ("module", "criterion")
+            isinstance(base, Library) and self.models.role_of(base.name) in ("module", "criterion")
             for ancestor in self.lineage(cls)
             for base in self.bases(ancestor)
         )

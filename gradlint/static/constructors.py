@@ -9,10 +9,10 @@ import ast
 from dataclasses import replace
 
 from gradlint.events import EventKind
+from gradlint.models import Meaning
 from gradlint.static.context import Grad, const
 from gradlint.static.expressions import combined
 from gradlint.static.gradients import Gradients, without_graph
-from gradlint.static.library import role_of
 from gradlint.static.tree import (
     JumpKind,
     Loop,
@@ -49,11 +49,14 @@ class Constructors(Gradients):
             return self._builtin(name.removeprefix("builtins."), node, args, named)
         if name.startswith("torch._foreach"):
             self.emit(EventKind.ESCAPE, node, None)
-        match role_of(name):
-            case "optimizer" | "scheduler" | "scaler" | "module" | "criterion" | "accelerator" as kind:
+        meaning = self.models.meaning_of(name)
+        match meaning.role:
+            case "acts":
+                return self.perform(meaning, node, None, args, named)
+            case "optimizer" | "scheduler" | "scaler" | "module" | "criterion" | "engine" as kind:
                 return self._construct(Kind(kind), name, node, args, named)
             case "wrapper" | "copy" if args:
-                return self._wrapped(args[0], role_of(name))
+                return self._wrapped(args[0], meaning.role)
             case "tensor":
                 return combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad)
             case "fresh-tensor":
@@ -87,6 +90,12 @@ class Constructors(Gradients):
                 return UNKNOWN
             case _:
                 return Unknown(holds=self.escape(node, values))
+
+    def perform(
+        self, meaning: Meaning, node: ast.Call, receiver: Value | None, args: list[Value], named: dict[str, Value]
+    ) -> Value:
+        """Do what a model says that a call does; the layer of actions knows how."""
+        raise NotImplementedError
 
     def _builtin(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         match name:
@@ -129,9 +138,14 @@ class Constructors(Gradients):
 
     def _construct(self, kind: Kind, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Object:
         uid = self._identity_of(node)
-        values = [*args, *named.values()]
+        meaning = self.models.meaning_of(name)
+        given = dict(zip(meaning.parameters, args, strict=False)) | named
+        values = [given[meaning.of]] if meaning.of in given else [*args, *named.values()]
         made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values))
         made = self._with_alternatives(made)
+        for parameter in meaning.parameters if kind is Kind.ENGINE else ():
+            # What its methods are said to act on.
+            self.set_member(uid, parameter, given.get(parameter, NONE))
         self.objects[uid] = made
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
         return made

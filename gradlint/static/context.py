@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.models import Models
 from gradlint.static.library import role_of_builtin
 from gradlint.static.source import Source
 from gradlint.static.syntax import Syntax
@@ -91,8 +92,9 @@ class Pending:
 class Context(ABC):
     """What every part of lowering shares."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, models: Models) -> None:
         self.source = source
+        self.models = models
         self.syntax = Syntax()
         self.module = Frame(("module",), None)
         self.frames: dict[Uid, Frame] = {self.module.path: self.module}
@@ -117,6 +119,8 @@ class Context(ABC):
         self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
+        self.windows: set[Uid] = set()
+        self.prepared: dict[Uid, Uid] = {}
         self.loop_numbers: dict[tuple[Uid, ast.AST], int] = {}
         self.loop_nodes: dict[int, ast.AST] = {}
         self.instances: dict[Uid, Class] = {}

@@ -16,6 +16,7 @@ from gradlint.static.tree import (
     Loop,
     Predicate,
     Seq,
+    Uid,
 )
 from gradlint.static.values import (
     DATA,
@@ -73,6 +74,11 @@ MODULE_METHODS = frozenset(
         "share_memory",
     ]
 )
+
+
+def window_end(owner: Uid) -> str:
+    """Return the id of the flag that tells the end of a window of batches."""
+    return f"{'/'.join(owner)}.window-end"
 
 
 class Expressions(Conditions):
@@ -267,7 +273,7 @@ class Expressions(Conditions):
                     return owner
                 return Method(owner, name) if name in MODULE_METHODS else self.submodule(owner, name)
             case Object():
-                return Method(owner, name)
+                return self._made_attribute(owner, name)
             case Tensor():
                 return self._tensor_attribute(owner, name)
             case Unknown(id=id_, holds=holds):
@@ -276,6 +282,14 @@ class Expressions(Conditions):
                 return Method(owner, name)
             case _:
                 return UNKNOWN
+
+    def _made_attribute(self, owner: Object, name: str) -> Value:
+        """Return an attribute of an object that a framework makes: what it was made with, a flag, or a method."""
+        meaning = self.models.method_of(owner.origin, name)
+        if meaning is not None and any(action.verb == "window-end" for action in meaning.actions):
+            return Unknown(window_end(owner.uid))
+        given = self.store.get((owner.uid, name)) if meaning is None and owner.kind is Kind.ENGINE else None
+        return given or Method(owner, name)
 
     def _tensor_attribute(self, owner: Tensor, name: str) -> Value:
         if name == "data":

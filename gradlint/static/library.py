@@ -1,48 +1,20 @@
-"""What the names of other packages mean: `models/*.toml`, read once.
+"""What the names of other packages mean to gradlint itself, whatever a project says of its own.
 
-It knows patterns and words, not code.
+It knows patterns and words, not code. Where a project's own models count, ask those of the analysis.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-import sys
-from fnmatch import translate
-from pathlib import Path
-from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from gradlint.models import built_in, words
 
-_FOLDER = Path(__file__).parent.parent / "models"
+__all__ = ["role_of", "role_of_builtin", "words"]
 
 
-@functools.cache
-def _model() -> dict[str, Any]:
-    return tomllib.loads((_FOLDER / "torch.toml").read_text(encoding="utf-8"))
-
-
-@functools.cache
-def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
-    return tuple((re.compile(translate(pattern)), role) for pattern, role in _model()["kinds"].items())
-
-
-@functools.cache
 def role_of(name: str) -> str:
     """Return the role of the dotted `name`: a kind of object, `pure`, `tensor`, ... or `unknown`."""
-    for pattern, role in _patterns():
-        if pattern.match(name):
-            return role
-    return "pure" if name.partition(".")[0] in words("stdlib", "modules") else "unknown"
-
-
-@functools.cache
-def words(section: str, key: str) -> frozenset[str]:
-    """Return a word list of the model, such as the tensor methods that `cut` the graph."""
-    return frozenset(_model()[section][key])
+    return built_in().role_of(name)
 
 
 @functools.cache

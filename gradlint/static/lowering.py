@@ -13,8 +13,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gradlint.models import Models
+from gradlint.static.actions import Step
 from gradlint.static.context import Grad
-from gradlint.static.methods import Step
 from gradlint.static.source import Source
 from gradlint.static.statements import Statements
 from gradlint.static.syntax import FunctionNode
@@ -46,8 +47,8 @@ class Root:
 class Lowering(Statements):
     """Lowers a file."""
 
-    def __init__(self, source: Source) -> None:
-        super().__init__(source)
+    def __init__(self, source: Source, models: Models) -> None:
+        super().__init__(source, models)
         self.steps: list[Step] = []
         self.schedules: list[tuple[ast.Call, Object]] = []
 

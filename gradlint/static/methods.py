@@ -6,27 +6,22 @@ It knows roles and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 
 from gradlint.events import EventKind
+from gradlint.static.actions import Actions
 from gradlint.static.context import const
 from gradlint.static.expressions import combined
-from gradlint.static.instances import SUSPECT, Instances
+from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
-from gradlint.static.tree import (
-    Seq,
-)
 from gradlint.static.values import (
     DATA,
     UNKNOWN,
     Class,
     Const,
-    Function,
     Instance,
     Items,
     Kind,
     Library,
-    Method,
     Object,
     Params,
     Super,
@@ -51,25 +46,14 @@ _OPTIMIZER_NEUTRAL = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One `optimizer.step(...)` as written, with the closure that it was given."""
-
-    node: ast.Call
-    optimizer: Object
-    arguments: tuple[Value, ...]
-    closure: Function | None
-    body: Seq | None
-
-
-class Methods(Instances):
+class Methods(Actions):
     """Evaluates method calls."""
-
-    steps: list[Step]
-    schedules: list[tuple[ast.Call, Object]]
 
     def method(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Emit the events of calling a method and return the result."""
+        meaning = self.meaning_of_method(receiver, name)
+        if meaning is not None:
+            return self.perform(meaning, node, receiver, args, named)
         match receiver:
             case Library(dotted):
                 return self.call_library(f"{dotted}.{name}", node, args, named)
@@ -79,8 +63,8 @@ class Methods(Instances):
                 return self._scheduler(receiver, name, node)
             case Object(kind=Kind.SCALER):
                 return self._scaler(name, node, args)
-            case Object(kind=Kind.ACCELERATOR):
-                return self._accelerator(name, node, args, named)
+            case Object(kind=Kind.ENGINE):
+                return Unknown(holds=self.escape(node, [receiver, *args, *named.values()]))
             case Object():
                 return self.on_module(receiver.uid, receiver, name, node, args, named)
             case Instance():
@@ -103,38 +87,24 @@ class Methods(Instances):
         spelled = self._spelled_receiver(node)
         match name:
             case "zero_grad":
-                self.emit(EventKind.ZERO, node, targets, spelled)
+                self.fork(
+                    self.window_of(optimizer.uid),
+                    lambda: self.emit(EventKind.ZERO, node, targets, spelled, roles=self.window_roles(optimizer.uid)),
+                    lambda: None,
+                )
             case "step":
-                return self._step(optimizer, node, [*args, *(named[key] for key in ("closure",) if key in named)])
+                given = [*args, *(named[key] for key in ("closure",) if key in named)]
+                self.stepped(optimizer, node, given, spelled)
             case "register_step_post_hook" | "register_step_pre_hook" if args:
                 self.hooks.setdefault(optimizer.uid, []).append(args[0])
             case _ if name not in _OPTIMIZER_NEUTRAL | self.own_methods.get(optimizer.uid, frozenset()):
                 return Unknown(holds=self.escape(node, [optimizer, *args]))
         return UNKNOWN
 
-    def _step(self, optimizer: Object, node: ast.Call, args: list[Value], roles: tuple[str, ...] = ()) -> Value:
-        closure = next((arg for arg in args if isinstance(arg, (Function, Method))), None)
-        body: Seq | None = None
-        if isinstance(closure, Function):
-            with self.aside() as out:
-                self.inline(closure, node, [], {})
-            body = Seq(tuple(out))
-            self.out.append(body)
-            roles = (*roles, "closure")
-        elif any(not isinstance(arg, Const) for arg in args):
-            roles = (*roles, "argument")
-        found = closure if isinstance(closure, Function) else None
-        self.steps.append(Step(node, optimizer, tuple(args), found, body))
-        self.emit(EventKind.STEP, node, frozenset({optimizer.uid}), self._spelled_receiver(node), roles=roles)
-        for hook in self.hooks.get(optimizer.uid, ()):
-            self.call(hook, node, [optimizer, UNKNOWN, UNKNOWN], {})
-        return UNKNOWN
-
     def _scheduler(self, scheduler: Object, name: str, node: ast.Call) -> Value:
         if name == "step":
-            self.schedules.append((node, scheduler))
             roles = ("argument",) if node.args or node.keywords else ()
-            self.emit(EventKind.SCHEDULE, node, frozenset({scheduler.uid}), self._spelled_receiver(node), roles=roles)
+            self.scheduled(scheduler, node, self._spelled_receiver(node), roles)
         return UNKNOWN
 
     def _scaler(self, name: str, node: ast.Call, args: list[Value]) -> Value:
@@ -152,32 +122,6 @@ class Methods(Instances):
     def _scaler_step(self, optimizer: Object, node: ast.Call, args: list[Value]) -> Value:
         self.emit(EventKind.STEP, node, frozenset({optimizer.uid}), ast.unparse(node.args[0]), roles=("scaler",))
         return UNKNOWN
-
-    def _accelerator(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
-        match name:
-            case "backward":
-                return self.backward(node, args[:1] or list(named.values())[:1], {})
-            case (
-                "prepare"
-                | "setup"
-                | "prepare_model"
-                | "prepare_optimizer"
-                | "prepare_scheduler"
-                | "setup_module"
-                | "unwrap_model"
-            ):
-                return args[0] if len(args) == 1 or name == "unwrap_model" else Items(tuple(args))
-            case (
-                "setup_optimizers"
-                | "prepare_data_loader"
-                | "setup_dataloaders"
-                | "gather"
-                | "gather_for_metrics"
-                | "reduce"
-            ):
-                return args[0] if len(args) == 1 and isinstance(args[0], Object) else UNKNOWN
-            case _:
-                return UNKNOWN
 
     def _tensor(self, tensor: Tensor, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         if name == "backward":

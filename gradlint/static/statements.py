@@ -12,7 +12,6 @@ from gradlint.events import EventKind
 from gradlint.static.blocks import Blocks
 from gradlint.static.context import Grad
 from gradlint.static.expressions import combined
-from gradlint.static.library import role_of
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import (
     JumpKind,
@@ -124,7 +123,9 @@ class Statements(Blocks):
             known = self.quietly(decorator)
             if isinstance(known, Function):
                 result = self.call(known, ast.copy_location(ast.Call(decorator, [], []), decorator), [result], {})
-            elif isinstance(known, Unknown) or (isinstance(known, Library) and role_of(known.name) == "unknown"):
+            elif isinstance(known, Unknown) or (
+                isinstance(known, Library) and self.models.role_of(known.name) == "unknown"
+            ):
                 self.wrapped_by_others.add(node)
         return result
 

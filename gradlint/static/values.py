@@ -24,7 +24,7 @@ class Kind(enum.Enum):
     SCALER = "scaler"
     MODULE = "module"
     CRITERION = "criterion"
-    ACCELERATOR = "accelerator"
+    ENGINE = "engine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER, State
+from gradlint.static.actions import Step
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
-from gradlint.static.methods import Step
 from gradlint.static.subjects import MANY_EVALUATIONS, on_optimizer, run
 from gradlint.static.tree import EMPTY, Branch, Call, Loop, Node, Seq, Uid, events
 from gradlint.static.values import Const, Function, Kind, Tensor

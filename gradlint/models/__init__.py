@@ -1,0 +1,22 @@
+"""What the names of libraries mean to a training loop: `*.toml`, one file per framework, and the form that they have.
+
+It knows words, not code: neither Python's syntax nor events.
+"""
+
+from __future__ import annotations
+
+from gradlint.models.form import Action, KindModel, Meaning, Model, ModelError, read_model
+from gradlint.models.index import Models, built_in, built_in_kinds, words
+
+__all__ = [
+    "Action",
+    "KindModel",
+    "Meaning",
+    "Model",
+    "ModelError",
+    "Models",
+    "built_in",
+    "built_in_kinds",
+    "read_model",
+    "words",
+]

@@ -1,0 +1,140 @@
+"""Looking names up in the models: gradlint's own, and a project's before them.
+
+Of the patterns that match a name, the one with the most literal characters wins, so that their order says nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from fnmatch import translate
+from pathlib import Path
+from typing import Any
+
+from gradlint.models.form import BASES, Meaning, Model, read_meaning, split_key
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FOLDER = Path(__file__).parent
+_UNKNOWN, _PURE = Meaning("unknown"), Meaning("pure")
+_NOTHING = Model()
+
+
+class _Patterns:
+    """Values by pattern; the patterns of one package are looked at only for its names."""
+
+    def __init__(self, items: Iterable[tuple[str, Any]]) -> None:
+        self._exact: dict[str, Any] = {}
+        found: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+        for pattern, value in items:
+            if "*" in pattern:
+                package = pattern.split(".")[0]
+                found["*" if "*" in package else package].append((pattern, value))
+            else:
+                self._exact[pattern] = value
+        self._loose = {
+            package: sorted(found[package], key=lambda item: -len(item[0].replace("*", ""))) for package in found
+        }
+
+    def find(self, name: str) -> Any:
+        """Return the value of the most literal pattern that matches, or None."""
+        if name in self._exact:
+            return self._exact[name]
+        for package in (name.split(".")[0], "*"):
+            for pattern, value in self._loose.get(package, ()):
+                if _compiled(pattern).match(name):
+                    return value
+        return None
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern))
+
+
+class Models:
+    """What names mean: to the project that wrote `own`, else to everybody."""
+
+    def __init__(self, own: Model = _NOTHING) -> None:
+        self._own = _Patterns(own.names)
+        self._methods = {name: _Patterns(kind.methods) for name, kind in own.kinds}
+        self._known: dict[str, Meaning] = {}
+        self.declares = bool(own.names)
+
+    def meaning_of(self, name: str) -> Meaning:
+        """Return what the dotted `name` is, or what calling it does."""
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = self._own.find(name) or _built_in_meaning(name)
+        return known
+
+    def role_of(self, name: str) -> str:
+        """Return the role of the dotted `name`: a built-in kind of object, `pure`, `tensor`, `acts`, ... or `unknown`."""
+        return self.meaning_of(name).role
+
+    def method_of(self, maker: str, method: str) -> Meaning | None:
+        """Return what a method of the objects that `maker` makes does, where a model says it."""
+        kind = self.meaning_of(maker).kind
+        own = self._methods.get(kind)
+        found = own.find(method) if own is not None else _built_in_method(kind, method)
+        return found if isinstance(found, Meaning) else None
+
+    def is_own(self, name: str) -> bool:
+        """Whether the project itself says what `name` means."""
+        return self.declares and self._own.find(name) is not None
+
+
+@functools.cache
+def built_in() -> Models:
+    """Return gradlint's own models."""
+    return Models()
+
+
+@functools.cache
+def _tables() -> tuple[dict[str, Any], ...]:
+    return tuple(tomllib.loads(file.read_text(encoding="utf-8")) for file in sorted(_FOLDER.glob("*.toml")))
+
+
+@functools.cache
+def _built_in_names() -> _Patterns:
+    # Read as far as needed: most names of most frameworks are in no file that is checked.
+    return _Patterns(
+        (split_key(key)[0], (key, value)) for table in _tables() for key, value in table.get("names", {}).items()
+    )
+
+
+@functools.cache
+def built_in_kinds() -> Mapping[str, str]:
+    """Return the kinds of gradlint's own models, each with the built-in kind that it is like."""
+    kinds = {name: kind.get("like", "engine") for table in _tables() for name, kind in table.get("kinds", {}).items()}
+    return {**{name: name for name in BASES}, **kinds}
+
+
+@functools.cache
+def _built_in_meaning(name: str) -> Meaning:
+    found = _built_in_names().find(name)
+    if found is not None:
+        return read_meaning(found[0], found[1], built_in_kinds(), name)
+    return _PURE if name.partition(".")[0] in words("stdlib", "modules") else _UNKNOWN
+
+
+@functools.cache
+def _built_in_method(kind: str, method: str) -> Meaning | None:
+    for table in _tables():
+        methods = table.get("kinds", {}).get(kind, {}).get("methods", {})
+        found = _Patterns((split_key(key)[0], (key, value)) for key, value in methods.items()).find(method)
+        if found is not None:
+            return read_meaning(found[0], found[1], {}, method)
+    return None
+
+
+@functools.cache
+def words(section: str, key: str) -> frozenset[str]:
+    """Return a word list of the models, such as the tensor methods that `cut` the graph."""
+    return frozenset(word for table in _tables() for word in table.get(section, {}).get(key, ()))
