@@ -156,6 +156,25 @@ def run(
 
 
 @main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--output-format", type=click.Choice(("full", "json")), default="full", show_default=True)
+@_FILE
+def events(file: str, output_format: str, output_file: str | None) -> None:
+    """Show what is understood of FILE: the events of its loops, and the states that they lead to, line by line."""
+    from gradlint.config import SettingsError, find_settings
+    from gradlint.reporters.story import render as render_story
+    from gradlint.static.narration import read_story
+    from gradlint.static.reading import Unreadable
+
+    try:
+        story = read_story(file, find_settings(Path(file)))
+    except (SettingsError, Unreadable) as error:
+        raise _Undone(f"{file}: {error}") from error
+    with _output(output_file) as stream:
+        render_story(story, stream, output_format)
+
+
+@main.command()
 @click.argument("code", required=False)
 @click.option("--all", "everything", is_flag=True, help="List all rules.")
 def rule(code: str | None, everything: bool) -> None:

@@ -91,7 +91,7 @@ def _check_file(file: discovery.Candidate, settings: Settings) -> list[Diagnosti
 def _check(source: str, filename: str) -> list[Diagnostic]:
     try:
         with _collector_paused():
-            found = _analyze(_parse(source, filename), source, filename)
+            found = _analyze(parse(source, filename), source, filename)
     except Unreadable as error:
         return [error.diagnostic]
     return apply(found, source, filename)
@@ -109,7 +109,8 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _parse(source: str, filename: str) -> ast.Module:
+def parse(source: str, filename: str) -> ast.Module:
+    """Return the syntax tree of a source; raises Unreadable."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,0 +1,86 @@
+"""What was understood of a file, as `gradlint events` tells it: subjects, and what happens to them line by line.
+
+Leaf module: it knows neither how a file is understood nor how the story is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradlint.diagnostics import Diagnostic, Location
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An optimizer, scheduler or module that events are about; `of` names whom it acts on (None: not known)."""
+
+    name: str
+    kind: str
+    origin: str
+    place: Location | None
+    of: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A rule that an event breaks in the states `found`, but not in those of other paths, `others`."""
+
+    code: str
+    found: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The states of a subject after an event: in the first iteration of the loops around it, and in later ones.
+
+    Several states are several paths. `unknown_since` is where somebody unknown got it, if its state is not known.
+    """
+
+    subject: str
+    first: tuple[str, ...]
+    later: tuple[str, ...]
+    unknown_since: tuple[Location, ...] = ()
+    broken: tuple[Broken, ...] = ()
+
+    @property
+    def states(self) -> frozenset[str]:
+        """All states that it may be in."""
+        return frozenset(self.first + self.later)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event as the source has it: who did it, in the user's own words, and what it changed."""
+
+    kind: str
+    what: str
+    place: Location
+    loops: tuple[int, ...]
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The module or one function: `callers` are the rows that call it, none if nobody is seen to.
+
+    `headers` are the rows of the loops, branches and functions around the happenings; `findings` is what is reported.
+    """
+
+    name: str
+    row: int
+    callers: tuple[int, ...]
+    headers: tuple[int, ...]
+    happenings: tuple[Happening, ...]
+    findings: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A whole file; `elsewhere` names the other files in which something happens."""
+
+    filename: str
+    lines: tuple[str, ...]
+    subjects: tuple[Subject, ...]
+    sections: tuple[Section, ...]
+    elsewhere: tuple[str, ...] = ()
