@@ -21,5 +21,6 @@ class EventKind(enum.Enum):
     EVAL = "eval"  # the module was put into evaluation mode
     FORWARD = "forward"  # the module ran with gradients enabled; or a graph was built
     RETAIN = "retain"  # a backward pass ran through its graph and kept it
+    LOAD = "load"  # the module got parameters that were trained before
     CREATE = "create"  # it was built, perhaps anew: its history begins here
     ESCAPE = "escape"  # somebody unknown had hands on it: anything may have happened

@@ -201,4 +201,21 @@ GRAPH = Protocol(
     {"live": frozenset({"made"}), "freed": frozenset({"made", "freed"})},
 )
 
+VALIDATION = Protocol(
+    "validation",
+    State("new"),
+    {
+        # `train()` behind the last step is a decision; in front of one it is only the head of an epoch.
+        **_from(("new", "loaded", "trained", "chosen"), _K.STEP, Edge("trained", "stepped")),
+        ("new", _K.LOAD): Edge("loaded", "loaded"),
+        ("trained", _K.FORWARD): Edge("trained", violates="GL303"),
+        ("loaded", _K.FORWARD): Edge("loaded", violates="GL303"),
+        **_from(("loaded", "trained", "eval", "unknown"), _K.TRAIN, Edge("chosen")),
+        **_from(("new", "loaded", "trained", "chosen", "unknown"), _K.EVAL, Edge("eval")),
+        **_from(("new", "loaded", "trained", "chosen", "eval"), _K.ESCAPE, Edge("unknown")),
+    },
+    {"trained": frozenset({"stepped"}), "loaded": frozenset({"loaded"})},
+)
+"""Not among `PROTOCOLS`: the run-time side sees no reason to call a forward a validation."""
+
 PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH)

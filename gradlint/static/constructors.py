@@ -148,6 +148,8 @@ class Constructors(Gradients):
             self.set_member(uid, parameter, given.get(parameter, NONE))
         self.objects[uid] = made
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
+        if kind is Kind.MODULE and any(const(named.get(key, NONE)) for key in ("pretrained", "weights")):
+            self.emit(EventKind.LOAD, node, frozenset({uid}), self.hint)
         return made
 
     def _with_alternatives(self, made: Object) -> Object:

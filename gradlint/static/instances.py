@@ -33,10 +33,10 @@ from gradlint.static.values import (
     unknown_uid,
 )
 
-_SAME = frozenset(
+SAME = frozenset(
     ["to", "cuda", "cpu", "half", "double", "float", "bfloat16", "apply", "requires_grad_", "share_memory", "compile"]
 )
-
+"""Methods that return the module itself."""
 
 SUSPECT = re.compile(r"zero|clear|reset|step|optim|train|update|fit|backward|learn|grad|adapt|run|epoch")
 """Words in a method's name for which we do not presume that it only runs the module."""
@@ -61,10 +61,12 @@ class Instances(Constructors):
                 return Params(targets)
             case "forward":
                 return self.call(module, node, args, named)
+            case "load_state_dict":
+                self._loaded(node, targets, spelled)
             case "requires_grad_":
                 self.frozen |= targets
                 return module
-            case _ if name in _SAME:
+            case _ if name in SAME:
                 return module
             case "modules" | "named_modules" | "children" | "named_children" | "buffers":
                 return Unknown(holds=targets)
@@ -75,6 +77,11 @@ class Instances(Constructors):
             case _:
                 return self._ran_by_owner(uid, node, args, named)
         return UNKNOWN
+
+    def _loaded(self, node: ast.Call, targets: frozenset[Uid], spelled: str) -> None:
+        """Emit that a module got trained parameters; another module's state is only copied."""
+        if not any(isinstance(part, ast.Attribute) and part.attr == "state_dict" for part in ast.walk(node)):
+            self.emit(EventKind.LOAD, node, targets, spelled)
 
     def set_mode(self, name: str, node: ast.Call, targets: frozenset[Uid], spelled: str, args: list[Value]) -> None:
         """Emit a change between training and evaluation mode."""

@@ -31,8 +31,8 @@ from gradlint.static.values import (
     Value,
 )
 
-ACTIONS = frozenset(["zero_grad", "step", "backward", "eval"])
-"""Methods without which nothing in a function can be in the wrong order."""
+ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
+"""Methods without which nothing in a function can be in the wrong order or mode."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,8 @@ class Methods(Actions):
             case "zero_grad" | "zero_grads":
                 self.emit(EventKind.ZERO, node, None, self._spelled_receiver(node))
                 return UNKNOWN
+            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in ("train", "eval"):
+                return self.on_module(unknown_uid(receiver.id), receiver, name, node, args, named)
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
                 return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)
             case _ if name in words("tensor", "cut"):

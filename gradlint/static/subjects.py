@@ -148,6 +148,28 @@ def on_module(module: Uid, optimizers: frozenset[Uid]) -> Effect:
     return effect
 
 
+def on_validated(module: Uid, optimizers: frozenset[Uid]) -> Effect:
+    """Return what events mean to the mode of a module that is trained by the given optimizers and runs somewhere."""
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        whole = any(within(module, target) for target in targets)
+        match event.kind:
+            case _K.CREATE | _K.LOAD | _K.TRAIN | _K.EVAL if whole:
+                return event.kind
+            case _K.TRAIN | _K.EVAL | _K.ESCAPE if any(overlap(module, target) for target in targets):
+                # A part may be all that its mode matters to.
+                return _K.ESCAPE
+            case _K.FORWARD if module in targets:
+                return _K.FORWARD
+            case _K.STEP if targets & optimizers:
+                return _K.STEP
+            case _:
+                return None
+
+    return effect
+
+
 def on_graph(node: GraphNode) -> Effect:
     """Return what events mean to a part of a graph."""
 
@@ -165,9 +187,9 @@ def on_graph(node: GraphNode) -> Effect:
     return effect
 
 
-def follow(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[State]]:
+def follow(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
-    flow = run(tree, protocol, effect)
+    flow = run(tree, protocol, effect, start)
     return {event: {world.state for world in worlds} for event, worlds in flow.arrivals.items()}
 
 

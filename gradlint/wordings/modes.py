@@ -17,6 +17,11 @@ WORDINGS: Mapping[str, Wording] = {
         "wrap the evaluation in `with torch.no_grad():`",
         {"eval": "evaluation begins here"},
     ),
+    "GL303": Wording(
+        "`{subject}` is evaluated in training mode: dropout stays on and batch statistics follow what it is evaluated on",
+        "call `{subject}.eval()` before, and `{subject}.train()` after it if training goes on",
+        {"stepped": "trained here, in training mode", "loaded": "its trained parameters are loaded here"},
+    ),
     "GL304": Wording(
         "`{subject}` is trained in evaluation mode after its first evaluation: dropout is off and batch statistics are frozen",
         "call `{subject}.train()` at the start of every training epoch",

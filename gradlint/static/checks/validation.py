@@ -1,0 +1,138 @@
+"""Evaluation in training mode: GL303."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import VALIDATION, State
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.lowering import Root
+from gradlint.static.sensitivity import Makers, Sensitivity
+from gradlint.static.subjects import follow, on_validated, overlap
+from gradlint.static.tree import Event, Uid
+
+_WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
+_DATA = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z]|loader|set|data|iter|dl|gen|batch)", re.IGNORECASE)
+_FUNCTION = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
+_TRAINS = re.compile(r"train|fit", re.IGNORECASE)
+_UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
+
+Region = Callable[[Event], bool]
+
+
+@check
+def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL303: a model with trained parameters is evaluated before anything puts it into evaluation mode."""
+    makers = Makers(analysis)
+    for root in analysis.roots:
+        forwards = [event for event in analysis.events[root] if event.kind is EventKind.FORWARD]
+        for module in sorted({uid for event in forwards for uid in event.targets or () if "method" not in event.roles}):
+            yield from _evaluated(_Question(analysis, root, module, makers))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Is this module evaluated in training mode here?"""
+
+    analysis: Analysis
+    root: Root
+    module: Uid
+    makers: Makers
+
+    @property
+    def found(self) -> list[Event]:
+        """The events of the root."""
+        return self.analysis.events[self.root]
+
+    @property
+    def owners(self) -> frozenset[Uid]:
+        """The optimizers that train the module, parts of it or what it is a part of."""
+        trained_by = self.analysis.trained_by
+        return frozenset(uid for owned, found in trained_by.items() if overlap(owned, self.module) for uid in found)
+
+    def start(self) -> State:
+        """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""
+        given = self.module[0] == "?" and not any("@" in part for part in self.module)
+        known = self.makers.in_training_mode(self.module) or (given and self._never_switched())
+        return VALIDATION.initial if known else State("unknown")
+
+    def _never_switched(self) -> bool:
+        """Whether a function that is given a model never asks for its mode."""
+        switches = [event for event in self.found if event.kind in (EventKind.TRAIN, EventKind.EVAL)]
+        return not any(overlap(self.module, uid) for event in switches for uid in event.targets or ())
+
+    def severity(self) -> Severity | None:
+        """Return an error where the mode is seen to matter, a warning where a model is given that may be any."""
+        match self.makers.sensitivity(self.module):
+            case Sensitivity.YES:
+                return Severity.ERROR
+            case Sensitivity.UNSEEN if not self.makers.in_training_mode(self.module):
+                return Severity.WARNING
+            case _:
+                return None
+
+
+def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
+    arrivals = follow(asked.root.tree, VALIDATION, on_validated(asked.module, asked.owners), asked.start())
+    trains = any(event.kind in _UPDATES for found in asked.analysis.events.values() for event in found)
+    for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
+        if event.kind is not EventKind.FORWARD or "method" in event.roles:
+            continue
+        broken = [state for state in states if VALIDATION.advance(state, event.kind, event.place)[1] is not None]
+        names = {state.name for state in states}
+        validated = "trained" in names and names <= {"trained", "new", "loaded"} and _validates(asked, event)
+        if validated or (names == {"loaded"} and not trains):
+            severity = asked.severity()
+            if severity is not None:
+                found = compose("GL303", Side.STATIC, event.place, min(s.marks for s in broken), subject=event.name)
+                yield replace(found, severity=severity)
+            return
+
+
+def _validates(asked: _Question, event: Event) -> bool:
+    """Whether a forward is certainly a part of a validation: a region that says so and in which nothing is trained."""
+    if "no-grad" not in event.roles and _trained_through(asked.found, event):
+        return False
+    updates = [other for other in asked.found if other.kind in _UPDATES]
+    return any(not any(map(region, updates)) for region in _regions(asked, event))
+
+
+def _trained_through(found: list[Event], event: Event) -> bool:
+    """Whether some backward runs through what is computed here."""
+    return any(node.place == event.place for other in found if other.kind in _UPDATES for node in other.nodes)
+
+
+def _regions(asked: _Question, event: Event) -> Iterator[Region]:
+    """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
+    for depth, number in enumerate(event.loops, 1):
+        if _over_validation_data(asked.analysis.lowering.loop_nodes.get(number)):
+            yield _inside_loops(event, depth)
+    for depth, called in enumerate(event.frame, 1):
+        name = called.partition(":")[0]
+        if _FUNCTION.search(name) and not _TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
+            yield _inside_frame(event, depth)
+    if "no-grad" in event.roles and event.loops and _trained_through(asked.found, event):
+        # One function serves both phases: the same call trains in another activation.
+        yield _inside_loops(event, len(event.loops))
+
+
+def _inside_loops(event: Event, depth: int) -> Region:
+    return lambda other: other.loops[:depth] == event.loops[:depth]
+
+
+def _inside_frame(event: Event, depth: int) -> Region:
+    return lambda other: other.frame[:depth] == event.frame[:depth]
+
+
+def _over_validation_data(loop: ast.AST | None) -> bool:
+    if not isinstance(loop, (ast.For, ast.AsyncFor)):
+        return False
+    source = ast.unparse(loop.iter)
+    return bool(_DATA.search(source)) and not _TRAINS.search(source)

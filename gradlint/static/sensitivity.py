@@ -1,0 +1,162 @@
+"""Which modules behave differently in training and in evaluation mode, as far as their source is in sight.
+
+It knows torch's layers and classes of the file; it must not know events or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import enum
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import TypeVar
+
+from gradlint.static.analysis import Analysis
+from gradlint.static.instances import SAME
+from gradlint.static.library import role_of
+from gradlint.static.tree import Uid
+from gradlint.static.values import Class, Function, Library, Unknown, Value
+
+_LAYERS = re.compile(
+    r"torch\.nn\.(?:modules\.\w+\.)?"
+    r"(?:\w*Dropout\w*|BatchNorm\w+|LazyBatchNorm\w+|SyncBatchNorm|RReLU|Transformer\w*)|torchvision\.models\.\w.*|"
+    r"timm\.create_model|timm\.models\.create_model"
+)
+_FUNCTIONS = re.compile(r"torch\.nn\.functional\.(?:\w*dropout\w*|batch_norm|rrelu)")
+_BY_ARGUMENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU|MultiheadAttention)")
+_DROPS = re.compile(r"drop", re.IGNORECASE)
+_ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
+_CLASS = re.compile(r"[A-Z]\w*")
+
+
+_Node = TypeVar("_Node", bound=ast.AST)
+
+
+class Sensitivity(enum.Enum):
+    """Whether a module's mode matters."""
+
+    YES = "yes"
+    NO = "no"
+    UNSEEN = "unseen"
+
+
+class Makers:
+    """Where the modules of one file are made, and whether their mode matters."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+        self._busy: set[ast.AST] = set()
+
+    def in_training_mode(self, module: Uid) -> bool:
+        """Whether a module, or what it is a part of, begins in training mode: a constructor made it."""
+        return any(self._constructed(module[:length]) for length in range(1, len(module) + 1))
+
+    def _constructed(self, module: Uid) -> bool:
+        lowering = self._analysis.lowering
+        made = lowering.objects.get(module)
+        return (
+            module in lowering.instances or (made is not None and bool(made.origin)) or self._maker(module) is not None
+        )
+
+    def sensitivity(self, module: Uid) -> Sensitivity:
+        """Return whether the mode of a module matters."""
+        lowering = self._analysis.lowering
+        if module in lowering.instances:
+            return self._class(lowering.instances[module])
+        made = lowering.objects.get(module)
+        node = self._maker(module) if made is None else self._calls.get((made.place.row, made.place.column))
+        return Sensitivity.UNSEEN if node is None else self._expression(node)
+
+    @cached_property
+    def _calls(self) -> dict[tuple[int, int], ast.Call]:
+        places = ((self._analysis.source.place(node), node) for node in _nodes(self._analysis.tree, ast.Call))
+        return {(place.row, place.column): node for place, node in places}
+
+    @cached_property
+    def _assignments(self) -> dict[tuple[str, int], ast.expr]:
+        return {
+            (target.id if isinstance(target, ast.Name) else target.attr, node.lineno): node.value
+            for node in _nodes(self._analysis.tree, ast.Assign)
+            for target in node.targets
+            if isinstance(target, (ast.Name, ast.Attribute))
+        }
+
+    def _maker(self, module: Uid) -> ast.Call | None:
+        """Return the call of another package's class that made an unknown module, if its name tells that it was one."""
+        told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
+        made = self._assignments.get((told["name"], int(told["row"]))) if told else None
+        while isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and made.func.attr in SAME:
+            made = made.func.value
+        match made:
+            case ast.Call(ast.Name(name) | ast.Attribute(attr=name) as callee) if _CLASS.match(name):
+                return made if isinstance(self._analysis.value(callee), Library) else None
+            case _:
+                return None
+
+    def _class(self, cls: Class) -> Sensitivity:
+        lowering = self._analysis.lowering
+        found = [self._expression(ancestor.node) for ancestor in lowering.lineage(cls)]
+        return _most([*found, Sensitivity.UNSEEN] if lowering.is_open(cls) else found)
+
+    def _expression(self, node: ast.AST) -> Sensitivity:
+        if node in self._busy:
+            return Sensitivity.NO
+        self._busy.add(node)
+        found = _most(self._parts(node))
+        self._busy.discard(node)
+        return found
+
+    def _parts(self, node: ast.AST) -> Iterator[Sensitivity]:
+        for part in ast.walk(node):
+            match part:
+                case ast.Attribute(ast.Name("self"), "training"):
+                    yield Sensitivity.YES
+                case ast.Call(callee):
+                    yield self._call(part, self._analysis.value(callee))
+                case _:
+                    continue
+
+    def _call(self, node: ast.Call, callee: Value) -> Sensitivity:
+        match callee:
+            case Class():
+                return self._class(callee)
+            case Function(node=body):
+                return self._expression(body)
+            case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
+                return Sensitivity.NO if _off(node) else Sensitivity.YES
+            case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):
+                unseen = Sensitivity.UNSEEN if role_of(name) == "unknown" else Sensitivity.NO
+                return Sensitivity.YES if _drops(node) else unseen
+            case Unknown() if isinstance(node.func, ast.Name) and not hasattr(builtins, node.func.id):
+                return Sensitivity.UNSEEN
+            case _:
+                return Sensitivity.NO
+
+
+def _nodes(tree: ast.AST, kind: type[_Node]) -> Iterator[_Node]:
+    return (node for node in ast.walk(tree) if isinstance(node, kind))
+
+
+def _off(node: ast.Call) -> bool:
+    """Whether a layer is given the probability 0."""
+    given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "p")]
+    return any(isinstance(value, ast.Constant) and value.value == 0 for value in given)
+
+
+def _drops(node: ast.Call) -> bool:
+    """Whether a call is given a rate of dropout other than 0."""
+    return any(
+        keyword.arg is not None
+        and bool(_DROPS.search(keyword.arg))
+        and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value)
+        for keyword in node.keywords
+    )
+
+
+def _most(found: Iterable[Sensitivity]) -> Sensitivity:
+    answers = set(found)
+    return next(
+        each for each in (Sensitivity.YES, Sensitivity.UNSEEN, Sensitivity.NO) if each in answers | {Sensitivity.NO}
+    )
