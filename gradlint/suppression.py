@@ -55,9 +55,8 @@ def suppressions(source: str, filename: str) -> tuple[Suppression, ...]:
         return ()
 
 
-def apply(found: Sequence[Diagnostic], source: str, filename: str) -> list[Diagnostic]:
-    """Return what the comments of `source` leave of `found`, and a GL001 for each comment that is no use."""
-    comments = suppressions(source, filename)
+def apply(found: Sequence[Diagnostic], comments: Sequence[Suppression]) -> list[Diagnostic]:
+    """Return what the comments of a file leave of what was `found` in it, and a GL001 for each that is no use."""
     shown = [item for item in found if not any(comment.hides(item) for comment in comments)]
     kept = [comment for comment in comments if UNUSED in comment.codes]
     useless = [item for comment in comments for item in _useless(comment, found)]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from gradlint.cli import main
 from gradlint.config import Settings
-from gradlint.diagnostics import Diagnostic
 from gradlint.static import check_paths, check_source, engine, reading
+from gradlint.static.analysis import Understanding
 from gradlint.static.engine import check_bytes
 
 BUGGY = """\
@@ -172,11 +172,11 @@ def test_generated_file_of_5_mb_is_read(project: Path) -> None:
     assert (code, line[:20]) == (1, "buggy.py:7:5: GL101 ")
 
 
-def failing(tree: object, source: str, filename: str) -> list[Diagnostic]:
+def failing(tree: object, source: str, filename: str) -> Understanding:
     """A rule with a defect that shows on one file only."""
     if "defect" in source:
         raise KeyError("optimizer")
-    return []
+    return Understanding((), frozenset())
 
 
 def test_defect_of_a_rule_is_reported_for_its_file_only(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

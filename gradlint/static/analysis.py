@@ -6,18 +6,36 @@ It knows the order of work, not the rules.
 from __future__ import annotations
 
 import ast
+import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 
-from gradlint.diagnostics import Diagnostic
+from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in
 from gradlint.static.lowering import Lowering, Root
+from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Kind, Object, Value
+
+
+class Sources:
+    """The file that is analyzed, and with it those that it calls into."""
+
+    def __init__(self, own: Source, foreign: Mapping[ast.AST, Module]) -> None:
+        self.text = own.text
+        self.filename = own.filename
+        self.own = own
+        self._foreign = foreign
+
+    def place(self, node: ast.AST) -> Location:
+        """Return where a node stands, in whichever file that is."""
+        module = self._foreign.get(node)
+        return (module.source if module is not None else self.own).place(node)
 
 
 class Analysis:
@@ -25,9 +43,11 @@ class Analysis:
 
     def __init__(self, tree: ast.Module, text: str, filename: str, models: Models | None = None) -> None:
         self.tree = tree
-        self.source = Source(text, filename)
-        self.lowering = Lowering(self.source, models or built_in())
+        project = Project(filename)
+        module = project.main(Source(text, filename), tree)
+        self.lowering = Lowering(project, module, models or built_in())
         self.roots: list[Root] = list(self.lowering.roots(tree))
+        self.source = Sources(module.source, self.lowering.foreign)
 
     def value(self, node: ast.AST) -> Value:
         """Return what an expression was, or what its names alone tell where it was not read."""
@@ -114,16 +134,64 @@ def is_test(tree: ast.Module, filename: str) -> bool:
     )
 
 
-def analyze(tree: ast.Module, source: str, filename: str, models: Models | None = None) -> list[Diagnostic]:
-    """Return the findings in a parsed file, each place and rule once."""
+_CALLERS_EXCUSE_NOTHING = _FAILS_ANYHOW
+"""What is wrong in a function whoever calls it."""
+
+Spot = tuple[str, int]
+"""A function: its file and the row of its `def`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A finding, and the functions on whose own reading, with callers unknown, it rests (none: on no such reading)."""
+
+    diagnostic: Diagnostic
+    alone: frozenset[Spot] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """What the analysis of one file found, there and in other files, and the functions of others that it followed."""
+
+    found: tuple[Finding, ...]
+    followed: frozenset[Spot]
+
+
+def analyze(tree: ast.Module, source: str, filename: str, models: Models | None = None) -> Understanding:
+    """Analyze a parsed file; each place and rule is found once."""
     from gradlint.static.checks import all_checks
 
     analysis = Analysis(tree, source, filename, models)
-    tested = is_test(tree, filename)
     found: dict[tuple[object, ...], Diagnostic] = {}
     for check in all_checks():
         for diagnostic in check(analysis):
-            if tested and diagnostic.code not in _FAILS_ANYHOW:
-                continue
             found.setdefault((diagnostic.code, diagnostic.location), diagnostic)
-    return list(found.values())
+    if is_test(tree, filename):
+        # How a test uses the code of others says nothing about that code.
+        own = (each for each in found.values() if each.location.filename == filename)
+        return Understanding(tuple(Finding(each) for each in own if each.code in _FAILS_ANYHOW), frozenset())
+    return Understanding(tuple(Finding(each, _alone(each, analysis)) for each in found.values()), _followed(analysis))
+
+
+def _alone(found: Diagnostic, analysis: Analysis) -> frozenset[Spot]:
+    if found.code in _CALLERS_EXCUSE_NOTHING:
+        return frozenset()
+    around = [root for root in analysis.roots if any(_encloses(node, found, analysis) for node in root.followed)]
+    if any(root.complete for root in around):
+        return frozenset()
+    return frozenset(_spot(root.node, analysis) for root in around)
+
+
+def _encloses(function: ast.AST, found: Diagnostic, analysis: Analysis) -> bool:
+    place = analysis.source.place(function)
+    return place.filename == found.location.filename and place.row <= found.location.row <= place.end_row
+
+
+def _followed(analysis: Analysis) -> frozenset[Spot]:
+    nodes = {node for root in analysis.roots for node in root.followed}
+    return frozenset(_spot(node, analysis) for node in nodes if node in analysis.lowering.foreign)
+
+
+def _spot(function: ast.AST, analysis: Analysis) -> Spot:
+    place = analysis.source.place(function)
+    return os.path.abspath(place.filename), place.row

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.context import Frame, Grad
 from gradlint.static.expressions import Expressions
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.tree import Call, Seq, Uid
+from gradlint.static.tree import Call, Seq
 from gradlint.static.values import (
     NONE,
     UNKNOWN,
@@ -45,7 +46,10 @@ class Classes(Expressions):
             holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
             return Unknown(holds=holds)
         self.reached.add(function.node)
+        self.followed.add(function.node)
         frame = self._enter(function, node)
+        if frame.module is not self.module.module:
+            self.foreign[function.node] = frame.module
         outer = (self.frame, self.grad, self.dead, self.hint, self.pending)
         self.frame, self.dead, self.hint, self.pending = frame, False, "", []
         self.stack.append(function.node)
@@ -60,11 +64,10 @@ class Classes(Expressions):
         return self._result(frame)
 
     def _enter(self, function: Function, node: ast.AST) -> Frame:
-        name = getattr(function.node, "name", "lambda")
-        path = (*self.frame.path, f"{name}:{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
+        path = (*self.frame.path, f"{_name(function)}:{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
         parent = self.frames.get(function.frame, self.module)
         cls = function.receiver.cls if isinstance(function.receiver, Instance) else None
-        frame = Frame(path, parent, node=function.node, cls=cls, receiver=function.receiver)
+        frame = Frame(path, parent, parent.module, node=function.node, cls=cls, receiver=function.receiver)
         module_names, outer_names = self.syntax.declared(function.node)
         frame.shared = dict.fromkeys(module_names, self.module) | dict.fromkeys(outer_names, parent)
         self.frames[path] = frame
@@ -118,7 +121,7 @@ class Classes(Expressions):
                 return self.lookup(name)
             case ast.Attribute(owner, name):
                 value = self.quietly(owner)
-                return Library(f"{value.name}.{name}") if isinstance(value, Library) else UNKNOWN
+                return self.named(f"{value.name}.{name}") if isinstance(value, Library) else UNKNOWN
             case _:
                 return UNKNOWN
 
@@ -177,7 +180,7 @@ class Classes(Expressions):
         self.emit(EventKind.CREATE, node, frozenset({instance.uid}))
         init = self.method_of(cls, "__init__")
         if init is not None:
-            self.inline(Function(init, self.home(cls), instance), node, args, named)
+            self.inline(replace(init, receiver=instance), node, args, named)
         for index, value in enumerate([*args, *named.values()]):
             # What a base of another package does with them is unknown: it holds them.
             self.set_member(instance.uid, f"*{index}", value)
@@ -187,9 +190,10 @@ class Classes(Expressions):
         """Make an optimizer of the file's own class; the layer of calls knows how."""
         raise NotImplementedError
 
-    def home(self, cls: Class) -> Uid:
-        """Return the frame that a class's methods see around them."""
-        return cls.frame
+    def is_foreign(self, cls: Class) -> bool:
+        """Whether a class is of another file."""
+        frame = self.frames.get(cls.frame, self.module)
+        return frame.module is not self.module.module
 
     def bases(self, cls: Class) -> Iterator[Value]:
         """Yield the bases of a class as values."""
@@ -244,14 +248,14 @@ class Classes(Expressions):
                     return True
         return False
 
-    def method_of(self, cls: Class, name: str, *, after: Class | None = None) -> FunctionNode | None:
-        """Return the definition of a method, looked up along the lineage (beyond the class `after`, if given)."""
+    def method_of(self, cls: Class, name: str, *, after: Class | None = None) -> Function | None:
+        """Return a method, bound to nobody, looked up along the lineage (beyond the class `after`, if given)."""
         passed = after is None
         for ancestor in self.lineage(cls):
             if passed:
                 for statement in ancestor.node.body:
                     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.name == name:
-                        return statement
+                        return Function(statement, ancestor.frame)
             passed = passed or (after is not None and ancestor.node is after.node)
         return None
 
@@ -260,8 +264,7 @@ class Classes(Expressions):
         method = self.method_of(owner, name)
         if method is None:
             return UNKNOWN
-        receiver = owner if "classmethod" in _decorators(method) else None
-        return Function(method, self.home(owner), receiver)
+        return replace(method, receiver=owner) if "classmethod" in _decorators(method) else method
 
     def member(self, owner: Instance, name: str, node: ast.expr) -> Value:
         """Return an attribute of an instance of this file's class."""
@@ -272,11 +275,9 @@ class Classes(Expressions):
         if method is not None:
             decorators = _decorators(method)
             if "staticmethod" in decorators:
-                return Function(method, self.home(owner.cls))
-            function = Function(method, self.home(owner.cls), owner)
-            if decorators & {"property", "cached_property"}:
-                return self.inline(Function(method, self.home(owner.cls), owner), node, [], {})
-            return function
+                return method
+            function = replace(method, receiver=owner)
+            return self.inline(function, node, [], {}) if decorators & {"property", "cached_property"} else function
         if self._assigned_elsewhere(owner, name):
             return self.store.get((owner.uid, name)) or Unknown(self._path(owner, name), frozenset({owner.uid}))
         if self.is_module(owner.cls):
@@ -289,14 +290,16 @@ class Classes(Expressions):
     def _assigned_elsewhere(self, owner: Instance, name: str) -> bool:
         """Run the method that sets `self.name` for its assignments only, if there is exactly one."""
         setters = [
-            method for ancestor in self.lineage(owner.cls) for method in self.syntax.setters(ancestor.node, name)
+            Function(method, ancestor.frame, owner)
+            for ancestor in self.lineage(owner.cls)
+            for method in self.syntax.setters(ancestor.node, name)
         ]
-        if len(setters) != 1 or self.exhausted(setters[0]) or setters[0].name == "__init__":
+        if len(setters) != 1 or self.exhausted(setters[0].node) or _name(setters[0]) == "__init__":
             return bool(setters)
         loops, self.loops = self.loops, ()
         reached = set(self.reached)
         with self.aside():
-            self.inline(Function(setters[0], self.home(owner.cls), owner), setters[0], [], {})
+            self.inline(setters[0], setters[0].node, [], {})
         self.loops, self.reached = loops, reached
         return True
 
@@ -305,12 +308,16 @@ class Classes(Expressions):
         method = self.method_of(owner.instance.cls, name, after=owner.cls)
         if method is None:
             return Method(owner, name)
-        return Function(method, self.home(owner.cls), owner.instance)
+        return replace(method, receiver=owner.instance)
 
 
-def _decorators(method: FunctionNode) -> set[str]:
+def _name(function: Function) -> str:
+    return getattr(function.node, "name", "lambda")
+
+
+def _decorators(method: Function) -> set[str]:
     return {
         node.id if isinstance(node, ast.Name) else node.attr
-        for node in method.decorator_list
+        for node in getattr(method.node, "decorator_list", ())
         if isinstance(node, (ast.Name, ast.Attribute))
     }

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ast
 
-from gradlint.static.context import Context, const
+from gradlint.static.context import const
+from gradlint.static.modules import Modules
 from gradlint.static.tree import (
     Atom,
     Both,
@@ -28,7 +29,7 @@ from gradlint.static.values import (
 )
 
 
-class Conditions(Context):
+class Conditions(Modules):
     """Reads conditions."""
 
     def condition(self, node: ast.expr) -> Predicate:

@@ -17,7 +17,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.library import role_of_builtin
-from gradlint.static.source import Source
+from gradlint.static.project import Module, Project
 from gradlint.static.syntax import Syntax
 from gradlint.static.tree import EMPTY, Branch, Event, GraphNode, Jump, JumpKind, Kill, Known, Node, Predicate, Seq, Uid
 from gradlint.static.values import (
@@ -60,6 +60,7 @@ class Frame:
 
     path: Uid
     parent: Frame | None
+    module: Module
     shared: dict[str, Frame] = field(default_factory=dict)
     node: ast.AST | None = None
     cls: Class | None = None
@@ -92,11 +93,11 @@ class Pending:
 class Context(ABC):
     """What every part of lowering shares."""
 
-    def __init__(self, source: Source, models: Models) -> None:
-        self.source = source
+    def __init__(self, project: Project, module: Module, models: Models) -> None:
+        self.project = project
         self.models = models
         self.syntax = Syntax()
-        self.module = Frame(("module",), None)
+        self.module = Frame(("module",), None, module)
         self.frames: dict[Uid, Frame] = {self.module.path: self.module}
         self.frame = self.module
         self.store: Store = {}
@@ -108,6 +109,9 @@ class Context(ABC):
         self.hint = ""
         self.stack: list[ast.AST] = []
         self.reached: set[ast.AST] = set()
+        self.followed: set[ast.AST] = set()
+        self.sought: set[tuple[Uid, str]] = set()
+        self.foreign: dict[ast.AST, Module] = {}
         self.values: dict[ast.AST, Value] = {}
         self.latest: dict[ast.AST, Value] = {}
         self.objects: dict[Uid, Object] = {}
@@ -143,12 +147,16 @@ class Context(ABC):
         """Emit the events of a call and return its value."""
 
     @abstractmethod
+    def beyond(self, frame: Frame, name: str) -> Value | None:
+        """Return what the module of `frame` binds to a name that was not read yet."""
+
+    @abstractmethod
     def is_module(self, cls: Class) -> bool:
         """Whether a class is proven to be a torch module."""
 
     def place(self, node: ast.AST) -> Location:
         """Return where `node` stands."""
-        return self.source.place(node)
+        return self.frame.module.source.place(node)
 
     # Emitting ---------------------------------------------------------------------------------
 
@@ -208,6 +216,8 @@ class Context(ABC):
         frame: Frame | None = self.frame.shared.get(name, self.frame)
         while frame is not None:
             value = self.store.get((frame.path, name))
+            if value is None and frame.parent is None:
+                value = self.beyond(frame, name)
             if value is not None:
                 return value
             frame = frame.parent
@@ -242,6 +252,8 @@ class Context(ABC):
     def note(self, node: ast.AST, value: Value) -> Value:
         """Remember what an expression was, for the checks that look at source."""
         self.latest[node] = value
+        if self.frame.module is not self.module.module:
+            self.foreign[node] = self.frame.module
         known = self.values.get(node)
         if known is None:
             self.values[node] = value

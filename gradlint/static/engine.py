@@ -14,16 +14,17 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradlint.config import Settings, find_settings
 from gradlint.diagnostics import Diagnostic
 from gradlint.rulebook import rule
 from gradlint.static import discovery, reading
-from gradlint.static.analysis import analyze
+from gradlint.static.analysis import Finding, Understanding, analyze
+from gradlint.static.findings import FileFindings, project_findings, selected
 from gradlint.static.reading import UNREADABLE, Unreadable
-from gradlint.suppression import apply
+from gradlint.suppression import apply, suppressions
 
 _DEFAULTS = Settings()
 
@@ -38,16 +39,16 @@ class Report:
 
 
 def check_source(source: str, filename: str = "<stdin>", settings: Settings = _DEFAULTS) -> list[Diagnostic]:
-    """Return the findings in `source`, in order of place."""
-    return _with_fixes(_selected(_check(source, filename), filename, settings), source)
+    """Return the findings in `source`, in order of place.
+
+    The files that it imports from are read where `filename` says that it lies.
+    """
+    return _ended(_checked(source, filename, settings), settings)
 
 
 def check_bytes(data: bytes, filename: str, settings: Settings) -> list[Diagnostic]:
     """Return the findings in an undecoded source."""
-    try:
-        return check_source(reading.decode(data, filename), filename, settings)
-    except Unreadable as error:
-        return _selected([error.diagnostic], filename, settings)
+    return _ended(_checked_bytes(data, filename, settings), settings)
 
 
 def check_paths(
@@ -68,8 +69,8 @@ def check_paths(
         settings = find_settings(Path(named[0] if named else "."))
     check = functools.partial(_check_file, settings=settings)
     files = list(discovery.discover(named, settings, force_exclude=force_exclude))
-    found = executor.map(check, files, chunksize=16) if executor else map(check, files)
-    return report([item for items in found for item in items], len(files))
+    results = executor.map(check, files, chunksize=16) if executor else map(check, files)
+    return report(project_findings([item for item in results if item is not None], settings), len(files))
 
 
 def report(found: Sequence[Diagnostic], files: int) -> Report:
@@ -78,23 +79,37 @@ def report(found: Sequence[Diagnostic], files: int) -> Report:
     return Report(tuple(sorted(found, key=lambda item: item.order)), files, len(failed))
 
 
-def _check_file(file: discovery.Candidate, settings: Settings) -> list[Diagnostic]:
+def _check_file(file: discovery.Candidate, settings: Settings) -> FileFindings | None:
     try:
         data = reading.read(file.path)
     except Unreadable as error:
-        return _selected([error.diagnostic], file.path, settings)
+        return FileFindings(file.path, (Finding(error.diagnostic),))
     if not file.named and not reading.mentions_training(data):
-        return []
-    return check_bytes(data, file.path, settings)
+        return None
+    return _checked_bytes(data, file.path, settings)
 
 
-def _check(source: str, filename: str) -> list[Diagnostic]:
+def _checked_bytes(data: bytes, filename: str, settings: Settings) -> FileFindings:
+    try:
+        return _checked(reading.decode(data, filename), filename, settings)
+    except Unreadable as error:
+        return FileFindings(filename, (Finding(error.diagnostic),))
+
+
+def _checked(source: str, filename: str, settings: Settings) -> FileFindings:
     try:
         with _collector_paused():
-            found = _analyze(parse(source, filename), source, filename)
+            known = _analyze(parse(source, filename), source, filename)
     except Unreadable as error:
-        return [error.diagnostic]
-    return apply(found, source, filename)
+        return FileFindings(filename, (Finding(error.diagnostic),))
+    found = _with_fixes(known.found, source, filename, settings)
+    return FileFindings(filename, found, known.followed, suppressions(source, filename))
+
+
+def _ended(checked: FileFindings, settings: Settings) -> list[Diagnostic]:
+    """Return the findings of one file in itself."""
+    own = [each.diagnostic for each in checked.found if each.diagnostic.location.filename == checked.filename]
+    return selected(apply(own, checked.comments), checked.filename, settings)
 
 
 @contextmanager
@@ -125,7 +140,7 @@ def parse(source: str, filename: str) -> ast.Module:
         raise Unreadable(filename, f"this is no Python source: {error}", "leave the file out with `exclude`") from error
 
 
-def _analyze(tree: ast.Module, source: str, filename: str) -> list[Diagnostic]:
+def _analyze(tree: ast.Module, source: str, filename: str) -> Understanding:
     try:
         return analyze(tree, source, filename)
     except RecursionError as error:
@@ -144,30 +159,16 @@ def _origin(error: BaseException) -> str:
     return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "place unknown"
 
 
-def _with_fixes(found: list[Diagnostic], source: str) -> list[Diagnostic]:
-    if all(item.fix or rule(item.code).fix == "none" for item in found):
+def _with_fixes(found: tuple[Finding, ...], source: str, filename: str, settings: Settings) -> tuple[Finding, ...]:
+    """Return the findings with fixes for those in the file itself that are reported."""
+    wanted = [each.diagnostic for each in found if each.diagnostic.location.filename == filename]
+    wanted = [each for each in wanted if not each.fix and rule(each.code).fix != "none"]
+    if not selected(wanted, filename, settings):
         return found
     from gradlint.static.fixes import with_fixes  # It loads libcst, which takes longer than checking a file.
 
     try:
-        return with_fixes(found, source)
+        fixed = dict(zip(wanted, with_fixes(wanted, source), strict=True))
     except RecursionError:
         return found
-
-
-def _selected(found: list[Diagnostic], filename: str, settings: Settings) -> list[Diagnostic]:
-    ignored = tuple(
-        code
-        for pattern, codes in settings.per_file_ignores
-        if discovery.matches([pattern], settings.root, filename)
-        for code in codes
-    )
-    wanted = (item for item in found if _wanted(item.code, settings) and not item.code.startswith(ignored))
-    return sorted(wanted, key=lambda item: item.order)
-
-
-def _wanted(code: str, settings: Settings) -> bool:
-    # Work left undone is reported whatever was selected, unless it is ignored on purpose.
-    if code == UNREADABLE:
-        return not code.startswith(settings.ignore)
-    return settings.selects(code)
+    return tuple(replace(each, diagnostic=fixed.get(each.diagnostic, each.diagnostic)) for each in found)

@@ -261,7 +261,7 @@ class Expressions(Conditions):
         """Return the attribute `name` of a value."""
         match owner:
             case Library(dotted):
-                return Library(f"{dotted}.{name}")
+                return self.named(f"{dotted}.{name}")
             case Instance():
                 return self.member(owner, name, node)
             case Class():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gradlint.models import Models
 from gradlint.static.actions import Step
 from gradlint.static.context import Grad
-from gradlint.static.source import Source
+from gradlint.static.project import Module, Project
 from gradlint.static.statements import Statements
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import (
@@ -37,18 +37,22 @@ ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"]
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Something that is read from its first line: the module, or a function that nobody is seen to call."""
+    """Something that is read from its first line: the module, or a function that nobody is seen to call.
+
+    `followed` are the functions into which the reading went.
+    """
 
     tree: Seq
     complete: bool
     node: ast.AST
+    followed: frozenset[ast.AST]
 
 
 class Lowering(Statements):
     """Lowers a file."""
 
-    def __init__(self, source: Source, models: Models) -> None:
-        super().__init__(source, models)
+    def __init__(self, project: Project, module: Module, models: Models) -> None:
+        super().__init__(project, module, models)
         self.steps: list[Step] = []
         self.schedules: list[tuple[ast.Call, Object]] = []
 
@@ -56,7 +60,7 @@ class Lowering(Statements):
         """Yield the module and then each function that was not reached from what came before."""
         with self.aside() as out:
             self.block(tree.body)
-        yield Root(Seq(tuple(out)), True, tree)
+        yield Root(Seq(tuple(out)), True, tree, frozenset(self.followed))
         called = self.syntax.mentioned(tree)
         waiting = sorted(_functions(tree), key=lambda each: each[0].name in called)
         training = self._training([function for function, _ in waiting])
@@ -65,10 +69,10 @@ class Lowering(Statements):
             if function in self.reached or function.name not in training:
                 continue
             self.store = dict(after)
-            self.dead, self.grad = False, Grad.ON
+            self.dead, self.grad, self.followed = False, Grad.ON, set()
             with self.aside() as out:
                 self._alone(function, cls)
-            yield Root(Seq(tuple(out)), False, function)
+            yield Root(Seq(tuple(out)), False, function, frozenset(self.followed))
 
     def _training(self, functions: list[FunctionNode]) -> set[str]:
         """Return the names of the functions that take part in training: they act, or mention one that does."""

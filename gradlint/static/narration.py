@@ -89,7 +89,7 @@ class _Narrator:
         self._lowering = analysis.lowering
         self._cast = Cast(analysis)
         self._filename = analysis.source.filename
-        self._layout = Layout(analysis.tree, analysis.source)
+        self._layout = Layout(analysis.tree, analysis.source.own)
 
     def story(self, findings: Iterable[Diagnostic]) -> Story:
         told: dict[_Part, list[Happening]] = defaultdict(list)

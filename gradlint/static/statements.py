@@ -131,8 +131,8 @@ class Statements(Blocks):
 
     def _import_from(self, module: str, names: list[ast.alias], level: int) -> None:
         for alias in names:
-            name = f"{module}.{alias.name}" if not level else f"{'.' * level}{module}.{alias.name}"
-            self.bind(alias.asname or alias.name, Library(name))
+            if alias.name != "*":
+                self.bind(alias.asname or alias.name, self.imported(module, alias.name, level))
 
     def _return(self, value: ast.expr | None) -> None:
         self.hint = "return"

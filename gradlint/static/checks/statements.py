@@ -54,7 +54,7 @@ def _acts(analysis: Analysis, owner: Value, name: str) -> bool:
         case Instance(cls=cls):
             lowering = analysis.lowering
             method = lowering.method_of(cls, name)
-            plain = method is not None and not method.decorator_list
+            plain = method is not None and not getattr(method.node, "decorator_list", ())
             return name in _ACTIONS and (plain or (method is None and lowering.is_module(cls)))
         case Unknown():
             return name in ("zero_grad", "backward")
@@ -71,7 +71,7 @@ def _takes_nothing(analysis: Analysis, owner: Value, name: str) -> bool:
             return name != "step" or not (origin in MANY_EVALUATIONS or origin.endswith(".ReduceLROnPlateau"))
         case Instance(cls=cls):
             method = analysis.lowering.method_of(cls, name)
-            return method is None or _required(method) <= 1
+            return method is None or _required(method.node) <= 1
         case _:
             return True
 

@@ -1,0 +1,96 @@
+"""From what each file's analysis found to what is reported of a whole project.
+
+A function is judged with its callers in view: what was found by reading it on its own, callers
+unknown, is dropped where another file was seen to call it. It knows findings, comments and
+settings; it must not know how findings are made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gradlint.config import Settings
+from gradlint.diagnostics import Diagnostic, Location
+from gradlint.static import discovery, reading
+from gradlint.static.analysis import Finding, Spot
+from gradlint.static.reading import UNREADABLE, Unreadable
+from gradlint.suppression import Suppression, apply, suppressions
+
+
+@dataclass(frozen=True, slots=True)
+class FileFindings:
+    """What the check of one file found, in it and in those that it calls into; and the file's comments on findings."""
+
+    filename: str
+    found: tuple[Finding, ...]
+    followed: frozenset[Spot] = frozenset()
+    comments: tuple[Suppression, ...] = ()
+
+
+def project_findings(files: Sequence[FileFindings], settings: Settings) -> list[Diagnostic]:
+    """Return what is reported of all files together, each place and rule once."""
+    names = {os.path.abspath(file.filename): file.filename for file in files}
+    followed = frozenset(spot for file in files for spot in file.followed)
+    found: dict[str, dict[tuple[str, Location], Diagnostic]] = defaultdict(dict)
+    for file in files:
+        for each in file.found:
+            if not each.alone or not each.alone <= followed:
+                item = _renamed(each.diagnostic, names)
+                known = found[item.location.filename].setdefault((item.code, item.location), item)
+                if item.fix and not known.fix:
+                    found[item.location.filename][item.code, item.location] = item
+    checked = {file.filename: file.comments for file in files}
+    return [
+        item
+        for name in sorted({*found, *checked})
+        for item in _of_file(name, list(found[name].values()), checked.get(name), settings)
+    ]
+
+
+def selected(found: Iterable[Diagnostic], filename: str, settings: Settings) -> list[Diagnostic]:
+    """Return those findings in a file that the settings ask for, in order of place."""
+    ignored = tuple(
+        code
+        for pattern, codes in settings.per_file_ignores
+        if discovery.matches([pattern], settings.root, filename)
+        for code in codes
+    )
+    wanted = (item for item in found if _wanted(item.code, settings) and not item.code.startswith(ignored))
+    return sorted(wanted, key=lambda item: item.order)
+
+
+def _wanted(code: str, settings: Settings) -> bool:
+    # Work left undone is reported whatever was selected, unless it is ignored on purpose.
+    if code == UNREADABLE:
+        return not code.startswith(settings.ignore)
+    return settings.selects(code)
+
+
+def _of_file(
+    name: str, found: list[Diagnostic], comments: Sequence[Suppression] | None, settings: Settings
+) -> list[Diagnostic]:
+    if comments is not None:
+        return selected(apply(found, comments), name, settings)
+    # Nobody asked for this file, but what a checked one makes of it is wrong: its comments and the exclusions count.
+    if discovery.matches((*settings.exclude, *settings.extend_exclude), settings.root, name):
+        return []
+    comments = _comments(name)
+    shown = [item for item in found if not any(comment.hides(item) for comment in comments)]
+    return selected(shown, name, settings)
+
+
+def _comments(filename: str) -> tuple[Suppression, ...]:
+    try:
+        return suppressions(reading.decode(reading.read(filename), filename), filename)
+    except Unreadable:
+        return ()
+
+
+def _renamed(found: Diagnostic, names: Mapping[str, str]) -> Diagnostic:
+    """Return the finding with its file named as the user named it."""
+    place = found.location
+    name = names.get(os.path.abspath(place.filename), place.filename)
+    return found if name == place.filename else replace(found, location=replace(place, filename=name))

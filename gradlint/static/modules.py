@@ -1,0 +1,94 @@
+"""Other files: what a name that is imported from one of them stands for.
+
+It knows modules and frames; it must not know events or rules. Nothing of another file is lowered
+before somebody asks for a name that it binds, and then only the statement that binds it: what
+importing the file does besides is taken to be nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gradlint.static.context import Context, Frame, Grad
+from gradlint.static.project import Module
+from gradlint.static.values import UNKNOWN, Library, Unknown, Value
+
+
+class Modules(Context):
+    """Finds the values of names that other files bind."""
+
+    def named(self, dotted: str) -> Value:
+        """Return what a dotted name stands for: something of a file that is in sight, else of a library."""
+        home, _, name = dotted.rpartition(".")
+        if not home or self.models.role_of(dotted) != "unknown":
+            return Library(dotted)
+        module = self.project.module(home)
+        found = self._member(module, name) if module is not None else None
+        return Library(dotted) if found is None else found
+
+    def imported(self, module: str, name: str, level: int) -> Value:
+        """Return what `from {level dots}{module} import {name}` binds where we are."""
+        home = self.frame.module.absolute(module, level)
+        return self.named(f"{home}.{name}" if home else name) if home or not level else Library(f"{'.' * level}{name}")
+
+    def beyond(self, frame: Frame, name: str) -> Value | None:
+        """Return what the module of `frame` binds to a name that was not read yet."""
+        if frame is not self.module:
+            return self._member(frame.module, name)
+        return self._starred(frame.module, name)
+
+    def _member(self, module: Module, name: str) -> Value | None:
+        frame = self._frame_of(module)
+        known = self.store.get((frame.path, name))
+        if known is None and (frame.path, name) not in self.sought:
+            self.sought.add((frame.path, name))
+            known = self._read(frame, name)
+            self.sought.discard((frame.path, name))
+        return known
+
+    def _read(self, frame: Frame, name: str) -> Value | None:
+        found = frame.module.bindings.get(name)
+        if found is None:
+            return self._starred(frame.module, name)
+        chosen = _chosen(found)
+        if chosen is None or name in frame.module.rebound:
+            self.store[frame.path, name] = value = Unknown(f"{'/'.join(frame.path)}/{name}")
+            return value
+        with self._elsewhere(frame):
+            self.block([chosen])
+        return self.store.setdefault((frame.path, name), UNKNOWN)
+
+    def _starred(self, module: Module, name: str) -> Value | None:
+        for statement in module.stars:
+            home = self.project.module(module.absolute(statement.module or "", statement.level))
+            if home is not None and home is not module and not name.startswith("_"):
+                found = self._member(home, name)
+                if found is not None:
+                    return found
+        return None
+
+    def _frame_of(self, module: Module) -> Frame:
+        if module is self.module.module:
+            return self.module
+        path = (f"module {module.name}",)
+        return self.frames.setdefault(path, Frame(path, None, module))
+
+    @contextmanager
+    def _elsewhere(self, frame: Frame) -> Iterator[None]:
+        """Lower something at the top of another module, whatever goes on here."""
+        here = (self.frame, self.grad, self.dead, self.hint, self.pending, self.loops)
+        self.frame, self.grad, self.dead, self.hint, self.pending, self.loops = frame, Grad.ON, False, "", [], ()
+        with self.aside():
+            yield
+        self.frame, self.grad, self.dead, self.hint, self.pending, self.loops = here
+
+
+def _chosen(statements: list[ast.stmt]) -> ast.stmt | None:
+    """Return the statement that a name certainly comes from; of alternative imports, the first one."""
+    first = statements[0]
+    if len(statements) == 1:
+        return None if isinstance(first, (ast.For, ast.While, ast.AugAssign)) else first
+    imports = all(isinstance(each, (ast.Import, ast.ImportFrom)) for each in statements)
+    return first if imports else None

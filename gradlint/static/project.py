@@ -1,0 +1,200 @@
+"""The files around the one that is read: which of them a dotted name is, and where its names are bound.
+
+It knows folders and syntax; it must not know values. A module is looked for where Python and its
+users look: beside a script, above the package, in the folders up to the project's own (the one
+that holds `.git`, `pyproject.toml`, ...) and in that one's `src`. Installed packages are never read.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from gradlint.static import reading
+from gradlint.static.source import Source
+
+_MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+_MOST_LEVELS = 5
+"""A project's own folder is looked for this far up."""
+_LARGEST = 2_000_000
+"""Larger files (in bytes) are data."""
+
+
+class Module:
+    """A parsed file under its dotted name."""
+
+    def __init__(self, name: str, source: Source, tree: ast.Module, *, is_package: bool = False) -> None:
+        self.name = name
+        self.source = source
+        self.tree = tree
+        self.package = name if is_package else name.rpartition(".")[0]
+
+    @cached_property
+    def bindings(self) -> Mapping[str, list[ast.stmt]]:
+        """The statements that bind each of the module's names, in order."""
+        found: dict[str, list[ast.stmt]] = defaultdict(list)
+        for statement in _simple(self.tree.body):
+            for name in _bound(statement):
+                found[name].append(statement)
+        return dict(found)
+
+    @cached_property
+    def rebound(self) -> frozenset[str]:
+        """The names that functions of the module may bind anew."""
+        return frozenset(name for node in ast.walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
+
+    @cached_property
+    def stars(self) -> tuple[ast.ImportFrom, ...]:
+        """The statements `from ... import *`."""
+        return tuple(
+            node
+            for node in _simple(self.tree.body)
+            if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+        )
+
+    def absolute(self, module: str, level: int) -> str:
+        """Return the full name of what `from {level dots}{module} import` names here; empty where that is beyond the top."""
+        if not level:
+            return module
+        parts = self.package.split(".") if self.package else []
+        if level - 1 > len(parts):
+            return ""
+        return ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
+
+
+class Project:
+    """The modules that are in sight from one file."""
+
+    def __init__(self, filename: str) -> None:
+        self._relative = not os.path.isabs(filename)
+        self._folder = os.path.dirname(os.path.abspath(filename))
+        self._stem = os.path.splitext(os.path.basename(filename))[0]
+        self._main: Module | None = None
+        self._known: dict[str, Module | None] = {}
+        self._tops: dict[str, tuple[str, ...]] = {}
+
+    def main(self, source: Source, tree: ast.Module) -> Module:
+        """Return the file itself as a module."""
+        above = self._above
+        names = [*os.path.relpath(self._folder, above).split(os.sep), self._stem]
+        parts = [name for name in names if name not in (".", "__init__")]
+        module = Module(".".join(parts), source, tree, is_package=self._stem == "__init__")
+        self._main = module
+        return module
+
+    def module(self, name: str) -> Module | None:
+        """Return the module of that dotted name, if its file is in sight."""
+        if name not in self._known:
+            self._known[name] = None
+            self._known[name] = next(self._candidates(name), None)
+        return self._known[name]
+
+    def _candidates(self, name: str) -> Iterator[Module]:
+        top, *rest = name.split(".")
+        for folder in self._homes(top):
+            path = os.path.join(folder, top, *rest)
+            for file, is_package in ((f"{path}.py", False), (os.path.join(path, "__init__.py"), True)):
+                if self._main is not None and file == os.path.join(self._folder, f"{self._stem}.py"):
+                    yield self._main
+                if os.path.isfile(file) and (parsed := _parsed(file, *_signature(file))) is not None:
+                    text, tree = parsed
+                    source = Source(text, os.path.relpath(file) if self._relative else file)
+                    yield Module(name, source, tree, is_package=is_package)
+
+    def _homes(self, top: str) -> tuple[str, ...]:
+        """Return the folders that have a module or a package `top`."""
+        if top not in self._tops:
+            # A script's neighbours hide the standard library, what lies further away does not.
+            folders = self._folders[:1] if top in sys.stdlib_module_names else self._folders
+            self._tops[top] = tuple(folder for folder in folders if _holds(folder, top))
+        return self._tops[top]
+
+    @cached_property
+    def _package_root(self) -> str:
+        """The folder above the package that the file belongs to; its own folder if there is none."""
+        folder = self._folder
+        while os.path.isfile(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
+            folder = os.path.dirname(folder)
+        return folder
+
+    @cached_property
+    def _above(self) -> str:
+        """The folder from which the file's own dotted name is counted."""
+        return self._package_root if self._package_root != self._folder else self._folders[-1]
+
+    @cached_property
+    def _folders(self) -> tuple[str, ...]:
+        found = [self._package_root]
+        for _ in range(_MOST_LEVELS):
+            if any(os.path.exists(os.path.join(found[-1], mark)) for mark in _MARKS):
+                return (*found, os.path.join(found[-1], "src"))
+            found.append(os.path.dirname(found[-1]))
+        return tuple(found[:3])
+
+
+@functools.lru_cache(maxsize=4096)
+def _holds(folder: str, top: str) -> bool:
+    path = os.path.join(folder, top)
+    return os.path.isfile(f"{path}.py") or os.path.isdir(path)
+
+
+def _signature(file: str) -> tuple[int, int]:
+    status = os.stat(file)
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(file: str, changed: int, size: int) -> tuple[str, ast.Module] | None:
+    """Return the text and the tree of a file as it is now; None for what cannot be read, which its own check tells."""
+    if size > _LARGEST:
+        return None
+    try:
+        text = reading.decode(reading.read(file), file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return text, ast.parse(text, file)
+    except (reading.Unreadable, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _simple(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a module that run at import, those of branches included."""
+    for statement in body:
+        match statement:
+            case ast.If(test=test, body=then, orelse=orelse):
+                main = isinstance(test, ast.Compare) and ast.unparse(test.left) == "__name__"
+                yield from _simple([*(then if not main else ()), *orelse])
+            case ast.Try(body=tried, handlers=handlers, orelse=orelse, finalbody=final):
+                yield from _simple([*tried, *orelse, *(each for item in handlers for each in item.body), *final])
+            case ast.With(body=inner):
+                yield from _simple(inner)
+            case _:
+                yield statement
+
+
+def _bound(statement: ast.stmt) -> Iterator[str]:
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Import(names=names):
+            yield from (alias.asname or alias.name.split(".")[0] for alias in names)
+        case ast.ImportFrom(names=names):
+            yield from (alias.asname or alias.name for alias in names if alias.name != "*")
+        case ast.Assign(targets=targets):
+            yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+        case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
+            yield name
+        case ast.For() | ast.While():
+            yield from (
+                node.id
+                for node in ast.walk(statement)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            )
+        case _:
+            return
