@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradlint.models import NO_MODEL, Model, ModelError, built_in_kinds, read_model
 from gradlint.rulebook import nearest, rule, rules
 
 if sys.version_info >= (3, 11):
@@ -34,7 +35,8 @@ class SettingsError(ValueError):
 class Settings:
     """What to report and what to read.
 
-    Codes may be prefixes (`GL1`); patterns are those of .gitignore, relative to `root`.
+    Codes may be prefixes (`GL1`); patterns are those of .gitignore, relative to `root`. `models` says what names of
+    the project's own libraries mean.
     """
 
     select: tuple[str, ...] = ("GL",)
@@ -44,6 +46,7 @@ class Settings:
     extend_exclude: tuple[str, ...] = ()
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     preview: bool = False
+    models: Model = NO_MODEL
     root: str = ""
 
     def selects(self, code: str) -> bool:
@@ -141,7 +144,18 @@ def _switch(value: object, place: str) -> bool:
     return value
 
 
-_READERS: Mapping[str, Callable[[object, str], Any]] = {"per-file-ignores": _per_file, "preview": _switch}
+def _models(value: object, place: str) -> Model:
+    try:
+        return read_model(value, built_in_kinds())
+    except ModelError as error:
+        raise SettingsError(f"{place}: {error}") from error
+
+
+_READERS: Mapping[str, Callable[[object, str], Any]] = {
+    "per-file-ignores": _per_file,
+    "preview": _switch,
+    "models": _models,
+}
 
 
 def _require_known(codes: Iterable[str], place: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 import gradlint
+from gradlint.config import SettingsError, find_settings
 from gradlint.models import Action, Meaning, ModelError, Models, built_in, built_in_kinds, read_model
+from gradlint.static import check_paths
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -90,6 +93,7 @@ def test_a_project_speaks_first_and_may_use_the_kinds_of_others() -> None:
             '`names."a.b"`: unknown word `bakward`; did you mean `backward`?',
         ),
         ({"names": {"a.b(net)": "optimizer of model"}}, '`names."a.b(net)"` speaks of `model`; known are net'),
+        ({"names": {"a.b(los)": "backward loss"}}, '`names."a.b(los)"` speaks of `loss`; did you mean `los`?'),
         ({"names": {"a.b": 3}}, '`names."a.b"` must be a word or a list of phrases'),
         ({"names": {"a.b": []}}, '`names."a.b"` must be a word or a list of phrases'),
         ({"names": {"a.b": ["step"]}}, '`names."a.b"`: `step` must say of what, such as `step optimizer`'),
@@ -105,3 +109,68 @@ def test_what_cannot_be_followed_is_named_with_the_nearest_right_word(table: obj
     with pytest.raises(ModelError) as error:
         read_model(table, built_in_kinds())
     assert str(error.value).startswith(message)
+
+
+# A project's own ---------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parent.parent / "docs" / "models.md"
+EXAMPLES = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+
+LOOP = """\
+import torch
+from mylib.train import Engine
+
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+engine = Engine(model, optimizer)
+for x, y in torch.randn(8, 2, 4, 2):
+    engine.learn(torch.nn.functional.mse_loss(model(x), y))
+    engine.advance()
+"""
+
+
+def found(folder: Path, source: str, model: str) -> list[str]:
+    (folder / "pyproject.toml").write_text(model, encoding="utf-8")
+    (folder / "train.py").write_text(source, encoding="utf-8")
+    return [f"{item.code}:{item.location.row}" for item in check_paths([folder]).diagnostics]
+
+
+def test_a_mistake_behind_a_declared_wrapper_is_found(tmp_path: Path) -> None:
+    assert found(tmp_path, LOOP, EXAMPLES[0]) == ["GL101:9"]
+
+
+def test_correct_code_behind_a_declared_wrapper_is_not(tmp_path: Path) -> None:
+    assert found(tmp_path, LOOP + "    engine.forget()\n", EXAMPLES[0]) == []
+
+
+@pytest.mark.parametrize("call", ["engine.clear_all()", "forget_elsewhere(engine)"])
+def test_what_is_not_declared_is_unknown(tmp_path: Path, call: str) -> None:
+    assert found(tmp_path, LOOP + f"    {call}\n", EXAMPLES[0]) == []
+    assert found(tmp_path, LOOP, "[tool.gradlint]\n") == []
+
+
+def test_a_file_that_only_uses_the_wrapper_is_read(tmp_path: Path) -> None:
+    source = "from mylib.loops import go\n\n\ndef run(batches):\n    opt = go.make()\n    go.over(opt)\n"
+    model = '[tool.gradlint.models.names]\n"mylib.loops.go.make" = "optimizer"\n"mylib.loops.go.over(it)" = ["zero it", "step it"]'
+    looped = source.replace("    go.over", "    for _ in batches:\n        go.push(opt.x)\n        go.over")
+    pushing = model + '\n"mylib.loops.go.push(x)" = "backward x"'
+    assert found(tmp_path, looped, pushing) == ["GL103:8"]
+    assert found(tmp_path, source, model) == []
+
+
+def test_the_other_example_of_the_page_is_one(tmp_path: Path) -> None:
+    source = LOOP.replace("mylib.train import Engine", "mylib.loops import fit_batch").split("engine =")[0]
+    loss = "torch.nn.functional.mse_loss(model(x), y)"
+    loop = source + f"for x, y in torch.randn(8, 2, 4, 2):\n    fit_batch(model, optimizer, {loss})\n"
+    assert found(tmp_path, loop, EXAMPLES[1]) == []
+    assert found(tmp_path, loop + "    optimizer.step()\n", EXAMPLES[1]) == ["GL109:8"]
+
+
+def test_a_model_that_cannot_be_followed_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.gradlint.models.names]\n"mylib.Engine" = "optimiser"\n')
+    with pytest.raises(SettingsError) as error:
+        find_settings(tmp_path)
+    file = tmp_path.resolve() / "pyproject.toml"
+    assert str(error.value) == (
+        f'{file}: `models` of [tool.gradlint]: `names."mylib.Engine"`: unknown word `optimiser`; did you mean `optimizer`?'
+    )

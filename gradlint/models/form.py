@@ -77,6 +77,9 @@ class Model:
     kinds: tuple[tuple[str, KindModel], ...] = ()
 
 
+NO_MODEL = Model()
+
+
 def read_model(table: object, known: Mapping[str, str]) -> Model:
     """Return the model that a table says; `known` maps the kinds of other models to what they are like.
 
@@ -86,10 +89,7 @@ def read_model(table: object, known: Mapping[str, str]) -> Model:
     written = {name: _kind(name, kind) for name, kind in _table(sections.get("kinds", {}), "kinds").items()}
     kinds = {**known, **{name: kind.like for name, kind in written.items()}}
     names = _table(sections.get("names", {}), "names")
-    return Model(
-        tuple(_entry(key, value, kinds, f"names.{_quoted(key)}") for key, value in names.items()),
-        tuple(written.items()),
-    )
+    return Model(tuple(_name(key, value, kinds) for key, value in names.items()), tuple(written.items()))
 
 
 def split_key(key: str) -> tuple[str, tuple[str, ...]]:
@@ -125,6 +125,16 @@ def _kind(name: str, table: object) -> KindModel:
     return KindModel(
         like, tuple(_entry(key, value, {}, f"{place}.methods.{_quoted(key)}") for key, value in methods.items())
     )
+
+
+def _name(key: str, value: object, kinds: Mapping[str, str]) -> tuple[str, Meaning]:
+    place = f"names.{_quoted(key)}"
+    pattern, meaning = _entry(key, value, kinds, place)
+    # A function has nobody but its parameters to speak of.
+    for word in (word for action in meaning.actions for word in (*action.to, action.when)):
+        if word and word not in (*meaning.parameters, EVERYTHING):
+            raise ModelError(f"`{place}` speaks of `{word}`{_hint(word, (*meaning.parameters, EVERYTHING))}")
+    return pattern, meaning
 
 
 def _entry(key: str, value: object, kinds: Mapping[str, str], place: str) -> tuple[str, Meaning]:

@@ -9,12 +9,12 @@ import functools
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
-from gradlint.models.form import BASES, Meaning, Model, read_meaning, split_key
+from gradlint.models.form import BASES, NO_MODEL, Meaning, Model, read_meaning, split_key
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,7 +23,6 @@ else:
 
 _FOLDER = Path(__file__).parent
 _UNKNOWN, _PURE = Meaning("unknown"), Meaning("pure")
-_NOTHING = Model()
 
 
 class _Patterns:
@@ -61,11 +60,12 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 class Models:
     """What names mean: to the project that wrote `own`, else to everybody."""
 
-    def __init__(self, own: Model = _NOTHING) -> None:
+    def __init__(self, own: Model = NO_MODEL) -> None:
         self._own = _Patterns(own.names)
         self._methods = {name: _Patterns(kind.methods) for name, kind in own.kinds}
         self._known: dict[str, Meaning] = {}
-        self.declares = bool(own.names)
+        self.packages = frozenset(pattern.split(".")[0] for pattern, _ in own.names) - {"*"}
+        self.calls = frozenset(_called(own))
 
     def meaning_of(self, name: str) -> Meaning:
         """Return what the dotted `name` is, or what calling it does."""
@@ -87,13 +87,24 @@ class Models:
 
     def is_own(self, name: str) -> bool:
         """Whether the project itself says what `name` means."""
-        return self.declares and self._own.find(name) is not None
+        return bool(self.packages) and self._own.find(name) is not None
+
+
+def _called(own: Model) -> Iterator[str]:
+    """Yield the names of the functions and methods that a project says act."""
+    yield from (pattern.split(".")[-1] for pattern, meaning in own.names if meaning.role == "acts")
+    yield from (pattern for _, kind in own.kinds for pattern, _ in kind.methods)
 
 
 @functools.cache
+def models_with(own: Model) -> Models:
+    """Return gradlint's own models, overruled by those of a project."""
+    return Models(own)
+
+
 def built_in() -> Models:
     """Return gradlint's own models."""
-    return Models()
+    return models_with(NO_MODEL)
 
 
 @functools.cache

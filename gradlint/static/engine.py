@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gradlint.config import Settings, find_settings
 from gradlint.diagnostics import Diagnostic
+from gradlint.models import models_with
 from gradlint.rulebook import rule
 from gradlint.static import discovery, reading
 from gradlint.static.analysis import Finding, Understanding, analyze
@@ -84,7 +85,7 @@ def _check_file(file: discovery.Candidate, settings: Settings) -> FileFindings |
         data = reading.read(file.path)
     except Unreadable as error:
         return FileFindings(file.path, (Finding(error.diagnostic),))
-    if not file.named and not reading.mentions_training(data):
+    if not file.named and not reading.mentions_training(data, models_with(settings.models).packages):
         return None
     return _checked_bytes(data, file.path, settings)
 
@@ -99,7 +100,7 @@ def _checked_bytes(data: bytes, filename: str, settings: Settings) -> FileFindin
 def _checked(source: str, filename: str, settings: Settings) -> FileFindings:
     try:
         with _collector_paused():
-            known = _analyze(parse(source, filename), source, filename)
+            known = _analyze(parse(source, filename), source, filename, settings)
     except Unreadable as error:
         return FileFindings(filename, (Finding(error.diagnostic),))
     found = _with_fixes(known.found, source, filename, settings)
@@ -140,9 +141,9 @@ def parse(source: str, filename: str) -> ast.Module:
         raise Unreadable(filename, f"this is no Python source: {error}", "leave the file out with `exclude`") from error
 
 
-def _analyze(tree: ast.Module, source: str, filename: str) -> Understanding:
+def _analyze(tree: ast.Module, source: str, filename: str, settings: Settings) -> Understanding:
     try:
-        return analyze(tree, source, filename)
+        return analyze(tree, source, filename, models_with(settings.models))
     except RecursionError as error:
         raise Unreadable(
             filename, "the code is nested too deeply to be checked", "leave the file out with `exclude`"

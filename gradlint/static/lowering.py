@@ -76,12 +76,15 @@ class Lowering(Statements):
 
     def _training(self, functions: list[FunctionNode]) -> set[str]:
         """Return the names of the functions that take part in training: they act, or mention one that does."""
-        found = {each.name for each in functions if self.syntax.called(each) & ACTIONS}
+        found = {each.name for each in functions if self._acts(each)}
         size = -1
         while len(found) != size:
             size = len(found)
             found |= {each.name for each in functions if self.syntax.mentioned(each) & found}
         return found - {"__init__"}
+
+    def _acts(self, function: FunctionNode) -> bool:
+        return bool(self.syntax.called(function) & ACTIONS or self.syntax.mentioned(function) & self.models.calls)
 
     def _alone(self, function: FunctionNode, cls: ast.ClassDef | None) -> None:
         if cls is None:

@@ -54,8 +54,13 @@ def read(path: str) -> bytes:
         raise Unreadable(path, f"this file cannot be read: {reason}", "check its permissions") from error
 
 
-def mentions_training(data: bytes) -> bool:
-    """Tell whether `data` can hold training code at all: a scan for words, to leave most files unparsed."""
+def mentions_training(data: bytes, packages: frozenset[str] = frozenset()) -> bool:
+    """Tell whether `data` can hold training code at all: a scan for words, to leave most files unparsed.
+
+    `packages` are those that the project itself says train.
+    """
+    if any(package.encode() in data for package in packages):
+        return True
     return any(word in data for word in _KIN) and any(word in data for word in _TRAINING)
 
 
