@@ -15,6 +15,7 @@ from typing import TypeAlias
 from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
+from gradlint.models import models_with
 from gradlint.protocols import GRAPH, MODE, OPTIMIZER, SCHEDULER, Protocol, State
 from gradlint.static import reading
 from gradlint.static.analysis import Analysis
@@ -70,7 +71,7 @@ def read_story(path: str, settings: Settings) -> Story:
     """Return the story of the file at `path`; raises Unreadable."""
     text = reading.decode(reading.read(path), path)
     try:
-        analysis = Analysis(parse(text, path), text, path)
+        analysis = Analysis(parse(text, path), text, path, models_with(settings.models))
         return narrate(analysis, check_source(text, path, settings))
     except RecursionError as error:
         raise Unreadable(path, "the code is nested too deeply to be read", "try a part of it") from error
