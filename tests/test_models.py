@@ -158,6 +158,17 @@ def test_a_file_that_only_uses_the_wrapper_is_read(tmp_path: Path) -> None:
     assert found(tmp_path, source, model) == []
 
 
+def test_a_model_overrules_the_source_that_is_in_sight(tmp_path: Path) -> None:
+    (tmp_path / "mylib").mkdir()
+    (tmp_path / "mylib" / "__init__.py").touch()
+    learn = "def learn(loss, optimizer):\n    loss.backward()\n    optimizer.step()\n"
+    (tmp_path / "mylib" / "train.py").write_text(learn, encoding="utf-8")
+    source = LOOP.split("engine =")[0].replace("Engine", "learn")
+    source += "for x, y in torch.randn(8, 2, 4, 2):\n    learn(torch.nn.functional.mse_loss(model(x), y), optimizer)\n"
+    assert found(tmp_path, source, "[tool.gradlint]\n") == ["GL101:3"]
+    assert found(tmp_path, source, '[tool.gradlint.models.names]\n"mylib.train.learn" = "unknown"\n') == []
+
+
 def test_the_other_example_of_the_page_is_one(tmp_path: Path) -> None:
     source = LOOP.replace("mylib.train import Engine", "mylib.loops import fit_batch").split("engine =")[0]
     loss = "torch.nn.functional.mse_loss(model(x), y)"

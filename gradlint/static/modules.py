@@ -22,7 +22,7 @@ class Modules(Context):
     def named(self, dotted: str) -> Value:
         """Return what a dotted name stands for: something of a file that is in sight, else of a library."""
         home, _, name = dotted.rpartition(".")
-        if not home or self.models.role_of(dotted) != "unknown":
+        if not home or self.models.role_of(dotted) != "unknown" or self.models.is_own(dotted):
             return Library(dotted)
         module = self.project.module(home)
         found = self._member(module, name) if module is not None else None
