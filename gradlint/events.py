@@ -23,4 +23,11 @@ class EventKind(enum.Enum):
     RETAIN = "retain"  # a backward pass ran through its graph and kept it
     LOAD = "load"  # the module got parameters that were trained before
     CREATE = "create"  # it was built, perhaps anew: its history begins here
+    CLIP = "clip"  # its gradients were clipped
+    EDIT = "edit"  # its gradients were changed in place, by hand
+    SCALE = "scale"  # a backward pass of a scaled loss added to its gradients
+    UNSCALE = "unscale"  # its gradients were divided by the scale
+    SCALED_STEP = "scaled-step"  # a gradient scaler stepped its optimizer
+    UPDATE = "update"  # the gradient scaler chose its next scale
+    OTHER_STEP = "other-step"  # something that is not proven to be an optimizer was asked to step
     ESCAPE = "escape"  # somebody unknown had hands on it: anything may have happened

@@ -218,4 +218,40 @@ VALIDATION = Protocol(
 )
 """Not among `PROTOCOLS`: the run-time side sees no reason to call a forward a validation."""
 
-PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH)
+_SCALING_STATES = ("ready", "scaled", "plain", "mixed", "unscaled", "stepped", "unknown")
+
+SCALING = Protocol(
+    "scaling",
+    State("ready"),
+    {
+        # One gradient scaler and one optimizer: in which scale the gradients are, and what was done since the last update.
+        ("ready", _K.SCALE): Edge("scaled", "scaled"),
+        ("ready", _K.BACKWARD): Edge("plain", "plain"),
+        # Other models may share the backward passes: what is scaled in part only tells nothing.
+        ("scaled", _K.BACKWARD): Edge("mixed"),
+        ("plain", _K.SCALE): Edge("mixed"),
+        **_from(("scaled", "plain", "mixed"), _K.ZERO, Edge("ready")),
+        **_from(("ready", "scaled", "plain", "mixed"), _K.SETGRAD, Edge("mixed")),
+        **_from(("ready", "scaled", "plain", "mixed"), _K.EDIT, Edge("mixed")),
+        **_from(("ready", "scaled", "plain", "mixed"), _K.UNSCALE, Edge("unscaled", "unscaled")),
+        ("unscaled", _K.UNSCALE): Edge("unscaled", violates="GL607"),
+        ("unscaled", _K.SCALE): Edge("unscaled", violates="GL607"),
+        ("scaled", _K.CLIP): Edge("scaled", violates="GL601"),
+        ("scaled", _K.STEP): Edge("ready", violates="GL604"),
+        **_from(("plain", "mixed"), _K.STEP, Edge("ready")),
+        **_from(("ready", "scaled", "mixed", "unscaled", "unknown"), _K.SCALED_STEP, Edge("stepped", "stepped")),
+        ("plain", _K.SCALED_STEP): Edge("stepped", "stepped", violates="GL604"),
+        ("stepped", _K.SCALED_STEP): Edge("stepped", "stepped", violates="GL605"),
+        ("stepped", _K.UNSCALE): Edge("stepped", violates="GL605"),
+        **_from(_SCALING_STATES, _K.UPDATE, Edge("ready")),
+        **_from(_SCALING_STATES, _K.ESCAPE, Edge("unknown")),
+    },
+    {
+        "scaled": frozenset({"scaled"}),
+        "plain": frozenset({"plain"}),
+        "unscaled": frozenset({"unscaled"}),
+        "stepped": frozenset({"stepped"}),
+    },
+)
+
+PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING)

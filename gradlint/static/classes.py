@@ -157,6 +157,8 @@ class Classes(Expressions):
             match self.models.role_of(annotation.name):
                 case "optimizer":
                     return self._annotated(Object(Kind.OPTIMIZER, uid, annotation.name, self.place(arg)))
+                case "scaler":
+                    return self._annotated(Object(Kind.SCALER, uid, annotation.name, self.place(arg)))
                 case "module":
                     return Object(Kind.MODULE, uid, "", self.place(arg))
         return Unknown("/".join(uid))

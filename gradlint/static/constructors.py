@@ -6,6 +6,7 @@ It knows roles; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+import math
 from dataclasses import replace
 
 from gradlint.events import EventKind
@@ -68,6 +69,8 @@ class Constructors(Gradients):
             case "grad":
                 self._autograd_grad(node, args, named)
                 return UNKNOWN
+            case "clip":
+                return self.clip(node, args, named)
             case "set-grad":
                 self._set_grad(args)
                 return UNKNOWN
@@ -101,6 +104,8 @@ class Constructors(Gradients):
         match name:
             case "exit" | "quit":
                 self.jump(JumpKind.RAISE)
+            case "float" if args and str(const(args[0])).lower() in ("inf", "infinity"):
+                return Const(math.inf)
             case "getattr" if len(args) >= 2 and isinstance(args[1], Const):
                 return self.attribute(args[0], str(args[1].value), node)
             case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
@@ -147,6 +152,8 @@ class Constructors(Gradients):
             # What its methods are said to act on.
             self.set_member(uid, parameter, given.get(parameter, NONE))
         self.objects[uid] = made
+        if kind is Kind.SCALER and const(named.get("enabled", UNKNOWN)) is False:
+            self.disabled.add(uid)
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
         if kind is Kind.MODULE and any(const(named.get(key, NONE)) for key in ("pretrained", "weights")):
             self.emit(EventKind.LOAD, node, frozenset({uid}), self.hint)

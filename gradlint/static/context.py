@@ -36,6 +36,7 @@ from gradlint.static.values import (
     graph_of,
     held,
     join,
+    scalers_of,
 )
 
 Store = dict[tuple[Uid, str], Value]
@@ -122,6 +123,7 @@ class Context(ABC):
         self.module_owners: set[str] = set()
         self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
+        self.disabled: set[Uid] = set()
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.windows: set[Uid] = set()
         self.prepared: dict[Uid, Uid] = {}
@@ -168,19 +170,23 @@ class Context(ABC):
         name: str = "",
         nodes: frozenset[GraphNode] = frozenset(),
         roles: Iterable[str] = (),
+        scalers: frozenset[Uid] = frozenset(),
     ) -> None:
         """Append an event to the current sequence."""
         everything = frozenset({*roles, self.grad.value})
-        self.out.append(Event(kind, self.place(node), targets, self.frame.path, self.loops, nodes, name, everything))
+        self.out.append(
+            Event(kind, self.place(node), targets, self.frame.path, self.loops, nodes, name, everything, scalers)
+        )
 
-    def escape(self, node: ast.AST, values: Iterable[Value]) -> frozenset[Uid]:
+    def escape(self, node: ast.AST, values: Iterable[Value], roles: Iterable[str] = ()) -> frozenset[Uid]:
         """Emit that somebody unknown got `values`, and return the subjects that it can act on."""
         values = list(values)
-        targets = self.reach(values)
+        scaled = scalers_of(values)
+        targets = self.reach(values) | scaled
         if targets:
             self.escaped |= targets
-            self.emit(EventKind.ESCAPE, node, targets)
-        elif graph_of(values):
+            self.emit(EventKind.ESCAPE, node, targets, roles=roles)
+        if not targets - scaled and graph_of(values):
             # It has no hand on parameters, but it may run backward.
             self.emit(EventKind.ESCAPE, node, frozenset(), roles=("loss",))
         return targets

@@ -35,9 +35,11 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
+    graph_of,
     held,
     join,
     part_of,
+    scalers_of,
 )
 
 MODULE_METHODS = frozenset(
@@ -313,11 +315,14 @@ class Expressions(Conditions):
 
 def combined(values: Iterable[Value]) -> Value:
     """Return the result of an operation on tensors: it carries the graphs of all of them."""
+    values = list(values)
     tensors = [value for value in values if isinstance(value, Tensor)]
     if not tensors:
         return UNKNOWN
-    nodes = frozenset(node for tensor in tensors for node in tensor.nodes)
-    return Tensor(nodes) if nodes or len(tensors) == len(list(values)) else UNKNOWN
+    nodes, scalers = graph_of(tensors), scalers_of(tensors)
+    if nodes or scalers or len(tensors) == len(values):
+        return Tensor(nodes, scalers, all(tensor.sure for tensor in tensors))
+    return UNKNOWN
 
 
 def _mixture(values: Iterable[Value]) -> Value:

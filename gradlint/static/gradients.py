@@ -6,6 +6,7 @@ It knows graph parts and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+import math
 from dataclasses import replace
 
 from gradlint.events import EventKind
@@ -23,13 +24,19 @@ from gradlint.static.values import (
     Const,
     Items,
     Kind,
+    Library,
     Object,
     Params,
     Tensor,
     Unknown,
     Value,
     graph_of,
+    held,
+    parts,
+    scalers_of,
 )
+
+_ENDLESS = frozenset({Library("math.inf"), Library("torch.inf"), Library("numpy.inf")})
 
 
 class Gradients(Classes):
@@ -51,7 +58,32 @@ class Gradients(Classes):
             self.by_hand(method, self.latest.get(owner.value, UNKNOWN), EventKind.ZERO)
         elif method.attr in ("copy_", "fill_", "set_"):
             self.by_hand(method, UNKNOWN, EventKind.SETGRAD)
+        elif method.attr.endswith("_"):
+            self.by_hand(method, UNKNOWN, EventKind.EDIT)
         return True
+
+    def clip(self, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Emit that gradients are clipped; an infinite bound only measures them."""
+        given = args[0] if args else named.get("parameters", UNKNOWN)
+        bound = args[1] if len(args) > 1 else named.get("max_norm", named.get("clip_value", UNKNOWN))
+        if const(bound) != math.inf and bound not in _ENDLESS:
+            spelled = ast.unparse(node.args[0]) if node.args else self.spelled(node)
+            self.emit(EventKind.CLIP, node, self._clipped(given), spelled)
+        return UNKNOWN
+
+    def _clipped(self, value: Value) -> frozenset[Uid] | None:
+        """Return whose gradients a clipping function gets, as modules or optimizers; None where that is not known."""
+        match value:
+            case Params(of):
+                return of
+            case Items(elements) if elements:
+                found = [self._clipped(element) for element in elements]
+                return None if None in found else frozenset(uid for each in found for uid in each or ())
+            case Unknown(holds=holds):
+                known = frozenset(uid for uid in holds if uid in self.objects)
+                return known or None
+            case _:
+                return None
 
     def _detached_in_place(self, target: ast.expr, node: ast.Call) -> None:
         match target:
@@ -75,8 +107,17 @@ class Gradients(Classes):
         if "inputs" in named:
             self.emit(EventKind.ESCAPE, node, None)
             roles.append("partial")
-        self.emit(EventKind.BACKWARD, node, None, self._spelled_receiver(node), nodes, roles)
+        scalers, sure = self._scaled(roots)
+        if not sure:
+            roles.append("perhaps-scaled")
+        self.emit(EventKind.BACKWARD, node, None, self._spelled_receiver(node), nodes, roles, scalers)
         return NONE
+
+    def _scaled(self, roots: list[Value]) -> tuple[frozenset[Uid], bool]:
+        """Return the gradient scalers that have multiplied the roots of a backward pass, and whether that is certain."""
+        known = [part for root in roots for part in parts(root) if isinstance(part, Tensor)]
+        perhaps = frozenset(uid for uid in held(roots) if (made := self.objects.get(uid)) and made.kind is Kind.SCALER)
+        return scalers_of(known) | perhaps, not perhaps and all(tensor.sure for tensor in known)
 
     def _autograd_grad(self, node: ast.Call, args: list[Value], named: dict[str, Value]) -> None:
         roots = [args[0]] if args else [named.get("outputs", UNKNOWN)]

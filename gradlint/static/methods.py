@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 
 from gradlint.events import EventKind
-from gradlint.static.actions import Actions
 from gradlint.static.context import const
 from gradlint.static.expressions import combined
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
+from gradlint.static.scaling import Scaling
 from gradlint.static.values import (
     DATA,
     UNKNOWN,
@@ -46,7 +46,7 @@ _OPTIMIZER_NEUTRAL = frozenset(
 )
 
 
-class Methods(Actions):
+class Methods(Scaling):
     """Evaluates method calls."""
 
     def method(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
@@ -62,7 +62,7 @@ class Methods(Actions):
             case Object(kind=Kind.SCHEDULER):
                 return self._scheduler(receiver, name, node)
             case Object(kind=Kind.SCALER):
-                return self._scaler(name, node, args)
+                return self.on_scaler(receiver, name, node, args)
             case Object(kind=Kind.ENGINE):
                 return Unknown(holds=self.escape(node, [receiver, *args, *named.values()]))
             case Object():
@@ -105,22 +105,6 @@ class Methods(Actions):
         if name == "step":
             roles = ("argument",) if node.args or node.keywords else ()
             self.scheduled(scheduler, node, self._spelled_receiver(node), roles)
-        return UNKNOWN
-
-    def _scaler(self, name: str, node: ast.Call, args: list[Value]) -> Value:
-        match name:
-            case "scale" if args:
-                return args[0]
-            case "step" if args:
-                first = args[0]
-                if isinstance(first, Object) and first.kind is Kind.OPTIMIZER:
-                    return self._scaler_step(first, node, args[1:])
-                return Unknown(holds=self.escape(node, args))
-            case _:
-                return UNKNOWN
-
-    def _scaler_step(self, optimizer: Object, node: ast.Call, args: list[Value]) -> Value:
-        self.emit(EventKind.STEP, node, frozenset({optimizer.uid}), ast.unparse(node.args[0]), roles=("scaler",))
         return UNKNOWN
 
     def _tensor(self, tensor: Tensor, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
@@ -177,5 +161,10 @@ class Methods(Actions):
                 return Unknown(holds=held((receiver,)))
             case "zero_" | "detach_":
                 return UNKNOWN
+            case "step" if not args and isinstance(receiver, Unknown) and receiver.id:
+                self.emit(
+                    EventKind.OTHER_STEP, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node)
+                )
+                return Unknown(holds=self.escape(node, values))
             case _:
                 return Unknown(holds=self.escape(node, values))

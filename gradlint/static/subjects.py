@@ -170,6 +170,59 @@ def on_validated(module: Uid, optimizers: frozenset[Uid]) -> Effect:
     return effect
 
 
+def on_scaling(scaler: Object, optimizer: Uid, others: Mapping[Uid, Object]) -> Effect:
+    """Return what events mean to the gradients of an optimizer, proven or not, that a gradient scaler may step."""
+    known = others.get(optimizer)
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets
+        by_it = scaler.uid in event.scalers
+        match event.kind:
+            case _K.BACKWARD if by_it:
+                return _K.ESCAPE if "perhaps-scaled" in event.roles else _K.SCALE
+            case _K.BACKWARD if not event.scalers:
+                return _K.BACKWARD
+            case _K.STEP | _K.OTHER_STEP if targets is not None and optimizer in targets:
+                return _K.SCALED_STEP if by_it else None if event.scalers else _K.STEP
+            case _K.UNSCALE if by_it:
+                if targets is not None and optimizer in targets:
+                    return _K.UNSCALE
+                apart = known and targets is not None and all(_disjoint(known, others.get(uid)) for uid in targets)
+                return None if apart else _K.ESCAPE
+            case _K.UPDATE if by_it:
+                return _K.UPDATE
+            case _K.CLIP if known is None or clips(event, known):
+                return _K.CLIP
+            case _K.ZERO:
+                return _cleared(event, known, others)
+            case _K.SETGRAD | _K.EDIT:
+                return event.kind
+            case _K.CREATE if targets is not None and scaler.uid in targets:
+                return _K.CREATE
+            case _K.ESCAPE if "scaler" not in event.roles and touches(event, (scaler.uid,)):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
+def _cleared(event: Event, known: Object | None, others: Mapping[Uid, Object]) -> EventKind | None:
+    # What clears perhaps these gradients leaves nobody knows which scale.
+    if known is None:
+        return _K.ZERO
+    kind = _clearing(event, known, others)
+    return _K.SETGRAD if kind is _K.ESCAPE else kind
+
+
+def clips(event: Event, optimizer: Object) -> bool:
+    """Whether a clipping may concern the parameters of an optimizer."""
+    targets = event.targets
+    if targets is None or optimizer.of is None or optimizer.uid in targets:
+        return True
+    return touches(event, optimizer.of)
+
+
 def on_graph(node: GraphNode) -> Effect:
     """Return what events mean to a part of a graph."""
 

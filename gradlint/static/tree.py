@@ -37,7 +37,7 @@ class Event:
 
     `frame` is the activation in which it happens; `loops` are the loops around it, outermost
     first; `nodes` the graph parts that a backward runs through or a forward builds; `roles` free
-    words that single checks look for. The first and the later iterations of a loop have events of
+    words that single checks look for; `scalers` the gradient scalers by which it happens. The first and the later iterations of a loop have events of
     their own, which are equal: what reaches one reaches the other.
     """
 
@@ -49,6 +49,7 @@ class Event:
     nodes: frozenset[GraphNode] = field(default=frozenset(), compare=False)
     name: str = field(default="", compare=False)
     roles: frozenset[str] = field(default=frozenset(), compare=False)
+    scalers: frozenset[Uid] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -116,9 +116,14 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor that certainly carries the graph parts `nodes` (none: it carries no graph that we saw)."""
+    """A tensor that certainly carries the graph parts `nodes` (none: it carries no graph that we saw).
+
+    `scalers` are the gradient scalers that have multiplied it; `sure` is false where one of them perhaps has not.
+    """
 
     nodes: frozenset[GraphNode] = frozenset()
+    scalers: frozenset[Uid] = frozenset()
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,18 +205,26 @@ def join(left: Value, right: Value) -> Value:
         case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
             return Items(tuple(map(join, left.elements, right.elements)), left.keys)
         case Tensor(), Tensor():
-            return Tensor(left.nodes & right.nodes)
+            sure = left.scalers == right.scalers and left.sure and right.sure
+            return Tensor(left.nodes & right.nodes, left.scalers | right.scalers, sure)
         case Params(), Params():
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:
-            return Unknown(holds=held((left, right)))
+            return Unknown(holds=held((left, right)) | scalers_of((left, right)))
+
+
+def scalers_of(values: Iterable[Value]) -> frozenset[Uid]:
+    """Return the gradient scalers that have, or perhaps have, multiplied any of `values`."""
+    return frozenset(
+        uid for value in values for part in parts(value) if isinstance(part, Tensor) for uid in part.scalers
+    )
 
 
 def aged(value: Value, inside: frozenset[Location]) -> Value:
     """Return `value` one loop iteration later: graph parts built at the places `inside` are older by one."""
     match value:
         case Tensor(nodes):
-            return Tensor(frozenset(_older(node) if node.place in inside else node for node in nodes))
+            return replace(value, nodes=frozenset(_older(node) if node.place in inside else node for node in nodes))
         case Items(elements, keys):
             return Items(tuple(aged(element, inside) for element in elements), keys)
         case _:
@@ -220,9 +233,8 @@ def aged(value: Value, inside: frozenset[Location]) -> Value:
 
 def part_of(value: Tensor, name: str) -> Tensor:
     """Return a part of what an unknown module returned: that one part carries a graph says nothing of the others."""
-    return Tensor(
-        frozenset(replace(node, module=(*node.module, name)) if not node.sure else node for node in value.nodes)
-    )
+    nodes = (replace(node, module=(*node.module, name)) if not node.sure else node for node in value.nodes)
+    return replace(value, nodes=frozenset(nodes))
 
 
 def _older(node: GraphNode) -> GraphNode:

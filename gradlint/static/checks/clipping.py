@@ -1,0 +1,110 @@
+"""Clipping at the wrong time or of the wrong parameters: GL602 and GL610."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import OPTIMIZER, State
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import clips, follow, on_optimizer, overlap
+from gradlint.static.tree import Event, Uid
+from gradlint.static.values import Kind, Object, held
+
+_USELESS = frozenset({"new", "clean", "discarded", "spent"})
+
+
+@check
+def clipping(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL602 and GL610."""
+    for root in analysis.roots:
+        clipped = [event for event in analysis.events[root] if event.kind is EventKind.CLIP and event.targets]
+        if not clipped:
+            continue
+        optimizers = list(analysis.objects(Kind.OPTIMIZER))
+        arrivals = {optimizer.uid: _arrivals(analysis, root, optimizer, clipped) for optimizer in optimizers}
+        for event in dict.fromkeys(clipped):
+            owners = [optimizer for optimizer in optimizers if _concerns(analysis, event, optimizer)]
+            if any(_overlaps(event.targets or (), optimizer.of or ()) for optimizer in owners):
+                states = {state for owner in owners for state in arrivals[owner.uid].get(event, ())}
+                yield from _misplaced(analysis, root, event, owners, states)
+            elif optimizers and not owners:
+                yield from _of_others(analysis, root, event, optimizers)
+
+
+def _arrivals(analysis: Analysis, root: Root, optimizer: Object, clipped: list[Event]) -> dict[Event, set[State]]:
+    usual, wanted = on_optimizer(optimizer, analysis.lowering.objects), frozenset(clipped)
+
+    def effect(event: Event) -> EventKind | None:
+        return EventKind.CLIP if event in wanted else usual(event)
+
+    return follow(root.tree, OPTIMIZER, effect)
+
+
+def _concerns(analysis: Analysis, event: Event, optimizer: Object) -> bool:
+    return clips(event, optimizer) or _overlaps(
+        _inside(analysis, event.targets or ()), _inside(analysis, optimizer.of or ())
+    )
+
+
+def _overlaps(some: Iterable[Uid], others: Iterable[Uid]) -> bool:
+    return any(overlap(a, b) for a in some for b in others)
+
+
+def _inside(analysis: Analysis, uids: Iterable[Uid]) -> set[Uid]:
+    """Return modules with those that their instances hold, at any depth."""
+    lowering, found, todo = analysis.lowering, set[Uid](), list(uids)
+    while todo:
+        uid = todo.pop()
+        if uid not in found:
+            found.add(uid)
+            values = (
+                lowering.store[uid, name] for name in lowering.members.get(uid, ()) if (uid, name) in lowering.store
+            )
+            todo.extend(held(values))
+    return found
+
+
+def _misplaced(
+    analysis: Analysis, root: Root, event: Event, owners: list[Object], states: set[State]
+) -> Iterator[Diagnostic]:
+    names = {state.name for state in states}
+    step = _step_of(analysis.events[root], event, owners)
+    if not states or not names <= _USELESS or step is None:
+        return
+    if names == {"spent"}:
+        what = f"the gradients of `{event.name}` are clipped after `{step.name}` has used them: no update is bounded"
+    elif _around(analysis.events[root], event, EventKind.BACKWARD):
+        what = f"the gradients of `{event.name}` are clipped before any backward pass has computed them: no update is bounded"
+    else:
+        return
+    marks = max(states, key=lambda state: len(state.marks)).marks
+    yield compose("GL602", Side.STATIC, event.place, marks, what=what, subject=step.name)
+
+
+def _step_of(found: list[Event], event: Event, owners: list[Object]) -> Event | None:
+    uids = {owner.uid for owner in owners}
+    steps = (each for each in found if each.kind is EventKind.STEP and uids & (each.targets or frozenset()))
+    return next((step for step in steps if step.loops[:1] == event.loops[:1]), None)
+
+
+def _around(found: list[Event], event: Event, kind: EventKind) -> bool:
+    """Whether an event of a kind comes later in the loop around `event`, or after it where there is none."""
+    depth, after = len(event.loops), found[found.index(event) :]
+    ring = (each.loops[:depth] == event.loops for each in (found if depth else after) if each.kind is kind)
+    return any(ring)
+
+
+def _of_others(analysis: Analysis, root: Root, event: Event, optimizers: list[Object]) -> Iterator[Diagnostic]:
+    """GL610: nobody who steps owns what is clipped, although everybody is known."""
+    modules = [uid for uids in (event.targets or (), *(each.of or () for each in optimizers)) for uid in uids]
+    if any(uid[0] == "?" for uid in modules) or not event.loops:
+        return
+    found = analysis.events[root]
+    step = next((each for each in found if each.kind is EventKind.STEP and each.loops == event.loops), None)
+    if step is not None and any(each.kind is EventKind.BACKWARD and each.loops == event.loops for each in found):
+        yield compose("GL610", Side.STATIC, event.place, (("step", step.place),), subject=step.name, clipped=event.name)
