@@ -26,6 +26,7 @@ from gradlint.static.values import (
     UNKNOWN,
     Class,
     Const,
+    Construction,
     Function,
     Instance,
     Items,
@@ -146,7 +147,8 @@ class Constructors(Gradients):
         meaning = self.models.meaning_of(name)
         given = dict(zip(meaning.parameters, args, strict=False)) | named
         values = [given[meaning.of]] if meaning.of in given else [*args, *named.values()]
-        made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values))
+        call = Construction(node, tuple(args), named, self.frame.node)
+        made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values), (call,))
         made = self._with_alternatives(made)
         for parameter in meaning.parameters if kind is Kind.ENGINE else ():
             # What its methods are said to act on.

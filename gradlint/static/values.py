@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -49,12 +49,38 @@ class Library:
     name: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Construction:
+    """One call that makes an object, with what its arguments were there, and the function in which it stands."""
+
+    node: ast.Call
+    args: tuple[Value, ...]
+    named: Mapping[str, Value]
+    scope: ast.AST | None = None
+
+    def argument(self, position: int, name: str) -> Value | None:
+        """Return the argument `name`; None only where it is certainly left out."""
+        spread = any(isinstance(value, Unknown) and value.id == "*" for value in (*self.args, *self.named.values()))
+        if name in self.named:
+            return self.named[name]
+        if spread:
+            return UNKNOWN
+        return self.args[position] if position < len(self.args) else None
+
+    def expression(self, position: int, name: str) -> ast.expr | None:
+        """Return the argument `name` as it is written, if it is."""
+        written = next((keyword.value for keyword in self.node.keywords if keyword.arg == name), None)
+        if written is not None or any(isinstance(arg, ast.Starred) for arg in self.node.args):
+            return written
+        return self.node.args[position] if position < len(self.node.args) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Object:
     """An object of a known library.
 
     `of` says whom it acts on: an optimizer on modules, a scheduler on its optimizer; None where
-    that is not known.
+    that is not known. `calls` are the constructor calls that may have made it.
     """
 
     kind: Kind
@@ -62,6 +88,7 @@ class Object:
     origin: str
     place: Location = field(compare=False)
     of: frozenset[Uid] | None = None
+    calls: tuple[Construction, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +222,8 @@ def join(left: Value, right: Value) -> Value:
     match left, right:
         case Object(), Object() if left.uid == right.uid and left.kind is right.kind:
             of = None if left.of is None or right.of is None else left.of | right.of
-            return replace(left, origin=left.origin if left.origin == right.origin else "", of=of)
+            calls = (*left.calls, *(call for call in right.calls if call not in left.calls))
+            return replace(left, origin=left.origin if left.origin == right.origin else "", of=of, calls=calls)
         case (Object() | Instance() | Function() as value, Const(None)) | (
             Const(None),
             Object() | Instance() | Function() as value,

@@ -16,6 +16,18 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` is built but never stepped: the learning rate stays what it is",
         "call `{subject}.step()` once per epoch (or per step, as its arguments count)",
     ),
+    "GL203": Wording(
+        "`{subject}` is a {cls} that counts epochs, but it is stepped with every batch: the learning rate has run"
+        " through its schedule long before training ends",
+        "call `{subject}.step()` once per epoch, or give {cls} its arguments in batches",
+        {"built": "its arguments count epochs"},
+    ),
+    "GL204": Wording(
+        "`{subject}` is a {cls} that counts batches, but it is stepped once per epoch: the learning rate never gets"
+        " past the beginning of its schedule",
+        "call `{subject}.step()` after every `optimizer.step()`, or give {cls} its length in epochs",
+        {"built": "its arguments count batches"},
+    ),
     "GL205": Wording(
         "`{subject}` is a ReduceLROnPlateau and needs the value it watches: `step()` without it raises TypeError",
         "pass the metric: `{subject}.step(val_loss)`",

@@ -1,0 +1,148 @@
+"""How often things happen: which loops run once per batch, how many turns they have, and in what a count is counted.
+
+It knows loops and arithmetic; it must not know rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from gradlint.static.analysis import Analysis
+from gradlint.static.tree import Branch, Call, Event, Loop, Node, Seq
+from gradlint.static.values import Const, Unknown, Value
+
+_LOADER = re.compile(r"loader|(^|_)dl(_|$)|_iter$|(^|_)batches$", re.IGNORECASE)
+_WRAPPERS = frozenset(["enumerate", "tqdm", "trange", "zip", "islice", "iter", "track", "progress_bar", "prefetch"])
+_ROUNDING = frozenset(["int", "ceil", "floor", "round", "max", "min", "float", "math"])
+
+
+def over_batches(analysis: Analysis, number: int) -> bool:
+    """Whether a loop gets one batch of a data loader each turn."""
+    loop = analysis.lowering.loop_nodes.get(number)
+    return isinstance(loop, (ast.For, ast.AsyncFor)) and any(
+        is_loader(analysis, source) for source in _sources(loop.iter)
+    )
+
+
+def _sources(node: ast.expr) -> Iterator[ast.expr]:
+    """Yield what a loop runs over, out of its wrappers."""
+    match node:
+        case ast.Call(func, args) if last_name(func) in _WRAPPERS:
+            for arg in args:
+                yield from _sources(arg)
+        case _:
+            yield node
+
+
+def is_loader(analysis: Analysis, node: ast.expr) -> bool:
+    """Whether an expression is a data loader: built as one in this file, or named like one."""
+    name = last_name(node)
+    return bool(name) and (bool(_LOADER.search(name)) or name in _loaders(analysis.tree))
+
+
+def _loaders(tree: ast.Module) -> frozenset[str]:
+    """Return the names that a file gives to a `DataLoader(...)`."""
+    return frozenset(
+        last_name(target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        for target in node.targets
+        if last_name(node.value.func) == "DataLoader"
+    )
+
+
+def last_name(node: ast.expr) -> str:
+    """Return the last word of a name, attribute or item with a literal key, else nothing."""
+    match node:
+        case ast.Name(name) | ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(str(name))):
+            return name
+        case _:
+            return ""
+
+
+def turns(analysis: Analysis, number: int) -> tuple[Value, ast.expr] | None:
+    """Return where a loop over a `range` ends, as a value and as it is written."""
+    loop = analysis.lowering.loop_nodes.get(number)
+    if not isinstance(loop, ast.For):
+        return None
+    for source in _sources(loop.iter):
+        match source:
+            case ast.Call(ast.Name("range" | "trange"), [stop] | [_, stop, *_]):
+                return analysis.value(stop), stop
+            case _:
+                continue
+    match loop.iter:
+        case ast.Call(func, [stop] | [_, stop, *_]) if last_name(func) == "trange":
+            return analysis.value(stop), stop
+        case _:
+            return None
+
+
+def same_count(one: Value, other: Value) -> bool:
+    """Whether two counts are certainly equal."""
+    match one, other:
+        case Const(int(a)), Const(int(b)):
+            return a == b
+        case Unknown(id=a), Unknown(id=b):
+            return bool(a) and a == b
+        case _:
+            return False
+
+
+def in_batches(analysis: Analysis, node: ast.expr | None, scope: ast.AST | None, depth: int = 3) -> int:
+    """Return to which power the batches per epoch go into a count: 1 for steps, 0 for epochs or what is not known."""
+    match node:
+        case ast.Call(ast.Name("len"), [owner]):
+            return int(is_loader(analysis, owner))
+        case ast.BinOp(left, ast.Mult(), right):
+            return in_batches(analysis, left, scope, depth) + in_batches(analysis, right, scope, depth)
+        case ast.BinOp(left, ast.Div() | ast.FloorDiv(), right):
+            return in_batches(analysis, left, scope, depth) - in_batches(analysis, right, scope, depth)
+        case ast.BinOp(left, ast.Add() | ast.Sub(), right):
+            return max(in_batches(analysis, left, scope, depth), in_batches(analysis, right, scope, depth))
+        case ast.Call(func, [inner, *_]) if last_name(func) in _ROUNDING:
+            return in_batches(analysis, inner, scope, depth)
+        case ast.Name() | ast.Attribute() if depth:
+            given = definitions(analysis, node, scope)
+            return in_batches(analysis, given[0], scope, depth - 1) if len(given) == 1 else 0
+        case _:
+            return 0
+
+
+def definitions(analysis: Analysis, name: ast.expr, scope: ast.AST | None) -> list[ast.expr]:
+    """Return what is assigned to a name in a function, or else in the module."""
+    spelled = ast.unparse(name)
+    for around in (scope, analysis.tree):
+        if around is not None:
+            found = [
+                node.value
+                for node in ast.walk(around)
+                if isinstance(node, ast.Assign) and any(ast.unparse(target) == spelled for target in node.targets)
+            ]
+            if found:
+                return found
+    return []
+
+
+def conditional(tree: Node, event: Event, loop: int) -> bool:
+    """Whether a branch stands between an event and the loop `loop` around it."""
+    return _between(tree, event, loop, inside=False, branched=False)
+
+
+def _between(node: Node, event: Event, loop: int, *, inside: bool, branched: bool) -> bool:
+    match node:
+        case Event():
+            return branched and node == event
+        case Seq(items):
+            return any(_between(item, event, loop, inside=inside, branched=branched) for item in items)
+        case Branch(_, then, orelse):
+            return any(_between(side, event, loop, inside=inside, branched=inside) for side in (then, orelse))
+        case Loop(number, first, later, orelse):
+            here = inside or number == loop
+            return any(_between(part, event, loop, inside=here, branched=branched) for part in (first, later, orelse))
+        case Call(body):
+            return _between(body, event, loop, inside=inside, branched=branched)
+        case _:
+            return False
