@@ -78,6 +78,28 @@ for x, y in loader:
     opt_encoder.step()
     opt_decoder.step()  # static: [GL107] runtime: [GL101]
 """,
+    "GL206": """\
+scheduler = lr_scheduler.StepLR(optimizer, step_size=3)
+for epoch in range(5):
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+    val_loss = criterion(model(X), Y).item()
+    scheduler.step()  # static: [GL206]
+""",
+    "GL208": """\
+scheduler = lr_scheduler.StepLR(optimizer, step_size=1)
+for epoch in range(2):
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+    print(scheduler.get_last_lr())  # static: [GL208]
+    scheduler.step()
+""",
     "GL110": """\
 for x, y in loader:
     optimizer.zero_grad()  # static: [GL110]

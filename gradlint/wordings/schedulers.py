@@ -32,4 +32,26 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` is a ReduceLROnPlateau and needs the value it watches: `step()` without it raises TypeError",
         "pass the metric: `{subject}.step(val_loss)`",
     ),
+    "GL206": Wording(
+        "`{subject}` is a {cls}: it takes `{metric}` for the number of the epoch, not for a metric",
+        "call `{subject}.step()` without an argument, or use ReduceLROnPlateau",
+    ),
+    "GL207": Wording(
+        "`{subject}` lowers the learning rate when its metric stops going to its `{mode}`, but `{metric}` is better"
+        " the other way: improving epochs count as bad ones",
+        'build it with `mode="{other}"`',
+        {"built": "its mode is `{mode}`"},
+    ),
+    "GL208": Wording(
+        "`{old}` is an interface that torch has given up",
+        "{new}",
+    ),
+    "GL209": Wording(
+        "`{subject}` names the module and then what `{made}` returns: whoever asks it for a class gets an error",
+        "give the object a name of its own",
+    ),
+    "GL214": Wording(
+        "{written} changes no learning rate: an optimizer reads it from `param_groups`",
+        'write `group["lr"]` for each `group` of `optimizer.param_groups`',
+    ),
 }
