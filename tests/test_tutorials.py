@@ -19,7 +19,7 @@ TEXTS = {path.name[:3]: path for path in sorted((ROOT.parent / "shared" / "tutor
 SEED = ("GL905", "torch.random.seeds = 100")
 FOUND = {
     "000": [],
-    "001": [("GL804", "self.conv1 =")],
+    "001": [("GL214", "lr = lr_poly("), ("GL804", "self.conv1 =")],
     "002": [],
     "003": [SEED, SEED, SEED, ("GL407", "myloss.backward()"), SEED],
     "004": [],
