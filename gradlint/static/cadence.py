@@ -39,7 +39,7 @@ def _sources(node: ast.expr) -> Iterator[ast.expr]:
 def is_loader(analysis: Analysis, node: ast.expr) -> bool:
     """Whether an expression is a data loader: built as one in this file, or named like one."""
     name = last_name(node)
-    return bool(name) and (bool(_LOADER.search(name)) or name in _loaders(analysis.tree))
+    return bool(name) and (bool(_LOADER.search(name)) or name in _loaders(tree_of(analysis, node)))
 
 
 def _loaders(tree: ast.Module) -> frozenset[str]:
@@ -111,10 +111,16 @@ def in_batches(analysis: Analysis, node: ast.expr | None, scope: ast.AST | None,
             return 0
 
 
+def tree_of(analysis: Analysis, node: ast.AST) -> ast.Module:
+    """Return the file in which a node stands that was read."""
+    module = analysis.lowering.foreign.get(node)
+    return module.tree if module is not None else analysis.tree
+
+
 def definitions(analysis: Analysis, name: ast.expr, scope: ast.AST | None) -> list[ast.expr]:
     """Return what is assigned to a name in a function, or else in the module."""
     spelled = ast.unparse(name)
-    for around in (scope, analysis.tree):
+    for around in (scope, tree_of(analysis, name)):
         if around is not None:
             found = [
                 node.value

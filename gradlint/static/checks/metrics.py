@@ -10,9 +10,9 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.cadence import definitions, last_name
+from gradlint.static.cadence import definitions, last_name, tree_of
 from gradlint.static.checks import check
-from gradlint.static.values import Const, Object, Tensor
+from gradlint.static.values import Const, Instance, Kind, Object, Tensor
 
 _FALLING = frozenset(
     ["loss", "losses", "err", "error", "errors", "mse", "mae", "rmse", "nll", "perplexity", "ppl", "wer", "cer"]
@@ -25,10 +25,22 @@ _FRACTIONS = frozenset(["CosineAnnealingWarmRestarts"])
 """Schedulers that are stepped with a fraction of an epoch."""
 
 
+def _told(analysis: Analysis) -> Iterator[tuple[ast.Call, Object]]:
+    """Yield the calls of a scheduler's own `step`, and not those of an engine that steps it."""
+    for node, scheduler in analysis.lowering.schedules:
+        match node.func:
+            case ast.Attribute(owner, "step"):
+                known = analysis.value(owner)
+                if not isinstance(known, Instance) and not (isinstance(known, Object) and known.kind is Kind.ENGINE):
+                    yield node, scheduler
+            case _:
+                continue
+
+
 @check
 def metric_as_epoch(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL206: a loss given to a scheduler that takes it for the number of the epoch."""
-    for node, scheduler in analysis.lowering.schedules:
+    for node, scheduler in _told(analysis):
         cls = scheduler.origin.rpartition(".")[2]
         if not cls or cls == "ReduceLROnPlateau" or cls in _FRACTIONS or _chosen(analysis, node):
             continue
@@ -55,7 +67,7 @@ def _epoch(analysis: Analysis, node: ast.Call, scheduler: Object, given: ast.exp
 @check
 def wrong_direction(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL207: a plateau scheduler that waits for a falling metric is given one that rises, or the other way round."""
-    for node, scheduler in analysis.lowering.schedules:
+    for node, scheduler in _told(analysis):
         given = (
             node.args[0] if node.args else next((each.value for each in node.keywords if each.arg == "metrics"), None)
         )
@@ -88,8 +100,8 @@ def _receiver(node: ast.Call) -> str:
 
 def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
     """Return the innermost function around a node, else the module."""
-    around: ast.AST = analysis.tree
-    for function in ast.walk(analysis.tree):
+    around: ast.AST = tree_of(analysis, node)
+    for function in ast.walk(around):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and any(
             part is node for part in ast.walk(function)
         ):
@@ -101,7 +113,7 @@ def _chosen(analysis: Analysis, node: ast.Call) -> bool:
     """Whether a condition around a call asks which scheduler it is."""
     return any(
         "plateau" in ast.unparse(around.test).lower() and any(part is node for part in ast.walk(around))
-        for around in ast.walk(analysis.tree)
+        for around in ast.walk(tree_of(analysis, node))
         if isinstance(around, (ast.If, ast.IfExp))
     )
 
