@@ -14,7 +14,6 @@ from gradlint.static.gradients import without_graph
 from gradlint.static.methods import Methods
 from gradlint.static.tree import Node, events
 from gradlint.static.values import (
-    DATA,
     UNKNOWN,
     Class,
     Function,
@@ -25,10 +24,8 @@ from gradlint.static.values import (
     Method,
     Object,
     Super,
-    Tensor,
     Unknown,
     Value,
-    graph_of,
     held,
     unknown_uid,
 )
@@ -122,19 +119,11 @@ class Calls(Methods):
         made = self._ran(instance.uid, node)
         if method is None:
             return UNKNOWN
-        if self.is_foreign(instance.cls) and not self.syntax.called(method.node) & _ACTS:
-            # Another file's layers are as good as a library's: what they return may carry its graph.
-            output = Tensor(graph_of(args) | {replace(made, sure=False)})
-            return output if self.grad is Grad.ON else without_graph(DATA, self.grad)
         with self.aside() as out:
             result = self.inline(replace(method, receiver=instance), node, args, named)
         if any(_acts(item) for item in out):
             self.out.extend(out)
         return self._collapsed(result, made, args) if self.grad is Grad.ON else without_graph(result, self.grad)
-
-
-_ACTS = frozenset({"backward", "step", "zero_grad"})
-"""Methods that make a module's forward more than a run of it."""
 
 
 def _acts(node: Node) -> bool:

@@ -25,11 +25,17 @@ from gradlint.static.values import (
     Library,
     Method,
     Object,
+    Params,
     Super,
     Unknown,
     Value,
+    graph_of,
+    held,
     join,
 )
+
+TRAINING = frozenset({"backward", "step", "zero_grad", "manual_backward"})
+"""Methods that make a module more than something that is run."""
 
 
 class Classes(Expressions):
@@ -42,6 +48,8 @@ class Classes(Expressions):
         given = [*function.args, *args]
         if function.receiver is not None:
             given.insert(0, function.receiver)
+        if self._beside_the_point(function, [*given, *named.values()]):
+            return Unknown(holds=held([*given, *named.values()]))
         if self.exhausted(function.node) or self.syntax.is_generator(function.node):
             holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
             return Unknown(holds=holds)
@@ -62,6 +70,24 @@ class Classes(Expressions):
             self.out.append(Call(Seq(tuple(out))))
         self._leave(frame)
         return self._result(frame)
+
+    def _beside_the_point(self, function: Function, given: list[Value]) -> bool:
+        """Whether a function of another file gets nothing that is trained, and cannot train anything else."""
+        module = self.frames.get(function.frame, self.module).module
+        if module is self.module.module or isinstance(function.node, ast.Lambda) or self._trained(given):
+            return False
+        places: list[ast.AST] = [function.node]
+        if isinstance(function.receiver, Instance):
+            places += [each.node for each in self.lineage(function.receiver.cls)]
+        return not any(self.footprints.trains(place, module) for place in places)
+
+    def _trained(self, values: list[Value]) -> bool:
+        """Whether `values` have a hold on an object of training, or on a graph."""
+        return (
+            any(uid in self.objects for uid in self.reach(values))
+            or bool(graph_of(values))
+            or any(isinstance(value, (Function, Params)) for value in values)
+        )
 
     def _enter(self, function: Function, node: ast.AST) -> Frame:
         path = (*self.frame.path, f"{_name(function)}:{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
@@ -136,8 +162,11 @@ class Classes(Expressions):
         spread = any(isinstance(value, Unknown) and value.id == "*" for value in [*given, *named.values()])
         values = dict(zip([arg.arg for arg in positional], given, strict=False)) | named
         for arg in [*positional, *arguments.kwonlyargs]:
-            if arg.arg in values:
-                self.bind(arg.arg, values[arg.arg])
+            value = values.get(arg.arg)
+            if isinstance(value, Unknown) and arg.annotation is not None:
+                value = self._annotated_as(value, arg)
+            if value is not None:
+                self.bind(arg.arg, value)
             elif arg.arg in defaults and not spread:
                 self.bind(arg.arg, self.evaluate(defaults[arg.arg]))
             else:
@@ -146,6 +175,13 @@ class Classes(Expressions):
             self.bind(arguments.vararg.arg, Items(tuple(given[len(positional) :])) if not spread else UNKNOWN)
         if arguments.kwarg is not None:
             self.bind(arguments.kwarg.arg, Unknown(holds=self.reach(named.values())))
+
+    def _annotated_as(self, value: Unknown, arg: ast.arg) -> Value:
+        """Return what an unknown argument is by the annotation of its parameter."""
+        if any(uid in self.objects and self.objects[uid].kind is Kind.OPTIMIZER for uid in value.holds):
+            return value
+        known = self.parameter(arg)
+        return known if isinstance(known, Object) else value
 
     def parameter(self, arg: ast.arg) -> Value:
         """Return the value of a parameter that no caller gives: what its annotation says, else unknown."""
@@ -175,6 +211,10 @@ class Classes(Expressions):
         instance = Instance(cls, (*self.frame.path, name))
         if self.is_optimizer(cls):
             return self.own_optimizer(cls, node, args, named)
+        if self._only_runs(cls) and isinstance(node, ast.Call):
+            made = self.opaque_module(cls.node.name, node, args, named)
+            self.instances[made.uid] = cls
+            return made
         for name in self.members.pop(instance.uid, ()):
             self.store.pop((instance.uid, name), None)
         self.hint = ""
@@ -187,6 +227,18 @@ class Classes(Expressions):
             # What a base of another package does with them is unknown: it holds them.
             self.set_member(instance.uid, f"*{index}", value)
         return instance
+
+    def _only_runs(self, cls: Class) -> bool:
+        """Whether a class is a module of another file without a hand in training: as good as a library's."""
+        return (
+            self.is_foreign(cls)
+            and self.is_module(cls)
+            and not any(self.syntax.called(each.node) & TRAINING for each in self.lineage(cls))
+        )
+
+    def opaque_module(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Object:
+        """Make a module of which nothing else is known; the layer of constructors knows how."""
+        raise NotImplementedError
 
     def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
         """Make an optimizer of the file's own class; the layer of calls knows how."""

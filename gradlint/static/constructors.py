@@ -153,6 +153,10 @@ class Constructors(Gradients):
         for parameter in meaning.parameters if kind is Kind.ENGINE else ():
             # What its methods are said to act on.
             self.set_member(uid, parameter, given.get(parameter, NONE))
+        for index, value in enumerate([*args, *named.values()] if kind is Kind.MODULE else ()):
+            if isinstance(value, (Object, Instance, Items)):
+                # A module that is built of others has their parameters.
+                self.set_member(uid, f"*{index}", value)
         self.objects[uid] = made
         if kind is Kind.SCALER and const(named.get("enabled", UNKNOWN)) is False:
             self.disabled.add(uid)
@@ -209,6 +213,10 @@ class Constructors(Gradients):
                 return None if None in owners else frozenset(uid for each in owners for uid in each or ())
             case _:
                 return None
+
+    def opaque_module(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Object:
+        """Make a module of which nothing else is known."""
+        return self._construct(Kind.MODULE, name, node, args, named)
 
     def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
         """Make an optimizer of the file's own class: torch's protocol, unless it clears or differentiates by itself."""

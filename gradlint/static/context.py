@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models
+from gradlint.static.footprint import Footprints
 from gradlint.static.library import role_of_builtin
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import Syntax
@@ -98,6 +99,7 @@ class Context(ABC):
         self.project = project
         self.models = models
         self.syntax = Syntax()
+        self.footprints = Footprints(project, self.syntax)
         self.module = Frame(("module",), None, module)
         self.frames: dict[Uid, Frame] = {self.module.path: self.module}
         self.frame = self.module

@@ -1,0 +1,104 @@
+"""Which functions and classes can have a hand in training at all, by the words in them and in what they name.
+
+It knows syntax and modules; it must not know values. What has no such word, and is given nothing
+that is trained, need not be followed: it can be called as often as it likes.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradlint.static.project import Module, Project
+from gradlint.static.syntax import Syntax
+
+_WORDS = frozenset(
+    [
+        "autograd",
+        "backward",
+        "enable_grad",
+        "eval",
+        "grad",
+        "inference_mode",
+        "lr_scheduler",
+        "manual_backward",
+        "no_grad",
+        "optim",
+        "param_groups",
+        "parameters",
+        "requires_grad",
+        "requires_grad_",
+        "set_grad_enabled",
+        "step",
+        "train",
+        "zero_grad",
+        "Module",
+        "Optimizer",
+    ]
+)
+_MOST = 300
+"""More functions than this are not looked through: what names so many may do anything."""
+
+Place = tuple[ast.AST, Module]
+
+
+class Footprints:
+    """Looks through functions and classes, and through what they name in the files that are in sight."""
+
+    def __init__(self, project: Project, syntax: Syntax) -> None:
+        self._project = project
+        self._syntax = syntax
+        self._known: dict[ast.AST, bool] = {}
+
+    def trains(self, start: ast.AST, module: Module) -> bool:
+        """Whether a function or class may have a hand in training."""
+        if start not in self._known:
+            self._known[start] = self._search((start, module))
+        return self._known[start]
+
+    def _search(self, start: Place) -> bool:
+        todo, seen = [start], {start[0]}
+        while todo:
+            node, module = todo.pop()
+            if self._known.get(node) or self._syntax.mentioned(node) & _WORDS or len(seen) > _MOST:
+                return True
+            for other in self._named_in(node, module):
+                if other[0] not in seen:
+                    seen.add(other[0])
+                    todo.append(other)
+        return False
+
+    def _named_in(self, node: ast.AST, module: Module) -> Iterator[Place]:
+        for name in self._syntax.mentioned(node):
+            for statement in module.bindings.get(name, ()):
+                yield from self._bound_by(statement, name, module, node)
+
+    def _bound_by(self, statement: ast.stmt, name: str, module: Module, user: ast.AST) -> Iterator[Place]:
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield statement, module
+            case ast.ImportFrom(module=home, names=names, level=level):
+                original = next((alias.name for alias in names if name in (alias.asname, alias.name)), name)
+                yield from self._member(module.absolute(home or "", level), original, user)
+            case ast.Import(names=names):
+                for alias in names:
+                    if name == (alias.asname or alias.name.split(".")[0]):
+                        yield from self._members(self._project.module(alias.name), user)
+
+    def _member(self, home: str, name: str, user: ast.AST) -> Iterator[Place]:
+        owner = self._project.module(home) if home else None
+        statements = owner.bindings.get(name, ()) if owner is not None else ()
+        if owner is None or not statements:
+            yield from self._members(self._project.module(f"{home}.{name}"), user)
+            return
+        for statement in statements:
+            yield from self._bound_by(statement, name, owner, user)
+
+    def _members(self, owner: Module | None, user: ast.AST) -> Iterator[Place]:
+        """Yield what `user` names of a module that it has by name."""
+        if owner is None:
+            return
+        for name in self._syntax.mentioned(user):
+            for statement in owner.bindings.get(name, ()):
+                if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                    yield statement, owner
