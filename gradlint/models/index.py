@@ -146,6 +146,17 @@ def _built_in_method(kind: str, method: str) -> Meaning | None:
 
 
 @functools.cache
+def _made() -> _Patterns:
+    return _Patterns(item for table in _tables() for item in table.get("made", {}).items())
+
+
+@functools.cache
+def made_by(name: str) -> str:
+    """Return what calling the dotted `name`, or an object that it constructs, certainly returns ("": nobody knows)."""
+    return str(_made().find(name) or "")
+
+
+@functools.cache
 def words(section: str, key: str) -> frozenset[str]:
     """Return a word list of the models, such as the tensor methods that `cut` the graph."""
     return frozenset(word for table in _tables() for word in table.get(section, {}).get(key, ()))

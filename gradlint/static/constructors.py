@@ -13,7 +13,9 @@ from gradlint.events import EventKind
 from gradlint.models import Meaning
 from gradlint.static.context import Grad, const
 from gradlint.static.expressions import combined
-from gradlint.static.gradients import Gradients, without_graph
+from gradlint.static.gradients import SEQUENCES, Gradients, without_graph
+from gradlint.static.library import made_by
+from gradlint.static.provenance import copied, cut, is_computed, marked
 from gradlint.static.tree import (
     JumpKind,
     Loop,
@@ -22,6 +24,7 @@ from gradlint.static.tree import (
 )
 from gradlint.static.values import (
     DATA,
+    LOADER,
     NONE,
     UNKNOWN,
     Class,
@@ -39,6 +42,9 @@ from gradlint.static.values import (
     held,
     join,
 )
+
+COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])
+"""Make a new tensor of what they are given, without its graph (the second where `requires_grad` is given)."""
 
 
 class Constructors(Gradients):
@@ -59,10 +65,18 @@ class Constructors(Gradients):
                 return self._construct(Kind(kind), name, node, args, named)
             case "wrapper" | "copy" if args:
                 return self._wrapped(args[0], meaning.role)
-            case "tensor":
-                return combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad)
-            case "fresh-tensor":
-                return UNKNOWN if const(named.get("requires_grad", Const(False))) else DATA
+            case "tensor" if "requires_grad" not in named and "out" not in named:
+                if name.endswith("_"):
+                    self.forget(values)
+                result = combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad)
+                return marked(result, made_by(name), self.place(node))
+            case "tensor" | "fresh-tensor" if "out" in named:
+                self.forget(values)
+                return UNKNOWN
+            case "tensor" | "fresh-tensor":
+                flag = const(named.get("requires_grad", Const(False)))
+                source = args[0] if args and name in COPIES else DATA
+                return copied(source, flag, self.place(node)) or UNKNOWN
             case "parameter":
                 return Params(frozenset({(*self.frame.path, self.hint or "@")}))
             case "backward":
@@ -88,6 +102,8 @@ class Constructors(Gradients):
                 return NONE
             case "no-grad":
                 return Library(name)
+            case "loader":
+                return LOADER
             case "tool":
                 return Library(name if name.endswith("()") else f"{name}()")
             case "pure" | "seed" | "enable-grad":
@@ -128,6 +144,10 @@ class Constructors(Gradients):
                 return Unknown(holds=held(args))
             case "map" if len(args) == 2 and isinstance(args[0], Function):
                 return self._mapped(args[0], args[1], node)
+            case "float" | "int" if args and is_computed(args[0]):
+                return cut(self.place(node))
+            case "setattr":
+                self.forget(args)
             case "sum" if args and isinstance(args[0], Items):
                 return combined(args[0].elements)
         return UNKNOWN
@@ -160,6 +180,9 @@ class Constructors(Gradients):
         self.objects[uid] = made
         if kind is Kind.SCALER and const(named.get("enabled", UNKNOWN)) is False:
             self.disabled.add(uid)
+        if name in SEQUENCES:
+            op = self.output(args[-1]) if args and isinstance(args[-1], Object) else ""
+            self.outputs[uid] = op if self.outputs.get(uid, op) == op else ""
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
         if kind is Kind.MODULE and any(const(named.get(key, NONE)) for key in ("pretrained", "weights")):
             self.emit(EventKind.LOAD, node, frozenset({uid}), self.hint)
@@ -235,6 +258,8 @@ class Constructors(Gradients):
             case Instance() if role == "copy":
                 return UNKNOWN
             case Object() | Instance() | Items() | Params():
+                return value
+            case Library() if value == LOADER:
                 return value
             case _:
                 return Unknown(holds=held((value,)))

@@ -19,6 +19,7 @@ from gradlint.models import Models
 from gradlint.static.footprint import Footprints
 from gradlint.static.library import role_of_builtin
 from gradlint.static.project import Module, Project
+from gradlint.static.provenance import is_computed, without
 from gradlint.static.syntax import Syntax
 from gradlint.static.tree import EMPTY, Branch, Event, GraphNode, Jump, JumpKind, Kill, Known, Node, Predicate, Seq, Uid
 from gradlint.static.values import (
@@ -37,6 +38,7 @@ from gradlint.static.values import (
     graph_of,
     held,
     join,
+    parts,
     scalers_of,
 )
 
@@ -126,6 +128,7 @@ class Context(ABC):
         self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
         self.disabled: set[Uid] = set()
+        self.outputs: dict[Uid, str] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.windows: set[Uid] = set()
         self.prepared: dict[Uid, Uid] = {}
@@ -183,6 +186,7 @@ class Context(ABC):
     def escape(self, node: ast.AST, values: Iterable[Value], roles: Iterable[str] = ()) -> frozenset[Uid]:
         """Emit that somebody unknown got `values`, and return the subjects that it can act on."""
         values = list(values)
+        self.forget(values)
         scaled = scalers_of(values)
         targets = self.reach(values) | scaled
         if targets:
@@ -242,6 +246,14 @@ class Context(ABC):
         self.members.setdefault(uid, set()).add(name)
         self.store[uid, name] = value
 
+    def forget(self, values: Iterable[Value]) -> None:
+        """Drop what is known of where tensors come from, under whatever name: somebody may have changed them in place."""
+        gone = {part for value in values for part in parts(value) if isinstance(part, Tensor) and part.made is not None}
+        for tensor in gone:
+            for key, value in self.store.items():
+                if isinstance(value, (Tensor, Items)):
+                    self.store[key] = without(value, tensor)
+
     def fresh(self, name: str, node: ast.AST, holds: frozenset[Uid] = frozenset()) -> Unknown:
         """Return a new unknown value that `name` gets at `node`."""
         unknown = Unknown(f"{'/'.join(self.frame.path)}/{name}@{getattr(node, 'lineno', 0)}", holds)
@@ -272,7 +284,7 @@ class Context(ABC):
     def begin(self, key: tuple[Uid, str], value: Value, node: ast.AST) -> None:
         """Remember where a name became an empty sum or list; anything else makes it forgotten."""
         empty = value in (Const(0), Const(0.0), Const(None)) or (isinstance(value, Items) and not value.elements)
-        if empty or (isinstance(value, Tensor) and not value.nodes):
+        if empty or (isinstance(value, Tensor) and not value.nodes and not is_computed(value)):
             self.begun[key] = (self.loops, self.place(node))
         else:
             self.begun.pop(key, None)

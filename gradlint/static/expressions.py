@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from gradlint.static.conditions import Conditions
 from gradlint.static.context import const
 from gradlint.static.library import words
+from gradlint.static.provenance import cut, plain
 from gradlint.static.tree import (
     Atom,
     Loop,
@@ -20,6 +21,7 @@ from gradlint.static.tree import (
 )
 from gradlint.static.values import (
     DATA,
+    LOADER,
     UNKNOWN,
     Class,
     Const,
@@ -126,6 +128,8 @@ class Expressions(Conditions):
                 result = self.evaluate(given)
                 self.bind(target.id, result)
                 return result
+            case ast.Compare(left, [op, *_], others):
+                return self._comparison([left, *others], op, node)
             case ast.Starred(value) | ast.Await(value):
                 return self.evaluate(value)
             case _:
@@ -134,6 +138,11 @@ class Expressions(Conditions):
     def evaluate_call(self, node: ast.Call) -> Value:
         """Evaluate a call; the layer above knows how."""
         raise NotImplementedError
+
+    def _comparison(self, operands: list[ast.expr], op: ast.cmpop, node: ast.Compare) -> Value:
+        values = [self.evaluate(operand) for operand in operands]
+        tensors = len(values) == 2 and isinstance(op, (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE))
+        return cut(self.place(node)) if tensors and any(isinstance(value, Tensor) for value in values) else UNKNOWN
 
     def _others(self, node: ast.expr) -> Value:
         for child in ast.iter_child_nodes(node):
@@ -199,6 +208,8 @@ class Expressions(Conditions):
                 return UNKNOWN
             case Tensor() | Params():
                 return value
+            case Library() if value == LOADER:
+                return DATA
             case _:
                 return Unknown(holds=self.reach((value,)))
 
@@ -277,7 +288,7 @@ class Expressions(Conditions):
             case Object():
                 return self._made_attribute(owner, name)
             case Tensor():
-                return self._tensor_attribute(owner, name)
+                return self._tensor_attribute(owner, name, node)
             case Unknown(id=id_, holds=holds):
                 return Unknown(f"{id_}.{name}" if id_ else "", holds)
             case Params() | Items():
@@ -293,9 +304,9 @@ class Expressions(Conditions):
         given = self.store.get((owner.uid, name)) if meaning is None and owner.kind is Kind.ENGINE else None
         return given or Method(owner, name)
 
-    def _tensor_attribute(self, owner: Tensor, name: str) -> Value:
+    def _tensor_attribute(self, owner: Tensor, name: str, node: ast.expr) -> Value:
         if name == "data":
-            return DATA
+            return cut(self.place(node))
         if name in ("T", "mT", "H", "real", "imag"):
             return owner
         if name in words("tensor", "keep") | words("tensor", "cut"):
@@ -316,6 +327,9 @@ class Expressions(Conditions):
 def combined(values: Iterable[Value]) -> Value:
     """Return the result of an operation on tensors: it carries the graphs of all of them."""
     values = list(values)
+    without_graph = plain(values)
+    if without_graph is not None:
+        return without_graph
     tensors = [value for value in values if isinstance(value, Tensor)]
     if not tensors:
         return UNKNOWN

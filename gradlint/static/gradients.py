@@ -13,6 +13,8 @@ from gradlint.events import EventKind
 from gradlint.static.classes import Classes
 from gradlint.static.context import Grad, const
 from gradlint.static.expressions import combined
+from gradlint.static.library import made_by
+from gradlint.static.provenance import is_computed, marked, requiring, unmarked
 from gradlint.static.tree import (
     GraphNode,
     Uid,
@@ -37,6 +39,8 @@ from gradlint.static.values import (
 )
 
 _ENDLESS = frozenset({Library("math.inf"), Library("torch.inf"), Library("numpy.inf")})
+SEQUENCES = frozenset(["torch.nn.Sequential", "torch.nn.modules.Sequential", "torch.nn.modules.container.Sequential"])
+"""Modules that return what the last of their arguments returns."""
 
 
 class Gradients(Classes):
@@ -92,6 +96,16 @@ class Gradients(Classes):
             case ast.Subscript(ast.Name() as owner):
                 self.assign(owner, UNKNOWN, node)
 
+    def requires_gradients(self, target: ast.expr, tensor: Tensor, flag: Value) -> Value:
+        """Tell `tensor`, which `target` names, to require gradients, and return it."""
+        if const(flag) is False:
+            return tensor
+        self.forget([tensor])
+        told = requiring(tensor, self.place(target)) if const(flag) is True else unmarked(tensor)
+        if isinstance(target, (ast.Name, ast.Attribute)):
+            self.grown(target, told, target)
+        return told
+
     def grown(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Bind a target that grew in place: where it began does not change."""
         begun = dict(self.begun)
@@ -140,10 +154,12 @@ class Gradients(Classes):
     def _forward(self, module: Object, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         values = [*args, *named.values()]
         if module.kind is Kind.CRITERION:
-            return combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad)
+            result = combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad)
+            return marked(result, self.output(module), self.place(node))
         made = self._ran(module.uid, node, sure=module.origin.startswith("torch."))
+        op = self.output(module)
         if self.grad is not Grad.ON:
-            return without_graph(DATA, self.grad)
+            return marked(without_graph(DATA, self.grad), op, self.place(node))
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         given = graph_of(values)
         result = Tensor(given | {made})
@@ -151,14 +167,20 @@ class Gradients(Classes):
             return Items((result, result))
         if module.origin == "torch.nn.LSTM":
             return Items((result, Items((result, result))))
-        return result
+        return marked(result, op, self.place(node))
+
+    def output(self, module: Object) -> str:
+        """Return what a module of a library certainly returns: that of the last of a sequence."""
+        return self.outputs.get(module.uid, "") if module.origin in SEQUENCES else made_by(module.origin)
 
     def _collapsed(self, result: Value, made: GraphNode, args: list[Value]) -> Value:
         """Replace the graph parts that a module built inside by the one part that it is to its caller."""
         given = graph_of(args)
         match result:
             case Tensor(nodes) if nodes:
-                return Tensor((nodes & given) | {made})
+                return replace(result, nodes=(nodes & given) | {made})
+            case Tensor() if is_computed(result):
+                return replace(result, nodes=given | {replace(made, sure=False)})
             case Items(elements, keys):
                 return Items(tuple(self._collapsed(element, made, args) for element in elements), keys)
             case Unknown():
@@ -182,6 +204,6 @@ def without_graph(result: Value, grad: Grad) -> Value:
         case Items(elements, keys):
             return Items(tuple(without_graph(element, grad) for element in elements), keys)
         case Tensor():
-            return DATA
+            return replace(DATA, made=result.made) if is_computed(result) else DATA
         case _:
             return UNKNOWN

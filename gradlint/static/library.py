@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 
-from gradlint.models import built_in, words
+from gradlint.models import built_in, made_by, words
 
-__all__ = ["role_of", "role_of_builtin", "words"]
+__all__ = ["made_by", "role_of", "role_of_builtin", "words"]
 
 
 def role_of(name: str) -> str:

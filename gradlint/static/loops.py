@@ -12,6 +12,8 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.calls import Calls
 from gradlint.static.context import Pending, Store
+from gradlint.static.library import role_of
+from gradlint.static.provenance import is_leaf, unmarked
 from gradlint.static.tree import (
     EMPTY,
     Call,
@@ -23,11 +25,14 @@ from gradlint.static.tree import (
     events,
 )
 from gradlint.static.values import (
+    DATA,
+    LOADER,
     UNKNOWN,
     Const,
     Function,
     Instance,
     Items,
+    Library,
     Object,
     Tensor,
     Unknown,
@@ -50,9 +55,22 @@ class Loops(Calls):
         if each is not None:
             self._unrolled_for(node, each)
             return
-        self._loop(node, lambda: self.assign(node.target, self.iterated(source), node.target))
+        self._loop(node, lambda: self.assign(node.target, self._each(node.iter, source), node.target))
         if isinstance(node.iter, ast.Name) and any(_detaches(part, node.target) for part in ast.walk(node)):
             self.assign(node.iter, UNKNOWN, node)
+
+    def _each(self, node: ast.expr, source: Value) -> Value:
+        """Return what a loop gets each time; numbered batches are told apart from their numbers."""
+        match node:
+            case ast.Call(ast.Name() as callee, [inner, *_]) if source == Unknown():
+                match self.latest.get(callee):
+                    case Library("builtins.enumerate") if self.latest.get(inner) == LOADER:
+                        return Items((UNKNOWN, DATA))
+                    case Library(name) if role_of(name) == "wrapper":
+                        return self._each(inner, source)
+                return self.iterated(source)
+            case _:
+                return self.iterated(source)
 
     def _while(self, node: ast.While) -> None:
         self._loop(node, lambda: self.evaluate(node.test))
@@ -130,7 +148,11 @@ class Loops(Calls):
         for name in self.syntax.assigned(node):
             frame = self.frame.shared.get(name, self.frame)
             key = (frame.path, name)
-            if isinstance(self.store.get(key), (Const, Unknown)):
+            held_before = self.store.get(key)
+            if isinstance(held_before, Tensor) and not is_leaf(held_before):
+                # What it came out of before the loop need not hold in it.
+                self.store[key] = unmarked(held_before)
+            if isinstance(held_before, (Const, Unknown)):
                 unknown = Unknown(f"{'/'.join(frame.path)}/{name}%{number}", held((self.store[key],)))
                 self.store[key] = unknown
                 ids.add(unknown.id)

@@ -12,9 +12,9 @@ from gradlint.static.context import const
 from gradlint.static.expressions import combined
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
+from gradlint.static.provenance import changes_in_place, cut, is_plain, marked, reshaped, unmarked
 from gradlint.static.scaling import Scaling
 from gradlint.static.values import (
-    DATA,
     UNKNOWN,
     Class,
     Const,
@@ -110,10 +110,19 @@ class Methods(Scaling):
     def _tensor(self, tensor: Tensor, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         if name == "backward":
             return self.backward(node, [tensor], named)
+        if name == "requires_grad_":
+            target = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+            return self.requires_gradients(target, tensor, next(iter((*args, *named.values())), Const(True)))
         if name in words("tensor", "cut"):
-            return DATA
+            return cut(self.place(node))
+        if changes_in_place(name) and not all(map(is_plain, args)):
+            self.forget([tensor])
+            tensor = unmarked(tensor)
         if name in words("tensor", "keep"):
-            return combined((tensor, *args))
+            result = combined((tensor, *args))
+            if name in words("tensor", "made"):
+                return marked(result, name, self.place(node))
+            return reshaped(result, tensor, name)
         return UNKNOWN
 
     def _collection(self, receiver: Items | Params, name: str, node: ast.Call, args: list[Value]) -> Value:
@@ -156,7 +165,9 @@ class Methods(Scaling):
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
                 return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)
             case _ if name in words("tensor", "cut"):
-                return DATA
+                return cut(self.place(node))
+            case _ if name in words("tensor", "made") and not any(isinstance(value, Tensor) for value in args):
+                return marked(UNKNOWN, name, self.place(node))
             case _ if name in words("tensor", "keep") | words("tensor", "tell"):
                 return Unknown(holds=held((receiver,)))
             case "zero_" | "detach_":

@@ -12,6 +12,7 @@ from gradlint.events import EventKind
 from gradlint.static.blocks import Blocks
 from gradlint.static.context import Grad
 from gradlint.static.expressions import combined
+from gradlint.static.provenance import is_plain
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import (
     JumpKind,
@@ -185,6 +186,8 @@ class Statements(Blocks):
             self.by_hand(node, owner if kind is EventKind.ZERO else UNKNOWN, kind)
         elif name == "requires_grad":
             self.frozen |= self.reach((owner,))
+            if isinstance(owner, Tensor):
+                self.requires_gradients(node.value, owner, value)
         elif isinstance(owner, Instance):
             if isinstance(value, Unknown) and not value.id:
                 value = self.fresh(f"{'/'.join(owner.uid)}.{name}", node, value.holds)
@@ -196,12 +199,16 @@ class Statements(Blocks):
 
     def _assign_element(self, owner: ast.expr, value: Value, node: ast.AST) -> None:
         container = self.evaluate(owner)
+        if not is_plain(value):
+            self.forget([container])
         if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
             self.assign(owner, Unknown(holds=held((container, value))), node)
 
     def _augmented(self, node: ast.AugAssign) -> None:
         value = self.evaluate(node.value)
         old = self.evaluate(node.target) if not isinstance(node.target, ast.Subscript) else UNKNOWN
+        if not is_plain(value):
+            self.forget([old if old is not UNKNOWN else self.evaluate(node.target)])
         match old, value:
             case Items(), Items() if isinstance(node.op, ast.Add):
                 result: Value = Items(old.elements + value.elements)

@@ -142,15 +142,26 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What a tensor certainly came out of last: a word of the models (`softmax`, `loss`, ...) and where."""
+
+    op: str
+    place: Location | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor that certainly carries the graph parts `nodes` (none: it carries no graph that we saw).
 
     `scalers` are the gradient scalers that have multiplied it; `sure` is false where one of them perhaps has not.
+    `made` says what it came out of; `cut` where it certainly lost the graph that it might have had.
     """
 
     nodes: frozenset[GraphNode] = frozenset()
     scalers: frozenset[Uid] = frozenset()
     sure: bool = True
+    made: Made | None = None
+    cut: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +175,13 @@ Value: TypeAlias = (
     Unknown | Const | Library | Object | Function | Class | Instance | Super | Method | Items | Tensor | Params
 )
 
+LOADER = Library("torch.utils.data.DataLoader()")
+"""A data loader: what it yields is data."""
+
 UNKNOWN = Unknown()
 NONE = Const(None)
-DATA = Tensor()
+DATA = Tensor(made=Made("data"))
+"""A tensor that certainly carries no graph and does not require gradients."""
 
 
 def parts(value: Value) -> Iterator[Value]:
@@ -234,7 +249,8 @@ def join(left: Value, right: Value) -> Value:
             return Items(tuple(map(join, left.elements, right.elements)), left.keys)
         case Tensor(), Tensor():
             sure = left.scalers == right.scalers and left.sure and right.sure
-            return Tensor(left.nodes & right.nodes, left.scalers | right.scalers, sure)
+            made = left.made if left.made == right.made else None
+            return Tensor(left.nodes & right.nodes, left.scalers | right.scalers, sure, made, left.cut and right.cut)
         case Params(), Params():
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:
@@ -261,8 +277,10 @@ def aged(value: Value, inside: frozenset[Location]) -> Value:
 
 def part_of(value: Tensor, name: str) -> Tensor:
     """Return a part of what an unknown module returned: that one part carries a graph says nothing of the others."""
+    if not value.nodes and value.made == DATA.made:
+        return value
     nodes = (replace(node, module=(*node.module, name)) if not node.sure else node for node in value.nodes)
-    return replace(value, nodes=frozenset(nodes))
+    return replace(value, nodes=frozenset(nodes), made=None, cut=None)
 
 
 def _older(node: GraphNode) -> GraphNode:

@@ -7,6 +7,16 @@ from collections.abc import Mapping
 from gradlint.wordings.wording import Wording
 
 WORDINGS: Mapping[str, Wording] = {
+    "GL901": Wording(
+        "`{loss}` {does}, but gets the output of a softmax: the loss cannot come near its minimum and learns slowly",
+        "give it {way}",
+        {"made": "the softmax is applied here"},
+    ),
+    "GL902": Wording(
+        "`{loss}` applies a sigmoid itself, but gets the output of one: even a perfect prediction has a large loss",
+        "give it the raw scores (logits)",
+        {"made": "the sigmoid is applied here"},
+    ),
     "GL905": Wording(
         "`{subject} = {value}` replaces an attribute and seeds nothing: the run stays random",
         "call the function: `{call}({value})`",

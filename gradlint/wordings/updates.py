@@ -59,4 +59,14 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` is named but not called: the statement does nothing",
         "add the parentheses: `{subject}()`",
     ),
+    "GL111": Wording(
+        "`{subject}` is told to require gradients, {what}",
+        "drop this line and keep the graph from the model to the loss",
+        {"cut": "the graph is lost here"},
+    ),
+    "GL112": Wording(
+        "the loss of this backward {what}",
+        "compute the loss from the model's output without `.item()`, `.detach()` or `torch.tensor()`",
+        {"cut": "the graph is lost here"},
+    ),
 }

@@ -1,0 +1,117 @@
+"""Provenance: what a tensor certainly came out of, through which operations that stays true.
+
+It knows tensors and the words of the models; it must not know syntax or rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gradlint.diagnostics import Location
+from gradlint.static.library import words
+from gradlint.static.values import DATA, Const, Items, Made, Tensor, Value, parts
+
+
+def marked(result: Value, op: str, place: Location) -> Value:
+    """Return the result of a call that is certainly what `op` says ("": nothing is known of it)."""
+    if not op:
+        return result
+    made = Made(op, place)
+    return replace(result, made=made) if isinstance(result, Tensor) else Tensor(made=made)
+
+
+def reshaped(result: Value, tensor: Value, method: str) -> Value:
+    """Return the result of a method of a tensor, with what stays true of the tensor."""
+    if not isinstance(result, Tensor) or not isinstance(tensor, Tensor) or tensor.made is None:
+        return result
+    kept = method in words("tensor", "shaping") or (tensor.made.op == "loss" and method in words("tensor", "summing"))
+    return replace(result, made=tensor.made) if kept and tensor.made.op not in _OWN else result
+
+
+_OWN = frozenset(["leaf", "copy", "masked", "data"])
+"""True of one tensor object; what is computed from it is another one."""
+
+
+def is_plain(value: Value) -> bool:
+    """Whether a value certainly carries no graph and requires no gradients."""
+    match value:
+        case Tensor(nodes=nodes, scalers=scalers, made=made, cut=cut):
+            op = made.op if made is not None else ""
+            return not nodes and not scalers and (op == "data" or (cut is not None and op != "masked"))
+        case Items(elements):
+            return all(map(is_plain, elements))
+        case Const(literal):
+            return literal is None or isinstance(literal, (int, float, str))
+        case _:
+            return False
+
+
+def plain(values: Iterable[Value]) -> Tensor | None:
+    """Return the result of an operation on plain values alone, if they are: it has no graph either."""
+    values = list(values)
+    found = [part for value in values for part in parts(value) if isinstance(part, Tensor)]
+    if not found or not all(map(is_plain, values)):
+        return None
+    return replace(DATA, cut=next((tensor.cut for tensor in found if tensor.cut is not None), None))
+
+
+def cut(place: Location) -> Tensor:
+    """Return a tensor that has lost its graph at `place`, if it ever had one."""
+    return replace(DATA, cut=place)
+
+
+def is_computed(value: Value) -> bool:
+    """Whether a value certainly is, or holds, the result of a computation with a graph: a loss, or what a module returned."""
+    return any(
+        isinstance(part, Tensor) and (bool(part.nodes) or (part.made is not None and part.made.op not in _OWN))
+        for part in parts(value)
+    )
+
+
+def is_leaf(value: Value) -> bool:
+    """Whether a value is a tensor that was made to require gradients."""
+    match value:
+        case Tensor(nodes=nodes, made=Made(op), cut=cut):
+            return op in ("leaf", "copy") or (op == "masked" and cut is not None and not nodes)
+        case _:
+            return False
+
+
+def requiring(tensor: Tensor, place: Location) -> Tensor:
+    """Return a tensor that was told to require gradients: a leaf, or a result whose graph this cannot bring back."""
+    computed = is_computed(tensor) or tensor.cut is not None
+    return replace(tensor, made=Made("masked" if computed else "leaf", place))
+
+
+def copied(value: Value, requires_grad: object, place: Location) -> Value | None:
+    """Return what `torch.tensor(value, requires_grad=...)` is (None: unknown)."""
+    match requires_grad:
+        case False | None:
+            return cut(place) if is_computed(value) else DATA
+        case True:
+            return Tensor(made=Made("copy" if is_computed(value) else "leaf", place))
+        case _:
+            return None
+
+
+def changes_in_place(method: str) -> bool:
+    """Whether a method of a tensor may give it a graph that it did not have."""
+    return method.endswith("_") and not method.startswith("_") and method not in words("tensor", "harmless")
+
+
+def unmarked(tensor: Tensor) -> Tensor:
+    """Return a tensor of which nobody knows what it came out of."""
+    return replace(tensor, made=None, cut=None)
+
+
+def without(value: Value, gone: Tensor) -> Value:
+    """Return a value in which nothing is known of where the tensor `gone` comes from."""
+    match value:
+        case Tensor() if value == gone:
+            return unmarked(value)
+        case Items(elements, keys) if elements:
+            found = tuple(without(element, gone) for element in elements)
+            return value if all(a is b for a, b in zip(found, elements, strict=True)) else Items(found, keys)
+        case _:
+            return value
