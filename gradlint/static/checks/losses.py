@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.provenance import is_plain
-from gradlint.static.values import Kind, Library, Object, Tensor, Value
+from gradlint.static.values import Kind, Library, Made, Object, Tensor, Value
 
 _CROSS_ENTROPY = frozenset(["CrossEntropyLoss", "cross_entropy"])
 _NLL = frozenset(["NLLLoss", "NLLLoss2d", "nll_loss"])
@@ -20,35 +20,29 @@ _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"
 
 @check
 def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL901 and GL902: a softmax or sigmoid before a loss that applies it itself."""
+    """GL901 and GL902: a softmax or sigmoid before a loss that applies it itself, once for each activation."""
+    seen: set[tuple[str, Location]] = set()
     for call in _calls(analysis):
-        loss, value = _loss(analysis, call), _input(analysis, call)
-        if not loss or not isinstance(value, Tensor) or value.made is None or value.made.place is None:
-            continue
-        place, marks = analysis.source.place(call), [("made", value.made.place)]
-        match value.made.op:
-            case "softmax" if loss in _CROSS_ENTROPY:
-                yield compose(
-                    "GL901",
-                    Side.STATIC,
-                    place,
-                    marks,
-                    loss=loss,
-                    does="applies a softmax itself",
-                    way="the raw scores (logits)",
-                )
-            case "softmax" if loss in _NLL:
-                yield compose(
-                    "GL901",
-                    Side.STATIC,
-                    place,
-                    marks,
-                    loss=loss,
-                    does="wants log-probabilities",
-                    way="the output of `log_softmax`",
-                )
-            case "sigmoid" if loss in _BCE_LOGITS:
-                yield compose("GL902", Side.STATIC, place, marks, loss=loss)
+        match _input(analysis, call):
+            case Tensor(made=Made(op, Location() as made)) if (op, made) not in seen:
+                for found in _activated(_loss(analysis, call), op, analysis.source.place(call), made):
+                    seen.add((op, made))
+                    yield found
+            case _:
+                continue
+
+
+def _activated(loss: str, op: str, place: Location, made: Location) -> Iterator[Diagnostic]:
+    marks = [("made", made)]
+    match op:
+        case "softmax" if loss in _CROSS_ENTROPY:
+            does, way = "applies a softmax itself", "the raw scores (logits)"
+            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way)
+        case "softmax" if loss in _NLL:
+            does, way = "wants log-probabilities", "the output of `log_softmax`"
+            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way)
+        case "sigmoid" if loss in _BCE_LOGITS:
+            yield compose("GL902", Side.STATIC, place, marks, loss=loss)
 
 
 def _calls(analysis: Analysis) -> Iterator[ast.Call]:
