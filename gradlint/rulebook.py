@@ -69,10 +69,14 @@ def rule(code: str) -> Rule:
     return rules()[code]
 
 
+_DIGITS = str.maketrans("OIL", "011")
+"""Letters that are taken for digits in a code."""
+
+
 def nearest(word: str) -> str | None:
     """Return the code that a user most likely meant by `word`, a misspelt code or the name of a rule."""
     named = {name: rule.code for rule in rules().values() for name in (rule.name, rule.code)}
-    word = word.upper() if word[:2].lower() == "gl" else word
+    word = "GL" + word[2:].upper().translate(_DIGITS) if word[:2].lower() == "gl" else word
     close = difflib.get_close_matches(word, named, n=len(named), cutoff=0.7)
     # Codes differ in so few characters that many are equally close: the one with most of them in place is meant.
     return named[max(close, key=lambda name: sum(map(str.__eq__, name, word)))] if close else None
