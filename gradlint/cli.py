@@ -19,7 +19,7 @@ import click
 
 from gradlint import __version__
 from gradlint.diagnostics import Severity
-from gradlint.reporters import FORMATS, render
+from gradlint.reporters import FORMATS, render, source_lines
 
 if TYPE_CHECKING:
     from gradlint.config import Settings
@@ -215,9 +215,9 @@ def _show_diff(outcome: Outcome, output_file: str | None) -> NoReturn:
 
 def _lines(stdin: bytes | None, stdin_filename: str) -> Callable[[str], Sequence[str]]:
     if stdin is None:
-        return linecache.getlines
-    read = stdin.decode("utf-8", "replace").splitlines()
-    return lambda filename: read if filename == stdin_filename else linecache.getlines(filename)
+        return source_lines
+    text = stdin.decode("utf-8", "replace")
+    return lambda where: source_lines(where, {stdin_filename: text})
 
 
 def _end(report: Report, exit_zero: bool) -> NoReturn:

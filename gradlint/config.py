@@ -44,6 +44,7 @@ class Settings:
     extend_select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = tuple(EXCLUDED.split())
     extend_exclude: tuple[str, ...] = ()
+    extend_include: tuple[str, ...] = ()
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     preview: bool = False
     models: Model = NO_MODEL

@@ -33,13 +33,22 @@ class Side(enum.Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Location:
-    """A stretch of source; rows and columns count from 1, the end column is exclusive."""
+    """A stretch of source; rows and columns count from 1, the end column is exclusive.
+
+    In a notebook, rows count within the `cell` (from 1, all cells count; 0: no notebook).
+    """
 
     filename: str
     row: int
     column: int = 1
     end_row: int = 0
     end_column: int = 0
+    cell: int = 0
+
+    @property
+    def where(self) -> str:
+        """The name of the file, and of the cell if it is a notebook."""
+        return f"{self.filename}:cell {self.cell}" if self.cell else self.filename
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class Diagnostic:
     iteration: int = 0
 
     @property
-    def order(self) -> tuple[str, int, int, str]:
-        """The key by which reports are sorted: file, row, column, code."""
-        return (self.location.filename, self.location.row, self.location.column, self.code)
+    def order(self) -> tuple[str, int, int, int, str]:
+        """The key by which reports are sorted: file, cell, row, column, code."""
+        place = self.location
+        return (place.filename, place.cell, place.row, place.column, self.code)

@@ -1,6 +1,6 @@
 """What was understood of a file, as `gradlint events` tells it: subjects, and what happens to them line by line.
 
-Leaf module: it knows neither how a file is understood nor how the story is shown.
+It knows neither how a file is understood nor how the story is shown.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradlint.diagnostics import Diagnostic, Location
+from gradlint.documents import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,18 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A whole file; `elsewhere` names the other files in which something happens."""
+    """A whole file; `elsewhere` names the other files in which something happens.
+
+    All rows are those of `lines`; in a `document` the file may call them otherwise.
+    """
 
     filename: str
     lines: tuple[str, ...]
     subjects: tuple[Subject, ...]
     sections: tuple[Section, ...]
     elsewhere: tuple[str, ...] = ()
+    document: Document | None = None
+
+    def label(self, row: int) -> str:
+        """Return what to call a row."""
+        return self.document.label(row) if self.document else str(row)

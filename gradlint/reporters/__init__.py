@@ -8,13 +8,31 @@ from __future__ import annotations
 import importlib
 import linecache
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from gradlint.diagnostics import Diagnostic
+from gradlint.documents import cell_lines
 
 FORMATS = ("full", "concise", "json")
+
+
+def source_lines(where: str, texts: Mapping[str, str] | None = None) -> Sequence[str]:
+    """Return the lines of a file by its name, or of a cell of a notebook by the name of both.
+
+    `texts` are the contents of what is no file, by name.
+    """
+    filename, separator, cell = where.rpartition(":cell ")
+    if separator and cell.isdigit():
+        return cell_lines(_content(filename, texts), int(cell))
+    known = (texts or {}).get(where)
+    return linecache.getlines(where) if known is None else known.splitlines()
+
+
+def _content(filename: str, texts: Mapping[str, str] | None) -> str:
+    known = (texts or {}).get(filename)
+    return "".join(linecache.getlines(filename)) if known is None else known
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +42,7 @@ class Context:
     That is how many files were checked (None: not counted) and how many findings were fixed (None: nobody tried).
     """
 
-    lines: Callable[[str], Sequence[str]] = linecache.getlines
+    lines: Callable[[str], Sequence[str]] = source_lines
     color: bool = False
     files: int | None = None
     fixed: int | None = None
@@ -43,7 +61,7 @@ def render(
     output_format: str = "full",
     *,
     files: int | None = None,
-    lines: Callable[[str], Sequence[str]] = linecache.getlines,
+    lines: Callable[[str], Sequence[str]] = source_lines,
     color: bool | None = None,
     fixed: int | None = None,
 ) -> None:

@@ -14,5 +14,5 @@ def render(found: Sequence[Diagnostic], stream: TextIO, context: Context) -> Non
     """Write `file:row:column: code message` for each of `found`, then the summary."""
     for item in found:
         place = item.location
-        stream.write(f"{place.filename}:{place.row}:{place.column}: {item.code} {item.message}\n")
+        stream.write(f"{place.where}:{place.row}:{place.column}: {item.code} {item.message}\n")
     stream.write(f"{summary(found, context.files, context.fixed)}\n")

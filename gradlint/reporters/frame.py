@@ -31,8 +31,17 @@ def frame(marks: Sequence[Related], lines: Callable[[str], Sequence[str]], paint
     """
     gutter = len(str(max(mark.location.row for mark in marks)))
     primary = marks[0]
-    ordered = sorted(marks, key=lambda mark: (mark.location.filename != primary.location.filename, mark.location))
-    for filename, group in groupby(ordered, key=lambda mark: mark.location.filename):
+    own = primary.location
+    ordered = sorted(
+        marks,
+        key=lambda mark: (
+            mark.location.filename != own.filename,
+            mark.location.cell != own.cell,
+            mark.location.cell,
+            mark.location,
+        ),
+    )
+    for filename, group in groupby(ordered, key=lambda mark: mark.location.where):
         part = list(group)
         place = primary.location if primary in part else part[0].location
         arrow = "-->" if primary in part else ":::"

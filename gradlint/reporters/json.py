@@ -1,4 +1,4 @@
-"""The format `json`: a list of objects in ruff's shape and more; rows and columns count from 1."""
+"""The format `json`: a list of objects in ruff's shape and more; rows and columns count from 1, in a notebook within the cell."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def _place(place: Location) -> dict[str, Any]:
     """Return a place; one without an end is a point."""
     return {
         "filename": place.filename,
+        **({"cell": place.cell} if place.cell else {}),
         "location": {"row": place.row, "column": place.column},
         "end_location": {"row": place.end_row or place.row, "column": place.end_column or place.column},
     }

@@ -51,9 +51,9 @@ def render(story: Story, stream: TextIO, output_format: str) -> None:
 def _text(story: Story) -> Iterator[str]:
     yield story.filename
     if story.subjects:
-        yield from ("", "subjects", *_table([_cells(subject) for subject in story.subjects]))
+        yield from ("", "subjects", *_table([_cells(subject, story) for subject in story.subjects]))
     for section in story.sections:
-        yield from ("", _title(section), *_section(section, story))
+        yield from ("", _title(section, story), *_section(section, story))
     if not story.sections:
         yield from ("", "No training happens here.")
     seen = {state for section in story.sections for each in section.happenings for state in _states(each)}
@@ -64,12 +64,13 @@ def _text(story: Story) -> Iterator[str]:
         yield from ("", f"More happens in {', '.join(story.elsewhere)}.")
 
 
-def _cells(subject: Subject) -> tuple[str, ...]:
+def _cells(subject: Subject, story: Story) -> tuple[str, ...]:
     of = ""
     if subject.kind in ("optimizer", "scheduler"):
         verb = "updates" if subject.kind == "optimizer" else "drives"
         of = f"{verb} {', '.join(subject.of) if subject.of else 'somebody unknown'}"
-    return subject.name, subject.kind, subject.origin, f"built at {subject.place.row}" if subject.place else "", of
+    built = f"built at {_place(subject.place, story)}" if subject.place else ""
+    return subject.name, subject.kind, subject.origin, built, of
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -78,23 +79,24 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
 
 
-def _title(section: Section) -> str:
+def _title(section: Section, story: Story) -> str:
     if not section.row:
         return section.name
     if not section.callers:
         return f"{section.name}, which nobody is seen to call"
-    return f"{section.name}, called at {', '.join(map(str, section.callers))}"
+    return f"{section.name}, called at {', '.join(map(story.label, section.callers))}"
 
 
 def _section(section: Section, story: Story) -> Iterator[str]:
-    notes = _notes(section, story.filename)
+    notes = _notes(section, story)
     rows = sorted({*section.headers, *notes})
     shown = {row: _source(story.lines, row) for row in rows}
     width = max(map(len, shown.values()), default=0)
-    gutter = len(str(max(rows, default=0)))
+    labels = {row: story.label(row) for row in rows}
+    gutter = max(map(len, labels.values()), default=0)
     for row in rows:
         first, *more = notes.get(row, [""])
-        yield f"{row:>{gutter}}  {shown[row].ljust(width)}  | {first}"
+        yield f"{labels[row]:>{gutter}}  {shown[row].ljust(width)}  | {first}"
         yield from (f"{'':{gutter}}  {'':{width}}  | {note}" for note in more)
 
 
@@ -103,13 +105,13 @@ def _source(lines: Sequence[str], row: int) -> str:
     return text if len(text) <= _SOURCE else f"{text[: _SOURCE - 3]}..."
 
 
-def _notes(section: Section, filename: str) -> dict[int, list[str]]:
+def _notes(section: Section, story: Story) -> dict[int, list[str]]:
     """Return what stands beside each row: its events, the rules that they break, and other findings."""
     notes: dict[int, list[str]] = defaultdict(list)
     reported = {(finding.code, finding.location.row) for finding in section.findings}
     for each in section.happenings:
         row = each.place.row
-        notes[row].append(_happening(each, filename))
+        notes[row].append(_happening(each, story))
         for broken in (broken for change in each.changes for broken in change.broken):
             notes[row].append(_breach(broken, (broken.code, row) in reported))
             reported.discard((broken.code, row))
@@ -124,27 +126,27 @@ def _breach(broken: Broken, reported: bool) -> str:
     return f"{mark} {broken.code} if {'|'.join(broken.found)}{but}: {verdict}"
 
 
-def _happening(each: Happening, filename: str) -> str:
+def _happening(each: Happening, story: Story) -> str:
     own = [change for change in each.changes if f".{change.subject}." in f".{each.what}"]
     own = own or [change for change in each.changes if each.what.startswith(f"{change.subject} ")]
-    head = f"{each.what}: {_change(own[0], filename)}" if own else each.what
-    others = [f"{change.subject}: {_change(change, filename)}" for change in each.changes if change not in own[:1]]
+    head = f"{each.what}: {_change(own[0], story)}" if own else each.what
+    others = [f"{change.subject}: {_change(change, story)}" for change in each.changes if change not in own[:1]]
     if not each.changes:
         return f"{head}: {'reaches no known optimizer' if each.kind == 'backward' else 'receiver unknown'}"
     return f"{head} -> {'; '.join(others)}" if others else head
 
 
-def _change(change: Change, filename: str) -> str:
+def _change(change: Change, story: Story) -> str:
     first, later = "|".join(change.first), "|".join(change.later)
     text = first if first == later or not later else f"{first}, later {later}" if first else f"later {later}"
     if not change.unknown_since:
         return text
-    places = (_place(place, filename) for place in change.unknown_since)
+    places = (_place(place, story) for place in change.unknown_since)
     return f"{text} (unknown since {', '.join(places)})"
 
 
-def _place(place: Location, filename: str) -> str:
-    return str(place.row) if place.filename == filename else f"{place.filename}:{place.row}"
+def _place(place: Location, story: Story) -> str:
+    return story.label(place.row) if place.filename == story.filename else f"{place.filename}:{place.row}"
 
 
 def _states(each: Happening) -> Iterator[str]:

@@ -41,12 +41,19 @@ class Sources:
 class Analysis:
     """What was understood of a file: its roots, objects and values; every check gets this."""
 
-    def __init__(self, tree: ast.Module, text: str, filename: str, models: Models | None = None) -> None:
+    def __init__(
+        self,
+        tree: ast.Module,
+        text: str,
+        filename: str,
+        models: Models | None = None,
+        pieces: tuple[int, ...] = (),
+    ) -> None:
         self.tree = tree
         project = Project(filename)
         module = project.main(Source(text, filename), tree)
         self.lowering = Lowering(project, module, models or built_in())
-        self.roots: list[Root] = list(self.lowering.roots(tree))
+        self.roots: list[Root] = list(self.lowering.roots(tree, pieces))
         self.source = Sources(module.source, self.lowering.foreign)
 
     def value(self, node: ast.AST) -> Value:
@@ -157,11 +164,13 @@ class Understanding:
     followed: frozenset[Spot]
 
 
-def analyze(tree: ast.Module, source: str, filename: str, models: Models | None = None) -> Understanding:
-    """Analyze a parsed file; each place and rule is found once."""
+def analyze(
+    tree: ast.Module, source: str, filename: str, models: Models | None = None, pieces: tuple[int, ...] = ()
+) -> Understanding:
+    """Analyze a parsed file, or a document with `pieces` that begin at these rows; each place and rule is found once."""
     from gradlint.static.checks import all_checks
 
-    analysis = Analysis(tree, source, filename, models)
+    analysis = Analysis(tree, source, filename, models, pieces)
     found: dict[tuple[object, ...], Diagnostic] = {}
     for check in all_checks():
         for diagnostic in check(analysis):

@@ -23,10 +23,14 @@ from gradlint.static.values import (
     Const,
     Function,
     Instance,
+    Kind,
+    Library,
     Object,
     Unknown,
     Value,
 )
+
+_WITH_METRIC = "ReduceLROnPlateau"
 
 
 class Conditions(Modules):
@@ -52,6 +56,8 @@ class Conditions(Modules):
         match node:
             case ast.Compare(left, [op], [right]):
                 return self._compared(self.latest[left], op, self.latest[right], left)
+            case ast.Call(ast.Name("isinstance"), [subject, cls]):
+                return _is_instance(self.latest.get(subject), self.latest.get(cls))
             case ast.Call(ast.Name("hasattr" | "isinstance" | "callable")):
                 return None
             case _:
@@ -135,6 +141,17 @@ class Conditions(Modules):
                 return self.lookup(name)
             case _:
                 return UNKNOWN
+
+
+def _is_instance(value: Value | None, cls: Value | None) -> bool | None:
+    """Whether a scheduler is of a class: the one that wants a metric is asked for before it is stepped."""
+    match value, cls:
+        case Object(kind=Kind.SCHEDULER, origin=origin), Library(name) if origin.startswith("torch."):
+            if name == origin:
+                return True
+            return False if name.endswith(f".{_WITH_METRIC}") else None
+        case _:
+            return None
 
 
 def _is_none(value: Value) -> bool | None:

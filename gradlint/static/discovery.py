@@ -1,4 +1,5 @@
-"""Which files to read: the arguments as given, and below folders what .gitignore and `exclude` leave of the Python files.
+"""Which files to read: the arguments as given, and below folders what .gitignore and `exclude` leave of the Python
+files and notebooks, and of what `extend-include` names.
 
 Must not open a file other than .gitignore.
 """
@@ -14,7 +15,7 @@ from pathspec import GitIgnoreSpec
 
 from gradlint.config import Settings
 
-_SUFFIXES = (".py", ".pyw")
+_SUFFIXES = (".py", ".pyw", ".ipynb")
 _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 
 
@@ -62,20 +63,21 @@ def discover(paths: Iterable[str], settings: Settings, *, force_exclude: bool = 
 
 def matches(patterns: Iterable[str], root: str, path: str) -> bool:
     """Tell whether `path` matches one of `patterns`, which are relative to `root`."""
-    return bool(_excludes(patterns, root).verdict(os.path.abspath(path)))
+    return bool(_patterns(patterns, root).verdict(os.path.abspath(path)))
 
 
 def _walk(top: str, settings: Settings) -> Iterator[Candidate]:
     absolute = os.path.abspath(top)
     excludes = (*settings.exclude, *settings.extend_exclude)
-    above = [_excludes(excludes, settings.root), _excludes(excludes, absolute), *_gitignores_above(absolute)]
+    above = [_patterns(excludes, settings.root), _patterns(excludes, absolute), *_gitignores_above(absolute)]
     # What excludes the argument itself would exclude all below it, and the user asked for that.
     rules = [patterns for patterns in above if not patterns.verdict(absolute + os.sep)]
-    for path in _below(absolute, rules):
+    wanted = _patterns(settings.extend_include, settings.root)
+    for path in _below(absolute, rules, wanted):
         yield Candidate(os.path.normpath(os.path.join(top, os.path.relpath(path, absolute))))
 
 
-def _below(folder: str, rules: list[Patterns]) -> Iterator[str]:
+def _below(folder: str, rules: list[Patterns], wanted: Patterns) -> Iterator[str]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -84,9 +86,13 @@ def _below(folder: str, rules: list[Patterns]) -> Iterator[str]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             if not _excluded(entry.path + os.sep, rules) and not _is_environment(entry.path):
-                yield from _below(entry.path, rules)
-        elif entry.name.endswith(_SUFFIXES) and entry.is_file() and not _excluded(entry.path, rules):
+                yield from _below(entry.path, rules, wanted)
+        elif _is_wanted(entry, wanted) and entry.is_file() and not _excluded(entry.path, rules):
             yield entry.path
+
+
+def _is_wanted(entry: os.DirEntry[str], wanted: Patterns) -> bool:
+    return entry.name.endswith(_SUFFIXES) or bool(wanted.verdict(entry.path))
 
 
 def _excluded(path: str, rules: list[Patterns]) -> bool:
@@ -98,7 +104,7 @@ def _is_environment(folder: str) -> bool:
     return os.path.exists(os.path.join(folder, _VIRTUAL_ENVIRONMENT))
 
 
-def _excludes(patterns: Iterable[str], root: str) -> Patterns:
+def _patterns(patterns: Iterable[str], root: str) -> Patterns:
     return Patterns(os.path.abspath(root), GitIgnoreSpec.from_lines(patterns))
 
 

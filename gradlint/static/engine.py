@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gradlint.config import Settings, find_settings
 from gradlint.diagnostics import Diagnostic
+from gradlint.documents import Document, is_document
 from gradlint.models import models_with
 from gradlint.rulebook import rule
 from gradlint.static import discovery, reading
@@ -39,12 +40,15 @@ class Report:
     failed: int
 
 
-def check_source(source: str, filename: str = "<stdin>", settings: Settings = _DEFAULTS) -> list[Diagnostic]:
+def check_source(
+    source: str, filename: str = "<stdin>", settings: Settings = _DEFAULTS, *, pieces: tuple[int, ...] = ()
+) -> list[Diagnostic]:
     """Return the findings in `source`, in order of place.
 
-    The files that it imports from are read where `filename` says that it lies.
+    The files that it imports from are read where `filename` says that it lies. `pieces` are the rows at which the
+    cells begin in the text of a document.
     """
-    return _ended(_checked(source, filename, settings), settings)
+    return _ended(_checked(source, filename, settings, pieces), settings)
 
 
 def check_bytes(data: bytes, filename: str, settings: Settings) -> list[Diagnostic]:
@@ -92,15 +96,27 @@ def _check_file(file: discovery.Candidate, settings: Settings) -> FileFindings |
 
 def _checked_bytes(data: bytes, filename: str, settings: Settings) -> FileFindings:
     try:
-        return _checked(reading.decode(data, filename), filename, settings)
+        text = reading.decode(data, filename)
+        if is_document(filename):
+            return _checked_document(reading.document(text, filename), filename, settings)
+        return _checked(text, filename, settings)
     except Unreadable as error:
         return FileFindings(filename, (Finding(error.diagnostic),))
 
 
-def _checked(source: str, filename: str, settings: Settings) -> FileFindings:
+def _checked_document(document: Document, filename: str, settings: Settings) -> FileFindings:
+    """Check a document as one module; a piece that cannot be parsed is left out of it, and reported."""
+    broken = tuple(Finding(reading.no_cell(piece).diagnostic) for piece in document.broken)
+    with _collector_paused():
+        known = _analyze(parse(document.text, filename), document.text, filename, settings, document.starts)
+    comments = suppressions(document.text, filename)
+    return FileFindings(filename, known.found, known.followed, comments, document, broken)
+
+
+def _checked(source: str, filename: str, settings: Settings, pieces: tuple[int, ...] = ()) -> FileFindings:
     try:
         with _collector_paused():
-            known = _analyze(parse(source, filename), source, filename, settings)
+            known = _analyze(parse(source, filename), source, filename, settings, pieces)
     except Unreadable as error:
         return FileFindings(filename, (Finding(error.diagnostic),))
     found = _with_fixes(known.found, source, filename, settings)
@@ -110,7 +126,7 @@ def _checked(source: str, filename: str, settings: Settings) -> FileFindings:
 def _ended(checked: FileFindings, settings: Settings) -> list[Diagnostic]:
     """Return the findings of one file in itself."""
     own = [each.diagnostic for each in checked.found if each.diagnostic.location.filename == checked.filename]
-    return selected(apply(own, checked.comments), checked.filename, settings)
+    return selected(checked.placed(apply(own, checked.comments)), checked.filename, settings)
 
 
 @contextmanager
@@ -141,9 +157,11 @@ def parse(source: str, filename: str) -> ast.Module:
         raise Unreadable(filename, f"this is no Python source: {error}", "leave the file out with `exclude`") from error
 
 
-def _analyze(tree: ast.Module, source: str, filename: str, settings: Settings) -> Understanding:
+def _analyze(
+    tree: ast.Module, source: str, filename: str, settings: Settings, pieces: tuple[int, ...] = ()
+) -> Understanding:
     try:
-        return analyze(tree, source, filename, models_with(settings.models))
+        return analyze(tree, source, filename, models_with(settings.models), pieces)
     except RecursionError as error:
         raise Unreadable(
             filename, "the code is nested too deeply to be checked", "leave the file out with `exclude`"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Location
+from gradlint.documents import Document
 from gradlint.static import discovery, reading
 from gradlint.static.analysis import Finding, Spot
 from gradlint.static.reading import UNREADABLE, Unreadable
@@ -28,6 +29,14 @@ class FileFindings:
     found: tuple[Finding, ...]
     followed: frozenset[Spot] = frozenset()
     comments: tuple[Suppression, ...] = ()
+    document: Document | None = None
+    broken: tuple[Finding, ...] = ()
+
+    def placed(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
+        """Return findings in the text that was read as findings in the file; and the pieces that could not be read."""
+        document = self.document
+        own = list(found) if document is None else [document.placed(item) for item in found]
+        return [*own, *(each.diagnostic for each in self.broken)]
 
 
 def project_findings(files: Sequence[FileFindings], settings: Settings) -> list[Diagnostic]:
@@ -42,7 +51,7 @@ def project_findings(files: Sequence[FileFindings], settings: Settings) -> list[
                 known = found[item.location.filename].setdefault((item.code, item.location), item)
                 if item.fix and not known.fix:
                     found[item.location.filename][item.code, item.location] = item
-    checked = {file.filename: file.comments for file in files}
+    checked = {file.filename: file for file in files}
     return [
         item
         for name in sorted({*found, *checked})
@@ -69,11 +78,9 @@ def _wanted(code: str, settings: Settings) -> bool:
     return settings.selects(code)
 
 
-def _of_file(
-    name: str, found: list[Diagnostic], comments: Sequence[Suppression] | None, settings: Settings
-) -> list[Diagnostic]:
-    if comments is not None:
-        return selected(apply(found, comments), name, settings)
+def _of_file(name: str, found: list[Diagnostic], checked: FileFindings | None, settings: Settings) -> list[Diagnostic]:
+    if checked is not None:
+        return selected(checked.placed(apply(found, checked.comments)), name, settings)
     # Nobody asked for this file, but what a checked one makes of it is wrong: its comments and the exclusions count.
     if discovery.matches((*settings.exclude, *settings.extend_exclude), settings.root, name):
         return []

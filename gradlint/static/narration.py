@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Location
+from gradlint.documents import is_document
 from gradlint.events import EventKind
 from gradlint.models import models_with
 from gradlint.protocols import GRAPH, MODE, OPTIMIZER, SCHEDULER, Protocol, State
@@ -70,9 +71,12 @@ class _Arrival:
 def read_story(path: str, settings: Settings) -> Story:
     """Return the story of the file at `path`; raises Unreadable."""
     text = reading.decode(reading.read(path), path)
+    document = reading.document(text, path) if is_document(path) else None
+    source, pieces = (document.text, document.starts) if document else (text, ())
     try:
-        analysis = Analysis(parse(text, path), text, path, models_with(settings.models))
-        return narrate(analysis, check_source(text, path, settings))
+        analysis = Analysis(parse(source, path), source, path, models_with(settings.models), pieces)
+        found = check_source(source, path, settings, pieces=pieces)
+        return replace(narrate(analysis, found), document=document)
     except RecursionError as error:
         raise Unreadable(path, "the code is nested too deeply to be read", "try a part of it") from error
 
@@ -177,6 +181,8 @@ class _Narrator:
         return getattr(self._lowering.loop_nodes.get(number), "lineno", 0)
 
     def _spelled(self, event: Event) -> str:
+        if "piece" in event.roles:
+            return "a new cell begins"
         if event.kind is EventKind.CREATE:
             made = next((self._cast.names[uid] for uid in event.targets or () if uid in self._cast.names), event.name)
             return f"{made or 'it'} is built"

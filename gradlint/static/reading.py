@@ -9,8 +9,10 @@ import io
 import re
 import sys
 import tokenize
+from dataclasses import replace
 
 from gradlint.diagnostics import Location, Side
+from gradlint.documents import Broken, Document, NotReadable, read_document
 from gradlint.messages import compose
 
 UNREADABLE = "GL000"
@@ -42,8 +44,6 @@ class Unreadable(Exception):
 
 def read(path: str) -> bytes:
     """Return the content of `path`; raises Unreadable."""
-    if path.endswith(".ipynb"):
-        raise Unreadable(path, "notebooks are not read", "convert it: `jupyter nbconvert --to script`")
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -85,6 +85,23 @@ def encoding(data: bytes) -> str:
         if error.msg.startswith("unknown encoding"):
             raise LookupError(error.msg) from error
         return "utf-8"
+
+
+def document(text: str, filename: str) -> Document:
+    """Return the document with the content `text`; raises Unreadable."""
+    try:
+        return read_document(text, filename)
+    except NotReadable as error:
+        raise Unreadable(filename, str(error), _LEAVE_OUT) from error
+
+
+def no_cell(broken: Broken) -> Unreadable:
+    """Return the report on a piece of a document that does not parse; the others are checked all the same."""
+    place = broken.place
+    what = f"{_PYTHON} cannot parse this cell, which is left out: {broken.reason}"
+    report = Unreadable(place.filename, what, "mend the cell, or leave it", place.row, place.column)
+    report.diagnostic = replace(report.diagnostic, location=place)
+    return report
 
 
 def no_python(error: SyntaxError, source: str, filename: str) -> Unreadable:

@@ -40,7 +40,9 @@ UNCALLED = frozenset(["zero_grad", "step", "backward", "eval", "train"])
 
 
 class Statements(Blocks):
-    """Lowers statements."""
+    """Lowers statements; in an `abridged` document, `...` stands for what is left out."""
+
+    abridged = False
 
     def block(self, statements: Iterable[ast.stmt]) -> None:
         """Lower statements until control leaves."""
@@ -52,6 +54,9 @@ class Statements(Blocks):
 
     def _statement(self, node: ast.stmt) -> None:
         match node:
+            case ast.Expr(ast.Constant(value)) if value is ... and self.abridged:
+                # Something is left out here: anything may have been done to what there is.
+                self.emit(EventKind.ESCAPE, node, frozenset(self.objects) | frozenset(self.instances))
             case ast.Expr(ast.Attribute(attr=name) as value) if name in UNCALLED:
                 self._meant(value, name)
             case ast.Expr(value):
