@@ -50,7 +50,9 @@ class Analysis:
         pieces: tuple[int, ...] = (),
     ) -> None:
         self.tree = tree
-        project = Project(filename)
+        # A test uses more of a project than anything else, and says nothing about what it uses.
+        self.is_test = is_test(tree, filename)
+        project = Project(filename, sighted=not self.is_test)
         module = project.main(Source(text, filename), tree)
         self.lowering = Lowering(project, module, models or built_in())
         self.roots: list[Root] = list(self.lowering.roots(tree, pieces))
@@ -175,10 +177,8 @@ def analyze(
     for check in all_checks():
         for diagnostic in check(analysis):
             found.setdefault((diagnostic.code, diagnostic.location), diagnostic)
-    if is_test(tree, filename):
-        # How a test uses the code of others says nothing about that code.
-        own = (each for each in found.values() if each.location.filename == filename)
-        return Understanding(tuple(Finding(each) for each in own if each.code in _FAILS_ANYHOW), frozenset())
+    if analysis.is_test:
+        return Understanding(tuple(Finding(each) for each in found.values() if each.code in _FAILS_ANYHOW), frozenset())
     return Understanding(tuple(Finding(each, _alone(each, analysis)) for each in found.values()), _followed(analysis))
 
 

@@ -174,7 +174,7 @@ class Classes(Functions):
             for ancestor in self.lineage(owner.cls)
             for method in self.syntax.setters(ancestor.node, name)
         ]
-        if len(setters) != 1 or self.exhausted(setters[0].node) or name_of(setters[0]) == "__init__":
+        if len(setters) != 1 or self.exhausted(setters[0]) or name_of(setters[0]) == "__init__":
             return bool(setters)
         loops, self.loops = self.loops, ()
         reached = set(self.reached)

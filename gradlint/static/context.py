@@ -48,6 +48,8 @@ _MOST_CALLS = 12
 """Calls are followed this deep."""
 _MOST_STATEMENTS = 60_000
 """And no more statements than this are read per file, calls and all."""
+_MOST_FOREIGN_STATEMENTS = 20_000
+"""When so many were read, calls into other files are not followed any more."""
 
 
 class Grad(enum.Enum):
@@ -361,9 +363,11 @@ class Context(ABC):
 
     # Limits -----------------------------------------------------------------------------------
 
-    def exhausted(self, function: ast.AST) -> bool:
+    def exhausted(self, function: Function) -> bool:
         """Whether a call of `function` is not followed: recursion, depth or size."""
-        return function in self.stack or len(self.stack) >= _MOST_CALLS or self.statements > _MOST_STATEMENTS
+        foreign = self.frames.get(function.frame, self.module).module is not self.module.module
+        most = _MOST_FOREIGN_STATEMENTS if foreign else _MOST_STATEMENTS
+        return function.node in self.stack or len(self.stack) >= _MOST_CALLS or self.statements > most
 
 
 def _alike(known: Value, value: Value) -> bool:

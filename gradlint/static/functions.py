@@ -46,7 +46,7 @@ class Functions(Expressions):
             given.insert(0, function.receiver)
         if self._beside_the_point(function, [*given, *named.values()]):
             return Unknown(holds=held([*given, *named.values()]))
-        if self.exhausted(function.node) or self.syntax.is_generator(function.node):
+        if self.exhausted(function) or self.syntax.is_generator(function.node):
             holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
             return Unknown(holds=holds)
         self.reached.add(function.node)

@@ -69,9 +69,10 @@ class Module:
 
 
 class Project:
-    """The modules that are in sight from one file."""
+    """The modules that are in sight from one file (none, unless it is `sighted`)."""
 
-    def __init__(self, filename: str) -> None:
+    def __init__(self, filename: str, *, sighted: bool = True) -> None:
+        self._sighted = sighted
         self._relative = not os.path.isabs(filename)
         self._folder = os.path.dirname(os.path.abspath(filename))
         self._stem = os.path.splitext(os.path.basename(filename))[0]
@@ -90,10 +91,10 @@ class Project:
 
     def module(self, name: str) -> Module | None:
         """Return the module of that dotted name, if its file is in sight."""
-        if name not in self._known:
+        if name not in self._known and self._sighted:
             self._known[name] = None
             self._known[name] = next(self._candidates(name), None)
-        return self._known[name]
+        return self._known.get(name)
 
     def _candidates(self, name: str) -> Iterator[Module]:
         top, *rest = name.split(".")
