@@ -177,7 +177,8 @@ class Functions(Expressions):
         if any(uid in self.objects and self.objects[uid].kind is Kind.OPTIMIZER for uid in value.holds):
             return value
         known = self.parameter(arg)
-        return known if isinstance(known, Object) else value
+        # A module keeps its name: what acts on it was said of that one.
+        return known if isinstance(known, Object) and known.kind is Kind.OPTIMIZER else value
 
     def parameter(self, arg: ast.arg) -> Value:
         """Return the value of a parameter that no caller gives: what its annotation says, else unknown."""
