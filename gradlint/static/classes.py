@@ -77,12 +77,7 @@ class Classes(Functions):
 
     def bases(self, cls: Class) -> Iterator[Value]:
         """Yield the bases of a class as values."""
-        frame = self.frame
-        self.frame = self.frames.get(cls.frame, self.module)
-        try:
-            yield from [self.quietly(base) for base in cls.node.bases]
-        finally:
-            self.frame = frame
+        yield from [self.seen_from(cls.frame, base) for base in cls.node.bases]
 
     def lineage(self, cls: Class) -> Iterator[Class]:
         """Yield a class and its bases in this file, nearest first."""

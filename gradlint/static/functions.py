@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from gradlint.static.context import Frame, Grad
 from gradlint.static.expressions import Expressions
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.tree import Call, Seq
+from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import (
     NONE,
     UNKNOWN,
@@ -146,6 +146,14 @@ class Functions(Expressions):
                 return self.named(f"{value.name}.{name}") if isinstance(value, Library) else UNKNOWN
             case _:
                 return UNKNOWN
+
+    def seen_from(self, frame: Uid, node: ast.expr) -> Value:
+        """Return what names alone tell of an expression in another frame; nothing is emitted."""
+        outer, self.frame = self.frame, self.frames.get(frame, self.module)
+        try:
+            return self.quietly(node)
+        finally:
+            self.frame = outer
 
     def _parameters(self, arguments: ast.arguments, given: list[Value], named: dict[str, Value]) -> None:
         positional = [*arguments.posonlyargs, *arguments.args]

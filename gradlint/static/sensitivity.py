@@ -67,7 +67,7 @@ class Makers:
             return self._class(lowering.instances[module])
         made = lowering.objects.get(module)
         node = self._maker(module) if made is None else self._calls.get((made.place.row, made.place.column))
-        return Sensitivity.UNSEEN if node is None else self._expression(node)
+        return Sensitivity.UNSEEN if node is None else self._expression(node, lowering.module.path)
 
     @cached_property
     def _calls(self) -> dict[tuple[int, int], ast.Call]:
@@ -97,33 +97,37 @@ class Makers:
 
     def _class(self, cls: Class) -> Sensitivity:
         lowering = self._analysis.lowering
-        found = [self._expression(ancestor.node) for ancestor in lowering.lineage(cls)]
+        found = [self._expression(ancestor.node, ancestor.frame) for ancestor in lowering.lineage(cls)]
         return _most([*found, Sensitivity.UNSEEN] if lowering.is_open(cls) else found)
 
-    def _expression(self, node: ast.AST) -> Sensitivity:
+    def _expression(self, node: ast.AST, frame: Uid) -> Sensitivity:
         if node in self._busy:
             return Sensitivity.NO
         self._busy.add(node)
-        found = _most(self._parts(node))
+        found = _most(self._parts(node, frame))
         self._busy.discard(node)
         return found
 
-    def _parts(self, node: ast.AST) -> Iterator[Sensitivity]:
+    def _parts(self, node: ast.AST, frame: Uid) -> Iterator[Sensitivity]:
         for part in ast.walk(node):
             match part:
                 case ast.Attribute(ast.Name("self"), "training"):
                     yield Sensitivity.YES
                 case ast.Call(callee):
-                    yield self._call(part, self._analysis.value(callee))
+                    yield self._call(part, self._value(callee, frame))
                 case _:
                     continue
+
+    def _value(self, node: ast.expr, frame: Uid) -> Value:
+        known = self._analysis.lowering.values.get(node)
+        return self._analysis.lowering.seen_from(frame, node) if known is None else known
 
     def _call(self, node: ast.Call, callee: Value) -> Sensitivity:
         match callee:
             case Class():
                 return self._class(callee)
-            case Function(node=body):
-                return self._expression(body)
+            case Function(node=body, frame=frame):
+                return self._expression(body, frame)
             case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
                 return Sensitivity.NO if _off(node) else Sensitivity.YES
             case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):

@@ -13,9 +13,9 @@ from gradlint.protocols import MODE, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
+from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.subjects import follow, on_module
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Class
 
 _EVALUATING = frozenset({"eval", "lapsed", "lapsed-forward", "lapsed-backward"})
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
@@ -82,26 +82,7 @@ def _named(module: Uid) -> str:
 
 def _sensitive(analysis: Analysis, module: Uid) -> bool:
     """Whether anything in the module behaves differently in evaluation mode, as far as its source is in sight."""
-    made = analysis.lowering.objects.get(module)
-    if made is not None:
-        text = ast.get_source_segment(analysis.source.text, _node_at(analysis, made.place.row, made.place.column)) or ""
-        return not text or made.origin.startswith("torchvision") or bool(_SENSITIVE.search(text))
-    texts = [ast.unparse(cls.node) for cls in _classes(analysis, module)]
-    return not texts or any(_SENSITIVE.search(text) for text in texts)
-
-
-def _classes(analysis: Analysis, module: Uid) -> list[Class]:
-    cls = analysis.lowering.instances.get(module)
-    return list(analysis.lowering.lineage(cls)) if cls is not None else []
-
-
-def _node_at(analysis: Analysis, row: int, column: int) -> ast.AST:
-    for node in ast.walk(analysis.tree):
-        if isinstance(node, ast.Call):
-            place = analysis.source.place(node)
-            if (place.row, place.column) == (row, column):
-                return node
-    return analysis.tree
+    return Makers(analysis).sensitivity(module) is not Sensitivity.NO
 
 
 def _updates(
