@@ -121,6 +121,13 @@ def _built_in_names() -> _Patterns:
 
 
 @functools.cache
+def described_packages() -> frozenset[str]:
+    """Return the packages that gradlint's own models describe."""
+    names = (split_key(key)[0] for table in _tables() for key in table.get("names", {}))
+    return frozenset(name.split(".")[0] for name in names if "*" not in name.split(".")[0])
+
+
+@functools.cache
 def built_in_kinds() -> Mapping[str, str]:
     """Return the kinds of gradlint's own models, each with the built-in kind that it is like."""
     kinds = {name: kind.get("like", "engine") for table in _tables() for name, kind in table.get("kinds", {}).items()}

@@ -15,7 +15,7 @@ from pathlib import PurePath
 
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
-from gradlint.models import Models, built_in
+from gradlint.models import Models, built_in, described_packages
 from gradlint.static.lowering import Lowering, Root
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
@@ -52,7 +52,7 @@ class Analysis:
         self.tree = tree
         # A test uses more of a project than anything else, and says nothing about what it uses.
         self.is_test = is_test(tree, filename)
-        project = Project(filename, sighted=not self.is_test)
+        project = Project(filename, described_packages(), sighted=not self.is_test)
         module = project.main(Source(text, filename), tree)
         self.lowering = Lowering(project, module, models or built_in())
         self.roots: list[Root] = list(self.lowering.roots(tree, pieces))

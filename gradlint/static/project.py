@@ -69,9 +69,13 @@ class Module:
 
 
 class Project:
-    """The modules that are in sight from one file (none, unless it is `sighted`)."""
+    """The modules that are in sight from one file (none, unless it is `sighted`).
 
-    def __init__(self, filename: str, *, sighted: bool = True) -> None:
+    What the packages `libraries` do is known; their files are read for their own sake only.
+    """
+
+    def __init__(self, filename: str, libraries: frozenset[str] = frozenset(), *, sighted: bool = True) -> None:
+        self._libraries = libraries
         self._sighted = sighted
         self._relative = not os.path.isabs(filename)
         self._folder = os.path.dirname(os.path.abspath(filename))
@@ -110,6 +114,8 @@ class Project:
 
     def _homes(self, top: str) -> tuple[str, ...]:
         """Return the folders that have a module or a package `top`."""
+        if top in self._libraries and self._main is not None and self._main.name.split(".")[0] != top:
+            return ()
         if top not in self._tops:
             # A script's neighbours hide the standard library, what lies further away does not.
             folders = self._folders[:1] if top in sys.stdlib_module_names else self._folders
