@@ -59,7 +59,8 @@ class Blocks(Loops):
                 return True
         callee = self.quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN
         return (
-            isinstance(callee, Library) and self.models.role_of(callee.name) in ("pure", "tensor", "acts")
+            isinstance(callee, Library)
+            and self.models.role_of(callee.name) in ("pure", "tensor", "acts", "wrapper", "tool")
         ) or callee == Library("builtins.open")
 
     def sets_grad(self, node: ast.Call) -> bool:
