@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import textwrap
@@ -17,8 +18,10 @@ WRAPPERS = {
     "try": ("try:\n", "    ", "finally:\n    print('done')\n"),
     "with": ("with open('log') as log:\n", "    ", ""),
 }
-# In a function `global` means another variable; text and comments about gradlint itself are not code.
-FIXED = re.compile(r"^ *global |GL000|GL001", re.MULTILINE)
+# In a function `global`, and a name that is assigned from itself, mean another variable; text and comments about gradlint
+# itself are not code.
+FIXED = re.compile(r"^ *global |^(\w+) = \1\.|GL000|GL001", re.MULTILINE)
+LOCAL = ("function", "method")
 
 BLOCKS = [
     block
@@ -26,6 +29,13 @@ BLOCKS = [
     for block in read_blocks(path)
     if not FIXED.search(block.source)
 ]
+
+
+def _left_alone(block: Block) -> bool:
+    """Whether a block defines what nobody in it uses: inside a function that would be dead code, not an interface."""
+    tree = ast.parse(block.source)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name not in used for node in tree.body)
 
 
 def _moved(block: Block, wrapper: str) -> Block:
@@ -46,5 +56,6 @@ def _difference(before: frozenset[Seen], after: frozenset[Seen]) -> str:
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_findings_move_with_the_code(wrapper: str) -> None:
-    pairs = ((block, _in_place(block), found_static(_moved(block, wrapper))) for block in BLOCKS)
+    blocks = [block for block in BLOCKS if wrapper not in LOCAL or not _left_alone(block)]
+    pairs = ((block, _in_place(block), found_static(_moved(block, wrapper))) for block in blocks)
     assert [f"{block.id}: {_difference(here, there)}" for block, here, there in pairs if here != there] == []

@@ -17,11 +17,12 @@ import gradlint
 TEXTS = {path.name[:3]: path for path in sorted((ROOT.parent / "shared" / "tutorials").glob("[0-9][0-9][0-9]_*.txt"))}
 
 SEED = ("GL905", "torch.random.seeds = 100")
+MASKED = ("GL111", "loss.requires_grad_(True)")
 FOUND = {
     "000": [],
     "001": [("GL214", "lr = lr_poly("), ("GL804", "self.conv1 =")],
     "002": [],
-    "003": [SEED, SEED, SEED, ("GL407", "myloss.backward()"), SEED],
+    "003": [SEED, MASKED, SEED, SEED, ("GL407", "myloss.backward()"), SEED, MASKED],
     "004": [],
 }
 

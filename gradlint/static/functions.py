@@ -137,7 +137,6 @@ class Functions(Expressions):
 
     def quietly(self, node: ast.expr) -> Value:
         """Return what names alone tell of an expression; nothing is emitted."""
-        """Return what names alone tell of an expression; nothing is emitted."""
         match node:
             case ast.Name(name):
                 return self.lookup(name)

@@ -56,7 +56,7 @@ class Methods(Scaling):
             return self.perform(meaning, node, receiver, args, named)
         match receiver:
             case Library(dotted):
-                return self.call(self.named(f"{dotted}.{name}"), node, args, named)
+                return self.call(self.note(node.func, self.named(f"{dotted}.{name}")), node, args, named)
             case Object(kind=Kind.OPTIMIZER):
                 return self._optimizer(receiver, name, node, args, named)
             case Object(kind=Kind.SCHEDULER):
