@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
+from typing import TypeVar
 
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
@@ -21,6 +22,8 @@ from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Kind, Object, Value
+
+_Node = TypeVar("_Node", bound=ast.AST)
 
 
 class Sources:
@@ -69,6 +72,18 @@ class Analysis:
             case _:
                 return UNKNOWN
 
+    def nodes(self, *kinds: type[_Node]) -> Iterator[_Node]:
+        """Yield the nodes of these kinds of syntax, breadth first, kind by kind; the tree is walked once for all checks."""
+        for kind in kinds:
+            yield from self._nodes.get(kind, ())  # type: ignore[misc]
+
+    @cached_property
+    def _nodes(self) -> dict[type[ast.AST], list[ast.AST]]:
+        found: dict[type[ast.AST], list[ast.AST]] = defaultdict(list)
+        for node in ast.walk(self.tree):
+            found[type(node)].append(node)
+        return found
+
     def objects(self, kind: Kind) -> Iterator[Object]:
         """Yield the objects of a kind that the file makes or is given."""
         for made in self.lowering.objects.values():
@@ -98,22 +113,15 @@ class Analysis:
         name = made.uid[-1]
         used_here = made.uid[0] == "module" and len(made.uid) > 2
         return used_here and not any(
-            isinstance(node, ast.Attribute)
-            and node.attr == name
-            and isinstance(node.ctx, ast.Load)
-            and node not in self._read_only
-            for node in ast.walk(self.tree)
+            node.attr == name and isinstance(node.ctx, ast.Load) and node not in self._read_only
+            for node in self.nodes(ast.Attribute)
         )
 
     @cached_property
     def _read_only(self) -> frozenset[ast.AST]:
         """Receivers of methods that only read or clear, and arguments of constructors of the known library."""
         harmless = {"zero_grad", "state_dict", "param_groups", "get_last_lr", "load_state_dict", "last_epoch"}
-        found: set[ast.AST] = set()
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Attribute) and node.attr in harmless:
-                found.add(node.value)
-        return frozenset(found)
+        return frozenset(node.value for node in self.nodes(ast.Attribute) if node.attr in harmless)
 
     @cached_property
     def trained_by(self) -> dict[Uid, frozenset[Uid]]:

@@ -114,7 +114,7 @@ def in_batches(analysis: Analysis, node: ast.expr | None, scope: ast.AST | None,
 def tree_of(analysis: Analysis, node: ast.AST) -> ast.Module:
     """Return the file in which a node stands that was read."""
     module = analysis.lowering.foreign.get(node)
-    return module.tree if module is not None else analysis.tree
+    return module.contents.tree if module is not None else analysis.tree
 
 
 def definitions(analysis: Analysis, name: ast.expr, scope: ast.AST | None) -> list[ast.expr]:

@@ -70,7 +70,7 @@ class Footprints:
 
     def _named_in(self, node: ast.AST, module: Module) -> Iterator[Place]:
         for name in self._syntax.mentioned(node):
-            for statement in module.bindings.get(name, ()):
+            for statement in module.contents.bindings.get(name, ()):
                 yield from self._bound_by(statement, name, module, node)
 
     def _bound_by(self, statement: ast.stmt, name: str, module: Module, user: ast.AST) -> Iterator[Place]:
@@ -87,7 +87,7 @@ class Footprints:
 
     def _member(self, home: str, name: str, user: ast.AST) -> Iterator[Place]:
         owner = self._project.module(home) if home else None
-        statements = owner.bindings.get(name, ()) if owner is not None else ()
+        statements = owner.contents.bindings.get(name, ()) if owner is not None else ()
         if owner is None or not statements:
             yield from self._members(self._project.module(f"{home}.{name}"), user)
             return
@@ -99,6 +99,6 @@ class Footprints:
         if owner is None:
             return
         for name in self._syntax.mentioned(user):
-            for statement in owner.bindings.get(name, ()):
+            for statement in owner.contents.bindings.get(name, ()):
                 if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                     yield statement, owner

@@ -49,11 +49,11 @@ class Modules(Context):
         return known
 
     def _read(self, frame: Frame, name: str) -> Value | None:
-        found = frame.module.bindings.get(name)
+        found = frame.module.contents.bindings.get(name)
         if found is None:
             return self._starred(frame.module, name)
         chosen = _chosen(found)
-        if chosen is None or name in frame.module.rebound:
+        if chosen is None or name in frame.module.contents.rebound:
             self.store[frame.path, name] = value = Unknown(f"{'/'.join(frame.path)}/{name}")
             return value
         with self._elsewhere(frame):
@@ -61,7 +61,7 @@ class Modules(Context):
         return self.store.setdefault((frame.path, name), UNKNOWN)
 
     def _starred(self, module: Module, name: str) -> Value | None:
-        for statement in module.stars:
+        for statement in module.contents.stars:
             home = self.project.module(module.absolute(statement.module or "", statement.level))
             if home is not None and home is not module and not name.startswith("_"):
                 found = self._member(home, name)

@@ -26,14 +26,12 @@ _LARGEST = 2_000_000
 """Larger files (in bytes) are data."""
 
 
-class Module:
-    """A parsed file under its dotted name."""
+class Contents:
+    """What a file holds, and what it binds; that is the same whoever asks."""
 
-    def __init__(self, name: str, source: Source, tree: ast.Module, *, is_package: bool = False) -> None:
-        self.name = name
-        self.source = source
+    def __init__(self, text: str, tree: ast.Module) -> None:
+        self.text = text
         self.tree = tree
-        self.package = name if is_package else name.rpartition(".")[0]
 
     @cached_property
     def bindings(self) -> Mapping[str, list[ast.stmt]]:
@@ -47,6 +45,8 @@ class Module:
     @cached_property
     def rebound(self) -> frozenset[str]:
         """The names that functions of the module may bind anew."""
+        if "global" not in self.text:
+            return frozenset()
         return frozenset(name for node in ast.walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
 
     @cached_property
@@ -57,6 +57,16 @@ class Module:
             for node in _simple(self.tree.body)
             if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
         )
+
+
+class Module:
+    """A parsed file under its dotted name."""
+
+    def __init__(self, name: str, source: Source, contents: Contents, *, is_package: bool = False) -> None:
+        self.name = name
+        self.source = source
+        self.contents = contents
+        self.package = name if is_package else name.rpartition(".")[0]
 
     def absolute(self, module: str, level: int) -> str:
         """Return the full name of what `from {level dots}{module} import` names here; empty where that is beyond the top."""
@@ -89,7 +99,7 @@ class Project:
         above = self._above
         names = [*os.path.relpath(self._folder, above).split(os.sep), self._stem]
         parts = [name for name in names if name not in (".", "__init__")]
-        module = Module(".".join(parts), source, tree, is_package=self._stem == "__init__")
+        module = Module(".".join(parts), source, Contents(source.text, tree), is_package=self._stem == "__init__")
         self._main = module
         return module
 
@@ -107,10 +117,9 @@ class Project:
             for file, is_package in ((f"{path}.py", False), (os.path.join(path, "__init__.py"), True)):
                 if self._main is not None and file == os.path.join(self._folder, f"{self._stem}.py"):
                     yield self._main
-                if os.path.isfile(file) and (parsed := _parsed(file, *_signature(file))) is not None:
-                    text, tree = parsed
-                    source = Source(text, os.path.relpath(file) if self._relative else file)
-                    yield Module(name, source, tree, is_package=is_package)
+                if os.path.isfile(file) and (found := _contents(file, *_signature(file))) is not None:
+                    source = Source(found.text, os.path.relpath(file) if self._relative else file)
+                    yield Module(name, source, found, is_package=is_package)
 
     def _homes(self, top: str) -> tuple[str, ...]:
         """Return the folders that have a module or a package `top`."""
@@ -157,15 +166,15 @@ def _signature(file: str) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=256)
-def _parsed(file: str, changed: int, size: int) -> tuple[str, ast.Module] | None:
-    """Return the text and the tree of a file as it is now; None for what cannot be read, which its own check tells."""
+def _contents(file: str, changed: int, size: int) -> Contents | None:
+    """Return what a file holds as it is now; None for what cannot be read, which its own check tells."""
     if size > _LARGEST:
         return None
     try:
         text = reading.decode(reading.read(file), file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return text, ast.parse(text, file)
+            return Contents(text, ast.parse(text, file))
     except (reading.Unreadable, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -11,7 +11,6 @@ import enum
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import TypeVar
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.instances import SAME
@@ -29,9 +28,6 @@ _BY_ARGUMENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU|Multih
 _DROPS = re.compile(r"drop", re.IGNORECASE)
 _ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
 _CLASS = re.compile(r"[A-Z]\w*")
-
-
-_Node = TypeVar("_Node", bound=ast.AST)
 
 
 class Sensitivity(enum.Enum):
@@ -71,14 +67,14 @@ class Makers:
 
     @cached_property
     def _calls(self) -> dict[tuple[int, int], ast.Call]:
-        places = ((self._analysis.source.place(node), node) for node in _nodes(self._analysis.tree, ast.Call))
+        places = ((self._analysis.source.place(node), node) for node in self._analysis.nodes(ast.Call))
         return {(place.row, place.column): node for place, node in places}
 
     @cached_property
     def _assignments(self) -> dict[tuple[str, int], ast.expr]:
         return {
             (target.id if isinstance(target, ast.Name) else target.attr, node.lineno): node.value
-            for node in _nodes(self._analysis.tree, ast.Assign)
+            for node in self._analysis.nodes(ast.Assign)
             for target in node.targets
             if isinstance(target, (ast.Name, ast.Attribute))
         }
@@ -137,10 +133,6 @@ class Makers:
                 return Sensitivity.UNSEEN
             case _:
                 return Sensitivity.NO
-
-
-def _nodes(tree: ast.AST, kind: type[_Node]) -> Iterator[_Node]:
-    return (node for node in ast.walk(tree) if isinstance(node, kind))
 
 
 def _off(node: ast.Call) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cached_property
 
 from gradlint.diagnostics import Location
 
@@ -13,8 +14,14 @@ class Source:
     def __init__(self, text: str, filename: str) -> None:
         self.text = text
         self.filename = filename
-        self._lines = text.split("\n")
-        self._plain = text.isascii()
+
+    @cached_property
+    def _plain(self) -> bool:
+        return self.text.isascii()
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.text.split("\n")
 
     def place(self, node: ast.AST) -> Location:
         """Return the stretch of source that `node` covers."""

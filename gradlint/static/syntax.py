@@ -9,22 +9,24 @@ import ast
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
 
 
-class Syntax:
-    """The answers for one file."""
+_ANSWERS: WeakKeyDictionary[ast.AST, dict[Hashable, object]] = WeakKeyDictionary()
+"""What was asked of a node; many files ask the same of those that they import."""
 
-    def __init__(self) -> None:
-        self._known: dict[Hashable, object] = {}
+
+class Syntax:
+    """The answers, as long as the tree lives that a node belongs to."""
 
     def _once(self, question: Callable[[ast.AST], T], node: ast.AST) -> T:
-        key = (question, node)
-        if key not in self._known:
-            self._known[key] = question(node)
-        return self._known[key]  # type: ignore[return-value]
+        known = _ANSWERS.setdefault(node, {})
+        if question not in known:
+            known[question] = question(node)
+        return known[question]  # type: ignore[return-value]
 
     def setters(self, cls: ast.ClassDef, name: str) -> list[FunctionNode]:
         """Return the methods of a class that assign `self.name`."""

@@ -135,8 +135,7 @@ def _wasted(analysis: Analysis, root: Root, good: set[Location], uid: Uid) -> It
 def _read_between(analysis: Analysis, backward: Location, step: Location) -> bool:
     """Whether the gradients are looked at before the closure clears them."""
     return any(
-        isinstance(node, ast.Attribute) and node.attr == "grad" and backward.row <= node.lineno <= step.row
-        for node in ast.walk(analysis.tree)
+        node.attr == "grad" and backward.row <= node.lineno <= step.row for node in analysis.nodes(ast.Attribute)
     )
 
 

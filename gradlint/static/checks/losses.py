@@ -22,7 +22,7 @@ _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"
 def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL901 and GL902: a softmax or sigmoid before a loss that applies it itself, once for each activation."""
     seen: set[tuple[str, Location]] = set()
-    for call in _calls(analysis):
+    for call in analysis.nodes(ast.Call):
         match _input(analysis, call):
             case Tensor(made=Made(op, Location() as made)) if (op, made) not in seen:
                 for found in _activated(_loss(analysis, call), op, analysis.source.place(call), made):
@@ -43,10 +43,6 @@ def _activated(loss: str, op: str, place: Location, made: Location) -> Iterator[
             yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way)
         case "sigmoid" if loss in _BCE_LOGITS:
             yield compose("GL902", Side.STATIC, place, marks, loss=loss)
-
-
-def _calls(analysis: Analysis) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(analysis.tree) if isinstance(node, ast.Call))
 
 
 def _loss(analysis: Analysis, call: ast.Call) -> str:
@@ -75,7 +71,7 @@ def _input(analysis: Analysis, call: ast.Call) -> Value | None:
 @check
 def nothing_to_train(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL111 and GL112: a backward from a loss that has no graph, masked or not."""
-    for call in _calls(analysis):
+    for call in analysis.nodes(ast.Call):
         for root in _roots(analysis, call):
             match analysis.value(root):
                 case Tensor(made=made) as loss if made is not None and made.op == "masked" and made.place is not None:

@@ -21,7 +21,7 @@ _SCHEDULERS = "torch.optim.lr_scheduler."
 @check
 def deprecated_interface(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL208: `scheduler.get_lr()` and `verbose=`."""
-    for node in ast.walk(analysis.tree):
+    for node in analysis.nodes(ast.Call):
         match node:
             case ast.Call(ast.Attribute(owner, "get_lr") as callee, [], []):
                 known = analysis.value(owner)
@@ -148,15 +148,13 @@ def _root(node: ast.expr) -> str:
 @check
 def ineffective_write(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL214: a learning rate written where no optimizer looks."""
-    for node in ast.walk(analysis.tree):
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
-        )
-        for target in targets:
-            owner = _written(analysis, target)
-            if owner is not None:
-                place = analysis.source.place(target)
-                yield compose("GL214", Side.STATIC, place, written=f"writing `{ast.unparse(target)}`")
+    targets = [target for node in analysis.nodes(ast.Assign) for target in node.targets]
+    targets += [node.target for node in analysis.nodes(ast.AugAssign)]
+    for target in targets:
+        owner = _written(analysis, target)
+        if owner is not None:
+            place = analysis.source.place(target)
+            yield compose("GL214", Side.STATIC, place, written=f"writing `{ast.unparse(target)}`")
     yield from _dropped(analysis)
 
 
@@ -164,15 +162,10 @@ def _written(analysis: Analysis, target: ast.expr) -> ast.expr | None:
     """Return the optimizer whose rate is written in vain."""
     match target:
         case ast.Attribute(owner, name) if name in _RATE:
-            read = any(
-                isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr == name
-                for node in ast.walk(analysis.tree)
-            )
+            read = any(isinstance(node.ctx, ast.Load) and node.attr == name for node in analysis.nodes(ast.Attribute))
             return owner if not read and _torch(analysis, owner) else None
         case ast.Subscript(ast.Attribute(owner, "defaults"), ast.Constant("lr")):
-            adds = any(
-                isinstance(node, ast.Attribute) and node.attr == "add_param_group" for node in ast.walk(analysis.tree)
-            )
+            adds = any(node.attr == "add_param_group" for node in analysis.nodes(ast.Attribute))
             return owner if not adds and _torch(analysis, owner) else None
         case ast.Subscript(inner, ast.Constant("lr")):
             return _copied(analysis, inner)

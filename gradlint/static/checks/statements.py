@@ -35,7 +35,7 @@ _PARAMETERS = ("parameters", "named_parameters")
 @check
 def uncalled_method(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL110: `optimizer.zero_grad` without parentheses."""
-    for node in ast.walk(analysis.tree):
+    for node in analysis.nodes(ast.Expr):
         match node:
             case ast.Expr(ast.Attribute(owner, name) as value) if name in _ACTIONS or name == "update":
                 known = analysis.value(owner)
@@ -95,7 +95,7 @@ def _uncalled(code: str, analysis: Analysis, node: ast.expr, *, mended: bool = T
 @check
 def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL307: `torch.no_grad()` as a statement."""
-    for node in ast.walk(analysis.tree):
+    for node in analysis.nodes(ast.Expr):
         match node:
             case ast.Expr(ast.Call(callee)):
                 known = analysis.value(callee)
@@ -108,7 +108,7 @@ def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
 @check
 def parameters_not_called(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL803: `SGD(model.parameters)` or `{"params": self.get_params}`."""
-    for node in ast.walk(analysis.tree):
+    for node in analysis.nodes(ast.Call, ast.Dict):
         match node:
             case ast.Call(callee, [ast.Attribute() as first, *_]) if _wants_parameters(analysis.value(callee)):
                 yield from _method_given(analysis, first)
@@ -142,8 +142,8 @@ def _method_given(analysis: Analysis, node: ast.Attribute) -> Iterator[Diagnosti
 @check
 def missing_super_init(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL804: a module that assigns modules before `super().__init__()`."""
-    for node in ast.walk(analysis.tree):
-        if isinstance(node, ast.ClassDef) and any(_is_module(analysis, base) for base in node.bases):
+    for node in analysis.nodes(ast.ClassDef):
+        if any(_is_module(analysis, base) for base in node.bases):
             for method in node.body:
                 if isinstance(method, ast.FunctionDef) and method.name == "__init__" and method.args.args:
                     yield from _unready(analysis, node, method)
@@ -211,7 +211,7 @@ def _assigns_module(analysis: Analysis, statement: ast.stmt, self_name: str) -> 
 @check
 def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL905: `torch.random.seeds = 100`."""
-    for node in ast.walk(analysis.tree):
+    for node in analysis.nodes(ast.Assign):
         match node:
             case ast.Assign([ast.Attribute(owner) as target], value):
                 known = analysis.value(owner)
