@@ -49,6 +49,7 @@ class Footprints:
         self._project = project
         self._syntax = syntax
         self._known: dict[ast.AST, bool] = {}
+        self._sought: set[tuple[str, str]] = set()
 
     def trains(self, start: ast.AST, module: Module) -> bool:
         """Whether a function or class may have a hand in training."""
@@ -86,13 +87,18 @@ class Footprints:
                         yield from self._members(self._project.module(alias.name), user)
 
     def _member(self, home: str, name: str, user: ast.AST) -> Iterator[Place]:
+        if (home, name) in self._sought:
+            # Files that import a name from one another; Python finds it where else it is bound.
+            return
         owner = self._project.module(home) if home else None
         statements = owner.contents.bindings.get(name, ()) if owner is not None else ()
         if owner is None or not statements:
             yield from self._members(self._project.module(f"{home}.{name}"), user)
             return
+        self._sought.add((home, name))
         for statement in statements:
             yield from self._bound_by(statement, name, owner, user)
+        self._sought.discard((home, name))
 
     def _members(self, owner: Module | None, user: ast.AST) -> Iterator[Place]:
         """Yield what `user` names of a module that it has by name."""

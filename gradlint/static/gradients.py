@@ -39,6 +39,8 @@ from gradlint.static.values import (
 )
 
 _ENDLESS = frozenset({Library("math.inf"), Library("torch.inf"), Library("numpy.inf")})
+_KEEPING = ("retain_graph", "create_graph", "retain_variables", "**")
+"""Arguments by which a backward pass keeps the graph (the third is of torch before 0.3)."""
 SEQUENCES = frozenset(["torch.nn.Sequential", "torch.nn.modules.Sequential", "torch.nn.modules.container.Sequential"])
 """Modules that return what the last of their arguments returns."""
 
@@ -116,7 +118,7 @@ class Gradients(Classes):
         """Emit a backward pass from the given roots."""
         nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
         roles = []
-        if any(const(named.get(key, Const(False))) is not False for key in ("retain_graph", "create_graph", "**")):
+        if any(const(named.get(key, Const(False))) is not False for key in _KEEPING):
             roles.append("retain")
         if "inputs" in named:
             self.emit(EventKind.ESCAPE, node, None)
