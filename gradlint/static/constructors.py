@@ -23,6 +23,7 @@ from gradlint.static.tree import (
     Uid,
 )
 from gradlint.static.values import (
+    ANY_OPTIMIZER,
     DATA,
     LOADER,
     NONE,
@@ -109,7 +110,13 @@ class Constructors(Gradients):
             case "pure" | "seed" | "enable-grad":
                 return UNKNOWN
             case _:
-                return Unknown(holds=self.escape(node, values))
+                return Unknown(holds=self.escape(node, values, self._built(name, values)))
+
+    def _built(self, name: str, values: list[Value]) -> tuple[str, ...]:
+        """Return the word that says that an unknown class is given modules: what it makes holds them, but does nothing yet."""
+        made = [known for uid in self.reach(values) if (known := self.objects.get(uid)) is not None]
+        is_class = name.rpartition(".")[2][:1].isupper()
+        return ("construction",) if is_class and all(each.kind is Kind.MODULE for each in made) else ()
 
     def perform(
         self, meaning: Meaning, node: ast.Call, receiver: Value | None, args: list[Value], named: dict[str, Value]
@@ -125,6 +132,8 @@ class Constructors(Gradients):
                 return Const(math.inf)
             case "getattr" if len(args) >= 2 and isinstance(args[1], Const):
                 return self.attribute(args[0], str(args[1].value), node)
+            case "getattr" if args[:1] == [Library("torch.optim")]:
+                return ANY_OPTIMIZER
             case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
                 return args[-1] if isinstance(args[-1], (Items, Params)) else Unknown(holds=held(args))
             case "dict" if not args:

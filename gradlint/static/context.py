@@ -23,6 +23,7 @@ from gradlint.static.provenance import is_computed, without
 from gradlint.static.syntax import Syntax
 from gradlint.static.tree import EMPTY, Branch, Event, GraphNode, Jump, JumpKind, Kill, Known, Node, Predicate, Seq, Uid
 from gradlint.static.values import (
+    ANY_OPTIMIZER,
     UNKNOWN,
     Class,
     Const,
@@ -353,8 +354,20 @@ class Context(ABC):
                     merged[key] = self._joined(key, known, value)
         return merged
 
+    def either(self, left: Value, right: Value) -> Value:
+        """Return what is known of a value that is one of two; of two classes of optimizers, that it is one."""
+        match left, right:
+            case Library(one), Library(other) if one != other and self._makes_optimizers(one, other):
+                return ANY_OPTIMIZER
+            case _:
+                return join(left, right)
+
+    def _makes_optimizers(self, *names: str) -> bool:
+        meanings = [self.models.meaning_of(name) for name in names]
+        return all(meaning.role == "optimizer" and meaning.kind in ("", "optimizer") for meaning in meanings)
+
     def _joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
-        value = join(left, right)
+        value = self.either(left, right)
         if not isinstance(value, Unknown):
             return value
         unknown = Unknown(f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}", value.holds)

@@ -6,6 +6,7 @@ It knows Python's expression syntax and values; calls are another layer's.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterable
 
 from gradlint.static.conditions import Conditions
@@ -186,7 +187,8 @@ class Expressions(Conditions):
             case Object(kind=Kind.MODULE):
                 return self.submodule(owner, str(wanted))
             case Items(elements) if elements:
-                return _mixture(elements)
+                one = functools.reduce(self.either, elements)
+                return one if isinstance(one, Library) else _mixture(elements)
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", holds)
             case _:
@@ -250,7 +252,7 @@ class Expressions(Conditions):
     def _choice(self, test: Predicate, body: ast.expr, orelse: ast.expr) -> Value:
         results: list[Value] = []
         self.fork(test, lambda: results.append(self.evaluate(body)), lambda: results.append(self.evaluate(orelse)))
-        return results[0] if len(results) == 1 else join(results[0], results[1])
+        return results[0] if len(results) == 1 else self.either(results[0], results[1])
 
     def _either(self, op: ast.boolop, values: list[ast.expr]) -> Value:
         first, *rest = values

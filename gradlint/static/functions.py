@@ -185,7 +185,7 @@ class Functions(Expressions):
             return value
         known = self.parameter(arg)
         # A module keeps its name: what acts on it was said of that one.
-        return known if isinstance(known, Object) and known.kind is Kind.OPTIMIZER else value
+        return known if isinstance(known, Object) and known.kind in (Kind.OPTIMIZER, Kind.ENGINE) else value
 
     def parameter(self, arg: ast.arg) -> Value:
         """Return the value of a parameter that no caller gives: what its annotation says, else unknown."""
@@ -199,6 +199,8 @@ class Functions(Expressions):
                     return self._annotated(Object(Kind.OPTIMIZER, uid, annotation.name, self.place(arg)))
                 case "scaler":
                     return self._annotated(Object(Kind.SCALER, uid, annotation.name, self.place(arg)))
+                case "engine":
+                    return self._annotated(Object(Kind.ENGINE, uid, annotation.name, self.place(arg)))
                 case "module":
                     return Object(Kind.MODULE, uid, "", self.place(arg))
         return Unknown("/".join(uid))

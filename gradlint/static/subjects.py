@@ -31,6 +31,9 @@ from gradlint.static.tree import (
 )
 from gradlint.static.values import Object
 
+_IDLE = frozenset({"mode", "construction"})
+"""Who gets a module in one of these ways leaves its gradients alone."""
+
 Effect = Callable[[Event], EventKind | None]
 _K = EventKind
 
@@ -72,7 +75,7 @@ def on_optimizer(optimizer: Object, others: Mapping[Uid, Object]) -> Effect:
             case _K.STEP if targets is not None and optimizer.uid in targets:
                 foreign = "argument" in event.roles or optimizer.origin in MANY_EVALUATIONS
                 return _K.ESCAPE if foreign else _K.STEP
-            case _K.ESCAPE if "mode" not in event.roles and touches(event, everything):
+            case _K.ESCAPE if not event.roles & _IDLE and touches(event, everything):
                 return _K.ESCAPE
             case _:
                 return None

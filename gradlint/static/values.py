@@ -178,6 +178,9 @@ Value: TypeAlias = (
 LOADER = Library("torch.utils.data.DataLoader()")
 """A data loader: what it yields is data."""
 
+ANY_OPTIMIZER = Library("torch.optim.*")
+"""A class of optimizers, nobody knows which."""
+
 UNKNOWN = Unknown()
 NONE = Const(None)
 DATA = Tensor(made=Made("data"))
