@@ -116,7 +116,9 @@ class Constructors(Gradients):
         """Return the word that says that an unknown class is given modules: what it makes holds them, but does nothing yet."""
         made = [known for uid in self.reach(values) if (known := self.objects.get(uid)) is not None]
         is_class = name.rpartition(".")[2][:1].isupper()
-        return ("construction",) if is_class and all(each.kind is Kind.MODULE for each in made) else ()
+        return (
+            ("construction",) if is_class and all(each.kind in (Kind.MODULE, Kind.CRITERION) for each in made) else ()
+        )
 
     def perform(
         self, meaning: Meaning, node: ast.Call, receiver: Value | None, args: list[Value], named: dict[str, Value]
@@ -134,6 +136,8 @@ class Constructors(Gradients):
                 return self.attribute(args[0], str(args[1].value), node)
             case "getattr" if args[:1] == [Library("torch.optim")]:
                 return ANY_OPTIMIZER
+            case "getattr":
+                return Unknown(holds=self.reach(args))
             case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
                 return args[-1] if isinstance(args[-1], (Items, Params)) else Unknown(holds=held(args))
             case "dict" if not args:

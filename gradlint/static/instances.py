@@ -72,11 +72,19 @@ class Instances(Constructors):
                 return Unknown(holds=targets)
             case _ if name in MODULE_METHODS:
                 return UNKNOWN
+            case _ if SUSPECT.search(name) and (method := self._method_in_sight(uid, name)) is not None:
+                return self.inline(replace(method, receiver=module), node, args, named)
             case _ if SUSPECT.search(name) or isinstance(module, Instance):
                 return Unknown(holds=self.escape(node, [module, *args, *named.values()]))
             case _:
                 return self._ran_by_owner(uid, node, args, named)
         return UNKNOWN
+
+    def _method_in_sight(self, uid: Uid, name: str) -> Function | None:
+        """Return a method of a module that is otherwise only run, where its class is in sight."""
+        cls = self.instances.get(uid)
+        found = self.method_of(cls, name) if cls is not None and uid in self.objects else None
+        return found if isinstance(found, Function) else None
 
     def _loaded(self, node: ast.Call, targets: frozenset[Uid], spelled: str) -> None:
         """Emit that a module got trained parameters; another module's state is only copied."""
