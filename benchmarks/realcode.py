@@ -155,9 +155,9 @@ def notes_on(tool: Tool, answers: dict[Path, Answer]) -> Iterator[str]:
         yield f"{tool.name}: loop rules are {', '.join(tool.loop_rules)}" + (f" ({tool.note})" if tool.note else "")
     elif tool.note:
         yield f"{tool.name}: {tool.note}"
-    late = sum(len(answer.late) for answer in answers.values())
-    if late:
-        yield f"{tool.name}: {late} files without an answer within {LIMIT} s each"
+    silent = sum(len(answer.silent) for answer in answers.values())
+    if silent:
+        yield f"{tool.name}: {silent} files without an answer within {LIMIT} s"
 
 
 def print_row(cells: Iterable[str]) -> None:

@@ -23,11 +23,11 @@ LIMIT = 60
 
 @dataclass(slots=True)
 class Answer:
-    """What a tool said of some files, in how many seconds of CPU time, and of which it said nothing in time."""
+    """What a tool said of some files, in how many seconds of CPU time; of the `silent` ones it said nothing in time."""
 
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
-    late: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +60,16 @@ class Runs:
     def _ask_all(self, tool: Tool, tree: Path, paths: Sequence[str]) -> Answer:
         """Ask for all files at once, and for each alone where that takes too long or ends in an error."""
         answer = self._ask(tool, tree, paths)
-        if answer is not None or len(paths) == 1:
-            return answer or Answer(late=list(paths), seconds=LIMIT)
-        answer = Answer()
-        for path in paths:
-            alone = self._ask(tool, tree, [path])
-            if alone is None:
-                answer.late.append(path)
-                answer.seconds += LIMIT
-            else:
-                answer.findings += alone.findings
-                answer.seconds += alone.seconds
-        return answer
+        if not answer.silent or len(paths) == 1:
+            return answer
+        alone = [self._ask(tool, tree, [path]) for path in paths]
+        return Answer(
+            [item for each in alone for item in each.findings],
+            sum(each.seconds for each in alone),
+            [path for each in alone for path in each.silent],
+        )
 
-    def _ask(self, tool: Tool, tree: Path, paths: Sequence[str]) -> Answer | None:
+    def _ask(self, tool: Tool, tree: Path, paths: Sequence[str]) -> Answer:
         before = _children_seconds()
         try:
             done = subprocess.run(
@@ -81,11 +77,13 @@ class Runs:
                 capture_output=True, text=True, errors="replace", timeout=LIMIT * len(paths), check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return None
+            return Answer(seconds=_children_seconds() - before, silent=list(paths))
+        spent = _children_seconds() - before
         if done.returncode and (not done.stdout.strip() or "Traceback (most recent call last)" in done.stderr):
-            return None
-        found = [dataclasses.replace(item, path=_relative(item.path, tree)) for item in tool.read(done.stdout)]
-        return Answer(found, _children_seconds() - before)
+            return Answer(seconds=spent, silent=list(paths))
+        return Answer(
+            [dataclasses.replace(item, path=_relative(item.path, tree)) for item in tool.read(done.stdout)], spent
+        )
 
     def _program(self, tool: Tool) -> str:
         return tool.command[0] if tool is GRADLINT else str(self._bin(tool) / tool.command[0])
@@ -116,7 +114,7 @@ class Runs:
 
 def _read(kept: Path) -> Answer:
     table = json.loads(kept.read_text(encoding="utf-8"))
-    return Answer([Finding(**row) for row in table["findings"]], table["seconds"], table["late"])
+    return Answer([Finding(**row) for row in table["findings"]], table["seconds"], table["silent"])
 
 
 def _relative(path: str, tree: Path) -> str:

@@ -89,7 +89,8 @@ def _parsed(answer: str) -> Any:
 
 
 def _driver(name: str) -> tuple[str, ...]:
-    return "python", str(_DRIVERS / f"{name}.py")
+    # Not the tool's name alone: a file finds itself before a package of its name.
+    return "python", str(_DRIVERS / f"ask_{name}.py")
 
 
 _DSLINTER = (
