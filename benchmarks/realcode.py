@@ -66,7 +66,8 @@ def main() -> None:
     if work.is_relative_to(ROOT):
         parser.error(f"{work} is inside the project: other people's code must stay outside")
     lists = read_lists(options.lists, Trees(options.mirror.resolve(), work / "trees"))
-    report(lists, Runs(work), [TOOLS[name] for name in options.tool or TOOLS], details=options.details)
+    tools = [tool for tool in TOOLS.values() if (tool.name in options.tool if options.tool else not tool.on_request)]
+    report(lists, Runs(work), tools, details=options.details)
 
 
 def read_lists(folder: Path, trees: Trees) -> Lists:
@@ -89,7 +90,8 @@ def read_lists(folder: Path, trees: Trees) -> Lists:
 
 def report(lists: Lists, runs: Runs, tools: list[Tool], *, details: bool) -> None:
     """Ask each tool and print a row for it as soon as it is there, then what there is to note."""
-    notes = [f"{name}: {why}" for name, why in NOT_TRIED.items()]
+    asked = {tool.name for tool in tools}
+    notes = [f"{name}: {why}" for name, why in NOT_TRIED.items() if name not in asked]
     print_row(HEADINGS)
     print_row(["---"] * len(HEADINGS))
     for tool in tools:

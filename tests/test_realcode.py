@@ -127,7 +127,7 @@ def test_a_tree_has_what_is_read_and_knows_who_imports_whom(tmp_path: Path) -> N
     source = tmp_path / "mirror" / "o+n" / "repo"
     files = {
         "pkg/loop.py": "x = 1\n", "pkg/__init__.py": "", "main.py": "from pkg import loop\n", "other.py": "import loops\n",
-        "tool.py": "import pkg\n", "notes.md": "", "two\nlines.py": "import pkg.loop\n",
+        "tool.py": "import pkg\n", "notes.txt": "", "two\nlines.py": "import pkg.loop\n",
     }  # fmt: skip
     for path, text in files.items():
         (source / path).parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def test_a_tree_has_what_is_read_and_knows_who_imports_whom(tmp_path: Path) -> N
     tree = trees.at("o/n", commit)
     assert tree is not None
     assert {file.relative_to(tree).as_posix() for file in tree.rglob("*") if file.is_file()} == set(files) - {
-        "notes.md"
+        "notes.txt"
     }
     assert callers(tree, ["pkg/loop.py"]) == {"main.py", "two\nlines.py"}
     assert callers(tree, ["pkg/__init__.py"]) == {"main.py", "tool.py", "two\nlines.py"}

@@ -24,7 +24,7 @@ class Tool:
 
     `install` are the arguments of one pip after the other. `loop_rules` are patterns of the codes that tell of a
     training loop gone wrong; the others tell of speed, seeds, style and what else may be better. `callers` says that it
-    reads other files to judge one.
+    reads other files to judge one, `on_request` that it is only asked by name.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Tool:
     loop_rules: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = (".py",)
     callers: bool = False
+    on_request: bool = False
     note: str = ""
 
     def is_loop_rule(self, code: str) -> bool:
@@ -101,7 +102,7 @@ _DSLINTER = (
 
 GRADLINT = Tool(
     "gradlint", (sys.executable, "-m", "gradlint", "check", "--output-format", "json"), _gradlint,
-    loop_rules=("GL*",), suffixes=(".py", ".ipynb"), callers=True, note="the rules that are on by default",
+    loop_rules=("GL*",), suffixes=(".py", ".ipynb", ".md", ".rst"), callers=True, note="the rules that are on by default",
 )  # fmt: skip
 
 PEERS = (
@@ -134,13 +135,17 @@ PEERS = (
         "MLScent", _driver("mlscent"), _lines, (("ml-code-smell-detector",),),
         ("PyTorch: Gradient Clear Checker", "PyTorch: Model Evaluation Checker"), note="ml-code-smell-detector",
     ),
-    Tool("mlpylint", _driver("mlpylint"), _lines, (("mlpylint",),), ("CSA18", "CSA20"), note="with its advice"),
+    # It flags the first `zero_grad`, `backward` or `step` of each file that imports torch, and starts for ten seconds.
+    Tool(
+        "mlpylint", _driver("mlpylint"), _lines, (("mlpylint",),), ("CSA18", "CSA20"), on_request=True, note="with its advice",
+    ),
     Tool("hotpath", _driver("hotpath"), _lines, (("hotpath-ai",),), ("KP012",), note="but for KP012, about speed"),
     Tool("torchfix", ("torchfix", "--jobs", "1", "--select", "ALL"), _flake, (("torchfix",),), note="no rule on loops"),
 )  # fmt: skip
 
 TOOLS = {tool.name: tool for tool in (GRADLINT, *PEERS)}
 NOT_TRIED = {
+    "mlpylint": "asked only by name: it flags every file that trains, and takes ten seconds to start",
     "trainlint": "its package is not on the index",
     "SpecDetect4AI": "no package",
     "CodeSmile": "no package",

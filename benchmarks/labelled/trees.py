@@ -1,4 +1,4 @@
-"""The Python files and notebooks of a repository at a commit, written once from a mirror, and who imports whom there.
+"""The Python files, notebooks and texts of a repository at a commit, written once from a mirror, and who imports whom there.
 
 A mirror may lack blobs that are large and not wanted here, which `git archive` does not survive: the files that are
 wanted are asked for one by one.
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-SUFFIXES = (".py", ".ipynb")
+SUFFIXES = (".py", ".ipynb", ".md", ".rst")
 MOST_CALLERS = 40
 """A module that more files import than this is a library: its callers beyond that number are left out."""
 
