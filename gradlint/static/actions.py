@@ -144,10 +144,14 @@ class Actions(Instances):
         return [] if value is None else [value]
 
     def _returned(self, action: Action, given: _Given) -> Value:
-        values = [value for name in action.to for value in self._spoken_of(name, given)]
+        found = [(name, self._spoken_of(name, given)) for name in action.to]
+        values = [value for _, each in found for value in each]
         if any(isinstance(value, Unknown) and value.id == "*" for value in values) or not values:
             return Unknown(holds=held(values))
-        return values[0] if len(values) == 1 else Items(tuple(values))
+        if len(values) == 1:
+            return values[0]
+        # What was not given keeps its place.
+        return Items(tuple(value for name, each in found for value in each or ([NONE] if name != EVERYTHING else [])))
 
     def _act_on(self, verb: str, value: Value, given: _Given, name: str) -> None:
         match verb, value:

@@ -69,13 +69,17 @@ class Gradients(Classes):
         return True
 
     def clip(self, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
-        """Emit that gradients are clipped; an infinite bound only measures them."""
+        """Clip gradients by a function of torch."""
         given = args[0] if args else named.get("parameters", UNKNOWN)
         bound = args[1] if len(args) > 1 else named.get("max_norm", named.get("clip_value", UNKNOWN))
-        if const(bound) != math.inf and bound not in _ENDLESS:
-            spelled = ast.unparse(node.args[0]) if node.args else self.spelled(node)
-            self.emit(EventKind.CLIP, node, self._clipped(given), spelled)
+        spelled = ast.unparse(node.args[0]) if node.args else self.spelled(node)
+        self.clipped(node, self._clipped(given), bound, spelled)
         return UNKNOWN
+
+    def clipped(self, node: ast.Call, targets: frozenset[Uid] | None, bound: Value, spelled: str) -> None:
+        """Emit that the gradients of `targets` are clipped; an infinite bound only measures them."""
+        if const(bound) != math.inf and bound not in _ENDLESS:
+            self.emit(EventKind.CLIP, node, targets, spelled)
 
     def _clipped(self, value: Value) -> frozenset[Uid] | None:
         """Return whose gradients a clipping function gets, as modules or optimizers; None where that is not known."""
