@@ -183,6 +183,7 @@ class Constructors(Gradients):
         if name in SEQUENCES:
             op = self.output(args[-1]) if args and isinstance(args[-1], Object) else ""
             self.outputs[uid] = op if self.outputs.get(uid, op) == op else ""
+        self.born.append(uid)
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
         if kind is Kind.MODULE and any(const(named.get(key, NONE)) for key in ("pretrained", "weights")):
             self.emit(EventKind.LOAD, node, frozenset({uid}), self.hint)

@@ -122,6 +122,8 @@ class Context(ABC):
         self.values: dict[ast.AST, Value] = {}
         self.latest: dict[ast.AST, Value] = {}
         self.objects: dict[Uid, Object] = {}
+        self.born: list[Uid] = []
+        self.successors: dict[tuple[Uid, Location], Uid] = {}
         self.escaped: set[Uid] = set()
         self.frozen: set[Uid] = set()
         self.kept: set[Uid] = set()

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from gradlint.wordings.wording import Wording
 
 WORDINGS: Mapping[str, Wording] = {
+    "GL802": Wording(
+        "`{owner}` does not know the modules in `{subject}`, a plain container: an optimizer does not get their parameters, and neither does a checkpoint",
+        "make it an `nn.ModuleList` or `nn.ModuleDict`",
+    ),
     "GL803": Wording(
         "`{subject}` is a method: it is passed without being called",
         "add the parentheses: `{subject}()`",
@@ -15,5 +19,22 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` assigns modules before `super().__init__()` has run: torch raises AttributeError",
         "make `super().__init__()` the first statement of `__init__`",
         {"super": "it runs only here"},
+    ),
+    "GL806": Wording(
+        "`{subject}` is built here, but `{optimizer}` was built before and does not know its parameters: they are never updated",
+        "build the optimizer after this",
+        {"built": "the optimizer is built here", "step": "it steps the old parameters here"},
+    ),
+    "GL807": Wording(
+        "`{subject}` freezes nothing and thaws nothing: {what}",
+        "{way}",
+    ),
+    "GL809": Wording(
+        "`{owner}` does not know {what}: neither `parameters()` nor `state_dict()` has it, and no optimizer gets it",
+        "{way}",
+    ),
+    "GL815": Wording(
+        "`{subject}` shares its tensors with `{module}`: every later step changes them, and what is kept as the best is the last",
+        "keep a copy: `copy.deepcopy(...)`",
     ),
 }
