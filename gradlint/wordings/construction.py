@@ -20,6 +20,11 @@ WORDINGS: Mapping[str, Wording] = {
         "make `super().__init__()` the first statement of `__init__`",
         {"super": "it runs only here"},
     ),
+    "GL805": Wording(
+        "`{subject}` is built anew in every turn of the loop: {what}",
+        "build it once, before the loop",
+        {"loop": "this loop"},
+    ),
     "GL806": Wording(
         "`{subject}` is built here, but `{optimizer}` was built before and does not know its parameters: they are never updated",
         "build the optimizer after this",

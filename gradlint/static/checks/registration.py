@@ -33,6 +33,7 @@ _LOOKS_AFTER = frozenset(
 )
 """Where one of these is called in a loop over a list, somebody looks after its elements."""
 _READS = frozenset(["enumerate", "zip", "reversed", "len", "range", "iter"])
+_CONVERSIONS = frozenset(["to", "cuda", "double", "half", "bfloat16"])
 _PLACE = {"append": 0, "insert": 1}
 
 
@@ -56,6 +57,7 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
             found = [growth for method in _methods(node) for growth in _growths(analysis, method)]
             plain = _plain_containers(node) if found else frozenset()
             grown[node] = [growth for growth in found if growth.name in plain]
+            yield from _converted(analysis, node)
     names = {growth.name for found in grown.values() for growth in found}
     known = set(_handed_on(analysis.tree, names)) if names else names
     for node, found in grown.items():
@@ -70,6 +72,20 @@ def _report(analysis: Analysis, cls: ast.ClassDef, growth: _Growth) -> Diagnosti
     what = f"the parameters in the plain container `self.{growth.name}`"
     way = "make it an `nn.ParameterList`"
     return compose(code, Side.STATIC, place, subject=f"self.{growth.name}", owner=cls.name, what=what, way=way)
+
+
+def _converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
+    """GL809: `self.w = nn.Parameter(...).to(device)`, which is the result of a computation."""
+    for node in ast.walk(cls):
+        match node:
+            case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(made, how))):
+                if how in _CONVERSIONS and is_parameter(analysis, made):
+                    what = f"`self.{name}`, which `.{how}()` makes of a parameter and is none itself"
+                    way = f"convert the tensor first: `nn.Parameter(tensor.{how}(...))`"
+                    place = analysis.source.place(node)
+                    yield compose("GL809", Side.STATIC, place, owner=cls.name, what=what, way=way)
+            case _:
+                continue
 
 
 def _leaves_it_to_torch(analysis: Analysis, cls: ast.ClassDef) -> bool:
