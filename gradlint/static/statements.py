@@ -230,7 +230,13 @@ class Statements(Blocks):
             self.frozen |= self.reach((owner,))
             if isinstance(owner, Tensor):
                 self.requires_gradients(node.value, owner, value)
+            elif isinstance(owner, Params) or value != Const(False):
+                self.told(node, self.reach((owner,)), value)
+        elif isinstance(owner, Object) and owner.kind is Kind.MODULE:
+            self.emit(EventKind.THAW, node, frozenset({owner.uid}))
         elif isinstance(owner, Instance):
+            if self.is_module(owner.cls) and not isinstance(value, (Const, Tensor)):
+                self.emit(EventKind.THAW, node, frozenset({owner.uid}))
             if isinstance(value, Unknown) and not value.id:
                 value = self.fresh(f"{'/'.join(owner.uid)}.{name}", node, value.holds)
             self.begin((owner.uid, name), value, node)
@@ -241,6 +247,8 @@ class Statements(Blocks):
 
     def _assign_element(self, owner: ast.expr, value: Value, node: ast.AST) -> None:
         container = self.evaluate(owner)
+        if isinstance(container, (Object, Instance)):
+            self.emit(EventKind.THAW, node, self.reach((container,)))
         if not is_plain(value):
             self.forget([container])
         if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):

@@ -7,6 +7,16 @@ from collections.abc import Mapping
 from gradlint.wordings.wording import Wording
 
 WORDINGS: Mapping[str, Wording] = {
+    "GL801": Wording(
+        "nobody updates the parameters of `{subject}`: {what}",
+        "let the optimizer that steps hold parameters that are trained",
+        {
+            "frozen": "they are frozen here",
+            "step": "it steps here, and changes nothing",
+            "given": "it is given here already",
+            "built": "the optimizer that never steps is built here",
+        },
+    ),
     "GL802": Wording(
         "`{owner}` does not know the modules in `{subject}`, a plain container: an optimizer does not get their parameters, and neither does a checkpoint",
         "make it an `nn.ModuleList` or `nn.ModuleDict`",
