@@ -167,7 +167,7 @@ class Constructors(Gradients):
         meaning = self.models.meaning_of(name)
         given = dict(zip(meaning.parameters, args, strict=False)) | named
         values = [given[meaning.of]] if meaning.of in given else [*args, *named.values()]
-        call = Construction(node, tuple(args), named, self.frame.node)
+        call = Construction(node, tuple(args), named, self.frame.node, self.frame.callers)
         made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values), (call,))
         made = self._with_alternatives(made)
         for parameter in meaning.parameters if kind is Kind.ENGINE else ():

@@ -69,6 +69,7 @@ class Frame:
     module: Module
     shared: dict[str, Frame] = field(default_factory=dict)
     node: ast.AST | None = None
+    callers: tuple[tuple[ast.AST | None, ast.AST], ...] = ()
     cls: Class | None = None
     receiver: Value | None = None
     returned: list[Value] = field(default_factory=list)

@@ -51,8 +51,8 @@ WORDINGS: Mapping[str, Wording] = {
         "give the object a name of its own",
     ),
     "GL211": Wording(
-        "`{subject}` is built anew here, but `{scheduler}` was built before and goes on with the old one: the learning rate of the new one never changes",
-        "build the scheduler after this",
+        "`{subject}` does not schedule the optimizer that steps: {what}",
+        "{way}",
         {"built": "the scheduler is built here", "scheduled": "it steps the schedule of the old optimizer here"},
     ),
     "GL214": Wording(

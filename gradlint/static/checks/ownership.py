@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from gradlint.static.flow import Flow
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import overlap, pruned, within
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Kind, Object
+from gradlint.static.values import Construction, Instance, Kind, Object, Params, Value
 
 _K = EventKind
 
@@ -177,4 +178,58 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
     for place, schedule in found.items():
         marks = (("built", scheduler.place), ("scheduled", schedule.place))
         name = next(each.name for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)
-        yield compose("GL211", Side.STATIC, place, marks, subject=name, scheduler=schedule.name)
+        what = f"`{name}` is built anew here, after it, and its learning rate never changes"
+        way = "build the scheduler after this"
+        yield compose("GL211", Side.STATIC, place, marks, subject=schedule.name, what=what, way=way)
+
+
+@check
+def not_an_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL211: a scheduler is built on a model."""
+    for scheduler in analysis.objects(Kind.SCHEDULER):
+        for call in scheduler.calls if scheduler.origin.startswith("torch.optim.") else ():
+            given, written = call.argument(0, "optimizer"), call.expression(0, "optimizer")
+            if given is None or written is None or not _is_model(analysis, given):
+                continue
+            node = _origin(call, written)
+            said, name = ast.unparse(node), scheduler.uid[-1].partition("#")[0]
+            what, way = f"`{said}` is no optimizer, and torch raises TypeError", "give it the optimizer"
+            marks = (("built", scheduler.place),)
+            yield compose("GL211", Side.STATIC, analysis.source.place(node), marks, subject=name, what=what, way=way)
+
+
+def _is_model(analysis: Analysis, value: Value) -> bool:
+    match value:
+        case Object(kind=kind):
+            return kind is Kind.MODULE
+        case Instance(cls=cls):
+            return analysis.lowering.is_module(cls)
+        case Params():
+            return True
+        case _:
+            return False
+
+
+def _origin(call: Construction, written: ast.expr) -> ast.expr:
+    """Return where an argument comes from: out of parameters, as their callers wrote it."""
+    scope = call.scope
+    for around, caller in reversed(call.callers):
+        if not isinstance(written, ast.Name) or not isinstance(caller, ast.Call):
+            break
+        given = _argument(scope, caller, written.id)
+        if given is None:
+            break
+        scope, written = around, given
+    return written
+
+
+def _argument(function: ast.AST | None, call: ast.Call, name: str) -> ast.expr | None:
+    if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return None
+    named = next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+    names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
+    if named is not None or name not in names or names[:1] == ["self"]:
+        return named
+    index = names.index(name)
+    plain = not any(isinstance(arg, ast.Starred) for arg in call.args[: index + 1])
+    return call.args[index] if plain and index < len(call.args) else None
