@@ -48,6 +48,18 @@ WORDINGS: Mapping[str, Wording] = {
         "`{owner}` does not know {what}: neither `parameters()` nor `state_dict()` has it, and no optimizer gets it",
         "{way}",
     ),
+    "GL810": Wording(
+        "`{subject}.forward()` runs the module without its hooks: what DDP, FSDP, `torch.compile` or a profiler hang on it is passed over",
+        "call the module: `{subject}(...)`",
+    ),
+    "GL811": Wording(
+        "`{subject}` is a class: these arguments become its options, and no loss is computed",
+        "make the loss first: `{subject}()(...)`",
+    ),
+    "GL812": Wording(
+        "the parameters of `{subject}` are in another group already, with those of `{other}`: torch raises ValueError",
+        "give each parameter to one group only",
+    ),
     "GL815": Wording(
         "`{subject}` shares its tensors with `{module}`: every later step changes them, and what is kept as the best is the last",
         "keep a copy: `copy.deepcopy(...)`",
