@@ -177,6 +177,11 @@ class Statements(Blocks):
             case ast.Name(name):
                 old = self.store.get((self.frame.shared.get(name, self.frame).path, name), UNKNOWN)
                 return old, held((old,)) if isinstance(old, (Object, Instance)) else frozenset(), ()
+            case ast.Subscript(owner, ast.Constant(index)):
+                with self.aside():
+                    holder = self.evaluate(owner)
+                if isinstance(holder, Object) and holder.kind is Kind.MODULE:
+                    return UNKNOWN, frozenset({(*holder.uid, str(index))}), ("part",)
             case ast.Attribute(owner, name):
                 with self.aside():
                     holder = self.evaluate(owner)

@@ -119,8 +119,8 @@ def _takes_over(other: Object | None, optimizer: Object) -> bool:
 def _runs_new(analysis: Analysis, lost: Event, event: Event) -> bool:
     """Whether a forward runs what was built in the place of something; a module runs what it had before."""
     ran = event.targets or frozenset()
-    whole = {uid[:-1] for uid in lost.targets or ()} if "part" in lost.roles else set[Uid]()
-    return bool(ran & (_built(analysis, lost) | whole))
+    parts = lost.targets or frozenset() if "part" in lost.roles else frozenset[Uid]()
+    return bool(ran & _built(analysis, lost)) or any(within(part, whole) for part in parts for whole in ran)
 
 
 def _report(analysis: Analysis, optimizer: Object, root: Root, place: Location, step: Event) -> Diagnostic:

@@ -50,10 +50,22 @@ def _kept(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[_Kep
             match statement:
                 case ast.Assign([ast.Name() | ast.Attribute() as target], value):
                     module = _aliased(analysis, value)
+                    if module is None and isinstance(value, ast.Name) and _has_modes(scope, value.id):
+                        module = value
                     if module is not None:
                         yield _Kept(statement, target, module, loop)
                 case _:
                     continue
+
+
+def _has_modes(scope: ast.Module | FunctionNode, name: str) -> bool:
+    """Whether a function puts what a name stands for into evaluation mode, runs it, and trains it in training mode: a module."""
+    called = {
+        node.func.attr
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_name(node.func.value, name)
+    }
+    return {"train", "eval"} <= called
 
 
 def _branches(body: list[ast.stmt], loop: _Loop | None) -> Iterator[tuple[ast.If, _Loop | None]]:
@@ -107,6 +119,10 @@ def _aliased(analysis: Analysis, value: ast.expr) -> ast.expr | None:
         case ast.Call(ast.Attribute(inner, "copy"), []):
             return _aliased(analysis, inner) if isinstance(inner, ast.Call) else None
         case ast.Call(callee, [inner]) if ast.unparse(callee) in _SHALLOW:
+            return _aliased(analysis, inner) if isinstance(inner, ast.Call) else None
+        case ast.DictComp(
+            ast.Name(), ast.Name(), [ast.comprehension(iter=ast.Call(ast.Attribute(inner, "items"), []))]
+        ):
             return _aliased(analysis, inner) if isinstance(inner, ast.Call) else None
         case ast.Dict(values=values):
             found = (_aliased(analysis, each) for each in values if isinstance(each, ast.Call))
