@@ -35,9 +35,25 @@ def exhausted_iterator(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL609: `params = model.parameters()`, given to an optimizer and then to a clipping."""
     if "parameters()" not in analysis.source.text:
         return
-    for node in ast.walk(analysis.tree):
-        if isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef)):
+    rows = [
+        node.lineno for node in ast.walk(analysis.tree) if isinstance(node, ast.Assign) and _may_iterate(node.value)
+    ]
+    for node in ast.walk(analysis.tree) if rows else ():
+        if isinstance(node, ast.Module) or (
+            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            and any(node.lineno <= row <= (node.end_lineno or 0) for row in rows)
+        ):
             yield from _in_scope(analysis, node)
+
+
+def _may_iterate(value: ast.expr) -> bool:
+    match value:
+        case ast.Call(ast.Attribute(attr=name)):
+            return name in ("parameters", "named_parameters", "chain")
+        case ast.Call(ast.Name(name)):
+            return name in ("filter", "map", "chain")
+        case _:
+            return isinstance(value, ast.GeneratorExp)
 
 
 def _in_scope(analysis: Analysis, scope: _Scope) -> Iterator[Diagnostic]:

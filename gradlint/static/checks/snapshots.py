@@ -33,10 +33,9 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     if "state_dict" not in analysis.source.text and "best" not in analysis.source.text:
         return
     functions = [node for node in ast.walk(analysis.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    restored = frozenset(_restored(analysis.tree)) if functions else frozenset()
     for scope in (analysis.tree, *functions):
         for kept in _kept(analysis, scope):
-            if _used_later(scope, kept, restored) and not _made_anew(scope, kept):
+            if _used_later(analysis.tree, scope, kept) and not _made_anew(scope, kept):
                 place, module = analysis.source.place(kept.node), ast.unparse(kept.module)
                 yield compose("GL815", Side.STATIC, place, subject=ast.unparse(kept.target), module=module)
 
@@ -44,15 +43,13 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
 def _kept(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[_Kept]:
     """Yield what a function keeps under a condition that its own body makes harder to meet: `if new > best: best = new`."""
     for branch, loop in _branches(scope.body, None):
-        if not _finds_better(branch, scope if loop is None else loop):
-            continue
         for statement in branch.body:
             match statement:
                 case ast.Assign([ast.Name() | ast.Attribute() as target], value):
                     module = _aliased(analysis, value)
                     if module is None and isinstance(value, ast.Name) and _has_modes(scope, value.id):
                         module = value
-                    if module is not None:
+                    if module is not None and _finds_better(branch, scope if loop is None else loop):
                         yield _Kept(statement, target, module, loop)
                 case _:
                     continue
@@ -149,10 +146,10 @@ def _is_known_otherwise(analysis: Analysis, node: ast.expr) -> bool:
     return isinstance(known, Object) and known.kind is not Kind.MODULE
 
 
-def _used_later(scope: ast.Module | FunctionNode, kept: _Kept, restored: frozenset[str]) -> bool:
+def _used_later(tree: ast.Module, scope: ast.Module | FunctionNode, kept: _Kept) -> bool:
     """Whether what was kept is used when the module may have gone on training."""
     spelled = ast.unparse(kept.target)
-    if isinstance(kept.target, ast.Attribute) and kept.target.attr in restored:
+    if isinstance(kept.target, ast.Attribute) and kept.target.attr in _restored(tree):
         return True
     if kept.loop is None:
         return False
