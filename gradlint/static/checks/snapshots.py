@@ -24,7 +24,7 @@ class _Kept:
     node: ast.Assign
     target: ast.expr
     module: ast.expr
-    loop: _Loop | None
+    loops: tuple[_Loop, ...]
 
 
 @check
@@ -35,22 +35,22 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     functions = [node for node in ast.walk(analysis.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     for scope in (analysis.tree, *functions):
         for kept in _kept(analysis, scope):
-            if _used_later(analysis.tree, scope, kept) and not _made_anew(scope, kept):
+            if _is_used_later(analysis.tree, scope, kept):
                 place, module = analysis.source.place(kept.node), ast.unparse(kept.module)
                 yield compose("GL815", Side.STATIC, place, subject=ast.unparse(kept.target), module=module)
 
 
 def _kept(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[_Kept]:
     """Yield what a function keeps under a condition that its own body makes harder to meet: `if new > best: best = new`."""
-    for branch, loop in _branches(scope.body, None):
+    for branch, loops in _branches(scope.body, ()):
         for statement in branch.body:
             match statement:
                 case ast.Assign([ast.Name() | ast.Attribute() as target], value):
                     module = _aliased(analysis, value)
                     if module is None and isinstance(value, ast.Name) and _has_modes(scope, value.id):
                         module = value
-                    if module is not None and _finds_better(branch, scope if loop is None else loop):
-                        yield _Kept(statement, target, module, loop)
+                    if module is not None and _finds_better(branch, (scope, *loops)[-1]):
+                        yield _Kept(statement, target, module, loops)
                 case _:
                     continue
 
@@ -65,15 +65,15 @@ def _has_modes(scope: ast.Module | FunctionNode, name: str) -> bool:
     return {"train", "eval"} <= called
 
 
-def _branches(body: list[ast.stmt], loop: _Loop | None) -> Iterator[tuple[ast.If, _Loop | None]]:
-    """Yield the conditions of a function, each with the outermost loop around it."""
+def _branches(body: list[ast.stmt], loops: tuple[_Loop, ...]) -> Iterator[tuple[ast.If, tuple[_Loop, ...]]]:
+    """Yield the conditions of a function, each with the loops around it, outermost first."""
     for statement in body:
         match statement:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 continue
             case ast.If():
-                yield statement, loop
-        inner = loop or (statement if isinstance(statement, (ast.For, ast.AsyncFor, ast.While)) else None)
+                yield statement, loops
+        inner = (*loops, statement) if isinstance(statement, (ast.For, ast.AsyncFor, ast.While)) else loops
         for name in ("body", "orelse", "finalbody"):
             yield from _branches(getattr(statement, name, []), inner)
 
@@ -91,7 +91,7 @@ def _finds_better(branch: ast.If, around: ast.AST) -> bool:
         for test in tests
         for node in ast.walk(test)
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Lt, ast.Gt, ast.LtE, ast.GtE))
-        for side in (node.left, *node.comparators)
+        for side in ast.walk(node)
         if isinstance(side, (ast.Name, ast.Attribute))
     }
     places = branch.body if tests[:1] == [branch.test] else [around]
@@ -146,14 +146,15 @@ def _is_known_otherwise(analysis: Analysis, node: ast.expr) -> bool:
     return isinstance(known, Object) and known.kind is not Kind.MODULE
 
 
-def _used_later(tree: ast.Module, scope: ast.Module | FunctionNode, kept: _Kept) -> bool:
-    """Whether what was kept is used when the module may have gone on training."""
-    spelled = ast.unparse(kept.target)
+def _is_used_later(tree: ast.Module, scope: ast.Module | FunctionNode, kept: _Kept) -> bool:
+    """Whether what was kept is used when the same module may have gone on training."""
     if isinstance(kept.target, ast.Attribute) and kept.target.attr in _restored(tree):
-        return True
-    if kept.loop is None:
-        return False
-    end = kept.loop.end_lineno or 0
+        return not _is_made_anew((kept.loops or (scope,))[0], kept)
+    return any(not _is_made_anew(loop, kept) and _is_read_after(scope, loop, kept) for loop in kept.loops)
+
+
+def _is_read_after(scope: ast.Module | FunctionNode, loop: _Loop, kept: _Kept) -> bool:
+    spelled, end = ast.unparse(kept.target), loop.end_lineno or 0
     return any(
         isinstance(node, (ast.Name, ast.Attribute))
         and isinstance(node.ctx, ast.Load)
@@ -176,8 +177,8 @@ def _restored(tree: ast.Module) -> Iterator[str]:
                 continue
 
 
-def _made_anew(scope: ast.Module | FunctionNode, kept: _Kept) -> bool:
-    """Whether every turn of the loop may have a module of its own: then nobody changes the one that was kept."""
+def _is_made_anew(around: ast.AST, kept: _Kept) -> bool:
+    """Whether every turn of a loop may have a module of its own: then nobody changes the one that was kept."""
     root = kept.module
     while isinstance(root, (ast.Attribute, ast.Subscript, ast.Call)):
         root = root.func if isinstance(root, ast.Call) else root.value
@@ -186,5 +187,5 @@ def _made_anew(scope: ast.Module | FunctionNode, kept: _Kept) -> bool:
         isinstance(node, (ast.Name, ast.Attribute, ast.Subscript))
         and isinstance(node.ctx, ast.Store)
         and ast.unparse(node) in spelled
-        for node in ast.walk(kept.loop or scope)
+        for node in ast.walk(around)
     )
