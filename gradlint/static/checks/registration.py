@@ -42,7 +42,7 @@ class _Growth:
     """A statement by which modules, or parameters, come into the container `name` of a module."""
 
     name: str
-    node: ast.stmt
+    node: ast.AST
     parameters: bool
 
 
@@ -111,13 +111,21 @@ def _methods(cls: ast.ClassDef) -> Iterator[ast.FunctionDef]:
 def _plain_containers(cls: ast.ClassDef) -> frozenset[str]:
     """Return the attributes that a class gives nothing but containers of Python, or names of local ones."""
     given = [
-        (target.attr, node.value)
+        (target.attr, value)
         for node in ast.walk(cls)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
+        for target, value in _assignments(node)
         if isinstance(target, ast.Attribute)
     ]
     return frozenset(name for name, _ in given) - {name for name, value in given if not _is_container(value)}
+
+
+def _assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield what a statement gives to what, with or without an annotation."""
+    match node:
+        case ast.Assign(targets, value):
+            yield from ((target, value) for target in targets)
+        case ast.AnnAssign(target, _, value) if value is not None:
+            yield target, value
 
 
 def _is_container(value: ast.expr) -> bool:
@@ -136,23 +144,29 @@ def _growths(analysis: Analysis, method: ast.FunctionDef) -> Iterator[_Growth]:
     """Yield what comes into the containers of a module in one method, by way of local lists too."""
     receiver, local = method.args.args[0].arg, _local_lists(analysis, method)
     for node in ast.walk(method):
-        match node:
-            case ast.Assign([ast.Attribute(ast.Name(owner), name)], ast.Name(source)) if owner == receiver:
-                if source in local:
+        for target, value in _assignments(node):
+            match target, value:
+                case ast.Attribute(ast.Name(owner), name), ast.Name(source) if owner == receiver and source in local:
                     yield _Growth(name, node, local[source])
-            case ast.Assign([ast.Attribute(ast.Name(owner), name)], value) if owner == receiver:
-                yield from _growth(analysis, name, node, _elements(value))
-            case ast.Assign([ast.Subscript(ast.Attribute(ast.Name(owner), name))], value) if owner == receiver:
-                yield from _growth(analysis, name, node, [value])
-            case ast.Expr(ast.Call(ast.Attribute(ast.Attribute(ast.Name(owner), name), how), args)) if (
-                owner == receiver
-            ):
-                yield from _growth(analysis, name, node, args[_PLACE.get(how, len(args)) :][:1])
+                case ast.Attribute(ast.Name(owner), name), _ if owner == receiver:
+                    yield from _growth(analysis, name, node, _elements(value))
+                case ast.Subscript(ast.Attribute(ast.Name(owner), name)), _ if owner == receiver:
+                    yield from _growth(analysis, name, node, [value])
+        match node:
+            case ast.Call(ast.Attribute(ast.Attribute(ast.Name(owner), name), how), args) if owner == receiver:
+                yield from _growth(analysis, name, node, _added(how, args))
             case _:
                 continue
 
 
-def _growth(analysis: Analysis, name: str, node: ast.stmt, elements: list[ast.expr]) -> Iterator[_Growth]:
+def _added(how: str, args: list[ast.expr]) -> list[ast.expr]:
+    """Return what a method of a list puts into it."""
+    if how == "extend" and args:
+        return _elements(args[0])
+    return args[_PLACE[how] :][:1] if how in _PLACE else []
+
+
+def _growth(analysis: Analysis, name: str, node: ast.AST, elements: list[ast.expr]) -> Iterator[_Growth]:
     if any(bears_parameters(analysis, element) for element in elements):
         yield _Growth(name, node, parameters=False)
     elif any(is_parameter(analysis, element) for element in elements):
@@ -179,14 +193,15 @@ def _local_lists(analysis: Analysis, method: ast.FunctionDef) -> Mapping[str, bo
     made: dict[str, list[_Growth]] = defaultdict(list)
     allowed: set[ast.expr] = set()
     for node in ast.walk(method):
+        for target, value in _assignments(node):
+            if isinstance(target, ast.Name):
+                made[target.id] += _growth(analysis, target.id, node, _elements(value))
+            elif isinstance(target, ast.Attribute) and isinstance(value, ast.Name):
+                allowed.add(value)
         match node:
-            case ast.Assign([ast.Name(name)], value):
-                made[name] += _growth(analysis, name, node, _elements(value))
-            case ast.Expr(ast.Call(ast.Attribute(ast.Name(name) as owner, how), args)) if how in _PLACE:
-                made[name] += _growth(analysis, name, node, args[_PLACE[how] :][:1])
+            case ast.Call(ast.Attribute(ast.Name(name) as owner, "append" | "insert" | "extend" as how), args):
+                made[name] += _growth(analysis, name, node, _added(how, args))
                 allowed.add(owner)
-            case ast.Assign([ast.Attribute(ast.Name())], ast.Name() as source):
-                allowed.add(source)
             case _:
                 continue
     loads = (node for node in ast.walk(method) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
@@ -222,7 +237,9 @@ def _only_runs(node: ast.AST, above: Mapping[ast.AST, ast.AST]) -> bool:
         case ast.Subscript(value=owner):
             return owner is not node or _only_runs(parent, above)
         case ast.Attribute(attr=name):
-            return name in _PLACE or (name in ("items", "values") and _only_runs(above[parent], above))
+            return name in ("append", "insert", "extend") or (
+                name in ("items", "values") and _only_runs(above[parent], above)
+            )
         case _:
             return False
 
