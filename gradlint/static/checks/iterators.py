@@ -44,6 +44,31 @@ def exhausted_iterator(analysis: Analysis) -> Iterator[Diagnostic]:
             and any(node.lineno <= row <= (node.end_lineno or 0) for row in rows)
         ):
             yield from _in_scope(analysis, node)
+        elif isinstance(node, ast.ClassDef) and any(node.lineno <= row <= (node.end_lineno or 0) for row in rows):
+            yield from _in_class(analysis, node)
+
+
+def _in_class(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
+    """Yield the attributes that one method drains where it makes them, and another one reads again."""
+    reader = _Reader(analysis)
+    for node in ast.walk(cls):
+        match node:
+            case ast.Assign([ast.Attribute(ast.Name("self"), name) as made], value) if reader.is_iterator(value):
+                uses = [
+                    each for each in ast.walk(analysis.tree) if isinstance(each, ast.Attribute) and each.attr == name
+                ]
+                reads = [each for each in uses if isinstance(each.ctx, ast.Load)]
+                drained = {id(each) for call in ast.walk(cls) for each in reader.drained(call)}
+                home = next(each for each in cls.body if node in ast.walk(each))
+                inside = [each for each in reads if each in ast.walk(home)]
+                outside = [each for each in reads if each not in inside]
+                only = len(uses) - len(reads) == 1 and all(id(each) in drained for each in reads)
+                if only and len(inside) == 1 and outside and inside[0].lineno > made.lineno:
+                    marks = (("drained", analysis.source.place(inside[0])), ("made", analysis.source.place(node)))
+                    place = analysis.source.place(outside[0])
+                    yield compose("GL609", Side.STATIC, place, marks, subject=f"self.{name}")
+            case _:
+                continue
 
 
 def _may_iterate(value: ast.expr) -> bool:
@@ -136,7 +161,7 @@ class _Reader:
                 for item in node.items:
                     self._expression(item.context_expr, path, loops)
                 self.block(node.body, path, loops)
-            case ast.Assign([ast.Name(name)], value) if self._is_iterator(value):
+            case ast.Assign([ast.Name(name)], value) if self.is_iterator(value):
                 self._expression(value, path, loops)
                 self.bound[name] += 1
                 self.iterators[name] = (node, loops)
@@ -176,6 +201,17 @@ class _Reader:
         for generator in generators[1:]:
             self._expression(generator.iter, path, (*loops, generator), drains=True)
 
+    def drained(self, node: ast.AST) -> Iterator[ast.expr]:
+        """Yield what a node reads to its end."""
+        match node:
+            case ast.Call(callee, args, keywords) if self._drains(callee):
+                yield from args[:1]
+                yield from (each.value for each in keywords if each.arg in ("params", "parameters"))
+            case ast.For(iter=source) | ast.comprehension(iter=source):
+                yield source
+            case _:
+                return
+
     def _drains(self, callee: ast.expr) -> bool:
         """Whether a call reads its first argument to the end."""
         match self._analysis.value(callee):
@@ -185,7 +221,7 @@ class _Reader:
             case _:
                 return False
 
-    def _is_iterator(self, node: ast.expr) -> bool:
+    def is_iterator(self, node: ast.expr) -> bool:
         """Whether an expression makes an iterator over parameters, which can be read once."""
         match node:
             case ast.Call(ast.Attribute(owner, "parameters" | "named_parameters")):

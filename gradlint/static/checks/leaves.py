@@ -14,7 +14,9 @@ from gradlint.static.library import role_of
 from gradlint.static.values import Library
 
 _Loop = ast.For | ast.AsyncFor | ast.While
-_MOVES = frozenset(["to", "cuda", "double", "half", "mul", "div", "reshape", "view", "unsqueeze", "clamp", "t"])
+_MOVES = frozenset(["to", "cuda", "double", "half"])
+"""Return the tensor itself where nothing is to be done: what was made right here, on no device, is where it is not wanted."""
+_COMPUTES = frozenset(["mul", "div", "reshape", "view", "unsqueeze", "clamp", "t"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ def _is_computed(analysis: Analysis, value: ast.expr) -> bool:
     """Whether a value is computed from a tensor that requires gradients and is made right there."""
     match value:
         case ast.Call(ast.Attribute(inner, name)) if name in _MOVES:
+            placed = any(isinstance(each, ast.keyword) and each.arg in ("device", "dtype") for each in ast.walk(inner))
+            told = isinstance(inner, ast.Call) and ast.unparse(inner.func).endswith(".requires_grad_")
+            return (_requires(analysis, inner) and not placed and not told) or _is_computed(analysis, inner)
+        case ast.Call(ast.Attribute(inner, name)) if name in _COMPUTES:
             return _requires(analysis, inner) or _is_computed(analysis, inner)
         case ast.BinOp(left, _, right):
             return any(_requires(analysis, side) or _is_computed(analysis, side) for side in (left, right))
