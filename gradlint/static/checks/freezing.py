@@ -32,7 +32,7 @@ def told_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
         match node:
             case ast.Assign([ast.Attribute(owner, "requires_grad")], ast.Constant(bool() as flag)):
                 modules = set(_named_modules(analysis, nodes)) if modules is None else modules
-                if owner in modules or _is_module(analysis, owner):
+                if (owner in modules or _is_module(analysis, owner)) and not _is_a_flag(owner, nodes):
                     said = ast.unparse(owner)
                     what = f"`{said}` is a module, and torch looks at the `requires_grad` of parameters only"
                     yield _report(analysis, node, what, f"`{said}.requires_grad_({flag})` tells all its parameters")
@@ -47,6 +47,17 @@ def told_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _report(analysis: Analysis, node: ast.stmt, what: str, way: str) -> Diagnostic:
     return compose("GL807", Side.STATIC, analysis.source.place(node), subject=ast.unparse(node), what=what, way=way)
+
+
+def _is_a_flag(owner: ast.expr, nodes: list[ast.AST]) -> bool:
+    """Whether a module reads `self.requires_grad`: then it is an attribute of its own."""
+    return ast.unparse(owner) == "self" and any(
+        isinstance(node, ast.Attribute)
+        and node.attr == "requires_grad"
+        and isinstance(node.ctx, ast.Load)
+        and ast.unparse(node.value) == "self"
+        for node in nodes
+    )
 
 
 def _is_module(analysis: Analysis, owner: ast.expr) -> bool:
