@@ -23,6 +23,9 @@ class EventKind(enum.Enum):
     RETAIN = "retain"  # a backward pass ran through its graph and kept it
     LOAD = "load"  # the module got parameters that were trained before
     CREATE = "create"  # it was built, perhaps anew: its history begins here
+    REPLACE = "replace"  # its name, or a part of it, was given to something built anew
+    FREEZE = "freeze"  # its parameters were told not to require gradients
+    THAW = "thaw"  # its parameters, or some of them, were told to require gradients, or were exchanged
     CLIP = "clip"  # its gradients were clipped
     EDIT = "edit"  # its gradients were changed in place, by hand
     SCALE = "scale"  # a backward pass of a scaled loss added to its gradients

@@ -45,6 +45,7 @@ class Classes(Functions):
             self.store.pop((instance.uid, name), None)
         self.hint = ""
         self.instances[instance.uid] = cls
+        self.born.append(instance.uid)
         self.emit(EventKind.CREATE, node, frozenset({instance.uid}))
         init = self.method_of(cls, "__init__")
         if init is not None:

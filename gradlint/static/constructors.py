@@ -180,7 +180,7 @@ class Constructors(Gradients):
         meaning = self.models.meaning_of(name)
         given = dict(zip(meaning.parameters, args, strict=False)) | named
         values = [given[meaning.of]] if meaning.of in given else [*args, *named.values()]
-        call = Construction(node, tuple(args), named, self.frame.node)
+        call = Construction(node, tuple(args), named, self.frame.node, self.frame.callers)
         made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values), (call,))
         made = self._with_alternatives(made)
         for parameter in meaning.parameters if kind is Kind.ENGINE else ():
@@ -196,6 +196,7 @@ class Constructors(Gradients):
         if name in SEQUENCES:
             op = self.output(args[-1]) if args and isinstance(args[-1], Object) else ""
             self.outputs[uid] = op if self.outputs.get(uid, op) == op else ""
+        self.born.append(uid)
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
         if kind is Kind.MODULE and any(const(named.get(key, NONE)) for key in ("pretrained", "weights")):
             self.emit(EventKind.LOAD, node, frozenset({uid}), self.hint)

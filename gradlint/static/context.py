@@ -70,6 +70,7 @@ class Frame:
     module: Module
     shared: dict[str, Frame] = field(default_factory=dict)
     node: ast.AST | None = None
+    callers: tuple[tuple[ast.AST | None, ast.AST], ...] = ()
     cls: Class | None = None
     receiver: Value | None = None
     returned: list[Value] = field(default_factory=list)
@@ -123,6 +124,8 @@ class Context(ABC):
         self.values: dict[ast.AST, Value] = {}
         self.latest: dict[ast.AST, Value] = {}
         self.objects: dict[Uid, Object] = {}
+        self.born: list[Uid] = []
+        self.successors: dict[tuple[Uid, Location], Uid] = {}
         self.escaped: set[Uid] = set()
         self.frozen: set[Uid] = set()
         self.kept: set[Uid] = set()

@@ -89,7 +89,9 @@ class Functions(Expressions):
         path = (*self.frame.path, f"{name_of(function)}:{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
         parent = self.frames.get(function.frame, self.module)
         cls = function.receiver.cls if isinstance(function.receiver, Instance) else None
-        frame = Frame(path, parent, parent.module, node=function.node, cls=cls, receiver=function.receiver)
+        callers = (*self.frame.callers, (self.frame.node, node))
+        receiver = function.receiver
+        frame = Frame(path, parent, parent.module, node=function.node, callers=callers, cls=cls, receiver=receiver)
         module_names, outer_names = self.syntax.declared(function.node)
         frame.shared = dict.fromkeys(module_names, self.module) | dict.fromkeys(outer_names, parent)
         self.frames[path] = frame

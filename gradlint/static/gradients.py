@@ -53,6 +53,10 @@ class Gradients(Classes):
         targets = owner.of if isinstance(owner, Params) else None
         self.emit(kind, node, targets, roles=("module", "by-hand"))
 
+    def told(self, node: ast.AST, targets: frozenset[Uid], flag: Value) -> None:
+        """Emit that parameters were told whether to require gradients; what is not known to freeze them may thaw them."""
+        self.emit(EventKind.FREEZE if const(flag) is False else EventKind.THAW, node, targets)
+
     def _changes_gradient(self, method: ast.Attribute) -> bool:
         """Whether this is a call like `p.grad.zero_()`; its event is emitted here."""
         owner = method.value

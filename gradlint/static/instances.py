@@ -20,6 +20,7 @@ from gradlint.static.tree import (
 from gradlint.static.values import (
     UNKNOWN,
     Class,
+    Const,
     Function,
     Instance,
     Kind,
@@ -65,6 +66,7 @@ class Instances(Constructors):
                 self._loaded(node, targets, spelled)
             case "requires_grad_":
                 self.frozen |= targets
+                self.told(node, targets, next(iter((*args, *named.values())), Const(True)))
                 return module
             case "clip_grad_norm_" if isinstance(module, Object):
                 # Torch's modules have none: this one is sharded.

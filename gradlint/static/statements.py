@@ -9,14 +9,12 @@ import ast
 from collections.abc import Iterable
 
 from gradlint.events import EventKind
-from gradlint.static.blocks import Blocks
 from gradlint.static.context import Grad
 from gradlint.static.expressions import combined
 from gradlint.static.provenance import is_plain
+from gradlint.static.succession import Succession
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.tree import (
-    JumpKind,
-)
+from gradlint.static.tree import JumpKind
 from gradlint.static.values import (
     NONE,
     UNKNOWN,
@@ -25,6 +23,7 @@ from gradlint.static.values import (
     Function,
     Instance,
     Items,
+    Kind,
     Library,
     Object,
     Params,
@@ -39,7 +38,7 @@ UNCALLED = frozenset(["zero_grad", "step", "backward", "eval", "train"])
 """Methods that a statement without parentheses was meant to call."""
 
 
-class Statements(Blocks):
+class Statements(Succession):
     """Lowers statements; in an `abridged` document, `...` stands for what is left out."""
 
     abridged = False
@@ -154,10 +153,13 @@ class Statements(Blocks):
 
     def _assignment(self, targets: list[ast.expr], value: ast.expr, node: ast.stmt) -> None:
         self.hint = _hint(targets[0])
+        born = len(self.born)
         result = self.evaluate(value)
         self.hint = ""
         if self._sum(targets, value, result, node):
             return
+        if isinstance(result, (Object, Instance)) and result.uid in self.born[born:]:
+            self.replaces(targets[0], value, result, node)
         for target in targets:
             self.assign(target, result, node)
 
@@ -193,7 +195,13 @@ class Statements(Blocks):
             self.frozen |= self.reach((owner,))
             if isinstance(owner, Tensor):
                 self.requires_gradients(node.value, owner, value)
+            elif isinstance(owner, Params) or value != Const(False):
+                self.told(node, self.reach((owner,)), value)
+        elif isinstance(owner, Object) and owner.kind is Kind.MODULE:
+            self.emit(EventKind.THAW, node, frozenset({owner.uid}))
         elif isinstance(owner, Instance):
+            if self.is_module(owner.cls) and not isinstance(value, (Const, Tensor)):
+                self.emit(EventKind.THAW, node, frozenset({owner.uid}))
             if isinstance(value, Unknown) and not value.id:
                 value = self.fresh(f"{'/'.join(owner.uid)}.{name}", node, value.holds)
             self.begin((owner.uid, name), value, node)
@@ -204,6 +212,8 @@ class Statements(Blocks):
 
     def _assign_element(self, owner: ast.expr, value: Value, node: ast.AST) -> None:
         container = self.evaluate(owner)
+        if isinstance(container, (Object, Instance)):
+            self.emit(EventKind.THAW, node, self.reach((container,)))
         if not is_plain(value):
             self.forget([container])
         if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):

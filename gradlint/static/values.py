@@ -51,12 +51,13 @@ class Library:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Construction:
-    """One call that makes an object, with what its arguments were there, and the function in which it stands."""
+    """One call that makes an object, with what its arguments were there, the function in which it stands, and the calls of that."""
 
     node: ast.Call
     args: tuple[Value, ...]
     named: Mapping[str, Value]
     scope: ast.AST | None = None
+    callers: tuple[tuple[ast.AST | None, ast.AST], ...] = ()
 
     def argument(self, position: int, name: str) -> Value | None:
         """Return the argument `name`; None only where it is certainly left out."""

@@ -7,6 +7,20 @@ from collections.abc import Mapping
 from gradlint.wordings.wording import Wording
 
 WORDINGS: Mapping[str, Wording] = {
+    "GL801": Wording(
+        "nobody updates the parameters of `{subject}`: {what}",
+        "let the optimizer that steps hold parameters that are trained",
+        {
+            "frozen": "they are frozen here",
+            "step": "it steps here, and changes nothing",
+            "given": "it is given here already",
+            "built": "the optimizer that never steps is built here",
+        },
+    ),
+    "GL802": Wording(
+        "`{owner}` does not know the modules in `{subject}`, a plain container: an optimizer does not get their parameters, and neither does a checkpoint",
+        "make it an `nn.ModuleList` or `nn.ModuleDict`",
+    ),
     "GL803": Wording(
         "`{subject}` is a method: it is passed without being called",
         "add the parentheses: `{subject}()`",
@@ -15,5 +29,39 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` assigns modules before `super().__init__()` has run: torch raises AttributeError",
         "make `super().__init__()` the first statement of `__init__`",
         {"super": "it runs only here"},
+    ),
+    "GL805": Wording(
+        "`{subject}` is built anew in every turn of the loop: {what}",
+        "build it once, before the loop",
+        {"loop": "this loop"},
+    ),
+    "GL806": Wording(
+        "`{subject}` is built here, but `{optimizer}` was built before and does not know its parameters: they are never updated",
+        "build the optimizer after this",
+        {"built": "the optimizer is built here", "step": "it steps the old parameters here"},
+    ),
+    "GL807": Wording(
+        "`{subject}` freezes nothing and thaws nothing: {what}",
+        "{way}",
+    ),
+    "GL809": Wording(
+        "`{owner}` does not know {what}: neither `parameters()` nor `state_dict()` has it, and no optimizer gets it",
+        "{way}",
+    ),
+    "GL810": Wording(
+        "`{subject}.forward()` runs the module without its hooks: what DDP, FSDP, `torch.compile` or a profiler hang on it is passed over",
+        "call the module: `{subject}(...)`",
+    ),
+    "GL811": Wording(
+        "`{subject}` is a class: these arguments become its options, and no loss is computed",
+        "make the loss first: `{subject}()(...)`",
+    ),
+    "GL812": Wording(
+        "the parameters of `{subject}` are in another group already, with those of `{other}`: torch raises ValueError",
+        "give each parameter to one group only",
+    ),
+    "GL815": Wording(
+        "`{subject}` shares its tensors with `{module}`: every later step changes them, and what is kept as the best is the last",
+        "keep a copy: `copy.deepcopy(...)`",
     ),
 }

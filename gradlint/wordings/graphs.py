@@ -27,6 +27,11 @@ WORDINGS: Mapping[str, Wording] = {
         "cut it at the start of the iteration: `{subject} = {subject}.detach()`, part by part if it is a tuple",
         {"made": "the graph was made here, one iteration ago", "freed": "freed by this backward"},
     ),
+    "GL519": Wording(
+        "`{subject}` is computed from the tensor that requires gradients, and is no leaf: torch refuses to optimize it",
+        "convert first, and call `.requires_grad_()` on the result",
+        {"optimizer": "it is given to an optimizer here"},
+    ),
     "GL521": Wording(
         "a tensor that the backward pass needs was changed in place after it was saved: {what}",
         "use the out-of-place operation, or `.clone()` before the change",

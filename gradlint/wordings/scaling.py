@@ -32,6 +32,11 @@ WORDINGS: Mapping[str, Wording] = {
         "unscale once per step, after the last `backward()` and before `{scaler}.step({subject})`",
         {"unscaled": "unscaled here"},
     ),
+    "GL609": Wording(
+        "`{subject}` is an iterator and has been read to its end: there are no parameters left in it here",
+        "make it a list: `{subject} = list(...)`",
+        {"made": "the iterator is made here", "drained": "it is read to its end here"},
+    ),
     "GL610": Wording(
         "`{clipped}` are clipped, but no optimizer steps them: the gradients that `{subject}` uses are not bounded",
         "clip the parameters that `{subject}` was built with",

@@ -50,6 +50,11 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` names the module and then what `{made}` returns: whoever asks it for a class gets an error",
         "give the object a name of its own",
     ),
+    "GL211": Wording(
+        "`{subject}` does not schedule the optimizer that steps: {what}",
+        "{way}",
+        {"built": "the scheduler is built here", "scheduled": "it steps the schedule of the old optimizer here"},
+    ),
     "GL214": Wording(
         "{written} changes no learning rate: an optimizer reads it from `param_groups`",
         'write `group["lr"]` for each `group` of `optimizer.param_groups`',

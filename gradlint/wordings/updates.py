@@ -41,9 +41,13 @@ WORDINGS: Mapping[str, Wording] = {
         {"fresh": "gradients are computed here"},
     ),
     "GL107": Wording(
-        "`{subject}` steps but is never cleared, while `{other}` is: the gradients of `{subject}` pile up from batch to batch",
+        "`{subject}` {does} is never cleared, while `{other}` is: the gradients of `{subject}` pile up from batch to batch",
         "call `{subject}.zero_grad()` as well",
-        {**_LEFT_OVER, "other": "only `{other}` is cleared"},
+        {
+            **_LEFT_OVER,
+            "other": "only `{other}` is cleared",
+            "handed": "its gradients become those of another model here, as the same tensors",
+        },
     ),
     "GL108": Wording(
         "on some paths `{subject}` steps on gradients that it has already used: they are cleared only under a condition",

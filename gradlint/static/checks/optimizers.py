@@ -110,7 +110,7 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     other = _cleared_instead(case)
     if other is not None:
         marks = (*dirty.marks, ("other", other.place))
-        return case.report("GL107", State(dirty.name, marks), other=other.name)
+        return case.report("GL107", State(dirty.name, marks), other=other.name, does="steps but")
     return case.report("GL101", dirty, Confidence.LIKELY if others else Confidence.CERTAIN)
 
 

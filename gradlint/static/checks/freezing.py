@@ -1,0 +1,124 @@
+"""Parameters that are told not to train, in vain: GL807."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.bearing import makes_module
+from gradlint.static.checks import check
+from gradlint.static.values import Instance, Object
+
+_MISSPELT = re.compile(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
+_YIELDS = {"children": 0, "modules": 0, "named_children": 1, "named_modules": 1}
+"""Methods that yield modules, and where in each item the module stands."""
+
+
+@check
+def told_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL807: `requires_grad` of a module, a misspelt one, or one that is compared instead of assigned."""
+    if "grad" not in analysis.source.text or "requ" not in analysis.source.text:
+        return
+    nodes = list(ast.walk(analysis.tree))
+    statements = [node for node in nodes if isinstance(node, (ast.Assign, ast.Expr))]
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+    modules: set[ast.AST] | None = None
+    for node in statements:
+        match node:
+            case ast.Assign([ast.Attribute(owner, "requires_grad")], ast.Constant(bool() as flag)):
+                modules = set(_named_modules(analysis, nodes)) if modules is None else modules
+                if (owner in modules or _is_module(analysis, owner)) and not _is_a_flag(owner, nodes):
+                    said = ast.unparse(owner)
+                    what = f"`{said}` is a module, and torch looks at the `requires_grad` of parameters only"
+                    yield _report(analysis, node, what, f"`{said}.requires_grad_({flag})` tells all its parameters")
+            case ast.Assign([ast.Attribute(_, name)], ast.Constant(bool())) if name != "requires_grad":
+                if _MISSPELT.fullmatch(name) and name not in read:
+                    yield _report(analysis, node, f"torch knows no `{name}`", "the name is `requires_grad`")
+            case ast.Expr(ast.Compare(ast.Attribute(_, "requires_grad"), [ast.Eq()], [ast.Constant(bool())])):
+                yield _report(analysis, node, "it only compares", "assign with a single `=`")
+            case _:
+                continue
+
+
+def _report(analysis: Analysis, node: ast.stmt, what: str, way: str) -> Diagnostic:
+    return compose("GL807", Side.STATIC, analysis.source.place(node), subject=ast.unparse(node), what=what, way=way)
+
+
+def _is_a_flag(owner: ast.expr, nodes: list[ast.AST]) -> bool:
+    """Whether a module reads `self.requires_grad`: then it is an attribute of its own."""
+    return ast.unparse(owner) == "self" and any(
+        isinstance(node, ast.Attribute)
+        and node.attr == "requires_grad"
+        and isinstance(node.ctx, ast.Load)
+        and ast.unparse(node.value) == "self"
+        for node in nodes
+    )
+
+
+def _is_module(analysis: Analysis, owner: ast.expr) -> bool:
+    """Whether a value was made as a module, not only reached as a part of one: that may be a parameter."""
+    lowering = analysis.lowering
+    match analysis.value(owner):
+        case Object(uid=uid, origin=origin):
+            return bool(origin) and uid in lowering.objects
+        case Instance(cls=cls):
+            return lowering.is_module(cls)
+        case _:
+            return False
+
+
+def _named_modules(analysis: Analysis, nodes: list[ast.AST]) -> Iterator[ast.AST]:
+    """Yield the names and attributes that stand for modules where they are told."""
+    for node in nodes:
+        match node:
+            case ast.For(target, ast.Call(ast.Attribute(attr=name))) if name in _YIELDS:
+                module = target.elts[1] if isinstance(target, ast.Tuple) and len(target.elts) == 2 else target
+                if isinstance(module, ast.Name) and isinstance(target, ast.Tuple) is bool(_YIELDS[name]):
+                    yield from _told(node.body, {module.id})
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from _told(node.body, _always_modules(analysis, node))
+            case ast.ClassDef():
+                yield from _told(node.body, _always_modules(analysis, node))
+            case _:
+                continue
+
+
+def _told(body: list[ast.stmt], spelled: set[str]) -> Iterator[ast.AST]:
+    if not spelled:
+        return
+    for statement in body:
+        for node in ast.walk(statement):
+            match node:
+                case ast.Assign([ast.Attribute(owner, "requires_grad")]) if ast.unparse(owner) in spelled:
+                    yield owner
+                case _:
+                    continue
+
+
+def _always_modules(analysis: Analysis, scope: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
+    """Return the names of a function, or the attributes of a class, that are given nothing but new modules."""
+    given: dict[str, list[bool]] = defaultdict(list)
+    for node in ast.walk(scope):
+        match node:
+            case ast.Assign(targets, value):
+                for target in targets:
+                    given[ast.unparse(target)].append(makes_module(analysis, value))
+            case ast.For(target=target) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
+                for part in ast.walk(target):
+                    if isinstance(part, (ast.Name, ast.Attribute)):
+                        given[ast.unparse(part)].append(False)
+            case ast.arg(name):
+                given[name].append(False)
+            case _:
+                continue
+    wanted = "self." if isinstance(scope, ast.ClassDef) else ""
+    return {
+        name
+        for name, found in given.items()
+        if all(found) and name.startswith(wanted) and ("." in name) is bool(wanted)
+    }

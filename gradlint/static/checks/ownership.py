@@ -1,0 +1,235 @@
+"""Optimizers and schedulers that hold what nobody uses any more: GL211 and GL806."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gradlint.diagnostics import Diagnostic, Location, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.bearing import has_parameters
+from gradlint.static.checks import check
+from gradlint.static.flow import Flow
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import overlap, pruned, within
+from gradlint.static.tree import Event, Uid
+from gradlint.static.values import Construction, Instance, Kind, Object, Params, Value
+
+_K = EventKind
+
+
+@dataclass(frozen=True, slots=True)
+class _Tie:
+    """How one subject stands to what it was built for: `lost` where that was replaced, `used` what the replacement did since."""
+
+    lost: Event | None = None
+    used: str = ""
+
+
+@check
+def stale_parameters(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL806: an optimizer goes on with the parameters of a module, or a part of one, that was replaced."""
+    if "add_param_group" in analysis.source.text:
+        return
+    for root in analysis.roots:
+        replaced = [event for event in analysis.events[root] if event.kind is _K.REPLACE]
+        for optimizer in analysis.objects(Kind.OPTIMIZER) if replaced else ():
+            if any(_loses(analysis, optimizer, event) for event in replaced):
+                yield from _stale(analysis, root, optimizer)
+
+
+def _loses(analysis: Analysis, optimizer: Object, event: Event) -> bool:
+    """Whether an event builds parameters anew in the place of what an optimizer owns, whole or in part."""
+    owned, replaced = optimizer.of or frozenset(), event.targets or frozenset()
+    built = _built(analysis, event)
+    return any(within(gone, own) for gone in replaced for own in owned) and all(
+        _has_parameters(analysis, uid) for uid in built
+    )
+
+
+def _built(analysis: Analysis, event: Event) -> frozenset[Uid]:
+    """Return what was built in the place of something."""
+    return frozenset(analysis.lowering.successors[uid, event.place] for uid in event.targets or ())
+
+
+def _has_parameters(analysis: Analysis, uid: Uid) -> bool:
+    cls, made = analysis.lowering.instances.get(uid), analysis.lowering.objects.get(uid)
+    if cls is not None:
+        return analysis.lowering.is_module(cls)
+    return made is not None and made.kind is Kind.MODULE and has_parameters(made.origin)
+
+
+def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
+    others = analysis.lowering.objects
+
+    def concerns(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.REPLACE if _loses(analysis, optimizer, event):
+                return _K.REPLACE
+            case _K.STEP if optimizer.uid in targets:
+                return _K.STEP
+            case _K.CREATE if optimizer.uid in targets:
+                return _K.CREATE
+            case _K.CREATE if any(_takes_over(others.get(uid), optimizer) for uid in targets):
+                return _K.ESCAPE
+            case _K.ESCAPE if event.targets is None or any(overlap(optimizer.uid, uid) for uid in targets):
+                return _K.ESCAPE
+            case _K.BACKWARD:
+                return _K.BACKWARD
+            case _K.FORWARD if "grad" in event.roles:
+                return _K.FORWARD
+            case _:
+                return None
+
+    def advance(tie: _Tie, event: Event) -> _Tie:
+        match concerns(event):
+            case _K.REPLACE:
+                return _Tie(event)
+            case _K.CREATE | _K.ESCAPE:
+                return _Tie()
+            case _K.FORWARD if tie.lost is not None and not tie.used and _runs_new(analysis, tie.lost, event):
+                return _Tie(tie.lost, "forward")
+            case _K.BACKWARD if tie.used == "forward":
+                return _Tie(tie.lost, "backward")
+            case _:
+                return tie
+
+    flow: Flow[_Tie] = Flow(advance)
+    flow.run(pruned(root.tree, concerns), _Tie())
+    found: dict[Location, Event] = {}
+    for event, worlds in flow.arrivals.items():
+        if event.kind is _K.STEP:
+            for world in worlds:
+                if world.state.used == "backward" and world.state.lost is not None:
+                    found[world.state.lost.place] = event
+    yield from (_report(analysis, optimizer, root, place, step) for place, step in found.items())
+
+
+def _takes_over(other: Object | None, optimizer: Object) -> bool:
+    """Whether another optimizer owns some of the same modules, or nobody knows what it owns."""
+    if other is None or other.kind is not Kind.OPTIMIZER:
+        return False
+    return other.of is None or any(overlap(a, b) for a in other.of for b in optimizer.of or ())
+
+
+def _runs_new(analysis: Analysis, lost: Event, event: Event) -> bool:
+    """Whether a forward runs what was built in the place of something; a module runs what it had before."""
+    ran = event.targets or frozenset()
+    parts = lost.targets or frozenset() if "part" in lost.roles else frozenset[Uid]()
+    return bool(ran & _built(analysis, lost)) or any(within(part, whole) for part in parts for whole in ran)
+
+
+def _report(analysis: Analysis, optimizer: Object, root: Root, place: Location, step: Event) -> Diagnostic:
+    lost = next(each for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)
+    marks = (("built", optimizer.place), ("step", step.place))
+    return compose("GL806", Side.STATIC, place, marks, subject=lost.name, optimizer=step.name)
+
+
+@check
+def stale_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL211: a scheduler goes on with an optimizer that was built anew after it."""
+    for root in analysis.roots:
+        replaced = [event for event in analysis.events[root] if event.kind is _K.REPLACE]
+        for scheduler in analysis.objects(Kind.SCHEDULER) if replaced else ():
+            if any((event.targets or frozenset()) & (scheduler.of or frozenset()) for event in replaced):
+                yield from _scheduled_in_vain(analysis, root, scheduler)
+
+
+def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Diagnostic]:
+    owners = scheduler.of or frozenset()
+
+    def concerns(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.REPLACE if targets & owners:
+                return _K.REPLACE
+            case _K.STEP:
+                return _K.STEP
+            case _K.SCHEDULE | _K.CREATE if scheduler.uid in targets:
+                return event.kind
+            case _K.ESCAPE if event.targets is None or any(overlap(scheduler.uid, uid) for uid in targets):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    def advance(tie: _Tie, event: Event) -> _Tie:
+        match concerns(event):
+            case _K.REPLACE:
+                return _Tie(event)
+            case _K.CREATE | _K.ESCAPE:
+                return _Tie()
+            case _K.STEP if tie.lost is not None:
+                if event.targets and event.targets <= _built(analysis, tie.lost):
+                    return _Tie(tie.lost, "step")
+                return _Tie() if event.targets is None or event.targets & owners else tie
+            case _:
+                return tie
+
+    flow: Flow[_Tie] = Flow(advance)
+    flow.run(pruned(root.tree, concerns), _Tie())
+    found: dict[Location, Event] = {}
+    for event, worlds in flow.arrivals.items():
+        if event.kind is _K.SCHEDULE:
+            found |= {world.state.lost.place: event for world in worlds if world.state.used and world.state.lost}
+    for place, schedule in found.items():
+        marks = (("built", scheduler.place), ("scheduled", schedule.place))
+        name = next(each.name for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)
+        what = f"`{name}` is built anew here, after it, and its learning rate never changes"
+        way = "build the scheduler after this"
+        yield compose("GL211", Side.STATIC, place, marks, subject=schedule.name, what=what, way=way)
+
+
+@check
+def not_an_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL211: a scheduler is built on a model."""
+    for scheduler in analysis.objects(Kind.SCHEDULER):
+        for call in scheduler.calls if scheduler.origin.startswith("torch.optim.") else ():
+            given, written = call.argument(0, "optimizer"), call.expression(0, "optimizer")
+            if given is None or written is None or not _is_model(analysis, given):
+                continue
+            node = _origin(call, written)
+            said, name = ast.unparse(node), scheduler.uid[-1].partition("#")[0]
+            what, way = f"`{said}` is no optimizer, and torch raises TypeError", "give it the optimizer"
+            marks = (("built", scheduler.place),)
+            yield compose("GL211", Side.STATIC, analysis.source.place(node), marks, subject=name, what=what, way=way)
+
+
+def _is_model(analysis: Analysis, value: Value) -> bool:
+    match value:
+        case Object(kind=kind):
+            return kind is Kind.MODULE
+        case Instance(cls=cls):
+            return analysis.lowering.is_module(cls)
+        case Params():
+            return True
+        case _:
+            return False
+
+
+def _origin(call: Construction, written: ast.expr) -> ast.expr:
+    """Return where an argument comes from: out of parameters, as their callers wrote it."""
+    scope = call.scope
+    for around, caller in reversed(call.callers):
+        if not isinstance(written, ast.Name) or not isinstance(caller, ast.Call):
+            break
+        given = _argument(scope, caller, written.id)
+        if given is None:
+            break
+        scope, written = around, given
+    return written
+
+
+def _argument(function: ast.AST | None, call: ast.Call, name: str) -> ast.expr | None:
+    if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return None
+    named = next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+    names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
+    if named is not None or name not in names or names[:1] == ["self"]:
+        return named
+    index = names.index(name)
+    plain = not any(isinstance(arg, ast.Starred) for arg in call.args[: index + 1])
+    return call.args[index] if plain and index < len(call.args) else None

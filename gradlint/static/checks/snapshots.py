@@ -1,0 +1,191 @@
+"""The best weights, kept as a name for those that go on training: GL815."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.syntax import FunctionNode
+from gradlint.static.values import Instance, Kind, Object
+
+_SHALLOW = frozenset(["dict", "OrderedDict", "copy.copy", "collections.OrderedDict"])
+_Loop = ast.For | ast.AsyncFor | ast.While
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A statement that keeps the state of a module when a value is better than the best so far."""
+
+    node: ast.Assign
+    target: ast.expr
+    module: ast.expr
+    loops: tuple[_Loop, ...]
+
+
+@check
+def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL815: `best = model.state_dict()`, a view of tensors that the next step changes."""
+    if "state_dict" not in analysis.source.text and "best" not in analysis.source.text:
+        return
+    functions = [node for node in ast.walk(analysis.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    for scope in (analysis.tree, *functions):
+        for kept in _kept(analysis, scope):
+            if _is_used_later(analysis.tree, scope, kept):
+                place, module = analysis.source.place(kept.node), ast.unparse(kept.module)
+                yield compose("GL815", Side.STATIC, place, subject=ast.unparse(kept.target), module=module)
+
+
+def _kept(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[_Kept]:
+    """Yield what a function keeps under a condition that its own body makes harder to meet: `if new > best: best = new`."""
+    for branch, loops in _branches(scope.body, ()):
+        for statement in branch.body:
+            match statement:
+                case ast.Assign([ast.Name() | ast.Attribute() as target], value):
+                    module = _aliased(analysis, value)
+                    if module is None and isinstance(value, ast.Name) and _has_modes(scope, value.id):
+                        module = value
+                    if module is not None and _finds_better(branch, (scope, *loops)[-1]):
+                        yield _Kept(statement, target, module, loops)
+                case _:
+                    continue
+
+
+def _has_modes(scope: ast.Module | FunctionNode, name: str) -> bool:
+    """Whether a function puts what a name stands for into evaluation mode, runs it, and trains it in training mode: a module."""
+    called = {
+        node.func.attr
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_name(node.func.value, name)
+    }
+    return {"train", "eval"} <= called
+
+
+def _branches(body: list[ast.stmt], loops: tuple[_Loop, ...]) -> Iterator[tuple[ast.If, tuple[_Loop, ...]]]:
+    """Yield the conditions of a function, each with the loops around it, outermost first."""
+    for statement in body:
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                continue
+            case ast.If():
+                yield statement, loops
+        inner = (*loops, statement) if isinstance(statement, (ast.For, ast.AsyncFor, ast.While)) else loops
+        for name in ("body", "orelse", "finalbody"):
+            yield from _branches(getattr(statement, name, []), inner)
+
+
+def _finds_better(branch: ast.If, around: ast.AST) -> bool:
+    """Whether a branch is taken when something is better than what its body, or the code around, then remembers as the best."""
+    tests = [branch.test]
+    if isinstance(branch.test, ast.Name):
+        flag = branch.test.id
+        tests = [
+            node.value for node in ast.walk(around) if isinstance(node, ast.Assign) and _is_name(node.targets[0], flag)
+        ]
+    compared = {
+        ast.unparse(side)
+        for test in tests
+        for node in ast.walk(test)
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Lt, ast.Gt, ast.LtE, ast.GtE))
+        for side in ast.walk(node)
+        if isinstance(side, (ast.Name, ast.Attribute))
+    }
+    places = branch.body if tests[:1] == [branch.test] else [around]
+    return any(
+        isinstance(node, ast.Assign) and not isinstance(node.value, ast.Constant) and ast.unparse(target) in compared
+        for place in places
+        for node in ast.walk(place)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    )
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _aliased(analysis: Analysis, value: ast.expr) -> ast.expr | None:
+    """Return the module whose tensors a value shares, whole or in a dict."""
+    match value:
+        case ast.Call(ast.Attribute(owner, "state_dict")):
+            return None if _is_known_otherwise(analysis, owner) else owner
+        case ast.Call(ast.Attribute(inner, "copy"), []):
+            return _aliased(analysis, inner) if isinstance(inner, ast.Call) else None
+        case ast.Call(callee, [inner]) if ast.unparse(callee) in _SHALLOW:
+            return _aliased(analysis, inner) if isinstance(inner, ast.Call) else None
+        case ast.DictComp(
+            ast.Name(), ast.Name(), [ast.comprehension(iter=ast.Call(ast.Attribute(inner, "items"), []))]
+        ):
+            return _aliased(analysis, inner) if isinstance(inner, ast.Call) else None
+        case ast.Dict(values=values):
+            found = (_aliased(analysis, each) for each in values if isinstance(each, ast.Call))
+            return next((each for each in found if each is not None), None)
+        case ast.Name() | ast.Attribute() if _is_module(analysis, value):
+            return value
+        case _:
+            return None
+
+
+def _is_module(analysis: Analysis, node: ast.expr) -> bool:
+    match analysis.value(node):
+        case Object(kind=Kind.MODULE, uid=uid):
+            return uid in analysis.lowering.objects
+        case Instance(cls=cls):
+            return analysis.lowering.is_module(cls)
+        case _:
+            return False
+
+
+def _is_known_otherwise(analysis: Analysis, node: ast.expr) -> bool:
+    """Whether a value is certainly no module: the state of an optimizer is another matter."""
+    known = analysis.value(node)
+    return isinstance(known, Object) and known.kind is not Kind.MODULE
+
+
+def _is_used_later(tree: ast.Module, scope: ast.Module | FunctionNode, kept: _Kept) -> bool:
+    """Whether what was kept is used when the same module may have gone on training."""
+    if isinstance(kept.target, ast.Attribute) and kept.target.attr in _restored(tree):
+        return not _is_made_anew((kept.loops or (scope,))[0], kept)
+    return any(not _is_made_anew(loop, kept) and _is_read_after(scope, loop, kept) for loop in kept.loops)
+
+
+def _is_read_after(scope: ast.Module | FunctionNode, loop: _Loop, kept: _Kept) -> bool:
+    spelled, end = ast.unparse(kept.target), loop.end_lineno or 0
+    return any(
+        isinstance(node, (ast.Name, ast.Attribute))
+        and isinstance(node.ctx, ast.Load)
+        and node.lineno > end
+        and ast.unparse(node) == spelled
+        for node in ast.walk(scope)
+    )
+
+
+def _restored(tree: ast.Module) -> Iterator[str]:
+    """Yield the attributes that are loaded back into a module somewhere in the file."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                ast.Attribute(attr="load_state_dict"),
+                [ast.Attribute(attr=name) | ast.Subscript(ast.Attribute(attr=name)), *_],
+            ):
+                yield name
+            case _:
+                continue
+
+
+def _is_made_anew(around: ast.AST, kept: _Kept) -> bool:
+    """Whether every turn of a loop may have a module of its own: then nobody changes the one that was kept."""
+    root = kept.module
+    while isinstance(root, (ast.Attribute, ast.Subscript, ast.Call)):
+        root = root.func if isinstance(root, ast.Call) else root.value
+    spelled = {ast.unparse(kept.module), ast.unparse(root)} - {"self"}
+    return any(
+        isinstance(node, (ast.Name, ast.Attribute, ast.Subscript))
+        and isinstance(node.ctx, ast.Store)
+        and ast.unparse(node) in spelled
+        for node in ast.walk(around)
+    )

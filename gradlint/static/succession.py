@@ -1,0 +1,57 @@
+"""What is built in the place of something else: a model that is built anew, a head that is exchanged.
+
+It knows names and parts of modules; it must not know states or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from gradlint.events import EventKind
+from gradlint.static.blocks import Blocks
+from gradlint.static.tree import Uid
+from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, held
+
+
+class Succession(Blocks):
+    """Emits that something takes the place of something else."""
+
+    def replaces(self, target: ast.expr, written: ast.expr, built: Object | Instance, node: ast.stmt) -> None:
+        """Emit that what was just built takes the place of what a name, or a part of a module, stood for."""
+        old, replaced, roles = self._in_place_of(target)
+        if not replaced or self._goes_on(target, written, old, built):
+            return
+        self.successors.update({(uid, self.place(node)): built.uid for uid in replaced})
+        self.emit(EventKind.REPLACE, node, replaced, ast.unparse(target), roles=roles)
+
+    def _in_place_of(self, target: ast.expr) -> tuple[Value, frozenset[Uid], tuple[str, ...]]:
+        """Return what a target stands for before it is assigned, whom that concerns, and whether it is a part of a module."""
+        match target:
+            case ast.Name(name):
+                old = self.store.get((self.frame.shared.get(name, self.frame).path, name), UNKNOWN)
+                return old, held((old,)) if isinstance(old, (Object, Instance)) else frozenset(), ()
+            case ast.Subscript(owner, ast.Constant(index)):
+                with self.aside():
+                    holder = self.evaluate(owner)
+                if isinstance(holder, Object) and holder.kind is Kind.MODULE:
+                    return UNKNOWN, frozenset({(*holder.uid, str(index))}), ("part",)
+            case ast.Attribute(owner, name):
+                with self.aside():
+                    holder = self.evaluate(owner)
+                if isinstance(holder, Instance) and not self.is_module(holder.cls):
+                    old = self.store.get((holder.uid, name), UNKNOWN)
+                    return old, held((old,)) if isinstance(old, (Object, Instance)) else frozenset(), ()
+                if isinstance(holder, Instance) or (isinstance(holder, Object) and holder.kind is Kind.MODULE):
+                    old = self.store.get((holder.uid, name), UNKNOWN)
+                    known = old != UNKNOWN or isinstance(holder, Object)
+                    return old, held((old,)) | {(*holder.uid, name)}, ("part",) if known else ()
+        return UNKNOWN, frozenset(), ()
+
+    def _goes_on(self, target: ast.expr, written: ast.expr, old: Value, built: Object | Instance) -> bool:
+        """Whether what was built has what was there before inside: a wrapper."""
+        spelled = ast.unparse(target)
+        if any(
+            isinstance(part, (ast.Name, ast.Attribute)) and ast.unparse(part) == spelled for part in ast.walk(written)
+        ):
+            return True
+        return isinstance(old, (Object, Instance)) and old.uid != built.uid and old.uid in self.reach((built,))
