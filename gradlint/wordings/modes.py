@@ -15,7 +15,7 @@ WORDINGS: Mapping[str, Wording] = {
     "GL302": Wording(
         "`{subject}` is evaluated with gradients enabled: every forward builds a graph that nobody uses",
         "wrap the evaluation in `with torch.no_grad():`",
-        {"eval": "evaluation begins here"},
+        {"eval": "evaluation begins here", "kept": "kept with its graph, batch after batch"},
     ),
     "GL303": Wording(
         "`{subject}` is evaluated in training mode: dropout stays on and batch statistics follow what it is evaluated on",
