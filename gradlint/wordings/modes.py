@@ -31,4 +31,8 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}()` as a statement does nothing: gradients stay enabled",
         "enter it: `with {subject}():`",
     ),
+    "GL308": Wording(
+        "`{subject}` drops in evaluation mode too: it is called {what}, so every output of the trained model is random",
+        "use `{way}`",
+    ),
 }
