@@ -21,4 +21,8 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject} = {value}` replaces an attribute and seeds nothing: the run stays random",
         "call the function: `{call}({value})`",
     ),
+    "GL919": Wording(
+        "`{subject}()` sets the same seed before every step: each iteration drops and draws the same",
+        "seed once, before the loop",
+    ),
 }

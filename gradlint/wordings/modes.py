@@ -35,4 +35,9 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` drops in evaluation mode too: it is called {what}, so every output of the trained model is random",
         "use `{way}`",
     ),
+    "GL314": Wording(
+        "`{what}` sets the mode through `train(mode)`, but `{cls}.train` takes other arguments: it raises TypeError",
+        "name the training routine of `{cls}` something else, such as `fit`",
+        {"defined": "the mode switch of `nn.Module` is overridden here"},
+    ),
 }
