@@ -28,7 +28,9 @@ def reseeded(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL919: the generator is set to one and the same seed before each step."""
     if not _SEEDS.search(analysis.source.text):
         return
-    for loop in _rings(analysis):
+    for loop in rings(analysis):
+        if _DRAWN.search(ast.unparse(loop)):
+            continue
         for statement in loop.body:
             match statement:
                 case ast.Expr(ast.Call() as call) if _is_fixed(analysis, call, loop):
@@ -36,8 +38,8 @@ def reseeded(analysis: Analysis) -> Iterator[Diagnostic]:
                     yield compose("GL919", Side.STATIC, place, subject=ast.unparse(call.func))
 
 
-def _rings(analysis: Analysis) -> Iterator[Ring]:
-    """Yield the loops that step, each turn once, an optimizer that outlives the turn."""
+def rings(analysis: Analysis) -> Iterator[Ring]:
+    """Yield the loops that step, in each turn, an optimizer that outlives the turn."""
     stepping: dict[int, bool] = {}
     for found in analysis.events.values():
         made = {
@@ -54,7 +56,7 @@ def _rings(analysis: Analysis) -> Iterator[Ring]:
                 stepping[number] = stepping.get(number, True) and not fresh
     for number, lasting in stepping.items():
         loop = analysis.lowering.loop_nodes.get(number)
-        if lasting and isinstance(loop, Ring) and not _DRAWN.search(ast.unparse(loop)):
+        if lasting and isinstance(loop, Ring):
             yield loop
 
 
