@@ -156,7 +156,7 @@ def test_rule_prints_its_page(name: str) -> None:
         ("rule GL1O1", "`GL101`"),
         ("rule missing-zerograd", "`GL101`"),
         ("--select GL1O1 .", "`GL101`"),
-        ("--ignore GL9999 .", "rule --all"),
+        ("--ignore GL-none .", "rule --all"),
         ("--select E501 .", "rule --all"),
     ],
 )

@@ -21,7 +21,7 @@ from gradlint.static.lowering import Lowering, Root
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.tree import Event, Uid, events
-from gradlint.static.values import UNKNOWN, Kind, Object, Value
+from gradlint.static.values import UNKNOWN, Kind, Object, Value, graph_of
 
 _Node = TypeVar("_Node", bound=ast.AST)
 
@@ -94,6 +94,12 @@ class Analysis:
     def events(self) -> dict[Root, list[Event]]:
         """All events, by root."""
         return {root: list(events(root.tree)) for root in self.roots}
+
+    @cached_property
+    def collected(self) -> frozenset[Location]:
+        """The places of calls whose graph parts a comprehension collects."""
+        comprehensions = (node for node in ast.walk(self.tree) if isinstance(node, (ast.ListComp, ast.SetComp)))
+        return frozenset(node.place for each in comprehensions for node in graph_of((self.value(each.elt),)))
 
     @cached_property
     def stepped(self) -> frozenset[Uid]:

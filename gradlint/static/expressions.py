@@ -9,6 +9,7 @@ import ast
 import functools
 from collections.abc import Iterable
 
+from gradlint.events import EventKind
 from gradlint.static.conditions import Conditions
 from gradlint.static.context import const
 from gradlint.static.library import words
@@ -43,6 +44,7 @@ from gradlint.static.values import (
     join,
     part_of,
     scalers_of,
+    unknown_uid,
 )
 
 MODULE_METHODS = frozenset(
@@ -221,7 +223,7 @@ class Expressions(Conditions):
         number = self.number(first)
         outer, self.loops = self.loops, (*self.loops, number)
         with self.aside() as out:
-            self.assign(first.target, self.iterated(source), first.target)
+            self.take(first.target, self.iterated(source))
             for test in first.ifs:
                 self.evaluate(test)
             if rest:
@@ -233,6 +235,14 @@ class Expressions(Conditions):
             body = Seq(tuple(out))
             self.out.append(Loop(number, body, body, Seq(())))
         return value
+
+    def take(self, target: ast.expr, value: Value) -> None:
+        """Bind the target of a loop: who it names is another one in each iteration."""
+        self.assign(target, value, target)
+        named = (self.lookup(part.id) for part in ast.walk(target) if isinstance(part, ast.Name))
+        others = frozenset(unknown_uid(each.id) for each in named if isinstance(each, Unknown) and each.id)
+        if others:
+            self.emit(EventKind.CREATE, target, others, roles=("given",))
 
     def assign(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Bind a target; the layer of statements knows how."""

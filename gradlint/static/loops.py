@@ -55,7 +55,7 @@ class Loops(Calls):
         if each is not None:
             self._unrolled_for(node, each)
             return
-        self._loop(node, lambda: self.assign(node.target, self._each(node.iter, source), node.target))
+        self._loop(node, lambda: self.take(node.target, self._each(node.iter, source)))
         if isinstance(node.iter, ast.Name) and any(_detaches(part, node.target) for part in ast.walk(node)):
             self.assign(node.iter, UNKNOWN, node)
 

@@ -185,7 +185,7 @@ class _Narrator:
             return "a new cell begins"
         if event.kind is EventKind.CREATE:
             made = next((self._cast.names[uid] for uid in event.targets or () if uid in self._cast.names), event.name)
-            return f"{made or 'it'} is built"
+            return f"{made or 'it'} is {'another one' if 'given' in event.roles else 'built'}"
         node = self._layout.at(event.place)
         text = f"{ast.unparse(node.func)}()" if isinstance(node, ast.Call) else ast.unparse(node) if node else ""
         text = text.split("\n")[0] or event.name or event.kind.value

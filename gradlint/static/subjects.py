@@ -151,13 +151,18 @@ def on_module(module: Uid, optimizers: frozenset[Uid]) -> Effect:
     return effect
 
 
-def on_validated(module: Uid, optimizers: frozenset[Uid]) -> Effect:
-    """Return what events mean to the mode of a module that is trained by the given optimizers and runs somewhere."""
+def on_validated(module: Uid, optimizers: frozenset[Uid], given: EventKind) -> Effect:
+    """Return what events mean to the mode of a module that is trained by the given optimizers and runs somewhere.
+
+    `given` is what it means that a loop gets another module under the same name.
+    """
 
     def effect(event: Event) -> EventKind | None:
         targets = event.targets or frozenset()
         whole = any(within(module, target) for target in targets)
         match event.kind:
+            case _K.CREATE if whole and "given" in event.roles:
+                return given
             case _K.CREATE | _K.LOAD | _K.TRAIN | _K.EVAL if whole:
                 return event.kind
             case _K.TRAIN | _K.EVAL | _K.ESCAPE if any(overlap(module, target) for target in targets):

@@ -21,4 +21,12 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject} = {value}` replaces an attribute and seeds nothing: the run stays random",
         "call the function: `{call}({value})`",
     ),
+    "GL906": Wording(
+        "`{subject}` is begun anew for each step, and is not shuffled: every step trains on its first batch",
+        "loop over it, `for batch in {subject}:`, or call `iter({subject})` once, before the loop",
+    ),
+    "GL919": Wording(
+        "`{subject}()` sets the same seed before every step: each iteration drops and draws the same",
+        "seed once, before the loop",
+    ),
 }

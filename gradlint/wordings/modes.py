@@ -15,7 +15,7 @@ WORDINGS: Mapping[str, Wording] = {
     "GL302": Wording(
         "`{subject}` is evaluated with gradients enabled: every forward builds a graph that nobody uses",
         "wrap the evaluation in `with torch.no_grad():`",
-        {"eval": "evaluation begins here"},
+        {"eval": "evaluation begins here", "kept": "kept with its graph, batch after batch"},
     ),
     "GL303": Wording(
         "`{subject}` is evaluated in training mode: dropout stays on and batch statistics follow what it is evaluated on",
@@ -30,5 +30,14 @@ WORDINGS: Mapping[str, Wording] = {
     "GL307": Wording(
         "`{subject}()` as a statement does nothing: gradients stay enabled",
         "enter it: `with {subject}():`",
+    ),
+    "GL308": Wording(
+        "`{subject}` drops in evaluation mode too: it is called {what}, so every output of the trained model is random",
+        "use `{way}`",
+    ),
+    "GL314": Wording(
+        "`{what}` sets the mode through `train(mode)`, but `{cls}.train` takes other arguments: it raises TypeError",
+        "name the training routine of `{cls}` something else, such as `fit`",
+        {"defined": "the mode switch of `nn.Module` is overridden here"},
     ),
 }

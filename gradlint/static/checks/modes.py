@@ -5,17 +5,19 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Side
+from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import MODE, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.checks.graphs import kept
 from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.subjects import follow, on_module
-from gradlint.static.tree import Event, Uid
+from gradlint.static.tree import Event, GraphNode, Uid
 
 _EVALUATING = frozenset({"eval", "lapsed", "lapsed-forward", "lapsed-backward"})
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
@@ -124,7 +126,30 @@ def _validates(analysis: Analysis, event: Event) -> bool:
 
 
 def _tracked(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
-    """GL302: forwards in evaluation mode, in a loop that never runs backward, with gradients enabled."""
+    """GL302: forwards in evaluation mode, in a loop that never runs backward, with gradients enabled.
+
+    Graphs that are kept are each a finding; of those that are let go at once, the first one tells of all.
+    """
+    told = False
+    reported = {found.location for found in kept(analysis)}
+    for event, state in _untouched(analysis, root, arrivals):
+        keepings = [each.place for each in analysis.lowering.keepings if _keeps(each.nodes, event)]
+        held = bool(keepings) or event.place in analysis.collected
+        if reported.intersection(keepings) or (told and not held):
+            # GL501 says it of what is kept, with the same consequence.
+            continue
+        told = True
+        marks = [*(mark for mark in state.marks if mark[0] == "eval"), *(("kept", place) for place in keepings[:1])]
+        found = compose("GL302", Side.STATIC, event.place, marks, subject=event.name)
+        yield found if held else replace(found, severity=Severity.INFO)
+
+
+def _keeps(nodes: frozenset[GraphNode], event: Event) -> bool:
+    return any(node.place == event.place for node in nodes)
+
+
+def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) -> Iterator[tuple[Event, State]]:
+    """Yield the forwards of evaluations that record a graph which nothing in the evaluation uses."""
     used = [
         event
         for event in analysis.events[root]
@@ -137,11 +162,10 @@ def _tracked(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) 
             continue
         state = min(states, key=lambda each: each.marks)
         evaluation = _evaluation_loops(analysis, root, event, state)
-        if any(other.loops[: len(evaluation)] == evaluation for other in used) or _asks_gradients(analysis, event):
-            continue
-        marks = [mark for mark in state.marks if mark[0] == "eval"]
-        yield compose("GL302", Side.STATIC, event.place, marks, subject=event.name)
-        return
+        if not any(other.loops[: len(evaluation)] == evaluation for other in used) and not _asks_gradients(
+            analysis, event
+        ):
+            yield event, state
 
 
 def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State) -> tuple[int, ...]:

@@ -59,9 +59,17 @@ class _Question:
 
     def start(self) -> State:
         """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""
-        given = self.module[0] == "?" and not any("@" in part for part in self.module)
+        given = self.module[0] == "?" and (not any("@" in part for part in self.module) or self._from_a_loop())
         known = self.makers.in_training_mode(self.module) or (given and self._never_switched())
         return VALIDATION.initial if known else State("unknown")
+
+    def _from_a_loop(self) -> bool:
+        """Whether a module is each of those that a loop is given."""
+        return any(
+            self.module in (event.targets or ()) and "given" in event.roles
+            for event in self.found
+            if event.kind is EventKind.CREATE
+        )
 
     def _never_switched(self) -> bool:
         """Whether a function that is given a model never asks for its mode."""
@@ -80,7 +88,9 @@ class _Question:
 
 
 def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
-    arrivals = follow(asked.root.tree, VALIDATION, on_validated(asked.module, asked.owners), asked.start())
+    start = asked.start()
+    given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
+    arrivals = follow(asked.root.tree, VALIDATION, on_validated(asked.module, asked.owners, given), start)
     trains = any(event.kind in _UPDATES for found in asked.analysis.events.values() for event in found)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles:

@@ -1,0 +1,183 @@
+"""Dropout that evaluation mode does not turn off: GL308."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.syntax import FunctionNode
+from gradlint.static.values import Class, Library, Value
+
+_FUNCTION = re.compile(r"torch\.nn\.functional\.dropout[123]?d?")
+_LAYER = re.compile(r"torch\.nn\.(?:modules\.dropout\.)?\w*Dropout\w*")
+_ATTENTION = "torch.nn.functional.scaled_dot_product_attention"
+_PHASE = re.compile(r"train|eval|infer|test|phase|mode|sampl|stochastic", re.IGNORECASE)
+_ON_PURPOSE = re.compile(
+    r"\bmc\b|mc_?drop|monte|bayes|prenet|uncertain|inference|test time|always|ensemble", re.IGNORECASE
+)
+
+
+@check
+def dropout_always_on(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL308: what the forward of a module drops, it drops in evaluation mode, too."""
+    text = analysis.source.text
+    if "ropout" not in text:
+        return
+    for cls in _modules(analysis):
+        for method in _running(cls):
+            if not _by_design(cls, method, text):
+                yield from _always_on(analysis, cls, method)
+
+
+def _modules(analysis: Analysis) -> Iterator[ast.ClassDef]:
+    lowering = analysis.lowering
+    for node in ast.walk(analysis.tree):
+        if isinstance(node, ast.ClassDef) and lowering.is_module(Class(node, lowering.module.path)):
+            yield node
+
+
+def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
+    """Yield `forward` and the methods of the class that it calls, at whatever remove."""
+    methods = {each.name: each for each in cls.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    todo, seen = ["forward"], {"__init__"}
+    while todo:
+        name = todo.pop()
+        if name in seen or name not in methods:
+            continue
+        seen.add(name)
+        yield methods[name]
+        for node in ast.walk(methods[name]):
+            match node:
+                case ast.Call(ast.Attribute(ast.Name("self"), called)):
+                    todo.append(called)
+
+
+def _by_design(cls: ast.ClassDef, method: FunctionNode, text: str) -> bool:
+    """Whether somebody says so, or asks for the mode: in the method, around it or by setting modes on his own."""
+    said = f"{cls.name} {ast.get_docstring(cls) or ''} {method.name} {ast.get_docstring(method) or ''}"
+    if _ON_PURPOSE.search(said.replace("_", " ")) or _PHASE.search(ast.unparse(method.args)):
+        return True
+    if any(isinstance(each, ast.FunctionDef) and each.name in ("train", "eval") for each in cls.body):
+        return True
+    lines = text.splitlines()[method.lineno - 1 : method.end_lineno]
+    comments = (line.partition("#")[2] for line in lines)
+    return _asks_for_the_mode(method) or any(_ON_PURPOSE.search(comment) for comment in comments)
+
+
+def _asks_for_the_mode(method: FunctionNode) -> bool:
+    """Whether a method decides by the mode; one that only hands it to a call tells nobody else."""
+    given = {
+        value
+        for node in ast.walk(method)
+        if isinstance(node, ast.Call)
+        for value in (*node.args, *(keyword.value for keyword in node.keywords))
+    }
+    return any(isinstance(node, ast.Attribute) and node.attr == "training" for node in _parts(method, given))
+
+
+def _parts(node: ast.AST, without: set[ast.expr]) -> Iterator[ast.AST]:
+    return (part for part in ast.walk(node) if part not in without)
+
+
+def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[Diagnostic]:
+    made, off = _made(analysis, method), _off(cls)
+    for node in _unguarded(method.body):
+        found = _drops(analysis, node, made, off)
+        if found is not None:
+            what, way = found
+            place = analysis.source.place(node)
+            yield compose("GL308", Side.STATIC, place, subject=ast.unparse(node.func), what=what, way=way)
+
+
+def _unguarded(body: list[ast.stmt]) -> Iterator[ast.Call]:
+    """Yield the calls that no condition on the phase stands in front of."""
+    todo: list[ast.AST] = [*body]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.If, ast.IfExp, ast.While)) and _PHASE.search(ast.unparse(node.test)):
+            continue
+        if isinstance(node, ast.Call):
+            yield node
+        if not isinstance(node, (ast.Lambda, ast.FunctionDef, ast.ClassDef)):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def _made(analysis: Analysis, method: FunctionNode) -> frozenset[str]:
+    """Return the names that the method gives to dropout layers of its own, and does nothing to but call them."""
+    names = {
+        target.id
+        for node in ast.walk(method)
+        if isinstance(node, ast.Assign) and _is_layer(analysis, node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    handled = {
+        node.value.id
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    return frozenset(names - handled)
+
+
+def _off(cls: ast.ClassDef) -> frozenset[str]:
+    """Return the attributes, as they are written, that nothing in the class sets to anything but 0."""
+    rates: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(cls):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                rates.setdefault(ast.unparse(target), []).append(node.value)
+    return frozenset(name for name, values in rates.items() if all(map(_is_zero, values)))
+
+
+def _drops(analysis: Analysis, node: ast.Call, made: frozenset[str], off: frozenset[str]) -> tuple[str, str] | None:
+    """Return how a call drops and what would turn it off, if nothing does."""
+    match node.func, _called(analysis, node.func):
+        case _, Library(name) if _FUNCTION.fullmatch(name):
+            given = [keyword.arg for keyword in node.keywords]
+            rate = _argument(node, 1, "p")
+            told = len(node.args) > 2 or "training" in given or None in given
+            untold = not (told or _is_zero(rate) or _written(rate) in off)
+            return ("without being told the mode", "training=self.training") if untold else None
+        case _, Library(name) if name == _ATTENTION:
+            rate = _argument(node, 4, "dropout_p")
+            fixed = isinstance(rate, ast.Constant) and not _is_zero(rate)
+            return ("with a fixed rate", f"dropout_p={_written(rate)} if self.training else 0.0") if fixed else None
+        case ((ast.Call() as layer), _) if _is_layer(analysis, layer):
+            return _MADE_ANEW
+        case ast.Name(name), _ if name in made:
+            return _MADE_ANEW
+        case _:
+            return None
+
+
+_MADE_ANEW = ("as a layer that is made anew in each forward, in training mode", "a layer made in `__init__`")
+
+
+def _called(analysis: Analysis, node: ast.expr) -> Value:
+    return analysis.lowering.seen_from(analysis.lowering.module.path, node)
+
+
+def _is_layer(analysis: Analysis, node: ast.expr) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    callee = _called(analysis, node.func)
+    return isinstance(callee, Library) and bool(_LAYER.fullmatch(callee.name)) and not _is_zero(_argument(node, 0, "p"))
+
+
+def _argument(node: ast.Call, position: int, name: str) -> ast.expr | None:
+    """Return an argument of a call as it is written."""
+    named = next((keyword.value for keyword in node.keywords if keyword.arg == name), None)
+    return named or (node.args[position] if len(node.args) > position else None)
+
+
+def _written(node: ast.expr | None) -> str:
+    return ast.unparse(node) if node is not None else ""
+
+
+def _is_zero(rate: ast.expr | None) -> bool:
+    return isinstance(rate, ast.Constant) and not rate.value
