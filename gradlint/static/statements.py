@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from gradlint.events import EventKind
 from gradlint.static.blocks import Blocks
 from gradlint.static.context import Grad
-from gradlint.static.expressions import combined
 from gradlint.static.provenance import is_plain
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import (
@@ -221,7 +220,7 @@ class Statements(Blocks):
                 result = Unknown(holds=held((old, value)))
             case _:
                 result = (
-                    combined((old, value))
+                    self.arithmetic(old, node.op, value, node)
                     if isinstance(old, (Tensor, Const)) and isinstance(value, Tensor)
                     else UNKNOWN
                 )

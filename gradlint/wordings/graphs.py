@@ -27,6 +27,16 @@ WORDINGS: Mapping[str, Wording] = {
         "cut it at the start of the iteration: `{subject} = {subject}.detach()`, part by part if it is a tuple",
         {"made": "the graph was made here, one iteration ago", "freed": "freed by this backward"},
     ),
+    "GL510": Wording(
+        "{means} turns a term of `{subject}` into a plain number: {effect}",
+        "add the tensor itself, and take the number only where it is told",
+        {"backward": "the backward pass starts here"},
+    ),
+    "GL514": Wording(
+        "gradients that are computed without `create_graph=True` have no graph, and `{subject}` is made of them: {effect}",
+        "pass `create_graph=True` to `autograd.grad`",
+        {"backward": "the backward pass starts here"},
+    ),
     "GL521": Wording(
         "a tensor that the backward pass needs was changed in place after it was saved: {what}",
         "use the out-of-place operation, or `.clone()` before the change",

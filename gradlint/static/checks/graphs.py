@@ -31,11 +31,11 @@ def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
         for node in sorted(
             {node for event in backwards for node in event.nodes if not node.age}, key=lambda each: each.place
         ):
-            if node.sure and _trained(analysis, node):
+            if node.sure and is_trained(analysis, node):
                 yield from _freed(root, node, found)
 
 
-def _trained(analysis: Analysis, node: GraphNode) -> bool:
+def is_trained(analysis: Analysis, node: GraphNode) -> bool:
     """Whether a graph part has gradients: a module of torch or of this file has, unless somebody may have frozen it."""
     lowering = analysis.lowering
     if any(overlap(node.module, uid) for uid in lowering.frozen):
@@ -66,7 +66,7 @@ def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> 
         if "retain" in event.roles or "partial" in event.roles:
             continue
         for node in event.nodes:
-            if node.age and node.sure and replace(node, age=0) in event.nodes and _trained(analysis, node):
+            if node.age and node.sure and replace(node, age=0) in event.nodes and is_trained(analysis, node):
                 marks = (("made", node.place), ("freed", event.place))
                 name = analysis.lowering.carriers.get(replace(node, age=0), "the state")
                 yield compose("GL506", Side.STATIC, event.place, marks, subject=name)
@@ -79,7 +79,7 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
     for keeping in analysis.lowering.keepings:
         backwarded = keeping.nodes & _backwarded(analysis, keeping.loops)
         if not any(
-            node in backwarded or (node.sure and _trained(analysis, node)) for node in keeping.nodes
+            node in backwarded or (node.sure and is_trained(analysis, node)) for node in keeping.nodes
         ) or not _only_told(analysis, keeping):
             continue
         if _reaches_backward(analysis, keeping):
