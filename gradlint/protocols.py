@@ -218,6 +218,25 @@ VALIDATION = Protocol(
 )
 """Not among `PROTOCOLS`: the run-time side sees no reason to call a forward a validation."""
 
+SAVED = Protocol(
+    "saved",
+    State("unbuilt"),
+    {
+        # A graph part and the parameters that it holds on to: a step changes them in place.
+        **_from(("unbuilt", "saved", "used", "stale", "freed", "unknown"), _K.FORWARD, Edge("saved", "made")),
+        **_from(("saved", "used"), _K.BACKWARD, Edge("freed")),
+        # A step leaves alone what has no gradients.
+        **_from(("saved", "used"), _K.RETAIN, Edge("used")),
+        ("saved", _K.SETGRAD): Edge("used"),
+        ("used", _K.STEP): Edge("stale", "stepped"),
+        ("stale", _K.RETAIN): Edge("stale", violates="GL508"),
+        ("stale", _K.BACKWARD): Edge("freed", violates="GL508"),
+        **_from(("unbuilt", "saved", "used", "stale"), _K.ESCAPE, Edge("unknown")),
+    },
+    {"saved": frozenset({"made"}), "used": frozenset({"made"}), "stale": frozenset({"made", "stepped"})},
+)
+"""Not among `PROTOCOLS`: at run time torch itself tells that a saved tensor was changed in place."""
+
 _SCALING_STATES = ("ready", "scaled", "plain", "mixed", "unscaled", "stepped", "unknown")
 
 SCALING = Protocol(

@@ -336,7 +336,7 @@ class Context(ABC):
         finally:
             self.out = outer
 
-    def fork(self, test: Predicate, *sides: Callable[[], None]) -> None:
+    def fork(self, test: Predicate, *sides: Callable[[], object]) -> None:
         """Lower two alternatives from the same point and join what is known after them."""
         match test:
             case Known(truth):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.blocks import Blocks
 from gradlint.static.context import Grad
-from gradlint.static.provenance import is_plain
+from gradlint.static.provenance import is_plain, unmarked
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import (
     JumpKind,
@@ -205,6 +206,10 @@ class Statements(Blocks):
         container = self.evaluate(owner)
         if not is_plain(value):
             self.forget([container])
+        if isinstance(container, Tensor) and isinstance(value, Tensor) and value.nodes and self.grad is Grad.ON:
+            # The tensor now has the graph of what was written into it.
+            self.grown(owner, replace(unmarked(container), nodes=container.nodes | value.nodes), node)
+            return
         if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
             self.assign(owner, Unknown(holds=held((container, value))), node)
 

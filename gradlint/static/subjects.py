@@ -240,6 +240,19 @@ def on_graph(node: GraphNode) -> Effect:
     return effect
 
 
+def on_saved(node: GraphNode, owners: frozenset[Uid]) -> Effect:
+    """Return what events mean to a part of a graph whose parameters the given optimizers own."""
+    graph = on_graph(node)
+
+    def effect(event: Event) -> EventKind | None:
+        if event.kind is _K.STEP:
+            return _K.STEP if event.targets is not None and event.targets & owners else None
+        others = event.kind is _K.BACKWARD and any(overlap(part.module, node.module) for part in event.nodes)
+        return graph(event) or (_K.SETGRAD if others else None)
+
+    return effect
+
+
 def follow(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
     flow = run(tree, protocol, effect, start)

@@ -22,10 +22,20 @@ WORDINGS: Mapping[str, Wording] = {
         "move the forward pass into the loop",
         {"made": "built here, outside the loop", "freed": "freed by this backward"},
     ),
+    "GL505": Wording(
+        "{what}",
+        "{remedy}",
+        {"made": "the graph was made here", "stepped": "stepped here"},
+    ),
     "GL506": Wording(
         "`{subject}` carries the graph of the last iteration into this one, where it has already been freed",
         "cut it at the start of the iteration: `{subject} = {subject}.detach()`, part by part if it is a tuple",
         {"made": "the graph was made here, one iteration ago", "freed": "freed by this backward"},
+    ),
+    "GL508": Wording(
+        "this backward runs through parameters that an optimizer has changed in place since: torch raises RuntimeError",
+        "run all backward passes before the step, or run the forward pass again after it (and `detach()` what shall not learn)",
+        {"made": "the graph that needs them was made here", "stepped": "changed by this step"},
     ),
     "GL510": Wording(
         "{means} turns a term of `{subject}` into a plain number: {effect}",
