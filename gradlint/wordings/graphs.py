@@ -47,6 +47,11 @@ WORDINGS: Mapping[str, Wording] = {
         "pass `create_graph=True` to `autograd.grad`",
         {"backward": "the backward pass starts here"},
     ),
+    "GL523": Wording(
+        "{what}",
+        "{remedy}",
+        {"made": "computed here, in vain", "step": "the optimizer steps here"},
+    ),
     "GL521": Wording(
         "a tensor that the backward pass needs was changed in place after it was saved: {what}",
         "use the out-of-place operation, or `.clone()` before the change",
