@@ -79,7 +79,7 @@ class Inputs:
 
     def _handed_on(self) -> bool:
         """Whether something made here is stored, collected or returned with its graph."""
-        for node in ast.walk(self._descent.scope or self._analysis.tree):
+        for node in _own_nodes(self._descent.scope or self._analysis.tree):
             match node:
                 case ast.Assign([ast.Attribute() | ast.Subscript(), *_], value) | ast.Return(value) | ast.Yield(value):
                     if value is not None and self._gives(value):
@@ -102,6 +102,16 @@ class Inputs:
                 return called not in _NUMBERS and any(map(self._gives, [*owner, *args]))
             case _:
                 return any(self._gives(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+
+
+def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a function, or of the module, but not those of functions defined in it."""
+    todo = list(ast.iter_child_nodes(scope))
+    while todo:
+        node = todo.pop()
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield node
+            todo += ast.iter_child_nodes(node)
 
 
 def _root(call: ast.Call) -> ast.expr:

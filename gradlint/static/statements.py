@@ -226,7 +226,7 @@ class Statements(Blocks):
             case _:
                 result = (
                     self.arithmetic(old, node.op, value, node)
-                    if isinstance(old, (Tensor, Const)) and isinstance(value, Tensor)
+                    if isinstance(value, Tensor) and (isinstance(old, (Tensor, Const)) or value.nodes)
                     else UNKNOWN
                 )
         if isinstance(node.op, ast.Add) and (self.grad is Grad.ON or isinstance(value, Items)):
