@@ -237,6 +237,25 @@ SAVED = Protocol(
 )
 """Not among `PROTOCOLS`: at run time torch itself tells that a saved tensor was changed in place."""
 
+LEAK = Protocol(
+    "leak",
+    State("unbuilt"),
+    {
+        # What one model computed, run through by the loss of another one, which is stepped on it alone.
+        **_from(("unbuilt", "built", "shared", "unknown"), _K.FORWARD, Edge("built")),
+        ("built", _K.BACKWARD): Edge("reached", "reached"),
+        ("reached", _K.OTHER_STEP): Edge("passed"),
+        ("passed", _K.RETAIN): Edge("mixed"),
+        ("passed", _K.ZERO): Edge("unbuilt", violates="GL509"),
+        ("mixed", _K.STEP): Edge("unbuilt", violates="GL509"),
+        **_from(("built", "reached", "passed"), _K.STEP, Edge("shared")),
+        **_from(("reached", "mixed"), _K.ZERO, Edge("unbuilt")),
+        **_from(("built", "reached", "passed", "mixed"), _K.ESCAPE, Edge("unknown")),
+    },
+    {name: frozenset({"reached"}) for name in ("reached", "passed", "mixed")},
+)
+"""Not among `PROTOCOLS`: the run-time side does not tell which model a graph runs through."""
+
 _SCALING_STATES = ("ready", "scaled", "plain", "mixed", "unscaled", "stepped", "unknown")
 
 SCALING = Protocol(

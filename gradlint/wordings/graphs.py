@@ -37,6 +37,15 @@ WORDINGS: Mapping[str, Wording] = {
         "run all backward passes before the step, or run the forward pass again after it (and `detach()` what shall not learn)",
         {"made": "the graph that needs them was made here", "stepped": "changed by this step"},
     ),
+    "GL509": Wording(
+        "this backward runs into `{subject}`, which is not stepped on this loss: its gradients {what}",
+        "cut the graph between them: give the other model `.detach()` of what `{subject}` returned",
+        {
+            "made": "`{subject}` runs here",
+            "cleared": "its gradients are cleared here",
+            "step": "its gradients are used here",
+        },
+    ),
     "GL510": Wording(
         "{means} turns a term of `{subject}` into a plain number: {effect}",
         "add the tensor itself, and take the number only where it is told",
