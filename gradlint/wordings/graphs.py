@@ -56,6 +56,10 @@ WORDINGS: Mapping[str, Wording] = {
         "pass `create_graph=True` to `autograd.grad`",
         {"backward": "the backward pass starts here"},
     ),
+    "GL522": Wording(
+        "`{call}` changes nothing: it returns another tensor, which is thrown away",
+        "keep what it returns: `{subject} = {call}`",
+    ),
     "GL523": Wording(
         "{what}",
         "{remedy}",
