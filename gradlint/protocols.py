@@ -218,6 +218,44 @@ VALIDATION = Protocol(
 )
 """Not among `PROTOCOLS`: the run-time side sees no reason to call a forward a validation."""
 
+SAVED = Protocol(
+    "saved",
+    State("unbuilt"),
+    {
+        # A graph part and the parameters that it holds on to: a step changes them in place.
+        **_from(("unbuilt", "saved", "used", "stale", "freed", "unknown"), _K.FORWARD, Edge("saved", "made")),
+        **_from(("saved", "used"), _K.BACKWARD, Edge("freed")),
+        # A step leaves alone what has no gradients.
+        **_from(("saved", "used"), _K.RETAIN, Edge("used")),
+        ("saved", _K.SETGRAD): Edge("used"),
+        ("used", _K.STEP): Edge("stale", "stepped"),
+        ("stale", _K.RETAIN): Edge("stale", violates="GL508"),
+        ("stale", _K.BACKWARD): Edge("freed", violates="GL508"),
+        **_from(("unbuilt", "saved", "used", "stale"), _K.ESCAPE, Edge("unknown")),
+    },
+    {"saved": frozenset({"made"}), "used": frozenset({"made"}), "stale": frozenset({"made", "stepped"})},
+)
+"""Not among `PROTOCOLS`: at run time torch itself tells that a saved tensor was changed in place."""
+
+LEAK = Protocol(
+    "leak",
+    State("unbuilt"),
+    {
+        # What one model computed, run through by the loss of another one, which is stepped on it alone.
+        **_from(("unbuilt", "built", "shared", "unknown"), _K.FORWARD, Edge("built")),
+        ("built", _K.BACKWARD): Edge("reached", "reached"),
+        ("reached", _K.OTHER_STEP): Edge("passed"),
+        ("passed", _K.RETAIN): Edge("mixed"),
+        ("passed", _K.ZERO): Edge("unbuilt", violates="GL509"),
+        ("mixed", _K.STEP): Edge("unbuilt", violates="GL509"),
+        **_from(("built", "reached", "passed"), _K.STEP, Edge("shared")),
+        **_from(("reached", "mixed"), _K.ZERO, Edge("unbuilt")),
+        **_from(("built", "reached", "passed", "mixed"), _K.ESCAPE, Edge("unknown")),
+    },
+    {name: frozenset({"reached"}) for name in ("reached", "passed", "mixed")},
+)
+"""Not among `PROTOCOLS`: the run-time side does not tell which model a graph runs through."""
+
 _SCALING_STATES = ("ready", "scaled", "plain", "mixed", "unscaled", "stepped", "unknown")
 
 SCALING = Protocol(

@@ -24,6 +24,7 @@ from gradlint.static.values import (
     Method,
     Object,
     Super,
+    Tensor,
     Unknown,
     Value,
     held,
@@ -123,7 +124,9 @@ class Calls(Methods):
             result = self.inline(replace(method, receiver=instance), node, args, named)
         if any(_acts(item) for item in out):
             self.out.extend(out)
-        return self._collapsed(result, made, args) if self.grad is Grad.ON else without_graph(result, self.grad)
+        if self.grad is Grad.ON:
+            return self._collapsed(result, made, args)
+        return without_graph(result, self.grad, self.lost(node, (*args, *named.values(), Tensor(frozenset({made})))))
 
 
 def _acts(node: Node) -> bool:

@@ -15,7 +15,7 @@ from gradlint.static.context import Grad, const
 from gradlint.static.expressions import combined
 from gradlint.static.gradients import SEQUENCES, Gradients, without_graph
 from gradlint.static.library import made_by
-from gradlint.static.provenance import copied, cut, is_computed, marked
+from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
 from gradlint.static.tree import (
     JumpKind,
     Loop,
@@ -47,6 +47,9 @@ from gradlint.static.values import (
 COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])
 """Make a new tensor of what they are given, without its graph (the second where `requires_grad` is given)."""
 
+_SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
+"""Functions whose result is a sum of the terms of what they are given."""
+
 
 class Constructors(Gradients):
     """Evaluates calls of libraries."""
@@ -69,7 +72,13 @@ class Constructors(Gradients):
             case "tensor" if "requires_grad" not in named and "out" not in named:
                 if name.endswith("_"):
                     self.forget(values)
-                result = combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad)
+                result = (
+                    combined(values)
+                    if self.grad is Grad.ON
+                    else without_graph(DATA, self.grad, self.lost(node, values))
+                )
+                if name in _SUMS and args:
+                    result = summed(result, args[0])
                 return marked(result, made_by(name), self.place(node))
             case "tensor" | "fresh-tensor" if "out" in named:
                 self.forget(values)
@@ -83,8 +92,7 @@ class Constructors(Gradients):
             case "backward":
                 return self.backward(node, args[:1] or list(named.values())[:1], named)
             case "grad":
-                self._autograd_grad(node, args, named)
-                return UNKNOWN
+                return self._autograd_grad(node, args, named)
             case "clip":
                 return self.clip(node, args, named)
             case "set-grad":
@@ -158,11 +166,11 @@ class Constructors(Gradients):
             case "map" if len(args) == 2 and isinstance(args[0], Function):
                 return self._mapped(args[0], args[1], node)
             case "float" | "int" if args and is_computed(args[0]):
-                return cut(self.place(node))
+                return cut(self.place(node), lost_by(name, self.place(node), args))
             case "setattr":
                 self.forget(args)
             case "sum" if args and isinstance(args[0], Items):
-                return combined(args[0].elements)
+                return summed(combined(args[0].elements), args[0])
         return UNKNOWN
 
     def _mapped(self, function: Function, source: Value, node: ast.Call) -> Value:

@@ -9,7 +9,7 @@ import ast
 import enum
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -90,6 +90,22 @@ class Keeping:
     scope: ast.AST | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Descent:
+    """One backward pass, or one `autograd.grad`, as it was reached: the call, what it ran from, and its event."""
+
+    node: ast.Call
+    roots: tuple[Value, ...]
+    named: Mapping[str, Value]
+    event: Event
+    scope: ast.AST | None
+
+    def flag(self, name: str) -> bool | None:
+        """Return whether a flag is set; None where that is not certain."""
+        value = self.named.get(name, UNKNOWN if "**" in self.named else Const(False))
+        return bool(value.value) if isinstance(value, Const) else None
+
+
 @dataclass(slots=True)
 class Pending:
     """What was known where control left the iteration that is being lowered."""
@@ -143,6 +159,7 @@ class Context(ABC):
         self.instances: dict[Uid, Class] = {}
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
+        self.descents: list[Descent] = []
         self.begun: dict[tuple[Uid, str], tuple[tuple[int, ...], Location]] = {}
         self.statements = 0
         self.numbers = itertools.count(1)
@@ -182,25 +199,25 @@ class Context(ABC):
         nodes: frozenset[GraphNode] = frozenset(),
         roles: Iterable[str] = (),
         scalers: frozenset[Uid] = frozenset(),
-    ) -> None:
-        """Append an event to the current sequence."""
+    ) -> Event:
+        """Append an event to the current sequence and return it."""
         everything = frozenset({*roles, self.grad.value})
-        self.out.append(
-            Event(kind, self.place(node), targets, self.frame.path, self.loops, nodes, name, everything, scalers)
-        )
+        made = Event(kind, self.place(node), targets, self.frame.path, self.loops, nodes, name, everything, scalers)
+        self.out.append(made)
+        return made
 
     def escape(self, node: ast.AST, values: Iterable[Value], roles: Iterable[str] = ()) -> frozenset[Uid]:
         """Emit that somebody unknown got `values`, and return the subjects that it can act on."""
         values = list(values)
         self.forget(values)
         scaled = scalers_of(values)
-        targets = self.reach(values) | scaled
+        targets, nodes = self.reach(values) | scaled, graph_of(values)
         if targets:
             self.escaped |= targets
-            self.emit(EventKind.ESCAPE, node, targets, roles=roles)
-        if not targets - scaled and graph_of(values):
+            self.emit(EventKind.ESCAPE, node, targets, nodes=nodes, roles=roles)
+        if not targets - scaled and nodes:
             # It has no hand on parameters, but it may run backward.
-            self.emit(EventKind.ESCAPE, node, frozenset(), roles=("loss",))
+            self.emit(EventKind.ESCAPE, node, frozenset(), nodes=nodes, roles=("loss",))
         return targets
 
     def jump(self, kind: JumpKind) -> None:
@@ -323,7 +340,7 @@ class Context(ABC):
         finally:
             self.out = outer
 
-    def fork(self, test: Predicate, *sides: Callable[[], None]) -> None:
+    def fork(self, test: Predicate, *sides: Callable[[], object]) -> None:
         """Lower two alternatives from the same point and join what is known after them."""
         match test:
             case Known(truth):

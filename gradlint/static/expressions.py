@@ -8,12 +8,13 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Iterable
+from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.conditions import Conditions
-from gradlint.static.context import const
+from gradlint.static.context import Grad, const
 from gradlint.static.library import words
-from gradlint.static.provenance import cut, plain
+from gradlint.static.provenance import cut, lost_by, plain, summed, without_numbers
 from gradlint.static.tree import (
     Atom,
     Loop,
@@ -112,7 +113,7 @@ class Expressions(Conditions):
             case ast.Subscript(owner, index):
                 return self._element(self.evaluate(owner), self.evaluate(index))
             case ast.BinOp(left, op, right):
-                return self._binary(self.evaluate(left), op, self.evaluate(right))
+                return self._binary(self.evaluate(left), op, self.evaluate(right), node)
             case ast.UnaryOp(op, operand):
                 value = self.evaluate(operand)
                 return value if isinstance(value, Tensor) and not isinstance(op, ast.Not) else UNKNOWN
@@ -248,7 +249,7 @@ class Expressions(Conditions):
         """Bind a target; the layer of statements knows how."""
         raise NotImplementedError
 
-    def _binary(self, left: Value, op: ast.operator, right: Value) -> Value:
+    def _binary(self, left: Value, op: ast.operator, right: Value, node: ast.AST) -> Value:
         match left, right:
             case (Params(), Params()):
                 return join(left, right)
@@ -257,7 +258,36 @@ class Expressions(Conditions):
             case (Params(), _) | (_, Params()):
                 return Unknown(holds=held((left, right)))
             case _:
-                return combined((left, right))
+                return self.arithmetic(left, op, right, node)
+
+    def arithmetic(self, left: Value, op: ast.operator, right: Value, node: ast.AST) -> Value:
+        """Return the result of an operator on tensors: a sum keeps what its terms have lost, a multiple of it as well."""
+        result = self.computed((left, right), node)
+        match op:
+            case ast.Add():
+                return summed(result, left, right)
+            case ast.Sub():
+                # `loss - loss.item()` says that the number is meant.
+                return summed(result, left, without_numbers(right))
+            case ast.Mult() if _is_number(left) or _is_number(right):
+                other = right if _is_number(left) else left
+                if isinstance(other, Tensor) and other.dropped and result == UNKNOWN:
+                    # A multiple of a value without a graph.
+                    return Tensor(dropped=other.dropped)
+                return summed(result, other)
+            case ast.Div() if isinstance(left, Tensor) and not (isinstance(right, Tensor) and right.nodes):
+                return summed(result, left)
+            case _:
+                return result
+
+    def computed(self, values: Iterable[Value], node: ast.AST) -> Value:
+        """Return the result of an operation on tensors in the grad mode that holds here."""
+        values = list(values)
+        result = combined(values)
+        if self.grad is Grad.ON or not isinstance(result, Tensor) or not result.nodes:
+            return result
+        lost = lost_by("no-grad", self.place(node), values)
+        return replace(DATA, dropped=lost) if self.grad is Grad.OFF else UNKNOWN
 
     def _choice(self, test: Predicate, body: ast.expr, orelse: ast.expr) -> Value:
         results: list[Value] = []
@@ -318,14 +348,13 @@ class Expressions(Conditions):
 
     def _tensor_attribute(self, owner: Tensor, name: str, node: ast.expr) -> Value:
         if name == "data":
-            return cut(self.place(node))
+            return cut(self.place(node), lost_by(name, self.place(node), (owner,)))
         if name in ("T", "mT", "H", "real", "imag"):
             return owner
-        if name in words("tensor", "keep") | words("tensor", "cut"):
-            return Method(owner, name)
-        # What an unknown module returned may be a record: its parts carry its graph.
-        record = owner.nodes and not any(node.sure for node in owner.nodes) and name not in words("tensor", "facts")
-        return part_of(owner, name) if record else UNKNOWN
+        # What an unknown module returned may be a record: its parts carry its graph. (A method that is called is not read here.)
+        if owner.nodes and not any(node.sure for node in owner.nodes) and name not in words("tensor", "facts"):
+            return part_of(owner, name)
+        return Method(owner, name) if name in words("tensor", "keep") | words("tensor", "cut") else UNKNOWN
 
     def member(self, owner: Instance, name: str, node: ast.expr) -> Value:
         """Return an attribute of an instance of this file's class; the layer of classes knows how."""
@@ -334,6 +363,11 @@ class Expressions(Conditions):
     def class_member(self, owner: Class, name: str) -> Value:
         """Return an attribute of a class of this file; the layer of classes knows how."""
         raise NotImplementedError
+
+
+def _is_number(value: Value) -> bool:
+    """Whether a factor is a number: a literal, or an attribute of something that is not of torch."""
+    return isinstance(value, Const) or (isinstance(value, Unknown) and "." in value.id)
 
 
 def combined(values: Iterable[Value]) -> Value:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.classes import Classes
-from gradlint.static.context import Grad, const
+from gradlint.static.context import Descent, Grad, const
 from gradlint.static.expressions import combined
 from gradlint.static.library import made_by
-from gradlint.static.provenance import is_computed, marked, requiring, unmarked
+from gradlint.static.provenance import is_computed, lost_by, marked, requiring, unmarked
 from gradlint.static.tree import (
     GraphNode,
     Uid,
@@ -24,6 +25,7 @@ from gradlint.static.values import (
     NONE,
     UNKNOWN,
     Const,
+    Dropped,
     Items,
     Kind,
     Library,
@@ -134,7 +136,8 @@ class Gradients(Classes):
         scalers, sure = self._scaled(roots)
         if not sure:
             roles.append("perhaps-scaled")
-        self.emit(EventKind.BACKWARD, node, None, self._spelled_receiver(node), nodes, roles, scalers)
+        event = self.emit(EventKind.BACKWARD, node, None, self._spelled_receiver(node), nodes, roles, scalers)
+        self.descents.append(Descent(node, tuple(roots), named, event, self.frame.node))
         return NONE
 
     def _scaled(self, roots: list[Value]) -> tuple[frozenset[Uid], bool]:
@@ -143,10 +146,17 @@ class Gradients(Classes):
         perhaps = frozenset(uid for uid in held(roots) if (made := self.objects.get(uid)) and made.kind is Kind.SCALER)
         return scalers_of(known) | perhaps, not perhaps and all(tensor.sure for tensor in known)
 
-    def _autograd_grad(self, node: ast.Call, args: list[Value], named: dict[str, Value]) -> None:
+    def _autograd_grad(self, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Emit that gradients are computed aside; with `create_graph=True` they have a graph, else they have lost it."""
         roots = [args[0]] if args else [named.get("outputs", UNKNOWN)]
         nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
-        self.emit(EventKind.RETAIN, node, None, "", nodes, ("autograd-grad",))
+        event = self.emit(EventKind.RETAIN, node, None, "", nodes, ("autograd-grad",))
+        descent = Descent(node, tuple(roots), named, event, self.frame.node)
+        self.descents.append(descent)
+        graph = const(args[4]) is True or None if len(args) > 4 else descent.flag("create_graph")
+        if graph is None or not nodes or self.grad is Grad.MAYBE:
+            return UNKNOWN
+        return Tensor(nodes) if graph else replace(DATA, dropped=lost_by("grad", self.place(node), roots))
 
     def _ran(self, uid: Uid, node: ast.AST, sure: bool = True, roles: tuple[str, ...] = ()) -> GraphNode:
         made = GraphNode(self.place(node), uid, sure=sure)
@@ -158,18 +168,21 @@ class Gradients(Classes):
         made = self._ran(uid, node, sure=False, roles=("method",))
         values = [*args, *named.values()]
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
-        given = graph_of(values)
-        return Tensor(given | {made}) if self.grad is Grad.ON else without_graph(DATA, self.grad)
+        result = Tensor(graph_of(values) | {made})
+        return result if self.grad is Grad.ON else without_graph(DATA, self.grad, self.lost(node, (*values, result)))
 
     def _forward(self, module: Object, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         values = [*args, *named.values()]
         if module.kind is Kind.CRITERION:
-            result = combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad)
+            result = (
+                combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad, self.lost(node, values))
+            )
             return marked(result, self.output(module), self.place(node))
         made = self._ran(module.uid, node, sure=module.origin.startswith("torch."))
         op = self.output(module)
         if self.grad is not Grad.ON:
-            return marked(without_graph(DATA, self.grad), op, self.place(node))
+            lost = self.lost(node, (*values, Tensor(frozenset({made}))))
+            return marked(without_graph(DATA, self.grad, lost), op, self.place(node))
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         given = graph_of(values)
         result = Tensor(given | {made})
@@ -198,6 +211,10 @@ class Gradients(Classes):
             case _:
                 return result
 
+    def lost(self, node: ast.AST, values: Iterable[Value]) -> frozenset[Dropped]:
+        """Return the graphs that the result of an operation on `values` would have if gradients were on here."""
+        return lost_by("no-grad", self.place(node), values)
+
     def spelled(self, node: ast.AST) -> str:
         """Return how the user writes the callee, or the receiver of a method, of a call."""
         return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
@@ -206,14 +223,14 @@ class Gradients(Classes):
         return ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
 
 
-def without_graph(result: Value, grad: Grad) -> Value:
-    """Return what a call returns where gradients are off, or perhaps off."""
+def without_graph(result: Value, grad: Grad, lost: frozenset[Dropped] = frozenset()) -> Value:
+    """Return what a call returns where gradients are off, or perhaps off; `lost` is the graph that it would have."""
     if grad is Grad.MAYBE:
         return UNKNOWN
     match result:
         case Items(elements, keys):
-            return Items(tuple(without_graph(element, grad) for element in elements), keys)
+            return Items(tuple(without_graph(element, grad, lost) for element in elements), keys)
         case Tensor():
-            return replace(DATA, made=result.made) if is_computed(result) else DATA
+            return replace(DATA, made=result.made if is_computed(result) else DATA.made, dropped=lost)
         case _:
             return UNKNOWN

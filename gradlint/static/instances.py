@@ -112,6 +112,8 @@ class Instances(Constructors):
         """Call a method of an instance of the file's own class."""
         value = self.note(node.func, self.member(instance, name, node))
         match value:
+            case Function() if name == "forward" and self.is_module(instance.cls):
+                return self.call(instance, node, args, named)
             case Method():
                 return self.on_module(instance.uid, instance, name, node, args, named)
             case Unknown() if self.is_module(instance.cls) and name in (

@@ -9,10 +9,9 @@ import ast
 
 from gradlint.events import EventKind
 from gradlint.static.context import const
-from gradlint.static.expressions import combined
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
-from gradlint.static.provenance import changes_in_place, cut, is_plain, marked, reshaped, unmarked
+from gradlint.static.provenance import changes_in_place, cut, is_plain, lost_by, marked, reshaped, unmarked
 from gradlint.static.scaling import Scaling
 from gradlint.static.values import (
     UNKNOWN,
@@ -114,12 +113,12 @@ class Methods(Scaling):
             target = node.func.value if isinstance(node.func, ast.Attribute) else node.func
             return self.requires_gradients(target, tensor, next(iter((*args, *named.values())), Const(True)))
         if name in words("tensor", "cut"):
-            return cut(self.place(node))
+            return cut(self.place(node), lost_by(name, self.place(node), (tensor,)))
         if changes_in_place(name) and not all(map(is_plain, args)):
             self.forget([tensor])
             tensor = unmarked(tensor)
         if name in words("tensor", "keep"):
-            result = combined((tensor, *args))
+            result = self.computed((tensor, *args), node)
             if name in words("tensor", "made"):
                 return marked(result, name, self.place(node))
             return reshaped(result, tensor, name)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from gradlint.diagnostics import Location
 from gradlint.static.library import words
-from gradlint.static.values import DATA, Const, Items, Made, Tensor, Value, parts
+from gradlint.static.values import DATA, Const, Dropped, Items, Made, Tensor, Value, dropped_by, graph_of, parts
 
 
 def marked(result: Value, op: str, place: Location) -> Value:
@@ -23,7 +23,12 @@ def marked(result: Value, op: str, place: Location) -> Value:
 
 def reshaped(result: Value, tensor: Value, method: str) -> Value:
     """Return the result of a method of a tensor, with what stays true of the tensor."""
-    if not isinstance(result, Tensor) or not isinstance(tensor, Tensor) or tensor.made is None:
+    if not isinstance(result, Tensor) or not isinstance(tensor, Tensor):
+        return result
+    if result.nodes and method in words("tensor", "shaping") | words("tensor", "summing"):
+        # A sum is the sum of its terms still.
+        result = replace(result, dropped=tensor.dropped)
+    if tensor.made is None:
         return result
     kept = method in words("tensor", "shaping") or (tensor.made.op == "loss" and method in words("tensor", "summing"))
     return replace(result, made=tensor.made) if kept and tensor.made.op not in _OWN else result
@@ -36,9 +41,10 @@ _OWN = frozenset(["leaf", "copy", "masked", "data"])
 def is_plain(value: Value) -> bool:
     """Whether a value certainly carries no graph and requires no gradients."""
     match value:
-        case Tensor(nodes=nodes, scalers=scalers, made=made, cut=cut):
+        case Tensor(nodes=nodes, scalers=scalers, made=made, cut=cut, dropped=dropped):
             op = made.op if made is not None else ""
-            return not nodes and not scalers and (op == "data" or (cut is not None and op != "masked"))
+            lost = bool(dropped) and op not in ("", *_OWN)
+            return not nodes and not scalers and (op == "data" or (cut is not None and op != "masked") or lost)
         case Items(elements):
             return all(map(is_plain, elements))
         case Const(literal):
@@ -53,12 +59,38 @@ def plain(values: Iterable[Value]) -> Tensor | None:
     found = [part for value in values for part in parts(value) if isinstance(part, Tensor)]
     if not found or not all(map(is_plain, values)):
         return None
-    return replace(DATA, cut=next((tensor.cut for tensor in found if tensor.cut is not None), None))
+    gone = next((tensor.cut for tensor in found if tensor.cut is not None), None)
+    return replace(DATA, cut=gone, dropped=dropped_by(found))
 
 
-def cut(place: Location) -> Tensor:
-    """Return a tensor that has lost its graph at `place`, if it ever had one."""
-    return replace(DATA, cut=place)
+def summed(result: Value, *terms: Value) -> Value:
+    """Return a sum, which has lost what its terms have lost."""
+    return replace(result, dropped=dropped_by(terms)) if isinstance(result, Tensor) and result.nodes else result
+
+
+def without_numbers(value: Value) -> Value:
+    """Return a value with what it has lost, but not by being made a number."""
+    if not isinstance(value, Tensor):
+        return value
+    return replace(value, dropped=frozenset(lost for lost in value.dropped if lost.means not in _NUMBERS))
+
+
+def cut(place: Location, lost: frozenset[Dropped] = frozenset()) -> Tensor:
+    """Return a tensor that has lost its graph at `place`, if it ever had one (`lost`: it had)."""
+    return replace(DATA, cut=place, dropped=lost)
+
+
+_NUMBERS = frozenset(["item", "data", "float", "int", "numpy", "tolist", "copy"])
+"""Means by which a value loses its graph that, other than `detach()`, do not say that it shall."""
+
+
+def lost_by(means: str, place: Location, values: Iterable[Value]) -> frozenset[Dropped]:
+    """Return the graphs that `values` lose here, and those that they have lost before."""
+    values = list(values)
+    nodes = graph_of(values)
+    if means not in _NUMBERS and means not in ("no-grad", "grad"):
+        return frozenset()
+    return dropped_by(values) | ({Dropped(means, place, nodes)} if nodes else frozenset())
 
 
 def is_computed(value: Value) -> bool:
@@ -88,7 +120,7 @@ def copied(value: Value, requires_grad: object, place: Location) -> Value | None
     """Return what `torch.tensor(value, requires_grad=...)` is (None: unknown)."""
     match requires_grad:
         case False | None:
-            return cut(place) if is_computed(value) else DATA
+            return cut(place, lost_by("copy", place, (value,))) if is_computed(value) else DATA
         case True:
             return Tensor(made=Made("copy" if is_computed(value) else "leaf", place))
         case _:
@@ -102,7 +134,7 @@ def changes_in_place(method: str) -> bool:
 
 def unmarked(tensor: Tensor) -> Tensor:
     """Return a tensor of which nobody knows what it came out of."""
-    return replace(tensor, made=None, cut=None)
+    return replace(tensor, made=None, cut=None, dropped=frozenset())
 
 
 def without(value: Value, gone: Tensor) -> Value:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.context import Grad
-from gradlint.static.expressions import combined
-from gradlint.static.provenance import is_plain
+from gradlint.static.provenance import is_plain, unmarked
 from gradlint.static.succession import Succession
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import JumpKind
@@ -216,6 +216,10 @@ class Statements(Succession):
             self.emit(EventKind.THAW, node, self.reach((container,)))
         if not is_plain(value):
             self.forget([container])
+        if isinstance(container, Tensor) and isinstance(value, Tensor) and value.nodes and self.grad is Grad.ON:
+            # The tensor now has the graph of what was written into it.
+            self.grown(owner, replace(unmarked(container), nodes=container.nodes | value.nodes), node)
+            return
         if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
             self.assign(owner, Unknown(holds=held((container, value))), node)
 
@@ -231,8 +235,8 @@ class Statements(Succession):
                 result = Unknown(holds=held((old, value)))
             case _:
                 result = (
-                    combined((old, value))
-                    if isinstance(old, (Tensor, Const)) and isinstance(value, Tensor)
+                    self.arithmetic(old, node.op, value, node)
+                    if isinstance(value, Tensor) and (isinstance(old, (Tensor, Const)) or value.nodes)
                     else UNKNOWN
                 )
         if isinstance(node.op, ast.Add) and (self.grad is Grad.ON or isinstance(value, Items)):

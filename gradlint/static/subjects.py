@@ -248,6 +248,52 @@ def on_graph(node: GraphNode) -> Effect:
     return effect
 
 
+def on_saved(node: GraphNode, owners: frozenset[Uid]) -> Effect:
+    """Return what events mean to a part of a graph whose parameters the given optimizers own."""
+    graph = on_graph(node)
+
+    def effect(event: Event) -> EventKind | None:
+        if event.kind is _K.STEP:
+            return _K.STEP if event.targets is not None and event.targets & owners else None
+        others = event.kind is _K.BACKWARD and any(overlap(part.module, node.module) for part in event.nodes)
+        return graph(event) or (_K.SETGRAD if others else None)
+
+    return effect
+
+
+def on_leak(node: GraphNode, own: frozenset[Uid], others: frozenset[Uid]) -> Effect:
+    """Return what events mean to the gradients of what built a graph part, whose optimizers are `own`."""
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets
+        match event.kind:
+            case _K.FORWARD if node in event.nodes:
+                return _K.FORWARD
+            case _K.BACKWARD | _K.RETAIN if node in event.nodes:
+                return _K.ESCAPE if event.kind is _K.RETAIN else _K.BACKWARD
+            case _K.BACKWARD:
+                through = any(overlap(part.module, node.module) for part in event.nodes)
+                return _K.RETAIN if through else None if event.nodes else _K.ESCAPE
+            case _K.STEP if targets is not None and targets & own:
+                return _K.STEP
+            case _K.STEP if targets is not None and targets & others:
+                return _K.OTHER_STEP
+            case _K.ZERO if targets is None:
+                return _K.ESCAPE
+            case _K.ZERO if targets is not None and _clears(targets, node, own):
+                return _K.ZERO
+            case _K.ESCAPE | _K.SETGRAD | _K.EDIT if touches(event, (node.module, *own)):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
+def _clears(targets: frozenset[Uid], node: GraphNode, own: frozenset[Uid]) -> bool:
+    return bool(targets & own) or any(within(node.module, target) for target in targets)
+
+
 def follow(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
     flow = run(tree, protocol, effect, start)

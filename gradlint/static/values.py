@@ -151,11 +151,21 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """A graph that was certainly lost: by which means (`no-grad`, `item`, ...), where, and what it ran through."""
+
+    means: str
+    place: Location
+    nodes: frozenset[GraphNode]
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor that certainly carries the graph parts `nodes` (none: it carries no graph that we saw).
 
     `scalers` are the gradient scalers that have multiplied it; `sure` is false where one of them perhaps has not.
-    `made` says what it came out of; `cut` where it certainly lost the graph that it might have had.
+    `made` says what it came out of; `cut` where it certainly lost the graph that it might have had;
+    `dropped` the graphs that it, or a term of the sum that it is, had and has lost.
     """
 
     nodes: frozenset[GraphNode] = frozenset()
@@ -163,6 +173,7 @@ class Tensor:
     sure: bool = True
     made: Made | None = None
     cut: Location | None = None
+    dropped: frozenset[Dropped] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +221,13 @@ def graph_of(values: Iterable[Value]) -> frozenset[GraphNode]:
     )
 
 
+def dropped_by(values: Iterable[Value]) -> frozenset[Dropped]:
+    """Return the graphs that `values`, or anything that they are made of, have lost."""
+    return frozenset(
+        lost for value in values for part in parts(value) if isinstance(part, Tensor) for lost in part.dropped
+    )
+
+
 def unknown_uid(id_: str) -> Uid:
     """Return who an unknown value is: its attributes are parts of it."""
     return ("?", *id_.split("."))
@@ -254,7 +272,8 @@ def join(left: Value, right: Value) -> Value:
         case Tensor(), Tensor():
             sure = left.scalers == right.scalers and left.sure and right.sure
             made = left.made if left.made == right.made else None
-            return Tensor(left.nodes & right.nodes, left.scalers | right.scalers, sure, made, left.cut and right.cut)
+            nodes, dropped = left.nodes & right.nodes, left.dropped & right.dropped
+            return Tensor(nodes, left.scalers | right.scalers, sure, made, left.cut and right.cut, dropped)
         case Params(), Params():
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:
@@ -284,7 +303,7 @@ def part_of(value: Tensor, name: str) -> Tensor:
     if not value.nodes and value.made == DATA.made:
         return value
     nodes = (replace(node, module=(*node.module, name)) if not node.sure else node for node in value.nodes)
-    return replace(value, nodes=frozenset(nodes), made=None, cut=None)
+    return replace(value, nodes=frozenset(nodes), made=None, cut=None, dropped=frozenset())
 
 
 def _older(node: GraphNode) -> GraphNode:

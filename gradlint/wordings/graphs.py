@@ -22,6 +22,11 @@ WORDINGS: Mapping[str, Wording] = {
         "move the forward pass into the loop",
         {"made": "built here, outside the loop", "freed": "freed by this backward"},
     ),
+    "GL505": Wording(
+        "{what}",
+        "{remedy}",
+        {"made": "the graph was made here", "stepped": "stepped here"},
+    ),
     "GL506": Wording(
         "`{subject}` carries the graph of the last iteration into this one, where it has already been freed",
         "cut it at the start of the iteration: `{subject} = {subject}.detach()`, part by part if it is a tuple",
@@ -31,6 +36,39 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` is computed from the tensor that requires gradients, and is no leaf: torch refuses to optimize it",
         "convert first, and call `.requires_grad_()` on the result",
         {"optimizer": "it is given to an optimizer here"},
+    ),
+    "GL508": Wording(
+        "this backward runs through parameters that an optimizer has changed in place since: torch raises RuntimeError",
+        "run all backward passes before the step, or run the forward pass again after it (and `detach()` what shall not learn)",
+        {"made": "the graph that needs them was made here", "stepped": "changed by this step"},
+    ),
+    "GL509": Wording(
+        "this backward runs into `{subject}`, which is not stepped on this loss: its gradients {what}",
+        "cut the graph between them: give the other model `.detach()` of what `{subject}` returned",
+        {
+            "made": "`{subject}` runs here",
+            "cleared": "its gradients are cleared here",
+            "step": "its gradients are used here",
+        },
+    ),
+    "GL510": Wording(
+        "{means} turns a term of `{subject}` into a plain number: {effect}",
+        "add the tensor itself, and take the number only where it is told",
+        {"backward": "the backward pass starts here"},
+    ),
+    "GL514": Wording(
+        "gradients that are computed without `create_graph=True` have no graph, and `{subject}` is made of them: {effect}",
+        "pass `create_graph=True` to `autograd.grad`",
+        {"backward": "the backward pass starts here"},
+    ),
+    "GL522": Wording(
+        "`{call}` changes nothing: it returns another tensor, which is thrown away",
+        "keep what it returns: `{subject} = {call}`",
+    ),
+    "GL523": Wording(
+        "{what}",
+        "{remedy}",
+        {"made": "computed here, in vain", "step": "the optimizer steps here"},
     ),
     "GL521": Wording(
         "a tensor that the backward pass needs was changed in place after it was saved: {what}",

@@ -27,6 +27,11 @@ WORDINGS: Mapping[str, Wording] = {
         "call `{subject}.train()` at the start of every training epoch",
         {"eval": "put into evaluation mode here, and never back", "forward": "the training forward that runs in it"},
     ),
+    "GL306": Wording(
+        "this is computed with gradients off, and `{subject}` is made of it: {effect}",
+        "compute it outside the `no_grad` block; to freeze a model, set `requires_grad_(False)` on its parameters",
+        {"backward": "the backward pass starts here"},
+    ),
     "GL307": Wording(
         "`{subject}()` as a statement does nothing: gradients stay enabled",
         "enter it: `with {subject}():`",

@@ -31,11 +31,11 @@ def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
         for node in sorted(
             {node for event in backwards for node in event.nodes if not node.age}, key=lambda each: each.place
         ):
-            if node.sure and _trained(analysis, node):
+            if node.sure and is_trained(analysis, node):
                 yield from _freed(root, node, found)
 
 
-def _trained(analysis: Analysis, node: GraphNode) -> bool:
+def is_trained(analysis: Analysis, node: GraphNode) -> bool:
     """Whether a graph part has gradients: a module of torch or of this file has, unless somebody may have frozen it."""
     lowering = analysis.lowering
     if any(overlap(node.module, uid) for uid in lowering.frozen):
@@ -66,7 +66,7 @@ def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> 
         if "retain" in event.roles or "partial" in event.roles:
             continue
         for node in event.nodes:
-            if node.age and node.sure and replace(node, age=0) in event.nodes and _trained(analysis, node):
+            if node.age and node.sure and replace(node, age=0) in event.nodes and is_trained(analysis, node):
                 marks = (("made", node.place), ("freed", event.place))
                 name = analysis.lowering.carriers.get(replace(node, age=0), "the state")
                 yield compose("GL506", Side.STATIC, event.place, marks, subject=name)
@@ -79,17 +79,52 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
     for keeping in analysis.lowering.keepings:
         backwarded = keeping.nodes & _backwarded(analysis, keeping.loops)
         if not any(
-            node in backwarded or (node.sure and _trained(analysis, node)) for node in keeping.nodes
+            node in backwarded or (node.sure and is_trained(analysis, node)) or _differentiable(analysis, node)
+            for node in keeping.nodes
         ) or not _only_told(analysis, keeping):
             continue
         if _reaches_backward(analysis, keeping):
             continue
         used = bool(backwarded)
-        if not used and _returned(analysis, keeping):
+        if not used and _returned(analysis, keeping) and not _told_by_callers(analysis, keeping):
             continue
         found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
         # A graph that no backward has freed is kept whole, buffers and all.
         yield found if used else replace(found, severity=Severity.ERROR)
+
+
+def _differentiable(analysis: Analysis, node: GraphNode) -> bool:
+    """Whether a module, known or not, returns something with a graph: elsewhere, a backward runs through it alone."""
+    return any(
+        event.kind is EventKind.BACKWARD and {other.module for other in event.nodes} == {node.module}
+        for found in analysis.events.values()
+        for event in found
+    )
+
+
+def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether all who call a function that returns what it has summed up are in this file and take its number only."""
+    places = {node.place for node in keeping.nodes}
+    function = keeping.scope
+    if not isinstance(function, ast.FunctionDef) or any(root.node is function for root in analysis.roots):
+        return False
+    if any(
+        event.kind is EventKind.ESCAPE and any(node.place in places for node in event.nodes)
+        for found in analysis.events.values()
+        for event in found
+    ):
+        return False
+    names = {function.name}
+    for node in ast.walk(analysis.tree):
+        if isinstance(node, ast.Assign) and _mentions(node.value, function.name):
+            names |= {part.id for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+    own = set(ast.walk(function))
+    returned = [
+        node.value
+        for node in ast.walk(analysis.tree)
+        if isinstance(node, ast.Return) and node.value is not None and node not in own
+    ]
+    return not any(_gives(value, name) for value in returned for name in names)
 
 
 def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:

@@ -1,0 +1,66 @@
+"""Gradients that one model's loss leaves in another one: GL509."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import LEAK
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.checks.graphs import is_trained
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import follow, on_leak
+from gradlint.static.tree import Event, GraphNode, Uid
+
+
+@check
+def generator_not_detached(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL509: the loss of a model runs backward into another one, whose gradients are thrown away or mixed up."""
+    for root in analysis.roots:
+        asked: set[tuple[GraphNode, frozenset[Uid]]] = set()
+        for event in analysis.events[root]:
+            if event.kind is EventKind.BACKWARD and event.loops and "partial" not in event.roles:
+                asked |= set(_passed_through(analysis, event))
+        for node, others in sorted(asked, key=lambda each: (each[0].place, sorted(each[1]))):
+            yield from _leaked(analysis, root, node, others)
+
+
+def _passed_through(analysis: Analysis, event: Event) -> Iterator[tuple[GraphNode, frozenset[Uid]]]:
+    """Yield the parts that a backward runs through on its way, with the optimizers of what was computed from them."""
+    known = [node for node in event.nodes if node.sure and not node.age]
+    owners = {node: analysis.trained_by.get(node.module, frozenset()) for node in known}
+    for node in known:
+        after = [other for other in known if _end(other) > _end(node) and not owners[other] & owners[node]]
+        others = frozenset(uid for other in after for uid in owners[other])
+        if owners[node] and others and is_trained(analysis, node):
+            yield node, others
+
+
+def _end(node: GraphNode) -> tuple[int, int]:
+    """Return where a call ends: what it is given is computed before."""
+    return node.place.end_row, node.place.end_column
+
+
+def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[Uid]) -> Iterator[Diagnostic]:
+    effect = on_leak(node, analysis.trained_by[node.module], others)
+    name = node.module[-1].partition("#")[0]
+    for event, states in follow(root.tree, LEAK, effect).items():
+        kind = effect(event)
+        broken = [each for each in states if kind and LEAK.advance(each, kind, event.place)[1] is not None]
+        certain = {state.name for state in states} <= {"reached", "passed", "mixed", "unbuilt"}
+        place = broken[0].mark("reached") if broken and certain else None
+        if place is None:
+            continue
+        marks = [("made", node.place), ("cleared" if event.kind is EventKind.ZERO else "step", event.place)]
+        if event.kind is EventKind.ZERO:
+            what = "are computed and thrown away"
+            found = compose("GL509", Side.STATIC, place, marks, subject=name, what=what)
+            yield replace(found, severity=Severity.INFO)
+        elif {state.name for state in states} == {"mixed"}:
+            yield compose(
+                "GL509", Side.STATIC, place, marks, subject=name, what="are left there and used by its next step"
+            )
