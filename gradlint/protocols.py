@@ -218,6 +218,21 @@ VALIDATION = Protocol(
 )
 """Not among `PROTOCOLS`: the run-time side sees no reason to call a forward a validation."""
 
+RATE = Protocol(
+    "rate",
+    State("scheduled"),
+    {
+        # A rate that is written by hand under a scheduler: whether a step uses it before the scheduler computes the next.
+        ("scheduled", _K.RATE): Edge("written", "written"),
+        ("written", _K.RATE): Edge("written", "written"),
+        **_from(("written",), _K.STEP, Edge("scheduled")),
+        ("written", _K.SCHEDULE): Edge("scheduled", violates="GL216"),
+        ("written", _K.ESCAPE): Edge("scheduled"),
+    },
+    {"written": frozenset({"written"})},
+)
+"""Not among `PROTOCOLS`: no hook sees a rate being written."""
+
 _SCALING_STATES = ("ready", "scaled", "plain", "mixed", "unscaled", "stepped", "unknown")
 
 SCALING = Protocol(

@@ -112,6 +112,7 @@ class Context(ABC):
         self.loops: tuple[int, ...] = ()
         self.pending: list[Pending] = []
         self.grad = Grad.ON
+        self.autocast = False
         self.dead = False
         self.hint = ""
         self.stack: list[ast.AST] = []

@@ -14,7 +14,7 @@ from gradlint.static.classes import Classes
 from gradlint.static.context import Grad, const
 from gradlint.static.expressions import combined
 from gradlint.static.library import made_by
-from gradlint.static.provenance import is_computed, marked, requiring, unmarked
+from gradlint.static.provenance import is_computed, is_leaf, marked, requiring, unmarked
 from gradlint.static.tree import (
     GraphNode,
     Uid,
@@ -48,8 +48,15 @@ class Gradients(Classes):
 
     def by_hand(self, node: ast.AST, owner: Value, kind: EventKind) -> None:
         """Emit that the gradients of `owner`, a parameter, were cleared or assigned without an optimizer."""
-        targets = owner.of if isinstance(owner, Params) else None
-        self.emit(kind, node, targets, roles=("module", "by-hand"))
+        self.emit(kind, node, parameters_of(owner), roles=("module", "by-hand"))
+
+    def leaf(self, value: Tensor, node: ast.AST) -> Tensor:
+        """Return a tensor that begins to require gradients at `node` as somebody who can be told from others."""
+        if not is_leaf(value):
+            return value
+        uid = (*self.frame.path, f"leaf@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
+        self.emit(EventKind.CREATE, node, frozenset({uid}))
+        return replace(value, leaves=frozenset({uid}))
 
     def _changes_gradient(self, method: ast.Attribute) -> bool:
         """Whether this is a call like `p.grad.zero_()`; its event is emitted here."""
@@ -98,10 +105,11 @@ class Gradients(Classes):
 
     def requires_gradients(self, target: ast.expr, tensor: Tensor, flag: Value) -> Value:
         """Tell `tensor`, which `target` names, to require gradients, and return it."""
-        if const(flag) is False:
+        if const(flag) is False and not tensor.leaves:
             return tensor
         self.forget([tensor])
         told = requiring(tensor, self.place(target)) if const(flag) is True else unmarked(tensor)
+        told = self.leaf(told, target)
         if isinstance(target, (ast.Name, ast.Attribute)):
             self.grown(target, told, target)
         return told
@@ -121,6 +129,8 @@ class Gradients(Classes):
         if "inputs" in named:
             self.emit(EventKind.ESCAPE, node, None)
             roles.append("partial")
+        if self.autocast:
+            roles.append("autocast")
         scalers, sure = self._scaled(roots)
         if not sure:
             roles.append("perhaps-scaled")
@@ -194,6 +204,19 @@ class Gradients(Classes):
 
     def _spelled_receiver(self, node: ast.Call) -> str:
         return ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+
+
+def parameters_of(value: Value) -> frozenset[Uid] | None:
+    """Return whose parameter a value is, as modules or tensors (None: of somebody unknown)."""
+    match value:
+        case Params(of):
+            return of
+        case Tensor(leaves=leaves):
+            return leaves or None
+        case Object(kind=Kind.MODULE, uid=uid):
+            return frozenset({uid})
+        case _:
+            return None
 
 
 def without_graph(result: Value, grad: Grad) -> Value:

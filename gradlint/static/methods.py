@@ -13,7 +13,7 @@ from gradlint.static.expressions import combined
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
 from gradlint.static.provenance import changes_in_place, cut, is_plain, marked, reshaped, unmarked
-from gradlint.static.scaling import Scaling
+from gradlint.static.updates import Updates
 from gradlint.static.values import (
     UNKNOWN,
     Class,
@@ -46,7 +46,7 @@ _OPTIMIZER_NEUTRAL = frozenset(
 )
 
 
-class Methods(Scaling):
+class Methods(Updates):
     """Evaluates method calls."""
 
     def method(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:

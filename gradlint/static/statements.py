@@ -25,6 +25,7 @@ from gradlint.static.values import (
     Function,
     Instance,
     Items,
+    Kind,
     Library,
     Object,
     Params,
@@ -156,10 +157,18 @@ class Statements(Blocks):
         self.hint = _hint(targets[0])
         result = self.evaluate(value)
         self.hint = ""
+        if len(targets) == 1 and self._by_gradient(targets[0], value, node):
+            return
         if self._sum(targets, value, result, node):
             return
+        if len(targets) == 1:
+            result = self.rebinds(targets[0], value, result, node) or result
         for target in targets:
             self.assign(target, result, node)
+
+    def _by_gradient(self, target: ast.expr, value: ast.expr, node: ast.stmt) -> bool:
+        """Whether an assignment is `w.data = w.data - rate * w.grad`."""
+        return isinstance(target, ast.Attribute) and target.attr == "data" and self.updated(target, [value], node)
 
     def assign(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Bind a target to a value."""
@@ -178,8 +187,10 @@ class Statements(Blocks):
                 self.assign(inner, Unknown(holds=held((value,))), node)
             case ast.Attribute(owner, name):
                 self._assign_attribute(self.evaluate(owner), name, value, target)
-            case ast.Subscript(owner):
+            case ast.Subscript(owner, index):
                 self._assign_element(owner, value, node)
+                if isinstance(index, ast.Constant) and index.value == "lr":
+                    self._rate_written(self.latest.get(owner, UNKNOWN), target)
             case _:
                 return
 
@@ -209,8 +220,16 @@ class Statements(Blocks):
         if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
             self.assign(owner, Unknown(holds=held((container, value))), node)
 
+    def _rate_written(self, group: Value, node: ast.AST) -> None:
+        """Emit that the learning rate of an optimizer was written, where a group of its parameters is in sight."""
+        owners = frozenset(uid for uid in held((group,)) if uid in self.objects)
+        if owners and all(self.objects[uid].kind is Kind.OPTIMIZER for uid in owners):
+            self.emit(EventKind.RATE, node, owners)
+
     def _augmented(self, node: ast.AugAssign) -> None:
         value = self.evaluate(node.value)
+        if isinstance(node.op, (ast.Add, ast.Sub)) and self.updated(node.target, [node.value], node):
+            return
         old = self.evaluate(node.target) if not isinstance(node.target, ast.Subscript) else UNKNOWN
         if not is_plain(value):
             self.forget([old if old is not UNKNOWN else self.evaluate(node.target)])

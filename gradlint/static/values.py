@@ -154,7 +154,8 @@ class Tensor:
     """A tensor that certainly carries the graph parts `nodes` (none: it carries no graph that we saw).
 
     `scalers` are the gradient scalers that have multiplied it; `sure` is false where one of them perhaps has not.
-    `made` says what it came out of; `cut` where it certainly lost the graph that it might have had.
+    `made` says what it came out of; `cut` where it certainly lost the graph that it might have had;
+    `leaves` which tensors that require gradients it is one of.
     """
 
     nodes: frozenset[GraphNode] = frozenset()
@@ -162,6 +163,7 @@ class Tensor:
     sure: bool = True
     made: Made | None = None
     cut: Location | None = None
+    leaves: frozenset[Uid] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,8 @@ def held(values: Iterable[Value]) -> frozenset[Uid]:
                         uids.add(unknown_uid(id_))
                 case Params(of=of) if of is not None:
                     uids |= of
+                case Tensor(leaves=leaves):
+                    uids |= leaves
                 case _:
                     continue
     return frozenset(uids)
@@ -250,7 +254,10 @@ def join(left: Value, right: Value) -> Value:
         case Tensor(), Tensor():
             sure = left.scalers == right.scalers and left.sure and right.sure
             made = left.made if left.made == right.made else None
-            return Tensor(left.nodes & right.nodes, left.scalers | right.scalers, sure, made, left.cut and right.cut)
+            leaves = left.leaves | right.leaves if left.leaves and right.leaves else frozenset()
+            return Tensor(
+                left.nodes & right.nodes, left.scalers | right.scalers, sure, made, left.cut and right.cut, leaves
+            )
         case Params(), Params():
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:

@@ -1,4 +1,4 @@
-"""Order of clearing, backward and step: GL101 to GL104 and GL106 to GL109.
+"""Order of clearing, backward and step: GL101 to GL104, GL106 to GL109 and GL117.
 
 One optimizer in one root gets one finding per step: what is wrong with the gradients it uses.
 """
@@ -48,7 +48,7 @@ def _silent(code: str) -> tuple[str, ...]:
 
 @check
 def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL101, GL102, GL103, GL104, GL107, GL108, GL109."""
+    """GL101, GL102, GL103, GL104, GL107, GL108, GL109, GL117."""
     for root in analysis.roots:
         for optimizer in analysis.objects(Kind.OPTIMIZER):
             if any(_steps(event, optimizer) for event in analysis.events[root]):
@@ -192,12 +192,19 @@ def _renewed(tree: Node) -> frozenset[str]:
 def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     states = [world.state for world in case.worlds]
     if broken == {"GL103"}:
-        return case.report("GL103", min(states, key=lambda state: state.marks))
+        state = min(states, key=lambda state: state.marks)
+        return case.report("GL117" if _by_hand(case, state) else "GL103", state)
     if not case.step.loops or not _would_train(case):
         return None
     # The first iteration tells: it comes to the step before any backward.
     first = [state for state in states if _broken(state, case.step) == "GL104"]
     return case.report("GL104", max(first, key=lambda state: state.marks))
+
+
+def _by_hand(case: _Case, state: State) -> bool:
+    """Whether the gradients that are thrown away were written, not computed by a backward pass."""
+    written = state.mark("fresh")
+    return any(event.place == written and event.kind is EventKind.SETGRAD for event in case.events)
 
 
 def _would_train(case: _Case) -> bool:
