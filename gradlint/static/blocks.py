@@ -24,7 +24,13 @@ from gradlint.static.values import (
 )
 
 _AUTOCAST = frozenset(
-    ["torch.autocast", "torch.amp.autocast", "torch.cuda.amp.autocast", "torch.cuda.amp.autocast_mode.autocast"]
+    [
+        "torch.autocast",
+        "torch.amp.autocast",
+        "torch.cuda.amp.autocast",
+        "torch.cpu.amp.autocast",
+        "torch.cuda.amp.autocast_mode.autocast",
+    ]
 )
 
 

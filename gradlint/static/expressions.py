@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from gradlint.static.conditions import Conditions
 from gradlint.static.context import const
 from gradlint.static.library import words
+from gradlint.static.modules import ITSELF
 from gradlint.static.provenance import cut, plain
 from gradlint.static.tree import (
     Atom,
@@ -106,6 +107,8 @@ class Expressions(Conditions):
                 return self._display(elements)
             case ast.Dict(keys, values):
                 return self._mapping(keys, values)
+            case ast.Subscript(ast.Attribute(ast.Name("sys"), "modules"), ast.Name("__name__")):
+                return Library(ITSELF)
             case ast.Subscript(owner, index):
                 return self._element(self.evaluate(owner), self.evaluate(index))
             case ast.BinOp(left, op, right):

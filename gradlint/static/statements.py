@@ -13,7 +13,7 @@ from gradlint.static.blocks import Blocks
 from gradlint.static.context import Grad
 from gradlint.static.expressions import combined
 from gradlint.static.provenance import is_plain
-from gradlint.static.syntax import FunctionNode
+from gradlint.static.syntax import GRADIENT, FunctionNode
 from gradlint.static.tree import (
     JumpKind,
 )
@@ -220,6 +220,20 @@ class Statements(Blocks):
         if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
             self.assign(owner, Unknown(holds=held((container, value))), node)
 
+    def _edits_gradient(self, node: ast.AugAssign, value: Value) -> bool:
+        """Whether this is `w.grad *= scale`, perhaps of a part; the event is emitted here."""
+        target: ast.expr = node.target
+        while isinstance(target, ast.Subscript) or (isinstance(target, ast.Attribute) and target.attr == "data"):
+            target = target.value
+        if not isinstance(target, ast.Attribute) or target.attr not in GRADIENT:
+            return False
+        owner = self.evaluate(target.value)
+        if isinstance(node.op, ast.Mult) and value in (Const(0), Const(0.0)):
+            self.by_hand(node, owner, EventKind.ZERO)
+        else:
+            self.by_hand(node, UNKNOWN, EventKind.EDIT)
+        return True
+
     def _rate_written(self, group: Value, node: ast.AST) -> None:
         """Emit that the learning rate of an optimizer was written, where a group of its parameters is in sight."""
         owners = frozenset(uid for uid in held((group,)) if uid in self.objects)
@@ -228,6 +242,8 @@ class Statements(Blocks):
 
     def _augmented(self, node: ast.AugAssign) -> None:
         value = self.evaluate(node.value)
+        if self._edits_gradient(node, value):
+            return
         if isinstance(node.op, (ast.Add, ast.Sub)) and self.updated(node.target, [node.value], node):
             return
         old = self.evaluate(node.target) if not isinstance(node.target, ast.Subscript) else UNKNOWN

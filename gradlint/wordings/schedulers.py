@@ -23,10 +23,10 @@ WORDINGS: Mapping[str, Wording] = {
         {"built": "its arguments count epochs"},
     ),
     "GL204": Wording(
-        "`{subject}` is a {cls} that counts batches, but it is stepped once per epoch: the learning rate never gets"
+        "`{subject}` is a {cls} that counts batches, but it is stepped once per {how}: the learning rate never gets"
         " past the beginning of its schedule",
-        "call `{subject}.step()` after every `optimizer.step()`, or give {cls} its length in epochs",
-        {"built": "its arguments count batches"},
+        "call `{subject}.step()` after every `optimizer.step()`, or give {cls} its length in {way}",
+        {"built": "its arguments count batches", "stepped": "it is stepped here"},
     ),
     "GL205": Wording(
         "`{subject}` is a ReduceLROnPlateau and needs the value it watches: `step()` without it raises TypeError",

@@ -17,7 +17,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import Flow, World
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import on_optimizer, run, touches
+from gradlint.static.subjects import Effect, on_optimizer, run, touches
 from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
 from gradlint.static.values import Kind, Object
 
@@ -199,6 +199,42 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     # The first iteration tells: it comes to the step before any backward.
     first = [state for state in states if _broken(state, case.step) == "GL104"]
     return case.report("GL104", max(first, key=lambda state: state.marks))
+
+
+@check
+def discarded(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL103: the same of what is not proven to be an optimizer, but is cleared and stepped as one."""
+    for root in analysis.roots:
+        found = analysis.events[root]
+        cleared = {event.name for event in found if event.kind is EventKind.ZERO and event.targets is None}
+        for step in dict.fromkeys(event for event in found if event.kind is EventKind.OTHER_STEP):
+            if step.name in cleared and "scaler" not in step.roles:
+                worlds = run(root.tree, OPTIMIZER, _as_optimizer(step)).arrivals.get(step, set())
+                broken = [world.state for world in worlds if _broken(world.state, step) == "GL103"]
+                if broken and len(broken) == len(worlds):
+                    state = min(broken, key=lambda state: state.marks)
+                    yield compose("GL103", Side.STATIC, step.place, state.marks, subject=step.name)
+
+
+def _as_optimizer(step: Event) -> Effect:
+    """Return what events mean to somebody unknown who is known by his calls in one function."""
+
+    def effect(event: Event) -> EventKind | None:
+        match event.kind:
+            case EventKind.ZERO if event.name == step.name and event.frame == step.frame:
+                return EventKind.ZERO
+            case EventKind.OTHER_STEP if event == step:
+                return EventKind.STEP
+            case EventKind.BACKWARD | EventKind.SETGRAD:
+                # Whatever was before, there are gradients now.
+                return EventKind.SETGRAD
+            case EventKind.ESCAPE if event.place != step.place:
+                # Whoever it is may be given to anybody under another name.
+                return EventKind.ESCAPE
+            case _:
+                return None
+
+    return effect
 
 
 def _by_hand(case: _Case, state: State) -> bool:
