@@ -218,6 +218,23 @@ VALIDATION = Protocol(
 )
 """Not among `PROTOCOLS`: the run-time side sees no reason to call a forward a validation."""
 
+_GRADIENT_STATES = ("none", "set", "unknown")
+
+GRADIENT = Protocol(
+    "gradient",
+    State("none"),
+    {
+        # The `.grad` of a parameter: None until a backward pass, and again when it is cleared.
+        **_from(_GRADIENT_STATES, _K.BACKWARD, Edge("set")),
+        **_from(_GRADIENT_STATES, _K.SETGRAD, Edge("set")),
+        **_from(_GRADIENT_STATES, _K.ZERO, Edge("none", "cleared")),
+        **_from(_GRADIENT_STATES, _K.ESCAPE, Edge("unknown")),
+        ("none", _K.READ): Edge("none", violates="GL116"),
+    },
+    {"none": frozenset({"cleared"})},
+)
+"""Not among `PROTOCOLS`: at run time the error speaks for itself."""
+
 RATE = Protocol(
     "rate",
     State("scheduled"),

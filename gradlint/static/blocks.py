@@ -118,7 +118,9 @@ class Blocks(Loops):
     ) -> None:
         """Lower what runs when nothing is raised; handlers only add names."""
         before = dict(self.store)
+        self.perhaps += bool(handlers)
         self.block([*body, *orelse])
+        self.perhaps -= bool(handlers)
         after, dead = self.store, self.dead
         for handler in handlers:
             # What a handler does creates no finding, but its names and functions are real.

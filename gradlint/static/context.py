@@ -113,6 +113,7 @@ class Context(ABC):
         self.pending: list[Pending] = []
         self.grad = Grad.ON
         self.autocast = False
+        self.perhaps = 0  # more than that: what happens here may have been made sure of before
         self.dead = False
         self.hint = ""
         self.stack: list[ast.AST] = []

@@ -46,9 +46,15 @@ SEQUENCES = frozenset(["torch.nn.Sequential", "torch.nn.modules.Sequential", "to
 class Gradients(Classes):
     """Emits what happens to graphs and gradients."""
 
-    def by_hand(self, node: ast.AST, owner: Value, kind: EventKind) -> None:
+    def by_hand(self, node: ast.AST, owner: Value, kind: EventKind, roles: tuple[str, ...] = ()) -> None:
         """Emit that the gradients of `owner`, a parameter, were cleared or assigned without an optimizer."""
-        self.emit(kind, node, parameters_of(owner), roles=("module", "by-hand"))
+        self.emit(kind, node, parameters_of(owner), roles=("module", "by-hand", *roles))
+
+    def gradient_read(self, gradient: ast.Attribute, node: ast.AST) -> None:
+        """Emit that `gradient`, the `.grad` of a parameter that is known, is taken for a tensor."""
+        owner = parameters_of(self.latest.get(gradient.value, UNKNOWN))
+        if owner is not None and not self.perhaps:
+            self.emit(EventKind.READ, node, owner, ast.unparse(gradient))
 
     def leaf(self, value: Tensor, node: ast.AST) -> Tensor:
         """Return a tensor that begins to require gradients at `node` as somebody who can be told from others."""
@@ -65,8 +71,9 @@ class Gradients(Classes):
             owner = owner.value
         if not isinstance(owner, ast.Attribute) or owner.attr not in ("grad", "_grad"):
             return False
+        self.gradient_read(owner, method)
         if method.attr == "zero_":
-            self.by_hand(method, self.latest.get(owner.value, UNKNOWN), EventKind.ZERO)
+            self.by_hand(method, self.latest.get(owner.value, UNKNOWN), EventKind.ZERO, ("fills",))
         elif method.attr in ("copy_", "fill_", "set_"):
             self.by_hand(method, UNKNOWN, EventKind.SETGRAD)
         elif method.attr.endswith("_"):

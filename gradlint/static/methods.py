@@ -87,9 +87,10 @@ class Methods(Updates):
         spelled = self._spelled_receiver(node)
         match name:
             case "zero_grad":
+                roles = (*self.window_roles(optimizer.uid), *self.fills([*args, *named.values()]))
                 self.fork(
                     self.window_of(optimizer.uid),
-                    lambda: self.emit(EventKind.ZERO, node, targets, spelled, roles=self.window_roles(optimizer.uid)),
+                    lambda: self.emit(EventKind.ZERO, node, targets, spelled, roles=roles),
                     lambda: None,
                 )
             case "step":

@@ -132,6 +132,30 @@ def on_parameter(subject: frozenset[Uid], others: Mapping[Uid, Object]) -> Effec
     return effect
 
 
+def on_gradient(subject: frozenset[Uid], others: Mapping[Uid, Object]) -> Effect:
+    """Return what events mean to the gradient of a parameter."""
+    usual = on_parameter(subject, others)
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.READ if subject <= targets:
+                return _K.READ
+            case _K.CREATE if any(within(uid, target) for uid in subject for target in targets):
+                return _K.CREATE
+            case _K.ZERO if "fills" in event.roles:
+                # Filled with zeros, a gradient that is None stays None.
+                return None
+            case _K.HAND_STEP | _K.STEP | _K.OTHER_STEP:
+                return None
+            case _K.EDIT:
+                return None
+            case _:
+                return usual(event)
+
+    return effect
+
+
 def _clears(event: Event, subject: frozenset[Uid], others: Mapping[Uid, Object]) -> EventKind | None:
     cleared = event.targets if "module" in event.roles else _acted_on(event, others)
     if cleared is None:

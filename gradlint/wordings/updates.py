@@ -83,4 +83,9 @@ WORDINGS: Mapping[str, Wording] = {
         "clear first, then write the gradients, then step",
         {"cleared": "the gradients are cleared here", "fresh": "after they were written here"},
     ),
+    "GL116": Wording(
+        "`{subject}` is None here: no backward pass has computed it yet, or since it was cleared, and using it raises AttributeError",
+        "ask `if {subject} is not None` first, or clear after the step",
+        {"cleared": "cleared here, which sets it to None"},
+    ),
 }

@@ -1,4 +1,4 @@
-"""Updates by hand: GL114 and GL115.
+"""Gradients and updates by hand: GL114, GL115 and GL116.
 
 One loop gets one finding: an update that cannot work is not also stale.
 """
@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import OPTIMIZER, State
+from gradlint.protocols import GRADIENT, OPTIMIZER, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import follow, on_parameter
+from gradlint.static.subjects import follow, on_gradient, on_parameter, run
 from gradlint.static.tree import Event, Kill, Uid, walk
 
 _HARM = {
@@ -108,3 +108,22 @@ def _shared(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
             break
         count += 1
     return one[:count]
+
+
+@check
+def no_gradient(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL116: a gradient is used as a tensor where it is None."""
+    for root in analysis.roots:
+        reads = [event for event in analysis.events[root] if event.kind is EventKind.READ]
+        seen: set[Location] = set()
+        for subject in dict.fromkeys(frozenset({uid}) for event in reads for uid in event.targets or ()):
+            effect = on_gradient(subject, analysis.lowering.objects)
+            arrivals = run(root.tree, GRADIENT, effect, State("unknown")).arrivals
+            for event, worlds in arrivals.items():
+                # Whatever a path has asked before may have told it that there is a gradient.
+                sure = [world.state for world in worlds if world.state.name == "none" and not world.facts]
+                if effect(event) is EventKind.READ and sure and event.place not in seen:
+                    seen.add(event.place)
+                    state = min(sure, key=lambda state: state.marks)
+                    yield compose("GL116", Side.STATIC, event.place, state.marks, subject=event.name)
+                    break
