@@ -279,6 +279,9 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> Iterator[Diagnostic]:
     effect = on_optimizer(optimizer, analysis.lowering.objects)
+    owned = optimizer.of or ()
+    if any(event.kind is EventKind.HAND_STEP and (not owned or touches(event, owned)) for event in found):
+        return
     cleared = [event for event in found if event.kind is EventKind.ZERO and effect(event) is EventKind.ZERO]
     for event in found:
         if event.kind is not EventKind.BACKWARD or not event.loops or "engine" in event.roles:
