@@ -70,14 +70,16 @@ def _builds(event: Event, scheduler: Object) -> bool:
 
 def _harm(name: str, count: int, length: int) -> str | None:
     """Return what more steps than the schedule is long do."""
+    # What the last step of all sets is used by nobody.
+    used = count - 1
     told = f"is stepped {count} times, but its schedule is {length} steps long"
     match name:
         case "OneCycleLR" if count > length:
             return f"{told}: torch raises ValueError at step {length + 1}"
-        case "CosineAnnealingLR" if length < count < 2 * length:
+        case "CosineAnnealingLR" if length < used < 2 * length - 1:
             # Whole periods are a choice; to end in the middle of the way up is none.
             return f"{told}: after that the learning rate rises again"
-        case "PolynomialLR" if count > length:
+        case "PolynomialLR" if used > length:
             return f"{told}: after that the learning rate is 0 and nothing is trained"
         case _:
             return None
