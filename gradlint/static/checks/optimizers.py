@@ -221,7 +221,8 @@ def _as_optimizer(step: Event) -> Effect:
 
     def effect(event: Event) -> EventKind | None:
         match event.kind:
-            case EventKind.ZERO if event.name == step.name and event.frame == step.frame:
+            case EventKind.ZERO if event.name == step.name and event.frame == step.frame and event.loops == step.loops:
+                # In another loop the same name may be somebody else.
                 return EventKind.ZERO
             case EventKind.OTHER_STEP if event == step:
                 return EventKind.STEP
