@@ -33,4 +33,7 @@ class EventKind(enum.Enum):
     SCALED_STEP = "scaled-step"  # a gradient scaler stepped its optimizer
     UPDATE = "update"  # the gradient scaler chose its next scale
     OTHER_STEP = "other-step"  # something that is not proven to be an optimizer was asked to step
+    HAND_STEP = "hand-step"  # a parameter was changed by its own gradient, without an optimizer
+    READ = "read"  # its gradient was used as a tensor, which it is only when there is one
+    RATE = "rate"  # its learning rate was written by hand
     ESCAPE = "escape"  # somebody unknown had hands on it: anything may have happened

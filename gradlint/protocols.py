@@ -256,6 +256,38 @@ LEAK = Protocol(
 )
 """Not among `PROTOCOLS`: the run-time side does not tell which model a graph runs through."""
 
+_GRADIENT_STATES = ("none", "set", "unknown")
+
+GRADIENT = Protocol(
+    "gradient",
+    State("none"),
+    {
+        # The `.grad` of a parameter: None until a backward pass, and again when it is cleared.
+        **_from(_GRADIENT_STATES, _K.BACKWARD, Edge("set")),
+        **_from(_GRADIENT_STATES, _K.SETGRAD, Edge("set")),
+        **_from(_GRADIENT_STATES, _K.ZERO, Edge("none", "cleared")),
+        **_from(_GRADIENT_STATES, _K.ESCAPE, Edge("unknown")),
+        ("none", _K.READ): Edge("none", violates="GL116"),
+    },
+    {"none": frozenset({"cleared"})},
+)
+"""Not among `PROTOCOLS`: at run time the error speaks for itself."""
+
+RATE = Protocol(
+    "rate",
+    State("scheduled"),
+    {
+        # A rate that is written by hand under a scheduler: whether a step uses it before the scheduler computes the next.
+        ("scheduled", _K.RATE): Edge("written", "written"),
+        ("written", _K.RATE): Edge("written", "written"),
+        **_from(("written",), _K.STEP, Edge("scheduled")),
+        ("written", _K.SCHEDULE): Edge("scheduled", violates="GL216"),
+        ("written", _K.ESCAPE): Edge("scheduled"),
+    },
+    {"written": frozenset({"written"})},
+)
+"""Not among `PROTOCOLS`: no hook sees a rate being written."""
+
 _SCALING_STATES = ("ready", "scaled", "plain", "mixed", "unscaled", "stepped", "unknown")
 
 SCALING = Protocol(

@@ -23,13 +23,23 @@ from gradlint.static.values import (
     held,
 )
 
+_AUTOCAST = frozenset(
+    [
+        "torch.autocast",
+        "torch.amp.autocast",
+        "torch.cuda.amp.autocast",
+        "torch.cpu.amp.autocast",
+        "torch.cuda.amp.autocast_mode.autocast",
+    ]
+)
+
 
 class Blocks(Loops):
     """Lowers `with`, `try` and `match`."""
 
     def lower_with(self, items: list[ast.withitem], body: list[ast.stmt]) -> None:
         """Lower a block in the grad mode that its contexts put it in."""
-        outer = self.grad
+        outer, casting = self.grad, self.autocast
         for item in items:
             before = self.grad
             value = self.evaluate(item.context_expr)
@@ -38,6 +48,7 @@ class Blocks(Loops):
                 # Whoever manages this context may switch gradients off.
                 mode = Grad.MAYBE
             self.grad = mode if mode is not None else before
+            self.autocast = self._casts(item.context_expr)
             if item.optional_vars is not None:
                 self.assign(
                     item.optional_vars,
@@ -46,8 +57,20 @@ class Blocks(Loops):
                 )
         inside = self.grad
         self.block(body)
+        self.autocast = casting
         # A `set_grad_enabled` statement inside outlives nothing: the context restores what was.
         self.grad = outer if inside is not outer else self.grad
+
+    def _casts(self, node: ast.expr) -> bool:
+        """Whether operations run in lower precision inside a context: `autocast`, unless it is, or may be, switched off."""
+        callee = self.quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN
+        if not isinstance(node, ast.Call) or not isinstance(callee, Library) or callee.name not in _AUTOCAST:
+            return self.autocast
+        position = 2 if callee.name in ("torch.autocast", "torch.amp.autocast") else 0
+        given = next((each.value for each in node.keywords if each.arg == "enabled"), None)
+        if given is None and len(node.args) > position:
+            given = node.args[position]
+        return given is None or const(self.latest.get(given, UNKNOWN)) is True
 
     def _known_context(self, node: ast.expr) -> bool:
         """Whether a context is made by a library that has no hand on gradients."""
@@ -95,7 +118,9 @@ class Blocks(Loops):
     ) -> None:
         """Lower what runs when nothing is raised; handlers only add names."""
         before = dict(self.store)
+        self.perhaps += bool(handlers)
         self.block([*body, *orelse])
+        self.perhaps -= bool(handlers)
         after, dead = self.store, self.dead
         for handler in handlers:
             # What a handler does creates no finding, but its names and functions are real.

@@ -44,6 +44,8 @@ class Calls(Methods):
             args, named = self._arguments(node)
             if self._changes_gradient(node.func):
                 return UNKNOWN
+            if self.changed_by_method(node):
+                return receiver
             if node.func.attr == "append" and len(args) == 1:
                 self.keep(node.func.value, args[0], node)
             if node.func.attr == "detach_":

@@ -9,6 +9,7 @@ import ast
 
 from gradlint.static.context import const
 from gradlint.static.modules import Modules
+from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import (
     Atom,
     Both,
@@ -38,6 +39,9 @@ class Conditions(Modules):
 
     def condition(self, node: ast.expr) -> Predicate:
         """Evaluate a condition for its events and return it as a predicate."""
+        if self.syntax.mentioned(node) & GRADIENT:
+            # From here on somebody may know whether there is a gradient.
+            self.perhaps += 1
         match node:
             case ast.BoolOp(op, values):
                 tests = [self.condition(value) for value in values]

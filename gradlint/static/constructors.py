@@ -86,9 +86,10 @@ class Constructors(Gradients):
             case "tensor" | "fresh-tensor":
                 flag = const(named.get("requires_grad", Const(False)))
                 source = args[0] if args and name in COPIES else DATA
-                return copied(source, flag, self.place(node)) or UNKNOWN
+                copy = copied(source, flag, self.place(node))
+                return UNKNOWN if copy is None else self.leaf(copy, node)
             case "parameter":
-                return Params(frozenset({(*self.frame.path, self.hint or "@")}))
+                return self._parameter(node, named)
             case "backward":
                 return self.backward(node, args[:1] or list(named.values())[:1], named)
             case "grad":
@@ -172,6 +173,13 @@ class Constructors(Gradients):
             case "sum" if args and isinstance(args[0], Items):
                 return summed(combined(args[0].elements), args[0])
         return UNKNOWN
+
+    def _parameter(self, node: ast.Call, named: dict[str, Value]) -> Params:
+        made = frozenset({(*self.frame.path, self.hint or "@")})
+        self.emit(EventKind.CREATE, node, made)
+        if const(named.get("requires_grad", Const(True))) is not True:
+            self.frozen |= made
+        return Params(made)
 
     def _mapped(self, function: Function, source: Value, node: ast.Call) -> Value:
         number = self.number(node)

@@ -130,6 +130,8 @@ class Context(ABC):
         self.loops: tuple[int, ...] = ()
         self.pending: list[Pending] = []
         self.grad = Grad.ON
+        self.autocast = False
+        self.perhaps = 0  # more than that: what happens here may have been made sure of before
         self.dead = False
         self.hint = ""
         self.stack: list[ast.AST] = []

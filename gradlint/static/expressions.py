@@ -14,7 +14,9 @@ from gradlint.events import EventKind
 from gradlint.static.conditions import Conditions
 from gradlint.static.context import Grad, const
 from gradlint.static.library import words
+from gradlint.static.modules import ITSELF
 from gradlint.static.provenance import cut, lost_by, plain, summed, without_numbers
+from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import (
     Atom,
     Loop,
@@ -103,13 +105,18 @@ class Expressions(Conditions):
             case ast.Name(name):
                 return self.lookup(name)
             case ast.Attribute(owner, name):
-                return self.attribute(self.evaluate(owner), name, node)
+                value = self.attribute(self.evaluate(owner), name, node)
+                if isinstance(owner, ast.Attribute) and owner.attr in GRADIENT:
+                    self.gradient_read(owner, node)
+                return value
             case ast.Call():
                 return self.evaluate_call(node)
             case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
                 return self._display(elements)
             case ast.Dict(keys, values):
                 return self._mapping(keys, values)
+            case ast.Subscript(ast.Attribute(ast.Name("sys"), "modules"), ast.Name("__name__")):
+                return Library(ITSELF)
             case ast.Subscript(owner, index):
                 return self._element(self.evaluate(owner), self.evaluate(index))
             case ast.BinOp(left, op, right):
@@ -138,6 +145,10 @@ class Expressions(Conditions):
                 return self.evaluate(value)
             case _:
                 return self._others(node)
+
+    def gradient_read(self, gradient: ast.Attribute, node: ast.AST) -> None:
+        """Emit that a gradient is taken for a tensor; the layer of gradients knows how."""
+        raise NotImplementedError
 
     def evaluate_call(self, node: ast.Call) -> Value:
         """Evaluate a call; the layer above knows how."""
@@ -223,6 +234,7 @@ class Expressions(Conditions):
         source = self.evaluate(first.iter)
         number = self.number(first)
         outer, self.loops = self.loops, (*self.loops, number)
+        self.perhaps += bool(first.ifs)
         with self.aside() as out:
             self.take(first.target, self.iterated(source))
             for test in first.ifs:
@@ -232,6 +244,7 @@ class Expressions(Conditions):
             else:
                 value = _mixture([self.evaluate(result) for result in results])
         self.loops = outer
+        self.perhaps -= bool(first.ifs)
         if out:
             body = Seq(tuple(out))
             self.out.append(Loop(number, body, body, Seq(())))
@@ -309,7 +322,9 @@ class Expressions(Conditions):
         """Evaluate an operand that runs on some paths only."""
         found: list[Value] = []
         test = Atom(f"either@{node.lineno}:{node.col_offset}")
+        self.perhaps += 1
         self.fork(test, lambda: found.append(self.evaluate(node)), lambda: None)
+        self.perhaps -= 1
         return found[0]
 
     def attribute(self, owner: Value, name: str, node: ast.expr) -> Value:

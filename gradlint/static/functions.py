@@ -54,7 +54,7 @@ class Functions(Expressions):
         frame = self._enter(function, node)
         if frame.module is not self.module.module:
             self.foreign[function.node] = frame.module
-        outer = (self.frame, self.grad, self.dead, self.hint, self.pending)
+        outer, asked = (self.frame, self.grad, self.dead, self.hint, self.pending), self.perhaps
         self.frame, self.dead, self.hint, self.pending = frame, False, "", []
         self.stack.append(function.node)
         with self.aside() as out:
@@ -62,6 +62,7 @@ class Functions(Expressions):
             self._body(function.node)
         self.stack.pop()
         self.frame, self.grad, self.dead, self.hint, self.pending = outer
+        self.perhaps = asked
         if out:
             self.out.append(Call(Seq(tuple(out))))
         self._leave(frame)

@@ -15,7 +15,7 @@ from gradlint.static.classes import Classes
 from gradlint.static.context import Descent, Grad, const
 from gradlint.static.expressions import combined
 from gradlint.static.library import made_by
-from gradlint.static.provenance import is_computed, lost_by, marked, requiring, unmarked
+from gradlint.static.provenance import is_computed, is_leaf, lost_by, marked, requiring, unmarked
 from gradlint.static.tree import (
     GraphNode,
     Uid,
@@ -50,10 +50,23 @@ SEQUENCES = frozenset(["torch.nn.Sequential", "torch.nn.modules.Sequential", "to
 class Gradients(Classes):
     """Emits what happens to graphs and gradients."""
 
-    def by_hand(self, node: ast.AST, owner: Value, kind: EventKind) -> None:
+    def by_hand(self, node: ast.AST, owner: Value, kind: EventKind, roles: tuple[str, ...] = ()) -> None:
         """Emit that the gradients of `owner`, a parameter, were cleared or assigned without an optimizer."""
-        targets = owner.of if isinstance(owner, Params) else None
-        self.emit(kind, node, targets, roles=("module", "by-hand"))
+        self.emit(kind, node, parameters_of(owner), roles=("module", "by-hand", *roles))
+
+    def gradient_read(self, gradient: ast.Attribute, node: ast.AST) -> None:
+        """Emit that `gradient`, the `.grad` of a parameter that is known, is taken for a tensor."""
+        owner = parameters_of(self.latest.get(gradient.value, UNKNOWN))
+        if owner is not None and not self.perhaps:
+            self.emit(EventKind.READ, node, owner, ast.unparse(gradient))
+
+    def leaf(self, value: Tensor, node: ast.AST) -> Tensor:
+        """Return a tensor that begins to require gradients at `node` as somebody who can be told from others."""
+        if not is_leaf(value):
+            return value
+        uid = (*self.frame.path, f"leaf@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
+        self.emit(EventKind.CREATE, node, frozenset({uid}))
+        return replace(value, leaves=frozenset({uid}))
 
     def told(self, node: ast.AST, targets: frozenset[Uid], flag: Value) -> None:
         """Emit that parameters were told whether to require gradients; what is not known to freeze them may thaw them."""
@@ -66,8 +79,9 @@ class Gradients(Classes):
             owner = owner.value
         if not isinstance(owner, ast.Attribute) or owner.attr not in ("grad", "_grad"):
             return False
+        self.gradient_read(owner, method)
         if method.attr == "zero_":
-            self.by_hand(method, self.latest.get(owner.value, UNKNOWN), EventKind.ZERO)
+            self.by_hand(method, self.latest.get(owner.value, UNKNOWN), EventKind.ZERO, ("fills",))
         elif method.attr in ("copy_", "fill_", "set_"):
             self.by_hand(method, UNKNOWN, EventKind.SETGRAD)
         elif method.attr.endswith("_"):
@@ -110,10 +124,11 @@ class Gradients(Classes):
 
     def requires_gradients(self, target: ast.expr, tensor: Tensor, flag: Value) -> Value:
         """Tell `tensor`, which `target` names, to require gradients, and return it."""
-        if const(flag) is False:
+        if const(flag) is False and not tensor.leaves:
             return tensor
         self.forget([tensor])
         told = requiring(tensor, self.place(target)) if const(flag) is True else unmarked(tensor)
+        told = self.leaf(told, target)
         if isinstance(target, (ast.Name, ast.Attribute)):
             self.grown(target, told, target)
         return told
@@ -133,6 +148,8 @@ class Gradients(Classes):
         if "inputs" in named:
             self.emit(EventKind.ESCAPE, node, None)
             roles.append("partial")
+        if self.autocast:
+            roles.append("autocast")
         scalers, sure = self._scaled(roots)
         if not sure:
             roles.append("perhaps-scaled")
@@ -221,6 +238,19 @@ class Gradients(Classes):
 
     def _spelled_receiver(self, node: ast.Call) -> str:
         return ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+
+
+def parameters_of(value: Value) -> frozenset[Uid] | None:
+    """Return whose parameter a value is, as modules or tensors (None: of somebody unknown)."""
+    match value:
+        case Params(of):
+            return of
+        case Tensor(leaves=leaves):
+            return leaves or None
+        case Object(kind=Kind.MODULE, uid=uid):
+            return frozenset({uid})
+        case _:
+            return None
 
 
 def without_graph(result: Value, grad: Grad, lost: frozenset[Dropped] = frozenset()) -> Value:

@@ -54,7 +54,8 @@ class Instances(Constructors):
         targets = frozenset({uid})
         match name:
             case "zero_grad":
-                self.emit(EventKind.ZERO, node, self.reach((module,)), spelled, roles=("module",))
+                roles = ("module", *self.fills([*args, *named.values()]))
+                self.emit(EventKind.ZERO, node, self.reach((module,)), spelled, roles=roles)
             case "train" | "eval":
                 self.set_mode(name, node, self.reach((module,)), spelled, [*args, *named.values()])
                 return module
@@ -90,6 +91,10 @@ class Instances(Constructors):
         cls = self.instances.get(uid)
         found = self.method_of(cls, name) if cls is not None and uid in self.objects else None
         return found if isinstance(found, Function) else None
+
+    def fills(self, args: list[Value]) -> tuple[str, ...]:
+        """Return the word that says that `zero_grad` fills gradients with zeros, or perhaps does, instead of dropping them."""
+        return () if all(const(arg) is True for arg in args) else ("fills",)
 
     def _loaded(self, node: ast.Call, targets: frozenset[Uid], spelled: str) -> None:
         """Emit that a module got trained parameters; another module's state is only copied."""

@@ -13,7 +13,7 @@ from gradlint.events import EventKind
 from gradlint.static.calls import Calls
 from gradlint.static.context import Pending, Store
 from gradlint.static.library import role_of
-from gradlint.static.provenance import is_leaf, unmarked
+from gradlint.static.provenance import is_leaf, is_rebound, unmarked
 from gradlint.static.tree import (
     EMPTY,
     Call,
@@ -173,7 +173,10 @@ class Loops(Calls):
                 flag = isinstance(new, Const) and isinstance(old, Unknown) and "%" in old.id
                 if (
                     flag
-                    or any(isinstance(part, Tensor) and part.nodes for part in parts(new))
+                    or any(
+                        isinstance(part, Tensor) and (part.nodes or part.leaves or is_rebound(part))
+                        for part in parts(new)
+                    )
                     or isinstance(new, (Object, Function, Instance))
                 ) and new != old:
                     return True

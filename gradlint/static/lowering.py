@@ -77,7 +77,7 @@ class Lowering(Statements):
             if function in self.reached or function.name not in training:
                 continue
             self.store = dict(after)
-            self.dead, self.grad, self.followed = False, Grad.ON, set()
+            self.dead, self.grad, self.followed, self.perhaps = False, Grad.ON, set(), 0
             with self.aside() as out:
                 self._alone(function, cls)
             yield Root(Seq(tuple(out)), False, function, frozenset(self.followed))

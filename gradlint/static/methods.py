@@ -12,7 +12,7 @@ from gradlint.static.context import const
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
 from gradlint.static.provenance import changes_in_place, cut, is_plain, lost_by, marked, reshaped, unmarked
-from gradlint.static.scaling import Scaling
+from gradlint.static.updates import Updates
 from gradlint.static.values import (
     UNKNOWN,
     Class,
@@ -45,7 +45,7 @@ _OPTIMIZER_NEUTRAL = frozenset(
 )
 
 
-class Methods(Scaling):
+class Methods(Updates):
     """Evaluates method calls."""
 
     def method(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
@@ -86,9 +86,10 @@ class Methods(Scaling):
         spelled = self._spelled_receiver(node)
         match name:
             case "zero_grad":
+                roles = (*self.window_roles(optimizer.uid), *self.fills([*args, *named.values()]))
                 self.fork(
                     self.window_of(optimizer.uid),
-                    lambda: self.emit(EventKind.ZERO, node, targets, spelled, roles=self.window_roles(optimizer.uid)),
+                    lambda: self.emit(EventKind.ZERO, node, targets, spelled, roles=roles),
                     lambda: None,
                 )
             case "step":

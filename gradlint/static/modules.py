@@ -15,6 +15,9 @@ from gradlint.static.context import Context, Frame, Grad
 from gradlint.static.project import Module
 from gradlint.static.values import UNKNOWN, Library, Unknown, Value
 
+ITSELF = "sys.modules[__name__]"
+"""A module as it names itself."""
+
 
 class Modules(Context):
     """Finds the values of names that other files bind."""
@@ -22,11 +25,24 @@ class Modules(Context):
     def named(self, dotted: str) -> Value:
         """Return what a dotted name stands for: something of a file that is in sight, else of a library."""
         home, _, name = dotted.rpartition(".")
+        if home == ITSELF:
+            return self._here(name)
         if not home or self.models.role_of(dotted) != "unknown" or self.models.is_own(dotted):
             return Library(dotted)
         module = self.project.module(home)
         found = self._member(module, name) if module is not None else None
         return Library(dotted) if found is None else found
+
+    def _here(self, name: str) -> Value:
+        """Return what a name is at the top of the file that we are in."""
+        outer = frame = self.frame
+        while frame.parent is not None:
+            frame = frame.parent
+        self.frame = frame
+        try:
+            return self.lookup(name)
+        finally:
+            self.frame = outer
 
     def imported(self, module: str, name: str, level: int) -> Value:
         """Return what `from {level dots}{module} import {name}` binds where we are."""

@@ -34,7 +34,7 @@ def reshaped(result: Value, tensor: Value, method: str) -> Value:
     return replace(result, made=tensor.made) if kept and tensor.made.op not in _OWN else result
 
 
-_OWN = frozenset(["leaf", "copy", "masked", "data"])
+_OWN = frozenset(["leaf", "copy", "masked", "data", "rebound"])
 """True of one tensor object; what is computed from it is another one."""
 
 
@@ -110,13 +110,18 @@ def is_leaf(value: Value) -> bool:
             return False
 
 
+def is_rebound(value: Value) -> bool:
+    """Whether a value is what an update by hand put in a parameter's place."""
+    return isinstance(value, Tensor) and value.made is not None and value.made.op == "rebound"
+
+
 def requiring(tensor: Tensor, place: Location) -> Tensor:
     """Return a tensor that was told to require gradients: a leaf, or a result whose graph this cannot bring back."""
     computed = is_computed(tensor) or tensor.cut is not None
     return replace(tensor, made=Made("masked" if computed else "leaf", place))
 
 
-def copied(value: Value, requires_grad: object, place: Location) -> Value | None:
+def copied(value: Value, requires_grad: object, place: Location) -> Tensor | None:
     """Return what `torch.tensor(value, requires_grad=...)` is (None: unknown)."""
     match requires_grad:
         case False | None:
@@ -134,7 +139,7 @@ def changes_in_place(method: str) -> bool:
 
 def unmarked(tensor: Tensor) -> Tensor:
     """Return a tensor of which nobody knows what it came out of."""
-    return replace(tensor, made=None, cut=None, dropped=frozenset())
+    return replace(tensor, made=None, cut=None, leaves=frozenset(), dropped=frozenset())
 
 
 def without(value: Value, gone: Tensor) -> Value:

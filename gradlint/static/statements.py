@@ -13,7 +13,7 @@ from gradlint.events import EventKind
 from gradlint.static.context import Grad
 from gradlint.static.provenance import is_plain, unmarked
 from gradlint.static.succession import Succession
-from gradlint.static.syntax import FunctionNode
+from gradlint.static.syntax import GRADIENT, FunctionNode
 from gradlint.static.tree import JumpKind
 from gradlint.static.values import (
     NONE,
@@ -156,12 +156,20 @@ class Statements(Succession):
         born = len(self.born)
         result = self.evaluate(value)
         self.hint = ""
+        if len(targets) == 1 and self._by_gradient(targets[0], value, node):
+            return
         if self._sum(targets, value, result, node):
             return
         if isinstance(result, (Object, Instance)) and result.uid in self.born[born:]:
             self.replaces(targets[0], value, result, node)
+        if len(targets) == 1:
+            result = self.rebinds(targets[0], value, result, node) or result
         for target in targets:
             self.assign(target, result, node)
+
+    def _by_gradient(self, target: ast.expr, value: ast.expr, node: ast.stmt) -> bool:
+        """Whether an assignment is `w.data = w.data - rate * w.grad`."""
+        return isinstance(target, ast.Attribute) and target.attr == "data" and self.updated(target, [value], node)
 
     def assign(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Bind a target to a value."""
@@ -180,8 +188,10 @@ class Statements(Succession):
                 self.assign(inner, Unknown(holds=held((value,))), node)
             case ast.Attribute(owner, name):
                 self._assign_attribute(self.evaluate(owner), name, value, target)
-            case ast.Subscript(owner):
+            case ast.Subscript(owner, index):
                 self._assign_element(owner, value, node)
+                if isinstance(index, ast.Constant) and index.value == "lr":
+                    self._rate_written(self.latest.get(owner, UNKNOWN), target)
             case _:
                 return
 
@@ -223,8 +233,32 @@ class Statements(Succession):
         if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
             self.assign(owner, Unknown(holds=held((container, value))), node)
 
+    def _edits_gradient(self, node: ast.AugAssign, value: Value) -> bool:
+        """Whether this is `w.grad *= scale`, perhaps of a part; the event is emitted here."""
+        target: ast.expr = node.target
+        while isinstance(target, ast.Subscript) or (isinstance(target, ast.Attribute) and target.attr == "data"):
+            target = target.value
+        if not isinstance(target, ast.Attribute) or target.attr not in GRADIENT:
+            return False
+        owner = self.evaluate(target.value)
+        if isinstance(node.op, ast.Mult) and value in (Const(0), Const(0.0)):
+            self.by_hand(node, owner, EventKind.ZERO)
+        else:
+            self.by_hand(node, UNKNOWN, EventKind.EDIT)
+        return True
+
+    def _rate_written(self, group: Value, node: ast.AST) -> None:
+        """Emit that the learning rate of an optimizer was written, where a group of its parameters is in sight."""
+        owners = frozenset(uid for uid in held((group,)) if uid in self.objects)
+        if owners and all(self.objects[uid].kind is Kind.OPTIMIZER for uid in owners):
+            self.emit(EventKind.RATE, node, owners)
+
     def _augmented(self, node: ast.AugAssign) -> None:
         value = self.evaluate(node.value)
+        if self._edits_gradient(node, value):
+            return
+        if isinstance(node.op, (ast.Add, ast.Sub)) and self.updated(node.target, [node.value], node):
+            return
         old = self.evaluate(node.target) if not isinstance(node.target, ast.Subscript) else UNKNOWN
         if not is_plain(value):
             self.forget([old if old is not UNKNOWN else self.evaluate(node.target)])

@@ -107,6 +107,73 @@ def _disjoint(optimizer: Object, other: Object | None) -> bool:
     return not any(overlap(a, b) for a in optimizer.of for b in other.of)
 
 
+def on_parameter(subject: frozenset[Uid], others: Mapping[Uid, Object]) -> Effect:
+    """Return what events mean to a parameter that is updated by hand: who it is, or who may have a hold on it."""
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets
+        match event.kind:
+            case _K.ZERO:
+                return _clears(event, subject, others)
+            case _K.BACKWARD | _K.SETGRAD:
+                return event.kind
+            case _K.EDIT:
+                # Gradients that are changed in place may be kept on purpose, as a momentum.
+                return _K.SETGRAD
+            case _K.CREATE if targets is not None and targets & subject:
+                return _K.CREATE
+            case _K.HAND_STEP if targets is not None and "name-only" not in event.roles:
+                # Whoever gives the name a new tensor has no old gradients from then on.
+                whole = subject <= targets and "rebinding" not in event.roles
+                return _K.STEP if whole else _K.ESCAPE if touches(event, subject) else None
+            case _K.STEP | _K.OTHER_STEP | _K.ESCAPE if "mode" not in event.roles:
+                acts = _acted_on(event, others) if event.kind is not _K.ESCAPE else targets
+                return _K.ESCAPE if acts is None or any(overlap(a, b) for a in acts for b in subject) else None
+            case _:
+                return None
+
+    return effect
+
+
+def on_gradient(subject: frozenset[Uid], others: Mapping[Uid, Object]) -> Effect:
+    """Return what events mean to the gradient of a parameter."""
+    usual = on_parameter(subject, others)
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.READ if subject <= targets:
+                return _K.READ
+            case _K.CREATE if any(within(uid, target) for uid in subject for target in targets):
+                return _K.CREATE
+            case _K.ZERO if "fills" in event.roles:
+                # Filled with zeros, a gradient that is None stays None.
+                return None
+            case _K.HAND_STEP | _K.STEP | _K.OTHER_STEP:
+                return None
+            case _K.EDIT:
+                return None
+            case _:
+                return usual(event)
+
+    return effect
+
+
+def _clears(event: Event, subject: frozenset[Uid], others: Mapping[Uid, Object]) -> EventKind | None:
+    cleared = event.targets if "module" in event.roles else _acted_on(event, others)
+    if cleared is None:
+        return _K.ESCAPE
+    if all(any(within(uid, target) for target in cleared) for uid in subject):
+        return _K.ZERO
+    return _K.ESCAPE if any(overlap(a, b) for a in cleared for b in subject) else None
+
+
+def _acted_on(event: Event, others: Mapping[Uid, Object]) -> frozenset[Uid] | None:
+    """Return on whom the optimizers act to which something happens; None where that is not known."""
+    owners = [others[uid].of if uid in others else None for uid in event.targets or ()]
+    return None if None in owners or not owners else frozenset(uid for each in owners for uid in each or ())
+
+
 def on_scheduler(scheduler: Object) -> Effect:
     """Return what events mean to a scheduler of a known optimizer."""
     owners = scheduler.of or frozenset()
@@ -119,6 +186,25 @@ def on_scheduler(scheduler: Object) -> Effect:
                 return _K.ESCAPE if "argument" in event.roles else event.kind
             case _K.STEP if targets is not None and targets & owners:
                 return _K.STEP
+            case _K.ESCAPE if touches(event, (scheduler.uid, *owners)):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
+def on_rate(scheduler: Object) -> Effect:
+    """Return what events mean to the learning rate of the optimizer of a scheduler."""
+    owners = scheduler.of or frozenset()
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets
+        match event.kind:
+            case _K.RATE | _K.STEP if targets is not None and targets & owners:
+                return event.kind
+            case _K.SCHEDULE if targets is not None and scheduler.uid in targets:
+                return event.kind
             case _K.ESCAPE if touches(event, (scheduler.uid, *owners)):
                 return _K.ESCAPE
             case _:
@@ -280,7 +366,7 @@ def on_leak(node: GraphNode, own: frozenset[Uid], others: frozenset[Uid]) -> Eff
                 return _K.OTHER_STEP
             case _K.ZERO if targets is None:
                 return _K.ESCAPE
-            case _K.ZERO if targets is not None and _clears(targets, node, own):
+            case _K.ZERO if targets is not None and _releases(targets, node, own):
                 return _K.ZERO
             case _K.ESCAPE | _K.SETGRAD | _K.EDIT if touches(event, (node.module, *own)):
                 return _K.ESCAPE
@@ -290,7 +376,7 @@ def on_leak(node: GraphNode, own: frozenset[Uid], others: frozenset[Uid]) -> Eff
     return effect
 
 
-def _clears(targets: frozenset[Uid], node: GraphNode, own: frozenset[Uid]) -> bool:
+def _releases(targets: frozenset[Uid], node: GraphNode, own: frozenset[Uid]) -> bool:
     return bool(targets & own) or any(within(node.module, target) for target in targets)
 
 

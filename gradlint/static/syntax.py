@@ -15,6 +15,9 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
 
 
+GRADIENT = frozenset(["grad", "_grad"])
+"""Attributes that hold the gradient of a tensor."""
+
 _ANSWERS: WeakKeyDictionary[ast.AST, dict[Hashable, object]] = WeakKeyDictionary()
 """What was asked of a node; many files ask the same of those that they import."""
 
@@ -55,6 +58,10 @@ class Syntax:
     def mentioned(self, node: ast.AST) -> frozenset[str]:
         """Return the names and attributes that are read somewhere in a node."""
         return self._once(_mentioned, node)
+
+    def gradients(self, scope: ast.AST) -> dict[str, set[str]]:
+        """Return the names that a function computes from gradients, with the tensors whose gradients these are."""
+        return self._once(_gradients, scope)
 
     def names(self, function: ast.AST) -> frozenset[str]:
         """Return the names that a function mentions."""
@@ -132,3 +139,21 @@ def _mentioned(tree: ast.AST) -> frozenset[str]:
 
 def _names(function: ast.AST) -> frozenset[str]:
     return frozenset(node.id for node in ast.walk(function) if isinstance(node, ast.Name))
+
+
+def _gradients(scope: ast.AST) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    assigned = [
+        (node.targets[0].id, node.value)
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    ]
+    # Twice: a name may be computed from another one.
+    for name, value in (*assigned, *assigned):
+        for part in ast.walk(value):
+            match part:
+                case ast.Attribute(owner, attr) if attr in GRADIENT:
+                    found[name].add(ast.unparse(owner).removesuffix(".data"))
+                case ast.Name(other) if other in found and other != name:
+                    found[name] |= found[other]
+    return dict(found)

@@ -165,7 +165,8 @@ class Tensor:
 
     `scalers` are the gradient scalers that have multiplied it; `sure` is false where one of them perhaps has not.
     `made` says what it came out of; `cut` where it certainly lost the graph that it might have had;
-    `dropped` the graphs that it, or a term of the sum that it is, had and has lost.
+    `dropped` the graphs that it, or a term of the sum that it is, had and has lost; `leaves` which tensors that require
+    gradients it is one of.
     """
 
     nodes: frozenset[GraphNode] = frozenset()
@@ -174,6 +175,7 @@ class Tensor:
     made: Made | None = None
     cut: Location | None = None
     dropped: frozenset[Dropped] = frozenset()
+    leaves: frozenset[Uid] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,8 @@ def held(values: Iterable[Value]) -> frozenset[Uid]:
                         uids.add(unknown_uid(id_))
                 case Params(of=of) if of is not None:
                     uids |= of
+                case Tensor(leaves=leaves):
+                    uids |= leaves
                 case _:
                     continue
     return frozenset(uids)
@@ -272,8 +276,10 @@ def join(left: Value, right: Value) -> Value:
         case Tensor(), Tensor():
             sure = left.scalers == right.scalers and left.sure and right.sure
             made = left.made if left.made == right.made else None
+            leaves = left.leaves | right.leaves if left.leaves and right.leaves else frozenset()
             nodes, dropped = left.nodes & right.nodes, left.dropped & right.dropped
-            return Tensor(nodes, left.scalers | right.scalers, sure, made, left.cut and right.cut, dropped)
+            cut = left.cut and right.cut
+            return Tensor(nodes, left.scalers | right.scalers, sure, made, cut, dropped, leaves)
         case Params(), Params():
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:

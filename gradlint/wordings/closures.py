@@ -35,4 +35,17 @@ WORDINGS: Mapping[str, Wording] = {
         "delete it; `loss = {subject}.step(closure)` returns the loss",
         {"step": "the closure is called here"},
     ),
+    "GL408": Wording(
+        "`{subject}` steps once per batch, but its closure never sees `{batch}`: every step trains on what the closure bound before",
+        "define the closure inside the loop, or let it read the batch of the loop",
+        {"closure": "the closure"},
+    ),
+    "GL409": Wording(
+        "LBFGS {what}",
+        "{way}",
+    ),
+    "GL411": Wording(
+        "the closure given to `{subject}` {what}: {often}",
+        "let the closure clear, compute the loss, run backward and return the loss, and nothing else",
+    ),
 }

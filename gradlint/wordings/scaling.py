@@ -42,4 +42,8 @@ WORDINGS: Mapping[str, Wording] = {
         "clip the parameters that `{subject}` was built with",
         {"step": "this step uses other parameters"},
     ),
+    "GL608": Wording(
+        "this backward pass runs inside `autocast`: the docs advise against it, as it runs in the precision of its forward anyway",
+        "let the `with` block end before `backward()`",
+    ),
 }

@@ -23,10 +23,10 @@ WORDINGS: Mapping[str, Wording] = {
         {"built": "its arguments count epochs"},
     ),
     "GL204": Wording(
-        "`{subject}` is a {cls} that counts batches, but it is stepped once per epoch: the learning rate never gets"
+        "`{subject}` is a {cls} that counts batches, but it is stepped once per {how}: the learning rate never gets"
         " past the beginning of its schedule",
-        "call `{subject}.step()` after every `optimizer.step()`, or give {cls} its length in epochs",
-        {"built": "its arguments count batches"},
+        "call `{subject}.step()` after every `optimizer.step()`, or give {cls} its length in {way}",
+        {"built": "its arguments count batches", "stepped": "it is stepped here"},
     ),
     "GL205": Wording(
         "`{subject}` is a ReduceLROnPlateau and needs the value it watches: `step()` without it raises TypeError",
@@ -58,5 +58,19 @@ WORDINGS: Mapping[str, Wording] = {
     "GL214": Wording(
         "{written} changes no learning rate: an optimizer reads it from `param_groups`",
         'write `group["lr"]` for each `group` of `optimizer.param_groups`',
+    ),
+    "GL213": Wording(
+        "`{subject}` {what}",
+        "give the scheduler as many steps as the loop makes",
+        {"built": "its length is given here"},
+    ),
+    "GL216": Wording(
+        "this learning rate is never used: `{subject}`, a {cls}, computes the rate anew before the next step of its optimizer",
+        "set the rate through the scheduler, or write it after `{subject}.step()`",
+        {"scheduled": "the scheduler overwrites it here"},
+    ),
+    "GL220": Wording(
+        "the factor of this LambdaLR is 0 at first: the learning rate is 0 and nothing is trained until the factor grows",
+        "begin with a factor above 0, such as `0.95 ** epoch` or `(epoch + 1) / warmup`",
     ),
 }

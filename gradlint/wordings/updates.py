@@ -73,4 +73,23 @@ WORDINGS: Mapping[str, Wording] = {
         "compute the loss from the model's output without `.item()`, `.detach()` or `torch.tensor()`",
         {"cut": "the graph is lost here"},
     ),
+    "GL114": Wording(
+        "this update of `{subject}` by hand goes wrong: {what}",
+        "change the parameter in place under `torch.no_grad()`: `with torch.no_grad(): {subject} -= lr * {subject}.grad`",
+    ),
+    "GL115": Wording(
+        "`{subject}` is updated by gradients that it has already used: nothing clears them, so every update repeats all earlier ones",
+        "set `{subject}.grad = None` (or `{subject}.grad.zero_()`) after the update",
+        {"spent": "used by this update", "dirty": "added to by this backward", "cleared": "cleared only here"},
+    ),
+    "GL117": Wording(
+        "`{subject}` steps right after its gradients were cleared: those written by hand are thrown away and no parameter moves",
+        "clear first, then write the gradients, then step",
+        {"cleared": "the gradients are cleared here", "fresh": "after they were written here"},
+    ),
+    "GL116": Wording(
+        "`{subject}` is None here: no backward pass has computed it yet, or since it was cleared, and using it raises AttributeError",
+        "ask `if {subject} is not None` first, or clear after the step",
+        {"cleared": "cleared here, which sets it to None"},
+    ),
 }

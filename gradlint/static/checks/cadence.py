@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
-from gradlint.diagnostics import Diagnostic, Side
+from gradlint.diagnostics import Confidence, Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.cadence import conditional, in_batches, over_batches, same_count, turns
+from gradlint.static.cadence import conditional, definitions, in_batches, over_batches, same_count, turns
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
 from gradlint.static.tree import Event, Uid
@@ -46,7 +47,10 @@ def per_batch(analysis: Analysis) -> Iterator[Diagnostic]:
 def per_epoch(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL204: a schedule that counts batches moves on once per epoch."""
     for root, scheduler, event in _scheduled(analysis):
-        if not event.loops or over_batches(analysis, event.loops[-1]):
+        if not event.loops:
+            continue
+        if over_batches(analysis, event.loops[-1]):
+            yield from _per_window(analysis, root, scheduler, event)
             continue
         depth, epochs = len(event.loops), event.loops[-1]
         inner = {
@@ -64,7 +68,53 @@ def per_epoch(analysis: Analysis) -> Iterator[Diagnostic]:
             _counts_batches(analysis, scheduler, call, epochs) for call in scheduler.calls
         ):
             marks = (("built", scheduler.place),)
-            yield compose("GL204", Side.STATIC, event.place, marks, subject=event.name, cls=_class(scheduler))
+            cls, way = _class(scheduler), "epochs"
+            yield compose("GL204", Side.STATIC, event.place, marks, subject=event.name, cls=cls, how="epoch", way=way)
+
+
+def _per_window(analysis: Analysis, root: Root, scheduler: Object, event: Event) -> Iterator[Diagnostic]:
+    """A schedule counts batches, but moves on only where the optimizer steps, every so many batches."""
+    if len(event.loops) < 2 or not conditional(root.tree, event, event.loops[-1]):
+        return
+    window = _window(analysis, event)
+    if window is None or not _outlives(analysis, scheduler, event.loops[-2]):
+        return
+    steps = [step for step in _steps(analysis, root, scheduler) if step.loops == event.loops]
+    guarded = bool(steps) and all(conditional(root.tree, step, event.loops[-1]) for step in steps)
+    counted = all(
+        _counts_batches(analysis, scheduler, call, event.loops[-2]) and not _knows(analysis, call, window)
+        for call in scheduler.calls
+    )
+    if guarded and counted:
+        # Here the length is what is wrong: the schedule moves on where it should.
+        marks, cls, how = (("stepped", event.place),), _class(scheduler), f"`{window}` batches"
+        names = {"subject": event.name, "cls": cls, "how": how, "way": f"updates: divide it by `{window}`"}
+        yield compose("GL204", Side.STATIC, scheduler.place, marks, confidence=Confidence.CERTAIN, **names)
+
+
+def _window(analysis: Analysis, event: Event) -> str | None:
+    """Return the number of batches that the condition around an event in its batch loop counts to, by its name."""
+    loop = analysis.lowering.loop_nodes[event.loops[-1]]
+    for node in ast.walk(loop):
+        inside = isinstance(node, ast.If) and any(
+            part.lineno <= event.place.row <= (part.end_lineno or part.lineno) for part in node.body
+        )
+        for part in ast.walk(node.test) if isinstance(node, ast.If) and inside else ():
+            match part:
+                case ast.BinOp(_, ast.Mod(), (ast.Name() | ast.Attribute()) as count):
+                    return ast.unparse(count)
+    return None
+
+
+def _knows(analysis: Analysis, call: Construction, window: str) -> bool:
+    """Whether anything that goes into a schedule's length has to do with the window."""
+    todo, seen = [*call.node.args, *(keyword.value for keyword in call.node.keywords)], set[str]()
+    while todo:
+        for part in ast.walk(todo.pop()):
+            if isinstance(part, (ast.Name, ast.Attribute)) and (spelled := ast.unparse(part)) not in seen:
+                seen.add(spelled)
+                todo.extend(definitions(analysis, part, call.scope))
+    return window in seen
 
 
 def _scheduled(analysis: Analysis) -> Iterator[tuple[Root, Object, Event]]:

@@ -1,4 +1,4 @@
-"""Order of clearing, backward and step: GL101 to GL104 and GL106 to GL109.
+"""Order of clearing, backward and step: GL101 to GL104, GL106 to GL109 and GL117.
 
 One optimizer in one root gets one finding per step: what is wrong with the gradients it uses.
 """
@@ -17,7 +17,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import Flow, World
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import on_optimizer, run, touches
+from gradlint.static.subjects import Effect, on_optimizer, run, touches
 from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
 from gradlint.static.values import Kind, Object
 
@@ -48,7 +48,7 @@ def _silent(code: str) -> tuple[str, ...]:
 
 @check
 def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL101, GL102, GL103, GL104, GL107, GL108, GL109."""
+    """GL101, GL102, GL103, GL104, GL107, GL108, GL109, GL117."""
     for root in analysis.roots:
         for optimizer in analysis.objects(Kind.OPTIMIZER):
             if any(_steps(event, optimizer) for event in analysis.events[root]):
@@ -192,12 +192,56 @@ def _renewed(tree: Node) -> frozenset[str]:
 def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     states = [world.state for world in case.worlds]
     if broken == {"GL103"}:
-        return case.report("GL103", min(states, key=lambda state: state.marks))
+        state = min(states, key=lambda state: state.marks)
+        return case.report("GL117" if _by_hand(case, state) else "GL103", state)
     if not case.step.loops or not _would_train(case):
         return None
     # The first iteration tells: it comes to the step before any backward.
     first = [state for state in states if _broken(state, case.step) == "GL104"]
     return case.report("GL104", max(first, key=lambda state: state.marks))
+
+
+@check
+def discarded(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL103: the same of what is not proven to be an optimizer, but is cleared and stepped as one."""
+    for root in analysis.roots:
+        found = analysis.events[root]
+        cleared = {event.name for event in found if event.kind is EventKind.ZERO and event.targets is None}
+        for step in dict.fromkeys(event for event in found if event.kind is EventKind.OTHER_STEP):
+            if step.name in cleared and "scaler" not in step.roles:
+                worlds = run(root.tree, OPTIMIZER, _as_optimizer(step)).arrivals.get(step, set())
+                broken = [world.state for world in worlds if _broken(world.state, step) == "GL103"]
+                if broken and len(broken) == len(worlds):
+                    state = min(broken, key=lambda state: state.marks)
+                    yield compose("GL103", Side.STATIC, step.place, state.marks, subject=step.name)
+
+
+def _as_optimizer(step: Event) -> Effect:
+    """Return what events mean to somebody unknown who is known by his calls in one function."""
+
+    def effect(event: Event) -> EventKind | None:
+        match event.kind:
+            case EventKind.ZERO if event.name == step.name and event.frame == step.frame and event.loops == step.loops:
+                # In another loop the same name may be somebody else.
+                return EventKind.ZERO
+            case EventKind.OTHER_STEP if event == step:
+                return EventKind.STEP
+            case EventKind.BACKWARD | EventKind.SETGRAD:
+                # Whatever was before, there are gradients now.
+                return EventKind.SETGRAD
+            case EventKind.ESCAPE if event.place != step.place:
+                # Whoever it is may be given to anybody under another name.
+                return EventKind.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
+def _by_hand(case: _Case, state: State) -> bool:
+    """Whether the gradients that are thrown away were written, not computed by a backward pass."""
+    written = state.mark("fresh")
+    return any(event.place == written and event.kind is EventKind.SETGRAD for event in case.events)
 
 
 def _would_train(case: _Case) -> bool:
@@ -214,7 +258,8 @@ def _would_train(case: _Case) -> bool:
 def _repeated(case: _Case) -> Diagnostic | None:
     state = next(iter(case.worlds)).state
     earlier = state.mark("spent")
-    if earlier == case.step.place or not case.step.loops:
+    # A closure that steps by itself is another rule's.
+    if earlier == case.step.place or not case.step.loops or "closure" in case.step.roles:
         return None
     return case.report("GL109", state)
 
@@ -235,6 +280,9 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> Iterator[Diagnostic]:
     effect = on_optimizer(optimizer, analysis.lowering.objects)
+    owned = optimizer.of or ()
+    if any(event.kind is EventKind.HAND_STEP and (not owned or touches(event, owned)) for event in found):
+        return
     cleared = [event for event in found if event.kind is EventKind.ZERO and effect(event) is EventKind.ZERO]
     for event in found:
         if event.kind is not EventKind.BACKWARD or not event.loops or "engine" in event.roles:

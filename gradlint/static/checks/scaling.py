@@ -166,3 +166,12 @@ def _unscaled_again(pair: _Pair) -> Iterator[Diagnostic]:
 
 def _spelled(scaler: Object) -> str:
     return scaler.uid[-1].partition("#")[0]
+
+
+@check
+def backward_in_autocast(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL608: a backward pass inside `autocast`."""
+    for root in analysis.roots:
+        for event in dict.fromkeys(analysis.events[root]):
+            if event.kind is EventKind.BACKWARD and "autocast" in event.roles:
+                yield compose("GL608", Side.STATIC, event.place)

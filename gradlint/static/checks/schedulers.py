@@ -13,7 +13,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_scheduler, run
-from gradlint.static.tree import Event
+from gradlint.static.tree import Event, events
 from gradlint.static.values import Kind, Object
 
 
@@ -30,8 +30,10 @@ def before_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
 def _too_early(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Diagnostic]:
     if not any(event.kind is EventKind.SCHEDULE for event in analysis.events[root]):
         return
+    # A schedule inside a closure is another rule's.
+    inside = {event.place for step in analysis.lowering.steps if step.body is not None for event in events(step.body)}
     for event, worlds in run(root.tree, SCHEDULER, on_scheduler(scheduler)).arrivals.items():
-        if event.kind is not EventKind.SCHEDULE or "argument" in event.roles:
+        if event.kind is not EventKind.SCHEDULE or "argument" in event.roles or event.place in inside:
             continue
         first = [world for world in worlds if world.state.mark("scheduled") is None]
         certain = bool(event.loops) or not any(world.facts for world in first)
