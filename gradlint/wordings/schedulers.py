@@ -50,6 +50,12 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` names the module and then what `{made}` returns: whoever asks it for a class gets an error",
         "give the object a name of its own",
     ),
+    "GL212": Wording(
+        "`{subject}` moves on with every batch, but was built for as many steps as `{other}` takes, once in several batches: "
+        "the schedule is over long before the training is",
+        "step it right after `{other}.step()`, under the same condition",
+        {"built": "built here for a number of updates", "step": "this step comes once in several batches"},
+    ),
     "GL214": Wording(
         "{written} changes no learning rate: an optimizer reads it from `param_groups`",
         'write `group["lr"]` for each `group` of `optimizer.param_groups`',

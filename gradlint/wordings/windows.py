@@ -6,4 +6,31 @@ from collections.abc import Mapping
 
 from gradlint.wordings.wording import Wording
 
-WORDINGS: Mapping[str, Wording] = {}
+_STEP = {"step": "this step comes once in several batches"}
+
+WORDINGS: Mapping[str, Wording] = {
+    "GL701": Wording(
+        "`{subject}` is cleared in every batch, but `{step}` does not step in every one: "
+        "the gradients of all batches but the last are thrown away, and nothing is accumulated",
+        "clear right after `{step}.step()`, under the same condition",
+        {"fresh": "these gradients are thrown away", **_STEP},
+    ),
+    "GL702": Wording(
+        "the mean losses of several batches are added up for one step of `{subject}` and never divided: "
+        "the gradient is {count} times that of their mean",
+        "divide before the backward pass: `({loss} / steps).backward()`",
+        _STEP,
+    ),
+    "GL703": Wording(
+        "the counter starts at 0, so that `{subject}` steps after the first batch already, not after {count}: "
+        "each pass begins with an update from a single batch, and ends with batches that no update has used",
+        "count from one, `(i + 1) % steps == 0`, and step once more after the loop for what is left",
+        {"fresh": "only one backward pass has been run when it steps for the first time"},
+    ),
+    "GL705": Wording(
+        "the gradients of `{clipped}` are clipped in every batch, but `{subject}` steps once in several: "
+        "what was accumulated is clipped again and again, and the update points elsewhere",
+        "clip right before `{subject}.step()`, under the same condition",
+        _STEP,
+    ),
+}
