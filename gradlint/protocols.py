@@ -254,4 +254,17 @@ SCALING = Protocol(
     },
 )
 
+SAMPLER = Protocol(
+    "sampler",
+    State("new"),
+    {
+        **_from(("new", "told"), _K.DRAW, Edge("drawn", "drawn")),
+        ("drawn", _K.DRAW): Edge("drawn", violates="GL709"),
+        **_from(("new", "drawn"), _K.EPOCH, Edge("told")),
+        **_from(("new", "told", "drawn"), _K.ESCAPE, Edge("unknown")),
+    },
+    {name: frozenset({"drawn"}) for name in ("told", "drawn")},
+)
+"""Not among `PROTOCOLS`: the run-time side does not watch samplers."""
+
 PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING)

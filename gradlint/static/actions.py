@@ -16,6 +16,7 @@ from gradlint.static.expressions import window_end
 from gradlint.static.instances import Instances
 from gradlint.static.tree import Atom, Kill, Known, Predicate, Seq, Uid
 from gradlint.static.values import (
+    LOADER,
     NONE,
     UNKNOWN,
     Class,
@@ -32,6 +33,7 @@ from gradlint.static.values import (
     Unknown,
     Value,
     held,
+    is_loader,
 )
 
 
@@ -145,6 +147,8 @@ class Actions(Instances):
 
     def _returned(self, action: Action, given: _Given) -> Value:
         values = [value for name in action.to for value in self._spoken_of(name, given)]
+        # A loader that a framework returns is its own, and it knows of epochs.
+        values = [LOADER if is_loader(value) else value for value in values]
         if any(isinstance(value, Unknown) and value.id == "*" for value in values) or not values:
             return Unknown(holds=held(values))
         return values[0] if len(values) == 1 else Items(tuple(values))

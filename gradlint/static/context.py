@@ -147,6 +147,7 @@ class Context(ABC):
         self.outputs: dict[Uid, str] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.windows: set[Uid] = set()
+        self.samplers: dict[Uid, Object] = {}
         self.cycles: dict[str, Cycle] = {}
         self.counts = False
         self.prepared: dict[Uid, Uid] = {}

@@ -33,4 +33,10 @@ WORDINGS: Mapping[str, Wording] = {
         "clip right before `{subject}.step()`, under the same condition",
         _STEP,
     ),
+    "GL709": Wording(
+        "`{subject}` is drawn from again without `set_epoch`: its sampler shuffles by the epoch that it is told, "
+        "so that every epoch brings the same batches in the same order",
+        "call `set_epoch(epoch)` of the sampler at the beginning of each epoch",
+        {"built": "the sampler is built here, and shuffles"},
+    ),
 }
