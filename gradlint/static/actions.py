@@ -118,7 +118,8 @@ class Actions(Instances):
             case "returns":
                 return self._returned(action, given)
             case "backward":
-                self.backward(given.node, values, {key: each for key, each in given.named.items() if key != "inputs"})
+                named = {key: each for key, each in given.named.items() if key != "inputs"}
+                self.backward(given.node, values, named, ("by-framework",))
             case "cycle":
                 # An engine that owns the whole cycle.
                 self.emit(EventKind.BACKWARD, given.node, None, roles=("engine",))

@@ -19,27 +19,27 @@ class Means:
     """Answers for one file."""
 
     def __init__(self, analysis: Analysis) -> None:
-        self._analysis = analysis
+        self.analysis = analysis
         self._calls: dict[Location, ast.Call] = {}
 
     def starts(self, backward: Event) -> bool:
         """Whether a backward pass starts from the mean loss of a batch, neither divided nor weighted."""
-        call = self._call(backward.place)
-        frame = self._analysis.lowering.frames.get(backward.frame)
-        return call is not None and self._is_mean(_root(self._analysis, call), frame.node if frame else None, 2)
+        call = self.call(backward.place)
+        frame = self.analysis.lowering.frames.get(backward.frame)
+        return call is not None and self._is_mean(_root(self.analysis, call), frame.node if frame else None, 2)
 
     def _is_mean(self, node: ast.expr | None, scope: ast.AST | None, depth: int) -> bool:
         if node is None:
             return False
-        match self._analysis.value(node), node:
+        match self.analysis.value(node), node:
             case Tensor(made=Made("loss", Location() as place)), _:
-                return self._of_batch(self._call(place))
+                return self._of_batch(self.call(place))
             case _, ast.BinOp(left, ast.Add(), right):
                 return any(self._is_mean(side, scope, depth) for side in (left, right))
             case _, ast.Call(ast.Attribute(attr="scale"), [inner]):
                 return self._is_mean(inner, scope, depth)
-            case _, ast.Name(name) if depth and not _augmented(name, scope or self._analysis.tree):
-                given = definitions(self._analysis, node, scope)
+            case _, ast.Name(name) if depth and not _augmented(name, scope or self.analysis.tree):
+                given = definitions(self.analysis, node, scope)
                 return bool(given) and all(map(partial(self._is_mean, scope=scope, depth=depth - 1), given))
             case _:
                 return False
@@ -48,7 +48,7 @@ class Means:
         """Whether a loss of torch is the mean of its batch."""
         if loss is None:
             return False
-        match self._analysis.value(loss.func):
+        match self.analysis.value(loss.func):
             case Object(kind=Kind.CRITERION, origin=origin, calls=calls) if origin.startswith("torch.nn.") and calls:
                 given = [call.argument(99, "reduction") for call in calls]
                 old = any(name in call.named for call in calls for name in ("size_average", "reduce"))
@@ -61,11 +61,12 @@ class Means:
             case _:
                 return False
 
-    def _call(self, place: Location) -> ast.Call | None:
+    def call(self, place: Location) -> ast.Call | None:
+        """Return the call at a place of the file."""
         if not self._calls:
-            source = self._analysis.source
+            source = self.analysis.source
             self._calls = {
-                source.place(node): node for node in ast.walk(self._analysis.tree) if isinstance(node, ast.Call)
+                source.place(node): node for node in ast.walk(self.analysis.tree) if isinstance(node, ast.Call)
             }
         return self._calls.get(place)
 

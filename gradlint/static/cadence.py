@@ -115,7 +115,7 @@ def counts_updates(analysis: Analysis, node: ast.expr, scope: ast.AST | None, le
     """Whether a count is divided by the length of an accumulation window, so that it is one of updates."""
     for part in ast.walk(node):
         match part:
-            case ast.BinOp(_, ast.Div() | ast.FloorDiv(), right) if _spelled(analysis.value(right)) == length:
+            case ast.BinOp(_, ast.Div() | ast.FloorDiv(), right) if spelled(analysis.value(right)) == length:
                 return True
             case ast.Name() | ast.Attribute() if depth:
                 given = definitions(analysis, part, scope)
@@ -124,7 +124,8 @@ def counts_updates(analysis: Analysis, node: ast.expr, scope: ast.AST | None, le
     return False
 
 
-def _spelled(value: Value) -> str:
+def spelled(value: Value) -> str:
+    """Return the text by which equal counts are known ("": it is not known)."""
     match value:
         case Const(literal):
             return repr(literal)

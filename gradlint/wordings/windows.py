@@ -39,4 +39,5 @@ WORDINGS: Mapping[str, Wording] = {
         "call `set_epoch(epoch)` of the sampler at the beginning of each epoch",
         {"built": "the sampler is built here, and shuffles"},
     ),
+    "GL714": Wording("{what}", "{remedy}", {"built": "the accelerator accumulates by this", "step": "this step"}),
 }
