@@ -180,7 +180,7 @@ class Window:
     @property
     def accumulates(self) -> bool:
         """Whether a turn that does not step leaves its gradients to the next one."""
-        return any(state.name == "fresh" for state in self.arrivals.get(self.backwards[0], ()))
+        return any(state.name in ("fresh", "unknown-fresh") for state in self.arrivals.get(self.backwards[0], ()))
 
     def guards(self, event: Event) -> tuple[Guard, ...]:
         """Return the guards of an event within one turn."""
@@ -220,13 +220,14 @@ def _of(analysis: Analysis, root: Root, optimizer: Object, steps: list[Event], p
     ends = {step: found for step in steps if (found := _end(analysis, step, paths)) is not None}
     if not ends:
         return
-    arrivals = follow(root.tree, OPTIMIZER, on_optimizer(optimizer, analysis.lowering.objects))
+    effect = on_optimizer(optimizer, analysis.lowering.objects)
+    arrivals = follow(root.tree, OPTIMIZER, effect)
     for step, (guard, end) in ends.items():
         depth = len(step.loops)
         ring = tuple(event for event in analysis.events[root] if event.loops[:depth] == step.loops)
         backwards = tuple(event for event in ring if event.kind is EventKind.BACKWARD)
         window = Window(optimizer, step, guard, end, ring, backwards, arrivals, paths)
-        if backwards and _is_one(window):
+        if backwards and _is_one(window) and not any(effect(event) is EventKind.ESCAPE for event in ring):
             yield window
 
 
@@ -246,7 +247,4 @@ def _is_one(window: Window) -> bool:
     if any("engine" in event.roles or window.holds(event) for event in window.backwards):
         return False
     others = (event for event in window.ring if event.kind in (EventKind.STEP, EventKind.OTHER_STEP))
-    if not all(window.holds(event) for event in others):
-        return False
-    states = window.arrivals.get(window.step, set())
-    return bool(states) and not any(state.name.startswith("unknown") for state in states)
+    return bool(window.arrivals.get(window.step)) and all(window.holds(event) for event in others)

@@ -70,7 +70,7 @@ def _undivided(means: Means, window: Window) -> Iterator[Diagnostic]:
 
 def _length(window: Window) -> str:
     cycle = window.end.cycle if window.end is not None else None
-    return str(cycle.turns) if cycle is not None and cycle.turns is not None else "the number of batches"
+    return str(cycle.turns) if cycle is not None and cycle.turns is not None else "several"
 
 
 def _one_turn_early(analysis: Analysis, window: Window) -> Iterator[Diagnostic]:
