@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
@@ -55,17 +55,20 @@ def _fresh_from(state: State, places: set[Location]) -> bool:
 
 def _undivided(means: Means, window: Window) -> Iterator[Diagnostic]:
     """GL702: the sum of the batches' mean losses is as many times too large as a window has batches."""
-    origin = window.optimizer.origin.rpartition(".")[2]
-    clipped = any(event.kind is EventKind.CLIP for event in window.ring)
-    edited = any(event.kind in (EventKind.EDIT, EventKind.SETGRAD) for event in window.ring)
-    if edited or not origin or (origin in _SCALELESS and not clipped):
-        return
-    if all(map(means.starts, window.backwards)):
+    if scale_matters(window.optimizer, window.ring) and all(map(means.starts, window.backwards)):
         found = window.backwards[0]
         marks = (("step", window.step.place),)
         yield compose(
             "GL702", Side.STATIC, found.place, marks, subject=window.step.name, loss=found.name, count=_length(window)
         )
+
+
+def scale_matters(optimizer: Object, ring: Iterable[Event]) -> bool:
+    """Whether a factor on the gradients changes the updates of an optimizer, and nobody in the loop `ring` corrects it."""
+    kinds = {event.kind for event in ring}
+    origin = optimizer.origin.rpartition(".")[2]
+    edited = kinds & {EventKind.EDIT, EventKind.SETGRAD}
+    return bool(origin) and not edited and (origin not in _SCALELESS or EventKind.CLIP in kinds)
 
 
 def _length(window: Window) -> str:
