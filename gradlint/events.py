@@ -30,6 +30,7 @@ class EventKind(enum.Enum):
     SCALED_STEP = "scaled-step"  # a gradient scaler stepped its optimizer
     UPDATE = "update"  # the gradient scaler chose its next scale
     OTHER_STEP = "other-step"  # something that is not proven to be an optimizer was asked to step
+    SHARD = "shard"  # its parameters were replaced by shards
     DRAW = "draw"  # a loop began to take batches from the loader that a sampler orders
     EPOCH = "epoch"  # the sampler was told the epoch, from which it makes its order
     ESCAPE = "escape"  # somebody unknown had hands on it: anything may have happened

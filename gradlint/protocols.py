@@ -267,4 +267,16 @@ SAMPLER = Protocol(
 )
 """Not among `PROTOCOLS`: the run-time side does not watch samplers."""
 
+SHARDING = Protocol(
+    "sharding",
+    State("built"),
+    {
+        ("built", _K.SHARD): Edge("stale", "sharded"),
+        ("stale", _K.STEP): Edge("stale", violates="GL711"),
+        **_from(("built", "stale"), _K.ESCAPE, Edge("unknown")),
+    },
+    {"stale": frozenset({"sharded"})},
+)
+"""What an optimizer holds. Not among `PROTOCOLS`: the run-time side does not watch sharding."""
+
 PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING)

@@ -64,6 +64,10 @@ class Constructors(Gradients):
                 return self.perform(meaning, node, None, args, named)
             case "optimizer" | "scheduler" | "scaler" | "module" | "criterion" | "engine" as kind:
                 return self._construct(Kind(kind), name, node, args, named)
+            case "sharding" if args:
+                if const(named.get("use_orig_params", Const(False))) is False:
+                    self.emit(EventKind.SHARD, node, self.reach(args[:1]), self.spelled(node))
+                return self._wrapped(args[0], "wrapper")
             case "wrapper" | "copy" if args:
                 return self._wrapped(args[0], meaning.role)
             case "tensor" if "requires_grad" not in named and "out" not in named:

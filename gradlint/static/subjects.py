@@ -239,6 +239,23 @@ def on_sampler(sampler: Uid) -> Effect:
     return effect
 
 
+def on_sharded(optimizer: Object) -> Effect:
+    """Return what events mean to the parameters that an optimizer was built with."""
+    owned = optimizer.of or frozenset()
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.SHARD if touches(event, owned):
+                return _K.SHARD
+            case _K.CREATE | _K.STEP | _K.ESCAPE if optimizer.uid in targets:
+                return event.kind
+            case _:
+                return None
+
+    return effect
+
+
 def on_graph(node: GraphNode) -> Effect:
     """Return what events mean to a part of a graph."""
 

@@ -39,5 +39,11 @@ WORDINGS: Mapping[str, Wording] = {
         "call `set_epoch(epoch)` of the sampler at the beginning of each epoch",
         {"built": "the sampler is built here, and shuffles"},
     ),
+    "GL711": Wording(
+        "`{subject}` was built before `{sharding}` replaced the parameters that it holds: it steps on tensors that the model "
+        "does not use any more, and nothing is trained",
+        "shard the model first, then build `{subject}` from its parameters",
+        {"built": "the optimizer takes the parameters here", "step": "it steps on them here"},
+    ),
     "GL714": Wording("{what}", "{remedy}", {"built": "the accelerator accumulates by this", "step": "this step"}),
 }
