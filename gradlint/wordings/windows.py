@@ -45,5 +45,9 @@ WORDINGS: Mapping[str, Wording] = {
         "shard the model first, then build `{subject}` from its parameters",
         {"built": "the optimizer takes the parameters here", "step": "it steps on them here"},
     ),
+    "GL713": Wording(
+        "Lightning runs backward and steps after `training_step`, and `{subject}` does so by itself: {what}",
+        "leave it to Lightning, or set `self.automatic_optimization = False` in `__init__`",
+    ),
     "GL714": Wording("{what}", "{remedy}", {"built": "the accelerator accumulates by this", "step": "this step"}),
 }
