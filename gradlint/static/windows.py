@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gradlint.events import EventKind
 from gradlint.protocols import OPTIMIZER, State
@@ -217,7 +217,7 @@ def windows(analysis: Analysis) -> Iterator[Window]:
 
 
 def _of(analysis: Analysis, root: Root, optimizer: Object, steps: list[Event], paths: Paths) -> Iterator[Window]:
-    ends = {step: found for step in steps if (found := _end(analysis, step, paths)) is not None}
+    ends = {step: found for step in steps if (found := end_of(analysis, root, step, paths)) is not None}
     if not ends:
         return
     effect = on_optimizer(optimizer, analysis.lowering.objects)
@@ -231,15 +231,27 @@ def _of(analysis: Analysis, root: Root, optimizer: Object, steps: list[Event], p
             yield window
 
 
-def _end(analysis: Analysis, step: Event, paths: Paths) -> tuple[Guard, Atom | None] | None:
+def end_of(analysis: Analysis, root: Root, step: Event, paths: Paths) -> tuple[Guard, Atom | None] | None:
     """Return the guard of a step that ends its window: true at regular turns of the loop around it, or declared to be."""
     loop, declared = step.loops[-1], analysis.declared(step.loops)
     changing = [guard for guard in paths.guards(step, loop) if any(paths.changes(atom, loop) for atom in guard.atoms)]
     for guard in changing if declared != 1 else ():
         for atom in guard.ends:
-            if atom.ids & paths.renewed[loop] and atom.cycle is not None and atom.cycle.turns not in (0, 1):
-                return guard, atom
+            regular = _regular(atom, root) if atom.ids & paths.renewed[loop] else None
+            if regular is not None:
+                return guard, regular
     return (changing[-1], None) if changing and declared > 1 else None
+
+
+def _regular(atom: Atom, root: Root) -> Atom | None:
+    """Return a condition as the end of windows of several turns; a default that no caller was seen to take is not their length."""
+    match atom.cycle:
+        case Cycle(turns=0 | 1) if root.complete:
+            return None
+        case Cycle(turns=0 | 1) as cycle:
+            return replace(atom, cycle=replace(cycle, turns=None))
+        case _:
+            return atom
 
 
 def _is_one(window: Window) -> bool:

@@ -22,10 +22,12 @@ WORDINGS: Mapping[str, Wording] = {
         _STEP,
     ),
     "GL703": Wording(
-        "the counter starts at 0, so that `{subject}` steps after the first batch already, not after {count} batches: "
-        "each pass begins with an update from a single batch, and ends with batches that no update has used",
-        "count from one, `(i + 1) % steps == 0`, and step once more after the loop for what is left",
-        {"fresh": "only one backward pass has been run when it steps for the first time"},
+        "{what}",
+        "{remedy}",
+        {
+            "fresh": "only one backward pass has been run when it steps for the first time",
+            "counted": "the counter moves on here, with the steps",
+        },
     ),
     "GL705": Wording(
         "the gradients of `{clipped}` are clipped in every batch, but `{subject}` steps once in several: "

@@ -88,8 +88,14 @@ def _one_turn_early(analysis: Analysis, window: Window) -> Iterator[Diagnostic]:
     early = begin % cycle.turns == 0 if cycle.turns else begin == 0
     after = window.ring.index(window.backwards[-1]) < window.ring.index(window.step)
     if early and after and not _excused(window, cycle.counter):
+        what = (
+            f"the counter starts at 0, so that `{window.step.name}` steps after the first batch already, not after "
+            f"{_length(window)} batches: each pass begins with an update from a single batch, and ends with batches that no "
+            "update has used"
+        )
+        remedy = "count from one, `(i + 1) % steps == 0`, and step once more after the loop for what is left"
         marks = (("fresh", window.backwards[-1].place),)
-        yield compose("GL703", Side.STATIC, window.step.place, marks, subject=window.step.name, count=_length(window))
+        yield compose("GL703", Side.STATIC, window.step.place, marks, what=what, remedy=remedy)
 
 
 def _excused(window: Window, counter: str) -> bool:
