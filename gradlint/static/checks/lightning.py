@@ -20,7 +20,7 @@ def done_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     if "LightningModule" not in analysis.source.text:
         return
     for value in list(analysis.lowering.store.values()):
-        if isinstance(value, Class) and value.node in analysis.tree.body and _automatic(analysis, value):
+        if isinstance(value, Class) and not analysis.lowering.is_foreign(value) and _automatic(analysis, value):
             for method in value.node.body:
                 if isinstance(method, ast.FunctionDef) and method.name == "training_step":
                     yield from _in_step(analysis, method)
