@@ -36,7 +36,7 @@ class Settings:
     """What to report and what to read.
 
     Codes may be prefixes (`GL1`); patterns are those of .gitignore, relative to `root`. `models` says what names of
-    the project's own libraries mean.
+    the project's own libraries mean, `accumulation_steps` how many batches a guarded step takes (0: nothing is said).
     """
 
     select: tuple[str, ...] = ("GL",)
@@ -47,6 +47,7 @@ class Settings:
     extend_include: tuple[str, ...] = ()
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     preview: bool = False
+    accumulation_steps: int = 0
     models: Model = NO_MODEL
     root: str = ""
 
@@ -145,6 +146,12 @@ def _switch(value: object, place: str) -> bool:
     return value
 
 
+def _count(value: object, place: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise SettingsError(f"{place} must be a number of batches, such as 4")
+    return value
+
+
 def _models(value: object, place: str) -> Model:
     try:
         return read_model(value, built_in_kinds())
@@ -155,6 +162,7 @@ def _models(value: object, place: str) -> Model:
 _READERS: Mapping[str, Callable[[object, str], Any]] = {
     "per-file-ignores": _per_file,
     "preview": _switch,
+    "accumulation-steps": _count,
     "models": _models,
 }
 

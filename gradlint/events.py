@@ -36,4 +36,7 @@ class EventKind(enum.Enum):
     HAND_STEP = "hand-step"  # a parameter was changed by its own gradient, without an optimizer
     READ = "read"  # its gradient was used as a tensor, which it is only when there is one
     RATE = "rate"  # its learning rate was written by hand
+    SHARD = "shard"  # its parameters were replaced by shards
+    DRAW = "draw"  # a loop began to take batches from the loader that a sampler orders
+    EPOCH = "epoch"  # the sampler was told the epoch, from which it makes its order
     ESCAPE = "escape"  # somebody unknown had hands on it: anything may have happened

@@ -324,4 +324,29 @@ SCALING = Protocol(
     },
 )
 
+SAMPLER = Protocol(
+    "sampler",
+    State("new"),
+    {
+        **_from(("new", "told"), _K.DRAW, Edge("drawn", "drawn")),
+        ("drawn", _K.DRAW): Edge("drawn", violates="GL709"),
+        **_from(("new", "drawn"), _K.EPOCH, Edge("told")),
+        **_from(("new", "told", "drawn"), _K.ESCAPE, Edge("unknown")),
+    },
+    {name: frozenset({"drawn"}) for name in ("told", "drawn")},
+)
+"""Not among `PROTOCOLS`: the run-time side does not watch samplers."""
+
+SHARDING = Protocol(
+    "sharding",
+    State("built"),
+    {
+        ("built", _K.SHARD): Edge("stale", "sharded"),
+        ("stale", _K.STEP): Edge("stale", violates="GL711"),
+        **_from(("built", "stale"), _K.ESCAPE, Edge("unknown")),
+    },
+    {"stale": frozenset({"sharded"})},
+)
+"""What an optimizer holds. Not among `PROTOCOLS`: the run-time side does not watch sharding."""
+
 PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING)

@@ -49,7 +49,7 @@ def suppressions(source: str, filename: str) -> tuple[Suppression, ...]:
         return ()
     try:
         return tuple(
-            suppression for comment, rows in _comments(source) for suppression in _read(comment, rows, filename)
+            suppression for comment, rows in comments(source) for suppression in _read(comment, rows, filename)
         )
     except (tokenize.TokenError, SyntaxError):
         return ()
@@ -63,7 +63,7 @@ def apply(found: Sequence[Diagnostic], comments: Sequence[Suppression]) -> list[
     return shown + [item for item in useless if not any(comment.hides(item) for comment in kept)]
 
 
-def _comments(source: str) -> Iterator[tuple[tokenize.TokenInfo, range]]:
+def comments(source: str) -> Iterator[tuple[tokenize.TokenInfo, range]]:
     """Yield the comments with the rows of the logical line that each stands in."""
     waiting: list[tokenize.TokenInfo] = []
     first = 0

@@ -172,7 +172,7 @@ def test_generated_file_of_5_mb_is_read(project: Path) -> None:
     assert (code, line[:20]) == (1, "buggy.py:7:5: GL101 ")
 
 
-def failing(tree: object, source: str, filename: str, models: object, pieces: tuple[int, ...]) -> Understanding:
+def failing(tree: object, source: str, filename: str, *settings: object) -> Understanding:
     """A rule with a defect that shows on one file only."""
     if "defect" in source:
         raise KeyError("optimizer")

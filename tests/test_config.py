@@ -36,6 +36,7 @@ def test_every_key(tmp_path: Path) -> None:
         extend-exclude = ["b.py"]
         per-file-ignores = {"tests/" = ["GL104"]}
         preview = true
+        accumulation-steps = 4
         """,
     )
     assert find_settings(tmp_path) == Settings(
@@ -46,6 +47,7 @@ def test_every_key(tmp_path: Path) -> None:
         extend_exclude=("b.py",),
         per_file_ignores=(("tests/", ("GL104",)),),
         preview=True,
+        accumulation_steps=4,
         root=str(tmp_path.resolve()),
     )
 
@@ -65,7 +67,7 @@ def test_nearest_table_counts_and_a_pyproject_without_one_is_passed_over(tmp_pat
     [
         ('selct = ["GL1"]', "unknown key `selct` in [tool.gradlint]; did you mean `select`?"),
         ('per_file_ignores = {"a" = []}', "did you mean `per-file-ignores`?"),
-        ("colour = 1", "known keys are exclude, extend-exclude"),
+        ("colour = 1", "known keys are accumulation-steps, exclude"),
         ('select = ["GL1O1"]', "unknown rule code `GL1O1`; did you mean `GL101`?"),
         ('ignore = ["missing-zero-grad"]', "did you mean `GL101`?"),
         ('extend-select = ["E501"]', "`gradlint rule --all` lists them"),
@@ -74,6 +76,8 @@ def test_nearest_table_counts_and_a_pyproject_without_one_is_passed_over(tmp_pat
         ("exclude = [1]", "must be a list of strings"),
         ('per-file-ignores = ["a"]', "must be a table"),
         ('preview = "yes"', "must be true or false"),
+        ("accumulation-steps = 0", "must be a number of batches"),
+        ("accumulation-steps = true", "must be a number of batches"),
         ("select = [", "pyproject.toml: "),
     ],
     ids=lambda text: text.split(" ")[0] if "=" in text else None,
@@ -196,3 +200,34 @@ def test_per_file_ignores_are_relative_to_the_pyproject(tree: Path) -> None:
     settings = Settings(per_file_ignores=(("tests/", ("GL1",)),), root=str(tree))
     places = [item.location.filename for item in check_paths(["."], settings).diagnostics]
     assert places == [str(Path("src", "b.py"))]
+
+
+WINDOW = """\
+import torch
+
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.randn(8, 4, 2):
+    optimizer.zero_grad()
+    model(x).mean().backward()
+    if full(x):
+        optimizer.step()
+for x in torch.randn(8, 4, 2):  # gradlint: accumulate=1
+    optimizer.zero_grad()
+    model(x).mean().backward()
+    if full(x):
+        optimizer.step()
+"""
+
+
+def test_a_window_is_declared_for_every_loop_that_does_not_say_it_itself(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(WINDOW, encoding="utf-8")
+    (tmp_path / "unguarded.py").write_text(LOOP, encoding="utf-8")
+
+    def found() -> list[tuple[str, int]]:
+        return [(item.code, item.location.row) for item in check_paths([tmp_path]).diagnostics]
+
+    configure(tmp_path, "")
+    assert found() == [("GL101", 7)]
+    configure(tmp_path, "accumulation-steps = 4")
+    assert found() == [("GL701", 6)]

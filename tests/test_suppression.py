@@ -153,3 +153,31 @@ def test_rows_of_a_statement_of_several_lines() -> None:
 
 def test_source_that_cannot_be_split_into_tokens_has_none() -> None:
     assert suppressions("x = (  # gradlint: ignore[GL101]\n", "f.py") == ()
+
+
+@pytest.mark.parametrize(
+    ("comment", "said"),
+    [
+        ("accumulate", "`# gradlint: accumulate` does not say how many batches"),
+        ("accumulate=0", "does not say how many batches"),
+        ("accumulate=many", "does not say how many batches"),
+        ("accumulation=4", "does not say how many batches"),
+    ],
+)
+def test_a_declared_window_that_cannot_be_followed_is_reported(comment: str, said: str) -> None:
+    found = check_source(HEAD + LOOP.format(step="optimizer.step()", header=f"  # gradlint: {comment}", backward=""))
+    assert [item.code for item in found] == ["GL001", "GL101"]
+    assert said in found[0].message
+
+
+def test_a_declared_window_stands_on_a_loop() -> None:
+    found = check_source(HEAD + LOOP.format(step="optimizer.step()  # gradlint: accumulate=4", header="", backward=""))
+    assert [item.code for item in found] == ["GL101", "GL001"]
+    assert "stands on no loop" in found[1].message
+    above = "# gradlint: accumulate=4, see below  # gradlint: ignore[GL001] a remark\n"
+    assert codes("optimizer.step()  # noqa", top=above) == []
+
+
+def test_a_declared_window_makes_gradients_add_up_on_purpose() -> None:
+    assert codes("optimizer.step()", header="  # gradlint: accumulate=4 as in the paper") == []
+    assert codes("optimizer.step()", header="  # gradlint: accumulate=1") == ["GL101"]

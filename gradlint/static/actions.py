@@ -16,6 +16,7 @@ from gradlint.static.expressions import window_end
 from gradlint.static.instances import Instances
 from gradlint.static.tree import Atom, Kill, Known, Predicate, Seq, Uid
 from gradlint.static.values import (
+    LOADER,
     NONE,
     UNKNOWN,
     Class,
@@ -32,6 +33,7 @@ from gradlint.static.values import (
     Unknown,
     Value,
     held,
+    is_loader,
 )
 
 
@@ -116,7 +118,8 @@ class Actions(Instances):
             case "returns":
                 return self._returned(action, given)
             case "backward":
-                self.backward(given.node, values, {key: each for key, each in given.named.items() if key != "inputs"})
+                named = {key: each for key, each in given.named.items() if key != "inputs"}
+                self.backward(given.node, values, named, ("by-framework",))
             case "cycle":
                 # An engine that owns the whole cycle.
                 self.emit(EventKind.BACKWARD, given.node, None, roles=("engine",))
@@ -144,7 +147,11 @@ class Actions(Instances):
         return [] if value is None else [value]
 
     def _returned(self, action: Action, given: _Given) -> Value:
-        found = [(name, self._spoken_of(name, given)) for name in action.to]
+        # A loader that a framework returns is its own, and it knows of epochs.
+        found = [
+            (name, [LOADER if is_loader(value) else value for value in self._spoken_of(name, given)])
+            for name in action.to
+        ]
         values = [value for _, each in found for value in each]
         if any(isinstance(value, Unknown) and value.id == "*" for value in values) or not values:
             return Unknown(holds=held(values))

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import TypeVar
 
+from gradlint.declarations import Declaration, declarations
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
@@ -37,8 +38,12 @@ class Sources:
 
     def place(self, node: ast.AST) -> Location:
         """Return where a node stands, in whichever file that is."""
+        return self.of(node).place(node)
+
+    def of(self, node: ast.AST) -> Source:
+        """Return the file in which a node stands."""
         module = self._foreign.get(node)
-        return (module.source if module is not None else self.own).place(node)
+        return module.source if module is not None else self.own
 
 
 class Analysis:
@@ -51,8 +56,10 @@ class Analysis:
         filename: str,
         models: Models | None = None,
         pieces: tuple[int, ...] = (),
+        accumulation: int = 0,
     ) -> None:
         self.tree = tree
+        self.accumulation = accumulation
         # A test uses more of a project than anything else, and says nothing about what it uses.
         self.is_test = is_test(tree, filename)
         project = Project(filename, described_packages(), sighted=not self.is_test)
@@ -60,6 +67,7 @@ class Analysis:
         self.lowering = Lowering(project, module, models or built_in())
         self.roots: list[Root] = list(self.lowering.roots(tree, pieces))
         self.source = Sources(module.source, self.lowering.foreign)
+        self._declarations: dict[str, tuple[Declaration, ...]] = {}
 
     def value(self, node: ast.AST) -> Value:
         """Return what an expression was, or what its names alone tell where it was not read."""
@@ -102,6 +110,24 @@ class Analysis:
         return frozenset(node.place for each in comprehensions for node in graph_of((self.value(each.elt),)))
 
     @cached_property
+    def declares(self) -> bool:
+        """Whether anything may be declared of a loop."""
+        return bool(self.accumulation) or "gradlint:" in self.source.text
+
+    def declared(self, loops: tuple[int, ...]) -> int:
+        """Return how many batches a step inside these loops takes by what is said of the nearest, or of all (0: nothing)."""
+        nodes = (self.lowering.loop_nodes.get(number) for number in reversed(loops if self.declares else ()))
+        for node in nodes:
+            if isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
+                source = self.source.of(node)
+                if source.filename not in self._declarations:
+                    self._declarations[source.filename] = declarations(source.text, source.filename)
+                for each in self._declarations[source.filename]:
+                    if node.lineno in each.rows and each.steps is not None:
+                        return each.steps
+        return self.accumulation
+
+    @cached_property
     def stepped(self) -> frozenset[Uid]:
         """The optimizers and schedulers that are stepped somewhere."""
         return frozenset(
@@ -141,6 +167,7 @@ class Analysis:
 
 _FAILS_ANYHOW = frozenset(
     {
+        "GL001",
         "GL110",
         "GL205",
         "GL307",
@@ -197,12 +224,17 @@ class Understanding:
 
 
 def analyze(
-    tree: ast.Module, source: str, filename: str, models: Models | None = None, pieces: tuple[int, ...] = ()
+    tree: ast.Module,
+    source: str,
+    filename: str,
+    models: Models | None = None,
+    pieces: tuple[int, ...] = (),
+    accumulation: int = 0,
 ) -> Understanding:
     """Analyze a parsed file, or a document with `pieces` that begin at these rows; each place and rule is found once."""
     from gradlint.static.checks import all_checks
 
-    analysis = Analysis(tree, source, filename, models, pieces)
+    analysis = Analysis(tree, source, filename, models, pieces, accumulation)
     found: dict[tuple[object, ...], Diagnostic] = {}
     for check in all_checks():
         for diagnostic in check(analysis):

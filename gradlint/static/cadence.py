@@ -80,6 +80,61 @@ def turns(analysis: Analysis, number: int) -> tuple[Value, ast.expr] | None:
             return None
 
 
+def first_turn(loop: ast.AST | None) -> tuple[str, int] | None:
+    """Return the id, without its frame, of the name that numbers the turns of a loop, and the first number."""
+    if not isinstance(loop, (ast.For, ast.AsyncFor)):
+        return None
+    match loop.target, _numbering(loop.iter):
+        case ast.Tuple([ast.Name(name), *_]), ast.Call(ast.Name("enumerate"), args, keywords):
+            given = [*args[1:], *(keyword.value for keyword in keywords if keyword.arg == "start")]
+        case ast.Name(name), ast.Call(ast.Name("range" | "trange"), [first, _]):
+            given = [first]
+        case ast.Name(name), ast.Call(ast.Name("range" | "trange"), [_]):
+            given = []
+        case _:
+            return None
+    match given:
+        case []:
+            return f"{name}@{loop.target.lineno}", 0
+        case [ast.Constant(int(number))]:
+            return f"{name}@{loop.target.lineno}", number
+        case _:
+            return None
+
+
+def _numbering(node: ast.expr) -> ast.expr:
+    """Return the `enumerate` or `range` that a loop runs over, out of a progress bar around it."""
+    match node:
+        case ast.Call(func, [inner, *_]) if last_name(func) in _WRAPPERS - {"enumerate", "zip", "trange"}:
+            return _numbering(inner)
+        case _:
+            return node
+
+
+def counts_updates(analysis: Analysis, node: ast.expr, scope: ast.AST | None, length: str, depth: int = 3) -> bool:
+    """Whether a count is divided by the length of an accumulation window, so that it is one of updates."""
+    for part in ast.walk(node):
+        match part:
+            case ast.BinOp(_, ast.Div() | ast.FloorDiv(), right) if spelled(analysis.value(right)) == length:
+                return True
+            case ast.Name() | ast.Attribute() if depth:
+                given = definitions(analysis, part, scope)
+                if len(given) == 1 and counts_updates(analysis, given[0], scope, length, depth - 1):
+                    return True
+    return False
+
+
+def spelled(value: Value) -> str:
+    """Return the text by which equal counts are known ("": it is not known)."""
+    match value:
+        case Const(literal):
+            return repr(literal)
+        case Unknown(id=id_):
+            return id_
+        case _:
+            return ""
+
+
 def same_count(one: Value, other: Value) -> bool:
     """Whether two counts are certainly equal."""
     match one, other:

@@ -6,6 +6,7 @@ It knows expressions of conditions; it must not know statements or rules.
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from gradlint.static.context import const
 from gradlint.static.modules import Modules
@@ -13,6 +14,7 @@ from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import (
     Atom,
     Both,
+    Cycle,
     Known,
     Not,
     Predicate,
@@ -97,7 +99,9 @@ class Conditions(Modules):
     def _atom(self, node: ast.expr) -> Predicate:
         ids: set[str] = set()
         positive, key = True, ""
-        if (
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+            positive, key = False, f"Compare({self._key(node, ids)},Eq,0)"
+        elif (
             isinstance(node, ast.Compare)
             and len(node.ops) == 1
             and isinstance(node.ops[0], (ast.NotEq, ast.IsNot, ast.NotIn))
@@ -107,8 +111,51 @@ class Conditions(Modules):
             key = f"Compare({self._key(node.left, ids)},{op},{self._key(node.comparators[0], ids)})"
         else:
             key = self._key(node, ids)
-        atom = Atom(key, frozenset(ids))
+        cycle = self.cycle(node)
+        if cycle is not None and not positive:
+            cycle = replace(cycle, when=not cycle.when)
+        atom = Atom(key, frozenset(ids), cycle)
         return atom if positive else Not(atom)
+
+    # Windows ----------------------------------------------------------------------------------
+
+    def cycle(self, node: ast.expr) -> Cycle | None:
+        """Return what a condition that was evaluated says of a counter, if it is true once in so many turns."""
+        match node:
+            case ast.Compare(ast.BinOp(count, ast.Mod(), length), [ast.Eq() | ast.NotEq() as op], [rest]):
+                return self._remainder(count, length, rest, when=isinstance(op, ast.Eq))
+            case ast.BinOp(count, ast.Mod(), length):
+                return self._remainder(count, length, ast.Constant(0), when=False)
+            case ast.UnaryOp(ast.Not(), operand):
+                found = self.cycle(operand)
+                return None if found is None else replace(found, when=not found.when)
+            case ast.BoolOp(_, values):
+                return next((found for found in map(self.cycle, values) if found is not None), None)
+            case ast.Call(ast.Name("bool" | "int"), [inner]):
+                return self.cycle(inner)
+            case ast.Name() | ast.Attribute():
+                value = self.latest.get(node) or self._plain(node)
+                return self.cycles.get(value.id) if isinstance(value, Unknown) else None
+            case _:
+                return None
+
+    def _remainder(self, count: ast.expr, length: ast.expr, rest: ast.expr, *, when: bool) -> Cycle:
+        self.counts = True
+        name, begin = _sum(count)
+        match name, self.latest.get(name) or self._plain(name):
+            case ((ast.Name() | ast.Attribute()), Unknown(id=counter)):
+                pass
+            case _:
+                counter = ""
+        spelled, turns = self._key(length, set()), const(self.latest.get(length) or self._plain(length))
+        match rest:
+            case ast.Constant(int(wanted)):
+                offset: int | None = begin - wanted
+            case ast.BinOp(whole, ast.Sub(), ast.Constant(int(less))) if self._key(whole, set()) == spelled:
+                offset = begin + less
+            case _:
+                offset = None
+        return Cycle(counter, spelled, offset if counter else None, turns if isinstance(turns, int) else None, when)
 
     def _key(self, node: ast.AST, ids: set[str]) -> str:
         match node:
@@ -145,6 +192,17 @@ class Conditions(Modules):
                 return self.lookup(name)
             case _:
                 return UNKNOWN
+
+
+def _sum(node: ast.expr) -> tuple[ast.expr, int]:
+    """Return a count as something and a literal that is added to it."""
+    match node:
+        case ast.BinOp(name, ast.Add(), ast.Constant(int(more))) | ast.BinOp(ast.Constant(int(more)), ast.Add(), name):
+            return name, more
+        case ast.BinOp(name, ast.Sub(), ast.Constant(int(less))):
+            return name, -less
+        case _:
+            return node, 0
 
 
 def _is_instance(value: Value | None, cls: Value | None) -> bool | None:

@@ -41,6 +41,7 @@ from gradlint.static.values import (
     Unknown,
     Value,
     held,
+    is_loader,
     join,
 )
 
@@ -67,6 +68,10 @@ class Constructors(Gradients):
                 return self.perform(meaning, node, None, args, named)
             case "optimizer" | "scheduler" | "scaler" | "module" | "criterion" | "engine" as kind:
                 return self._construct(Kind(kind), name, node, args, named)
+            case "sharding" if args:
+                if const(named.get("use_orig_params", Const(False))) is False:
+                    self.emit(EventKind.SHARD, node, self.reach(args[:1]), self.spelled(node))
+                return self._wrapped(args[0], "wrapper")
             case "wrapper" | "copy" if args:
                 return self._wrapped(args[0], meaning.role)
             case "tensor" if "requires_grad" not in named and "out" not in named:
@@ -113,7 +118,9 @@ class Constructors(Gradients):
             case "no-grad":
                 return Library(name)
             case "loader":
-                return LOADER
+                return self._loader(name, node, values)
+            case "sampler":
+                return self._sampler(name, node, args, named)
             case "tool":
                 return Library(name if name.endswith("()") else f"{name}()")
             case "pure" | "seed" | "enable-grad":
@@ -163,7 +170,7 @@ class Constructors(Gradients):
             case "enumerate" | "zip" if args:
                 if any(isinstance(arg, Params) for arg in args):
                     return next(arg for arg in args if isinstance(arg, Params))
-                return Unknown(holds=held(args))
+                return Unknown(holds=held(arg for arg in args if not is_loader(arg)))
             case "map" if len(args) == 2 and isinstance(args[0], Function):
                 return self._mapped(args[0], args[1], node)
             case "float" | "int" if args and is_computed(args[0]):
@@ -216,6 +223,26 @@ class Constructors(Gradients):
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
         if kind is Kind.MODULE and any(const(named.get(key, NONE)) for key in ("pretrained", "weights")):
             self.emit(EventKind.LOAD, node, frozenset({uid}), self.hint)
+        return made
+
+    def _sampler(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Make a sampler whose order depends on the epoch that it is told; others need not be told."""
+        call = Construction(node, tuple(args), named, self.frame.node)
+        if const(call.argument(3, "shuffle") or Const(True)) is not True:
+            return UNKNOWN
+        made = Object(Kind.SAMPLER, self._identity_of(node), name, self.place(node), None, (call,))
+        self.samplers[made.uid] = made
+        self.emit(EventKind.CREATE, node, frozenset({made.uid}), self.hint)
+        return made
+
+    def _loader(self, name: str, node: ast.Call, values: list[Value]) -> Value:
+        """Make a loader; it has an identity where it has a sampler that must be told the epoch."""
+        samplers = frozenset(uid for uid in held(values) if uid in self.samplers)
+        if not samplers:
+            return LOADER
+        made = Object(Kind.LOADER, self._identity_of(node), name, self.place(node), samplers)
+        for uid in samplers:
+            self.set_member(made.uid, "sampler", self.samplers[uid])
         return made
 
     def _with_alternatives(self, made: Object) -> Object:
@@ -289,7 +316,7 @@ class Constructors(Gradients):
                 return UNKNOWN
             case Object() | Instance() | Items() | Params():
                 return value
-            case Library() if value == LOADER:
+            case Library() if is_loader(value):
                 return value
             case _:
                 return Unknown(holds=held((value,)))

@@ -21,7 +21,21 @@ from gradlint.static.library import role_of_builtin
 from gradlint.static.project import Module, Project
 from gradlint.static.provenance import is_computed, without
 from gradlint.static.syntax import Syntax
-from gradlint.static.tree import EMPTY, Branch, Event, GraphNode, Jump, JumpKind, Kill, Known, Node, Predicate, Seq, Uid
+from gradlint.static.tree import (
+    EMPTY,
+    Branch,
+    Cycle,
+    Event,
+    GraphNode,
+    Jump,
+    JumpKind,
+    Kill,
+    Known,
+    Node,
+    Predicate,
+    Seq,
+    Uid,
+)
 from gradlint.static.values import (
     ANY_OPTIMIZER,
     UNKNOWN,
@@ -155,6 +169,9 @@ class Context(ABC):
         self.outputs: dict[Uid, str] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.windows: set[Uid] = set()
+        self.samplers: dict[Uid, Object] = {}
+        self.cycles: dict[str, Cycle] = {}
+        self.counts = False
         self.prepared: dict[Uid, Uid] = {}
         self.loop_numbers: dict[tuple[Uid, ast.AST], int] = {}
         self.loop_nodes: dict[int, ast.AST] = {}

@@ -161,7 +161,7 @@ def _analyze(
     tree: ast.Module, source: str, filename: str, settings: Settings, pieces: tuple[int, ...] = ()
 ) -> Understanding:
     try:
-        return analyze(tree, source, filename, models_with(settings.models), pieces)
+        return analyze(tree, source, filename, models_with(settings.models), pieces, settings.accumulation_steps)
     except RecursionError as error:
         raise Unreadable(
             filename, "the code is nested too deeply to be checked", "leave the file out with `exclude`"

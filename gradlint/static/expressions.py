@@ -26,7 +26,6 @@ from gradlint.static.tree import (
 )
 from gradlint.static.values import (
     DATA,
-    LOADER,
     UNKNOWN,
     Class,
     Const,
@@ -44,6 +43,7 @@ from gradlint.static.values import (
     Value,
     graph_of,
     held,
+    is_loader,
     join,
     part_of,
     scalers_of,
@@ -224,7 +224,7 @@ class Expressions(Conditions):
                 return UNKNOWN
             case Tensor() | Params():
                 return value
-            case Library() if value == LOADER:
+            case Library() | Object(kind=Kind.LOADER) if is_loader(value):
                 return DATA
             case _:
                 return Unknown(holds=self.reach((value,)))
@@ -355,6 +355,8 @@ class Expressions(Conditions):
 
     def _made_attribute(self, owner: Object, name: str) -> Value:
         """Return an attribute of an object that a framework makes: what it was made with, a flag, or a method."""
+        if owner.kind in (Kind.SAMPLER, Kind.LOADER) and name in ("sampler", "batch_sampler"):
+            return self.store.get((owner.uid, "sampler"), owner)
         meaning = self.models.method_of(owner.origin, name)
         if meaning is not None and any(action.verb == "window-end" for action in meaning.actions):
             return Unknown(window_end(owner.uid))

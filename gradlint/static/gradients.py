@@ -139,10 +139,10 @@ class Gradients(Classes):
         self.assign(target, value, node)
         self.begun = begun
 
-    def backward(self, node: ast.Call, roots: list[Value], named: dict[str, Value]) -> Value:
-        """Emit a backward pass from the given roots."""
+    def backward(self, node: ast.Call, roots: list[Value], named: dict[str, Value], by: tuple[str, ...] = ()) -> Value:
+        """Emit a backward pass from the given roots, with the words `by` that say who runs it."""
         nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
-        roles = []
+        roles = [*by]
         if any(const(named.get(key, Const(False))) is not False for key in _KEEPING):
             roles.append("retain")
         if "inputs" in named:

@@ -26,12 +26,12 @@ from gradlint.static.tree import (
 )
 from gradlint.static.values import (
     DATA,
-    LOADER,
     UNKNOWN,
     Const,
     Function,
     Instance,
     Items,
+    Kind,
     Library,
     Object,
     Tensor,
@@ -39,6 +39,7 @@ from gradlint.static.values import (
     Value,
     aged,
     held,
+    is_loader,
     parts,
 )
 
@@ -51,6 +52,7 @@ class Loops(Calls):
 
     def _for(self, node: ast.For | ast.AsyncFor) -> None:
         source = self.evaluate(node.iter)
+        self._drawn(node.iter)
         each = _unrolled(source)
         if each is not None:
             self._unrolled_for(node, each)
@@ -59,12 +61,25 @@ class Loops(Calls):
         if isinstance(node.iter, ast.Name) and any(_detaches(part, node.target) for part in ast.walk(node)):
             self.assign(node.iter, UNKNOWN, node)
 
+    def _drawn(self, node: ast.expr) -> None:
+        """Emit that a loop takes batches from loaders whose order depends on a sampler."""
+        match self.latest.get(node), node:
+            case Object(kind=Kind.LOADER, of=samplers), _:
+                self.emit(EventKind.DRAW, node, samplers, ast.unparse(node))
+            case _, ast.Call(ast.Name("len" | "range")):
+                return
+            case _, ast.Call(args=args):
+                for arg in args:
+                    self._drawn(arg)
+            case _:
+                return
+
     def _each(self, node: ast.expr, source: Value) -> Value:
         """Return what a loop gets each time; numbered batches are told apart from their numbers."""
         match node:
             case ast.Call(ast.Name() as callee, [inner, *_]) if source == Unknown():
                 match self.latest.get(callee):
-                    case Library("builtins.enumerate") if self.latest.get(inner) == LOADER:
+                    case Library("builtins.enumerate") if is_loader(self.latest.get(inner)):
                         return Items((UNKNOWN, DATA))
                     case Library(name) if role_of(name) == "wrapper":
                         return self._each(inner, source)
@@ -194,7 +209,9 @@ def _unrolled(source: Value) -> tuple[Value, ...] | None:
     """A loop over a few known objects is as many bodies: each does to its own what the text says."""
     match source:
         case Items(elements, None) if 0 < len(elements) <= 8 and any(
-            isinstance(part, (Object, Instance)) for element in elements for part in parts(element)
+            isinstance(part, (Object, Instance)) and not is_loader(part)
+            for element in elements
+            for part in parts(element)
         ):
             return elements
         case _:

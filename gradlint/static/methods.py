@@ -62,6 +62,8 @@ class Methods(Updates):
                 return self._scheduler(receiver, name, node)
             case Object(kind=Kind.SCALER):
                 return self.on_scaler(receiver, name, node, args)
+            case Object(kind=Kind.SAMPLER | Kind.LOADER):
+                return self._sampler_told(receiver, name, node)
             case Object(kind=Kind.ENGINE):
                 return Unknown(holds=self.escape(node, [receiver, *args, *named.values()]))
             case Object():
@@ -105,6 +107,11 @@ class Methods(Updates):
         if name == "step":
             roles = ("argument",) if node.args or node.keywords else ()
             self.scheduled(scheduler, node, self._spelled_receiver(node), roles)
+        return UNKNOWN
+
+    def _sampler_told(self, sampler: Object, name: str, node: ast.Call) -> Value:
+        if name == "set_epoch":
+            self.emit(EventKind.EPOCH, node, sampler.of or frozenset({sampler.uid}), self._spelled_receiver(node))
         return UNKNOWN
 
     def _tensor(self, tensor: Tensor, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
@@ -157,6 +164,9 @@ class Methods(Updates):
                 return UNKNOWN
             case "parameters" | "named_parameters" if isinstance(receiver, Unknown) and receiver.id and not args:
                 return self.proven_module(receiver, node)
+            case "set_epoch":
+                self.emit(EventKind.EPOCH, node, None, self._spelled_receiver(node))
+                return UNKNOWN
             case "zero_grad" | "zero_grads":
                 self.emit(EventKind.ZERO, node, None, self._spelled_receiver(node))
                 return UNKNOWN

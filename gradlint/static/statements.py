@@ -166,6 +166,22 @@ class Statements(Succession):
             result = self.rebinds(targets[0], value, result, node) or result
         for target in targets:
             self.assign(target, result, node)
+        if isinstance(value, (ast.Compare, ast.BoolOp, ast.UnaryOp)):
+            self._flagged(targets[0], value)
+
+    def _flagged(self, target: ast.expr, value: ast.expr) -> None:
+        """Remember of a flag that it is true once in so many turns."""
+        cycle = self.cycle(value)
+        flag: Value = UNKNOWN
+        match target:
+            case ast.Name(name):
+                flag = self.lookup(name)
+            case ast.Attribute(owner, name):
+                match self.latest.get(owner):
+                    case Instance(uid=uid):
+                        flag = self.store.get((uid, name), UNKNOWN)
+        if cycle is not None and isinstance(flag, Unknown) and flag.id:
+            self.cycles[flag.id] = cycle
 
     def _by_gradient(self, target: ast.expr, value: ast.expr, node: ast.stmt) -> bool:
         """Whether an assignment is `w.data = w.data - rate * w.grad`."""

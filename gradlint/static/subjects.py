@@ -317,6 +317,39 @@ def clips(event: Event, optimizer: Object) -> bool:
     return touches(event, optimizer.of)
 
 
+def on_sampler(sampler: Uid) -> Effect:
+    """Return what events mean to a sampler whose order depends on the epoch."""
+
+    def effect(event: Event) -> EventKind | None:
+        mine = event.targets is not None and sampler in event.targets
+        match event.kind:
+            case _K.DRAW | _K.CREATE | _K.ESCAPE if mine:
+                return event.kind
+            case _K.EPOCH if mine or event.targets is None:
+                return _K.EPOCH
+            case _:
+                return None
+
+    return effect
+
+
+def on_sharded(optimizer: Object) -> Effect:
+    """Return what events mean to the parameters that an optimizer was built with."""
+    owned = optimizer.of or frozenset()
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.SHARD if touches(event, owned):
+                return _K.SHARD
+            case _K.CREATE | _K.STEP | _K.ESCAPE if optimizer.uid in targets:
+                return event.kind
+            case _:
+                return None
+
+    return effect
+
+
 def on_graph(node: GraphNode) -> Effect:
     """Return what events mean to a part of a graph."""
 

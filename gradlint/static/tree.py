@@ -114,11 +114,30 @@ Node: TypeAlias = Event | Kill | Jump | Seq | Branch | Loop | Call
 
 
 @dataclass(frozen=True, slots=True)
+class Cycle:
+    """What is true once in `length` turns: where `counter` and `offset` together are a multiple of it.
+
+    `counter` and `length` are the ids or texts of values (the counter's is empty where it is not a plain one), `turns` is a
+    literal length; a condition says so by being `when`.
+    """
+
+    counter: str
+    length: str
+    offset: int | None = None
+    turns: int | None = None
+    when: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Atom:
-    """A condition that is known by its text only; equal keys are equally true until an id is killed."""
+    """A condition that is known by its text only; equal keys are equally true until an id is killed.
+
+    `cycle` tells of one that comes true at regular turns of a loop.
+    """
 
     key: str
     ids: frozenset[str] = field(default=frozenset(), compare=False)
+    cycle: Cycle | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

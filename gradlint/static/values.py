@@ -25,6 +25,8 @@ class Kind(enum.Enum):
     MODULE = "module"
     CRITERION = "criterion"
     ENGINE = "engine"
+    SAMPLER = "sampler"
+    LOADER = "loader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Construction:
 class Object:
     """An object of a known library.
 
-    `of` says whom it acts on: an optimizer on modules, a scheduler on its optimizer; None where
+    `of` says whom it acts on: an optimizer on modules, a scheduler on its optimizer, a loader on its sampler; None where
     that is not known. `calls` are the constructor calls that may have made it.
     """
 
@@ -194,6 +196,12 @@ LOADER = Library("torch.utils.data.DataLoader()")
 
 ANY_OPTIMIZER = Library("torch.optim.*")
 """A class of optimizers, nobody knows which."""
+
+
+def is_loader(value: Value | None) -> bool:
+    """Whether a value is a data loader."""
+    return value == LOADER or (isinstance(value, Object) and value.kind is Kind.LOADER)
+
 
 UNKNOWN = Unknown()
 NONE = Const(None)

@@ -55,6 +55,12 @@ WORDINGS: Mapping[str, Wording] = {
         "{way}",
         {"built": "the scheduler is built here", "scheduled": "it steps the schedule of the old optimizer here"},
     ),
+    "GL212": Wording(
+        "`{subject}` moves on with every batch, but was built for as many steps as `{other}` takes, once in several batches: "
+        "the schedule is over long before the training is",
+        "step it right after `{other}.step()`, under the same condition",
+        {"built": "built here for a number of updates", "step": "this step comes once in several batches"},
+    ),
     "GL214": Wording(
         "{written} changes no learning rate: an optimizer reads it from `param_groups`",
         'write `group["lr"]` for each `group` of `optimizer.param_groups`',

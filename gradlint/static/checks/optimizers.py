@@ -67,10 +67,16 @@ def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
             continue
         case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
         diagnostic = _verdict(case, root)
-        if diagnostic is not None:
+        if diagnostic is not None and not _meant(analysis, root, event, diagnostic):
             # One root cause, one finding: what follows is downstream of it.
             yield diagnostic
             return
+
+
+def _meant(analysis: Analysis, root: Root, step: Event, found: Diagnostic) -> bool:
+    """Whether gradients add up on purpose: a window is declared, and nothing guards the step, so that it has no end."""
+    adds_up = found.code in ("GL101", "GL102", "GL108")
+    return adds_up and analysis.declared(step.loops) > 1 and not _guarded(root.tree, step)
 
 
 def _verdict(case: _Case, root: Root) -> Diagnostic | None:

@@ -1,0 +1,96 @@
+"""Counters of batches that count steps: GL703."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.cadence import last_name, tree_of
+from gradlint.static.checks import check
+from gradlint.static.tree import Atom
+from gradlint.static.windows import Paths, end_of
+
+
+@check
+def stuck(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL703: the counter that lets the step by moves on only when there was a step, so that the next one never comes."""
+    if not analysis.lowering.counts:
+        return
+    for root in analysis.roots:
+        found = analysis.events[root]
+        steps = dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops)
+        paths = Paths()
+        if steps:
+            paths.read(root.tree)
+        for step in steps:
+            guard, end = end_of(analysis, root, step, paths) or (None, None)
+            outside = any(
+                event.kind is EventKind.BACKWARD
+                and step.loops[-1] in event.loops
+                and guard not in paths.guards(event, None)
+                for event in found
+            )
+            counted = _counted(analysis, step.loops[-1], end) if end is not None and outside else None
+            if counted is not None:
+                what = (
+                    f"`{step.name}` steps when the counter is a multiple of the window's length, and the counter moves on only "
+                    "when it has stepped: after the first step it stays where it is, and there is no other"
+                )
+                marks = (("counted", analysis.source.place(counted)),)
+                remedy = "count batches, not steps, for the window"
+                yield compose("GL703", Side.STATIC, step.place, marks, what=what, remedy=remedy)
+
+
+def _counted(analysis: Analysis, loop: int, end: Atom) -> ast.AugAssign | None:
+    """Return where the counter of a window moves on, if it does so in one place that only a step reaches."""
+    node = analysis.lowering.loop_nodes.get(loop)
+    name = _word(end.cycle.counter) if end.cycle is not None else ""
+    flag = _word(end.key)
+    if node is None or not name or not flag.isidentifier():
+        return None
+    moved = [
+        each
+        for each in ast.walk(tree_of(analysis, node))
+        if isinstance(each, ast.AugAssign) and last_name(each.target) == name
+    ]
+    bound = [
+        each
+        for each in ast.walk(node)
+        if isinstance(each, (ast.Assign, ast.For)) and name in {last_name(target) for target in _targets(each)}
+    ]
+    if len(moved) != 1 or bound or not _within(node, moved[0]):
+        return None
+    return moved[0] if _only_with(node, moved[0], flag) else None
+
+
+def _word(id_: str) -> str:
+    """Return the name that a value of this id has in the source."""
+    return re.split("[%@#]", re.split("[/.]", id_)[-1])[0]
+
+
+def _targets(node: ast.Assign | ast.For) -> Iterator[ast.expr]:
+    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+        yield from target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
+
+
+def _within(node: ast.AST, part: ast.AST) -> bool:
+    return any(each is part for each in ast.walk(node))
+
+
+def _only_with(loop: ast.AST, moved: ast.AugAssign, flag: str) -> bool:
+    """Whether a counter moves on only where a flag is true: it adds the flag, or stands under it."""
+    match moved.value:
+        case ast.Name(name) | ast.Call(ast.Name("int" | "bool"), [ast.Name(name)]) if name == flag:
+            return True
+    return any(
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == flag
+        and any(_within(statement, moved) for statement in node.body)
+        for node in ast.walk(loop)
+    )

@@ -1,0 +1,66 @@
+"""Modules of Lightning that do by themselves what Lightning does: GL713."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.values import Class, Library
+
+_MODE = "automatic_optimization"
+
+
+@check
+def done_twice(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL713: a training step that is optimized automatically runs backward or steps."""
+    if "LightningModule" not in analysis.source.text:
+        return
+    for value in list(analysis.lowering.store.values()):
+        if isinstance(value, Class) and not analysis.lowering.is_foreign(value) and _automatic(analysis, value):
+            for method in value.node.body:
+                if isinstance(method, ast.FunctionDef) and method.name == "training_step":
+                    yield from _in_step(analysis, method)
+
+
+def _automatic(analysis: Analysis, cls: Class) -> bool:
+    """Whether a class is a module of Lightning, all of it in sight, that never speaks of its mode."""
+    lineage = list(analysis.lowering.lineage(cls))
+    bases = [base for each in lineage for base in analysis.lowering.bases(each)]
+    others = [base for base in bases if not isinstance(base, Class)]
+    ours = [base for base in others if isinstance(base, Library) and _is_lightning(analysis, base)]
+    silent = all(_MODE not in ast.unparse(each.node) for each in lineage)
+    return bool(ours) and len(ours) == len(others) and silent
+
+
+def _is_lightning(analysis: Analysis, base: Library) -> bool:
+    return analysis.lowering.models.meaning_of(base.name).kind == "lightning-module"
+
+
+def _in_step(analysis: Analysis, step: ast.FunctionDef) -> Iterator[Diagnostic]:
+    nodes = list(ast.walk(step))
+    returned = {ast.unparse(node.value) for node in nodes if isinstance(node, ast.Return) and node.value is not None}
+    optimizers = {name for node in nodes for name in _optimizers(node)}
+    for node in nodes:
+        match node:
+            case ast.Call(ast.Attribute(ast.Name("self"), "manual_backward")):
+                what = "`manual_backward` raises MisconfigurationException in this mode"
+            case ast.Call(ast.Attribute(ast.Name(loss), "backward"), args=[]) if loss in returned:
+                what = f"`{loss}` is returned, and its graph is gone when Lightning runs backward: RuntimeError"
+            case ast.Call(ast.Attribute(ast.Name(name), "step")) if name in optimizers:
+                what = f"`{name}` steps twice for each batch"
+            case _:
+                continue
+        assert isinstance(node, ast.Call)
+        subject = ast.unparse(node.func)
+        yield compose("GL713", Side.STATIC, analysis.source.place(node), subject=subject, what=what)
+
+
+def _optimizers(node: ast.AST) -> Iterator[str]:
+    """Yield the names that get what `self.optimizers()` returns."""
+    match node:
+        case ast.Assign([target], ast.Call(ast.Attribute(ast.Name("self"), "optimizers"))):
+            yield from (part.id for part in ast.walk(target) if isinstance(part, ast.Name))

@@ -1,0 +1,117 @@
+"""Loops of microbatches inside the loop that steps: GL701 and GL702."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import OPTIMIZER, State
+from gradlint.static.analysis import Analysis
+from gradlint.static.averages import Means
+from gradlint.static.cadence import turns
+from gradlint.static.checks import check
+from gradlint.static.checks.accumulation import scale_matters
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import follow, on_optimizer
+from gradlint.static.tree import Event
+from gradlint.static.values import Const, Kind, Object
+from gradlint.static.windows import Paths
+
+_UPDATES = (EventKind.STEP, EventKind.OTHER_STEP)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inner:
+    """A loop in which all backward passes for one step run; the step comes after it, in the loop around it."""
+
+    root: Root
+    optimizer: Object
+    step: Event
+    loop: int
+    node: ast.For
+    ring: tuple[Event, ...]
+    inside: tuple[Event, ...]
+    backwards: tuple[Event, ...]
+
+
+@check
+def microbatches(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL701 and GL702 where the window is a loop of its own."""
+    means = Means(analysis)
+    for inner in _inner_loops(analysis):
+        effect = on_optimizer(inner.optimizer, analysis.lowering.objects)
+        cleared = [event for event in inner.inside if effect(event) is EventKind.ZERO]
+        if any(effect(event) is EventKind.ESCAPE for event in inner.ring):
+            continue
+        if cleared:
+            yield from _cleared_each_turn(analysis, inner, cleared)
+        elif _draws(analysis, inner) and scale_matters(inner.optimizer, inner.ring):
+            yield from _undivided(means, inner)
+
+
+def _undivided(means: Means, inner: _Inner) -> Iterator[Diagnostic]:
+    if all(map(means.starts, inner.backwards)):
+        found, step = inner.backwards[0], inner.step
+        marks = (("step", step.place),)
+        yield compose("GL702", Side.STATIC, found.place, marks, subject=step.name, loss=found.name, count="several")
+
+
+def _inner_loops(analysis: Analysis) -> Iterator[_Inner]:
+    optimizers = list(analysis.objects(Kind.OPTIMIZER))
+    for root in analysis.roots:
+        found = analysis.events[root]
+        for step in dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops):
+            for optimizer in optimizers:
+                inner = _inner(analysis, root, step, optimizer) if optimizer.uid in (step.targets or ()) else None
+                if inner is not None:
+                    yield inner
+
+
+def _inner(analysis: Analysis, root: Root, step: Event, optimizer: Object) -> _Inner | None:
+    depth, found = len(step.loops), analysis.events[root]
+    ring = tuple(event for event in found if event.loops[:depth] == step.loops)
+    backwards = tuple(event for event in ring if event.kind is EventKind.BACKWARD)
+    loops = {event.loops[depth] if len(event.loops) == depth + 1 else 0 for event in backwards}
+    loop = loops.pop() if len(loops) == 1 else 0
+    node = analysis.lowering.loop_nodes.get(loop)
+    inside = tuple(event for event in ring if loop in event.loops)
+    after = bool(inside) and ring.index(inside[-1]) < ring.index(step)
+    if not isinstance(node, ast.For) or not after or any(event.kind in _UPDATES for event in inside):
+        return None
+    # A loop that is left early looks for one good turn; one that reads gradients uses them itself.
+    own = any(isinstance(part, ast.Break) or getattr(part, "attr", "") == "grad" for part in ast.walk(node))
+    if own or any("engine" in event.roles for event in backwards):
+        return None
+    return _Inner(root, optimizer, step, loop, node, ring, inside, backwards)
+
+
+def _cleared_each_turn(analysis: Analysis, inner: _Inner, cleared: list[Event]) -> Iterator[Diagnostic]:
+    paths, places = Paths(), {event.place for event in inner.backwards}
+    paths.read(inner.root.tree)
+    effect = on_optimizer(inner.optimizer, analysis.lowering.objects)
+    arrivals = follow(inner.root.tree, OPTIMIZER, effect)
+    shared = paths.guards(inner.backwards[0], inner.loop)
+    used = arrivals.get(inner.step, set())
+
+    def lost(state: State) -> bool:
+        return state.name == "fresh" and state.mark("fresh") in places
+
+    for event in cleared:
+        plain = all(guard in shared for guard in paths.guards(event, inner.loop))
+        if plain and used and all(map(lost, used)) and any(map(lost, arrivals.get(event, ()))):
+            marks = (("fresh", inner.backwards[0].place), ("step", inner.step.place))
+            yield compose("GL701", Side.STATIC, event.place, marks, subject=event.name, step=inner.step.name)
+            return
+
+
+def _draws(analysis: Analysis, inner: _Inner) -> bool:
+    """Whether each of several turns draws a batch of its own, and does not tell the turns apart."""
+    bound = turns(analysis, inner.loop)
+    if bound is None or bound[0] == Const(1) or not isinstance(inner.node.target, ast.Name):
+        return False
+    names = [node.id for node in ast.walk(inner.node) if isinstance(node, ast.Name)]
+    return "next" in names and names.count(inner.node.target.id) == 1

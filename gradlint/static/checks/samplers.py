@@ -1,0 +1,72 @@
+"""Distributed samplers that are never told the epoch: GL709."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import SAMPLER, State
+from gradlint.static.analysis import Analysis
+from gradlint.static.cadence import turns
+from gradlint.static.checks import check
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import follow, on_sampler
+from gradlint.static.tree import Event
+from gradlint.static.values import Const, Object
+
+
+@check
+def same_order(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL709: each epoch of training draws from a sampler that has been told nothing since the last one."""
+    for sampler in analysis.lowering.samplers.values():
+        for root in analysis.roots:
+            drawn = [each for each in analysis.events[root] if _draws(each, sampler) and each.loops]
+            if drawn:
+                yield from _again(analysis, root, sampler, drawn)
+
+
+def _draws(event: Event, sampler: Object) -> bool:
+    return event.kind is EventKind.DRAW and sampler.uid in (event.targets or ())
+
+
+def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) -> Iterator[Diagnostic]:
+    arrivals = follow(root.tree, SAMPLER, on_sampler(sampler.uid))
+    for event in dict.fromkeys(drawn):
+        states = arrivals.get(event, set())
+        # In the first epoch nothing has been drawn yet.
+        later = {state for state in states if state.name == "unknown" or state.mark("drawn") is not None}
+        untold = bool(later) and all(_broken(event, state) for state in later)
+        bound = turns(analysis, event.loops[-1])
+        once = bound is not None and bound[0] == Const(1)
+        if untold and not once and _trains(analysis, root, event):
+            yield compose("GL709", Side.STATIC, event.place, (("built", sampler.place),), subject=event.name)
+
+
+def _broken(event: Event, state: State) -> bool:
+    return SAMPLER.advance(state, EventKind.DRAW, event.place)[1] is not None
+
+
+def _trains(analysis: Analysis, root: Root, draw: Event) -> bool:
+    """Whether the loop that draws runs backward."""
+    depth = len(draw.loops)
+    return any(
+        event.kind is EventKind.BACKWARD
+        and event.loops[:depth] == draw.loops
+        and len(event.loops) > depth
+        and _over(analysis, event.loops[depth], draw)
+        for event in analysis.events[root]
+    )
+
+
+def _over(analysis: Analysis, loop: int, draw: Event) -> bool:
+    source = getattr(analysis.lowering.loop_nodes.get(loop), "iter", None)
+    if source is None:
+        return False
+    place = analysis.source.place(source)
+    same = place.filename == draw.place.filename
+    return same and (place.row, place.column) <= (draw.place.row, draw.place.column) <= (
+        place.end_row,
+        place.end_column,
+    )
