@@ -121,7 +121,8 @@ def on_parameter(subject: frozenset[Uid], others: Mapping[Uid, Object]) -> Effec
                 # Gradients that are changed in place may be kept on purpose, as a momentum.
                 return _K.SETGRAD
             case _K.CREATE if targets is not None and targets & subject:
-                return _K.CREATE
+                # The next of several parameters brings its own gradient, of which as much is known.
+                return None if "given" in event.roles else _K.CREATE
             case _K.HAND_STEP if targets is not None and "name-only" not in event.roles:
                 # Whoever gives the name a new tensor has no old gradients from then on.
                 whole = subject <= targets and "rebinding" not in event.roles

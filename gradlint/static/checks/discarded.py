@@ -18,7 +18,7 @@ _RETURNING = frozenset(["detach", "to", "cuda", "cpu", "float", "half", "double"
 @check
 def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL522: `hidden.detach()` as a statement."""
-    for node in ast.walk(analysis.tree):
+    for node in analysis.nodes(ast.Expr):
         match node:
             case ast.Expr(ast.Call(ast.Attribute(owner, name))) if name in _RETURNING:
                 if _is_tensor(analysis.value(owner)):
@@ -30,9 +30,9 @@ def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _is_tensor(value: Value) -> bool:
-    """Whether a value is certainly a tensor: a part of a batch, or of what an unknown module returned, may be anything."""
+    """Whether a value is certainly a tensor: a batch, or a part of what an unknown module returned, may be anything."""
     match value:
         case Tensor(nodes=nodes, made=made):
-            return any(node.sure for node in nodes) or made is not None
+            return any(node.sure for node in nodes) or (made is not None and made.op != "data")
         case _:
             return False

@@ -55,8 +55,11 @@ def _owners(analysis: Analysis, node: GraphNode) -> frozenset[Uid]:
 
 def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
     built = [each for each in analysis.events[root] if each.kind is EventKind.FORWARD and node in each.nodes]
-    for event, states in follow(root.tree, SAVED, on_saved(node, owners)).items():
-        stale = next((state for state in states if SAVED.advance(state, event.kind, event.place)[1] is not None), None)
+    effect = on_saved(node, owners)
+    for event, states in follow(root.tree, SAVED, effect).items():
+        kind = effect(event)
+        broken = (state for state in states if kind and SAVED.advance(state, kind, event.place)[1] is not None)
+        stale = next(broken, None)
         if stale is None or event.kind is not EventKind.BACKWARD or event.scalers:
             continue
         retained = "retain" in event.roles
