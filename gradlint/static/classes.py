@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.functions import Functions, name_of
+from gradlint.static.tree import Uid
 from gradlint.static.values import (
     UNKNOWN,
     Class,
@@ -33,8 +34,7 @@ class Classes(Functions):
 
     def instantiate(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
         """Make an instance: run its `__init__` on it."""
-        name = self.hint or f"@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
-        instance = Instance(cls, (*self.frame.path, name))
+        instance = Instance(cls, self._instance_uid(cls, node))
         if self.is_optimizer(cls):
             return self.own_optimizer(cls, node, args, named)
         if self._only_runs(cls) and isinstance(node, ast.Call):
@@ -54,6 +54,15 @@ class Classes(Functions):
             # What a base of another package does with them is unknown: it holds them.
             self.set_member(instance.uid, f"*{index}", value)
         return instance
+
+    def _instance_uid(self, cls: Class, node: ast.AST) -> Uid:
+        """Return who an instance is: under one name, one of another class is another one."""
+        name = self.hint or f"@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
+        uid, count = (*self.frame.path, name), 1
+        while self.instances.get(uid, cls) != cls:
+            count += 1
+            uid = (*self.frame.path, f"{name}#{count}")
+        return uid
 
     def _only_runs(self, cls: Class) -> bool:
         """Whether a class is a module of another file without a hand in training: as good as a library's."""

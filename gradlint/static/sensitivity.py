@@ -105,14 +105,16 @@ class Makers:
         return found
 
     def _parts(self, node: ast.AST, frame: Uid) -> Iterator[Sensitivity]:
-        for part in ast.walk(node):
+        for part, perhaps in _walk(node):
             match part:
                 case ast.Attribute(ast.Name("self"), "training"):
-                    yield Sensitivity.YES
+                    found = Sensitivity.YES
                 case ast.Call(callee):
-                    yield self._call(part, self._value(callee, frame))
+                    found = self._call(part, self._value(callee, frame))
                 case _:
                     continue
+            # A layer that only some arguments bring may not be there.
+            yield Sensitivity.UNSEEN if perhaps and found is Sensitivity.YES else found
 
     def _value(self, node: ast.expr, frame: Uid) -> Value:
         known = self._analysis.lowering.values.get(node)
@@ -133,6 +135,18 @@ class Makers:
                 return Sensitivity.UNSEEN
             case _:
                 return Sensitivity.NO
+
+
+def _walk(start: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield every node below `start`, and whether it stands under a condition."""
+    todo = [(start, False)]
+    while todo:
+        node, perhaps = todo.pop()
+        yield node, perhaps
+        branches = isinstance(node, (ast.If, ast.IfExp))
+        for child in ast.iter_child_nodes(node):
+            under = branches and child is not node.test  # type: ignore[attr-defined]
+            todo.append((child, perhaps or under))
 
 
 def _off(node: ast.Call) -> bool:
