@@ -232,16 +232,16 @@ def analyze(
     accumulation: int = 0,
 ) -> Understanding:
     """Analyze a parsed file, or a document with `pieces` that begin at these rows; each place and rule is found once."""
-    from gradlint.static.checks import all_checks
+    from gradlint.static.checks import all_checks, is_local
 
     analysis = Analysis(tree, source, filename, models, pieces, accumulation)
-    found: dict[tuple[object, ...], Diagnostic] = {}
+    found: dict[tuple[object, ...], Finding] = {}
     for check in all_checks():
-        for diagnostic in check(analysis):
-            found.setdefault((diagnostic.code, diagnostic.location), diagnostic)
-    if analysis.is_test:
-        return Understanding(tuple(Finding(each) for each in found.values() if each.code in _FAILS_ANYHOW), frozenset())
-    return Understanding(tuple(Finding(each, _alone(each, analysis)) for each in found.values()), _followed(analysis))
+        for each in check(analysis):
+            if not analysis.is_test or each.code in _FAILS_ANYHOW:
+                alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
+                found.setdefault((each.code, each.location), Finding(each, alone))
+    return Understanding(tuple(found.values()), frozenset() if analysis.is_test else _followed(analysis))
 
 
 def _alone(found: Diagnostic, analysis: Analysis) -> frozenset[Spot]:

@@ -20,12 +20,24 @@ if TYPE_CHECKING:
 Check = Callable[["Analysis"], Iterator[Diagnostic]]
 
 _found: list[Check] = []
+_local: set[Check] = set()
 
 
 def check(function: Check) -> Check:
     """Register a static rule."""
     _found.append(function)
     return function
+
+
+def local_check(function: Check) -> Check:
+    """Register a static rule that reads a function by itself: no caller can excuse what it finds."""
+    _local.add(function)
+    return check(function)
+
+
+def is_local(function: Check) -> bool:
+    """Whether what a rule finds holds for every caller."""
+    return function in _local
 
 
 @functools.cache

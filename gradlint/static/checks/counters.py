@@ -11,12 +11,12 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of
-from gradlint.static.checks import check
+from gradlint.static.checks import local_check
 from gradlint.static.tree import Atom
 from gradlint.static.windows import Paths, end_of
 
 
-@check
+@local_check
 def stuck(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL703: the counter that lets the step by moves on only when there was a step, so that the next one never comes."""
     if not analysis.lowering.counts:

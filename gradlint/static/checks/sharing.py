@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import local_check
 from gradlint.static.syntax import FunctionNode
 
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -25,7 +25,7 @@ class _Handing:
     shared: str
 
 
-@check
+@local_check
 def cleared_through_an_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL107: `shared.grad = local.grad`, and only the optimizer of `shared` clears: since torch 2.0 that lets go of its own name only."""
     if "grad = " not in analysis.source.text or "zip(" not in analysis.source.text:
