@@ -22,7 +22,7 @@ from gradlint.static.lowering import Lowering, Root
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.tree import Event, Uid, events
-from gradlint.static.values import UNKNOWN, Kind, Object, Value, graph_of
+from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, graph_of
 
 _Node = TypeVar("_Node", bound=ast.AST)
 
@@ -91,6 +91,16 @@ class Analysis:
         for node in ast.walk(self.tree):
             found[type(node)].append(node)
         return found
+
+    def is_module(self, node: ast.AST) -> bool:
+        """Whether an expression is a module that is made in sight."""
+        match self.value(node):
+            case Object(kind=Kind.MODULE, uid=uid):
+                return uid in self.lowering.objects
+            case Instance(cls=cls):
+                return self.lowering.is_module(cls)
+            case _:
+                return False
 
     def objects(self, kind: Kind) -> Iterator[Object]:
         """Yield the objects of a kind that the file makes or is given."""

@@ -36,8 +36,8 @@ def dropout_always_on(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _modules(analysis: Analysis) -> Iterator[ast.ClassDef]:
     lowering = analysis.lowering
-    for node in ast.walk(analysis.tree):
-        if isinstance(node, ast.ClassDef) and lowering.is_module(Class(node, lowering.module.path)):
+    for node in analysis.nodes(ast.ClassDef):
+        if lowering.is_module(Class(node, lowering.module.path)):
             yield node
 
 

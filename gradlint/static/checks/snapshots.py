@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.values import Instance, Kind, Object
+from gradlint.static.values import Kind, Object
 
 _SHALLOW = frozenset(["dict", "OrderedDict", "copy.copy", "collections.OrderedDict"])
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -124,20 +124,10 @@ def _aliased(analysis: Analysis, value: ast.expr) -> ast.expr | None:
         case ast.Dict(values=values):
             found = (_aliased(analysis, each) for each in values if isinstance(each, ast.Call))
             return next((each for each in found if each is not None), None)
-        case ast.Name() | ast.Attribute() if _is_module(analysis, value):
+        case ast.Name() | ast.Attribute() if analysis.is_module(value):
             return value
         case _:
             return None
-
-
-def _is_module(analysis: Analysis, node: ast.expr) -> bool:
-    match analysis.value(node):
-        case Object(kind=Kind.MODULE, uid=uid):
-            return uid in analysis.lowering.objects
-        case Instance(cls=cls):
-            return analysis.lowering.is_module(cls)
-        case _:
-            return False
 
 
 def _is_known_otherwise(analysis: Analysis, node: ast.expr) -> bool:

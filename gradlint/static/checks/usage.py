@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
-from gradlint.static.values import Const, Instance, Kind, Library, Object
+from gradlint.static.values import Const, Library
 
 _FLAGS_FIRST = frozenset(
     ["MSELoss", "L1Loss", "SmoothL1Loss", "KLDivLoss", "CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss"]
@@ -22,7 +22,7 @@ _FLAGS_FIRST = frozenset(
 @check
 def called_in_the_wrong_form(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL810, GL811 and GL812."""
-    for node in ast.walk(analysis.tree):
+    for node in analysis.nodes(ast.Call):
         match node:
             case ast.Call(ast.Attribute(owner, "forward")) if _is_module(analysis, owner):
                 place, subject = analysis.source.place(node), ast.unparse(owner)
@@ -39,13 +39,7 @@ def _is_module(analysis: Analysis, owner: ast.expr) -> bool:
     """Whether a value is a module; what runs itself is inside already."""
     if isinstance(owner, ast.Name) and owner.id == "self":
         return False
-    match analysis.value(owner):
-        case Object(kind=Kind.MODULE, uid=uid):
-            return uid in analysis.lowering.objects
-        case Instance(cls=cls):
-            return analysis.lowering.is_module(cls)
-        case _:
-            return False
+    return analysis.is_module(owner)
 
 
 def _loss_given_tensors(analysis: Analysis, node: ast.Call, callee: ast.expr, second: ast.expr) -> Iterator[Diagnostic]:
