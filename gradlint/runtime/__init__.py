@@ -62,7 +62,7 @@ def watch(*, strict: bool = False, output: TextIO | Literal["stderr"] | None = "
     with ExitStack() as leaving:
         leaving.callback(lambda: show(report, sys.stderr if output == "stderr" else output))
         leaving.callback(report.finish)
-        leaving.enter_context(Hooks(monitor).install())
+        leaving.enter_context(Hooks(monitor, monitor.rhythm).install())
         try:
             yield report
         except BaseException:

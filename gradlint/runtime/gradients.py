@@ -44,6 +44,17 @@ class Gradient:
         return self._parameter()
 
     @property
+    def reference(self) -> weakref.ref[Tensor]:
+        """The parameter, for whom a call of ours would be too slow."""
+        return self._parameter
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the gradient is a DTensor, which counts its versions in its local part."""
+        parameter = self._parameter()
+        return hasattr(None if parameter is None else parameter.grad, "_local_tensor")
+
+    @property
     def version(self) -> int:
         """The version of the gradient that is there now, 0 if there is none."""
         parameter = self._parameter()
@@ -54,6 +65,10 @@ class Gradient:
         """Take what is there now as seen."""
         self._last = None if grad is None else weakref.ref(grad)
         self._version = 0 if grad is None else version_of(grad)
+
+    def saw(self, last: weakref.ref[Tensor], version: int) -> None:
+        """Take a gradient as the one that was seen last, in the version that it had then."""
+        self._last, self._version = last, version
 
     def restart(self, place: Location) -> None:
         """Begin again after a step at `place`, whatever happened unseen: what is there was used by that step."""

@@ -42,7 +42,7 @@ class Listener(Protocol):
     def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
         """A backward pass starts (`accumulates`: into `.grad`)."""
 
-    def after_backward(self, roots: Sequence[Any], error: BaseException | None) -> None:
+    def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
         """It ended, perhaps by raising `error`."""
 
     def before_step(self, optimizer: Optimizer, arguments: Arguments) -> Arguments | None:
@@ -71,11 +71,30 @@ class Listener(Protocol):
         """A module is called with gradients enabled."""
 
 
+class Rhythm(Protocol):
+    """Who knows which event comes next in a loop that repeats itself: what is as expected, no listener hears of."""
+
+    running: bool
+
+    def meets_zero(self, owner: Optimizer | Module) -> bool:
+        """Tell whether clearing the gradients of `owner` is what comes next; ask only while `running`."""
+
+    def meets_backward(self, frame: FrameType) -> bool:
+        """Tell whether a backward pass that starts in `frame` is what comes next; ask only while `running`."""
+
+    def meets_step(self, optimizer: Optimizer) -> bool:
+        """Tell whether a step of `optimizer` is what comes next; ask only while `running`."""
+
+    def forbid(self) -> None:
+        """Something happens that no order of events tells: never run again."""
+
+
 class Hooks:
     """The seams, from `install` until the stack that it returns is closed."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, rhythm: Rhythm) -> None:
         self._listener = listener
+        self._rhythm = rhythm
         self._inside = threading.local()
         self._lines = Lines()
         self._forwards = ExitStack()
@@ -128,30 +147,45 @@ class Hooks:
             inside[what] = False
 
     def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        rhythm, lines = self._rhythm, self._lines
+
         def run(roots: Any, *args: Any, **kwargs: Any) -> Any:
-            inside = self._inside.__dict__
-            if inside.get("backward") or torch.compiler.is_compiling():
+            if torch.compiler.is_compiling():
                 return original(roots, *args, **kwargs)
             frame = sys._getframe(1)
-            tensors = (roots,) if isinstance(roots, torch.Tensor) else tuple(roots)
-            error: BaseException | None = None
-            inside["backward"] = True
-            if self._lines.on:
-                self._lines.pause()
+            if not rhythm.running or lines.on or not rhythm.meets_backward(frame):
+                return self._closely(original, roots, args, kwargs, frame)
             try:
-                self._listener.before_backward(tensors, kwargs.get("accumulate_grad", True), frame)
                 return original(roots, *args, **kwargs)
             except BaseException as raised:
-                error = raised
+                self._listener.after_backward(_tensors(roots), raised, frame)
                 raise
-            finally:
-                inside["backward"] = False
-                if self._lines.recording:
-                    self._lines.resume()
-                self._listener.after_backward(tensors, error)
-                del error, frame
 
         return run
+
+    def _closely(self, original: Callable[..., Any], roots: Any, args: Any, kwargs: Any, frame: FrameType) -> Any:
+        """Run a backward pass between its two events; one inside another is a part of it."""
+        inside = self._inside.__dict__
+        if inside.get("backward"):
+            self._rhythm.forbid()
+            return original(roots, *args, **kwargs)
+        tensors = _tensors(roots)
+        error: BaseException | None = None
+        inside["backward"] = True
+        if self._lines.on:
+            self._lines.pause()
+        try:
+            self._listener.before_backward(tensors, kwargs.get("accumulate_grad", True), frame)
+            return original(roots, *args, **kwargs)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            inside["backward"] = False
+            if self._lines.recording:
+                self._lines.resume()
+            self._listener.after_backward(tensors, error, frame)
+            del error, frame
 
     def _made(self, original: Callable[..., None]) -> Callable[..., None]:
         def run(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
@@ -161,9 +195,11 @@ class Hooks:
         return run
 
     def _zeroed(self, original: Callable[..., None]) -> Callable[..., None]:
+        rhythm = self._rhythm
+
         def run(owner: Any, *args: Any, **kwargs: Any) -> None:
             original(owner, *args, **kwargs)
-            if not torch.compiler.is_compiling():
+            if not torch.compiler.is_compiling() and not (rhythm.running and rhythm.meets_zero(owner)):
                 self._listener.zeroed(owner)
 
         return run
@@ -226,10 +262,17 @@ class Hooks:
         return run
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
+        if self._rhythm.running and len(args) == 1 and not kwargs and self._rhythm.meets_step(optimizer):
+            return None
         return self._listener.before_step(optimizer, (args, kwargs))
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._listener.after_step(optimizer)
+        if not self._rhythm.running:
+            self._listener.after_step(optimizer)
+
+
+def _tensors(roots: Any) -> tuple[Any, ...]:
+    return (roots,) if isinstance(roots, torch.Tensor) else tuple(roots)
 
 
 def compiled() -> bool:

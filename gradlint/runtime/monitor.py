@@ -28,7 +28,7 @@ from gradlint.runtime.registry import Registry
 from gradlint.runtime.reuse import Reuse
 from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.sites import NOWHERE, frames, name_of, place_of, user_frame
-from gradlint.runtime.steady import Steady
+from gradlint.runtime.steady import Steady, key_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -73,7 +73,7 @@ class Monitor:
         self._modes = Modes(self.ledger, self._registry)
         self._leaks = Leaks(self.ledger)
         self._reuse = Reuse(self.ledger, self._registry)
-        self._steady = Steady(self._registry)
+        self.rhythm = Steady(self._registry, self._reuse.passes, clock)
         self._thread = _Thread()
 
     @guarded
@@ -82,18 +82,9 @@ class Monitor:
         self._unsettle()
         self._registry.of(optimizer)
 
+    @guarded
     def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
         """A backward pass starts (`accumulates`: into `.grad`)."""
-        steady = self._steady
-        if steady.running:
-            steady.passing = steady.meets(_key(frame, accumulates))
-            if steady.passing is not None:
-                self._reuse.passes.append((steady.passing.place, clock()))
-                return
-        self._before_backward(roots, accumulates, frame)
-
-    @guarded
-    def _before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
         place = place_of(user_frame(frame))
         self._reuse.passes.append((place, clock()))
         self._thread.backward = place
@@ -104,19 +95,14 @@ class Monitor:
             in_closure = any(step.closure for step in self._thread.steps)
             self._registry.before_backward(place, in_closure=in_closure)
 
-    def after_backward(self, roots: Sequence[Any], error: BaseException | None) -> None:
-        """It ended, perhaps by raising `error`."""
-        passing, self._steady.passing = self._steady.passing, None
-        if passing is None or error is not None:
-            self._after_backward(roots, error, sys._getframe(2))
-
     @guarded
-    def _after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
+    def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
+        """It ended, perhaps by raising `error`."""
         place, self._thread.backward = self._thread.backward or NOWHERE, None
         if place is NOWHERE:
             place = place_of(user_frame(frame))
         self._backward_ended(roots, error, place, frame)
-        self._steady.note(_key(frame, self._thread.accumulates), place)
+        self.rhythm.note(key_of(frame), place)
 
     def _backward_ended(
         self, roots: Sequence[Any], error: BaseException | None, place: Location, frame: FrameType
@@ -141,16 +127,11 @@ class Monitor:
 
     def _unsettle(self) -> None:
         """Something came that no cycle has: look closely for a while."""
-        self._steady.leave()
-        self._steady.spoil()
+        self.rhythm.leave()
+        self.rhythm.spoil()
 
     def before_step(self, optimizer: Optimizer, arguments: Arguments) -> Arguments | None:
         """`optimizer.step(*arguments)` starts; other arguments may be returned for it."""
-        steady = self._steady
-        if steady.running and len(arguments[0]) == 1 and not arguments[1]:
-            steady.stepping = steady.meets(-id(optimizer))
-            if steady.stepping is not None:
-                return None
         return self._before_step(optimizer, arguments, sys._getframe(2))
 
     @guarded
@@ -202,11 +183,7 @@ class Monitor:
 
     def after_step(self, optimizer: Optimizer) -> None:
         """It ended well."""
-        stepping = self._steady.stepping
-        if stepping is not None and stepping.key == -id(optimizer):
-            self._steady.stepped(stepping)
-        else:
-            self._after_step(optimizer, sys._getframe(2))
+        self._after_step(optimizer, sys._getframe(2))
 
     @guarded
     def _after_step(self, optimizer: Optimizer, frame: FrameType) -> None:
@@ -229,8 +206,8 @@ class Monitor:
         if self._modes.evaluating:
             self._modes.stepped(watched, place)
         if step.violation is not None or self._modes.evaluating or self._leaks.suspicious:
-            self._steady.spoil()
-        self._steady.note(-id(optimizer), place, watched, step.gradient, step.version)
+            self.rhythm.spoil()
+        self.rhythm.note(-id(optimizer), place, watched, step.gradient, step.version)
 
     def _violated(self, step: _Step, optimizer: Optimizer, frame: FrameType | None) -> None:
         violation, watched = step.violation, step.watched
@@ -256,8 +233,7 @@ class Monitor:
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
-        if not self._steady.running or self._steady.meets(id(owner)) is None:
-            self._zeroed(owner, sys._getframe(2))
+        self._zeroed(owner, sys._getframe(2))
 
     @guarded
     def _zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:
@@ -265,7 +241,7 @@ class Monitor:
             self._unsettle()
         place = place_of(user_frame(frame))
         self._registry.zeroed(owner, place)
-        self._steady.note(id(owner), place)
+        self.rhythm.note(id(owner), place)
 
     @guarded
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
@@ -295,19 +271,12 @@ class Monitor:
     @guarded
     def ended(self) -> None:
         """The run is over: decide what was left open, once."""
-        self._steady.leave()
+        self.rhythm.leave()
         for watched in self._registry:
             watched.conclude(self.ledger)
         self._leaks.ended()
         self._modes.ended(clock())
         self.guard.close()
-
-
-def _key(frame: FrameType, accumulates: bool) -> int:
-    """Return what tells apart the calls of a backward pass: the two callers around torch's own entry in `frame`."""
-    near = frame.f_back or frame
-    far = near.f_back or near
-    return hash((accumulates, near.f_lasti, id(far.f_code), far.f_lasti))
 
 
 def _is_lbfgs(optimizer: Optimizer) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 _FULL_STEPS = 8
-_FULL_AGAIN = 3
+_FULL_AGAIN = 2
 _EVERY = 32
 _AT_MOST = 1024
 _SAMPLED = 2
