@@ -38,7 +38,7 @@ _FIRST_STAY = 32
 _LONGEST_STAY = 1024
 _LONGER = 4
 _ROUNDS = 3
-_ROUNDS_AGAIN = 1
+_ROUNDS_AGAIN = 2  # enough to see that graphs are let go
 
 
 @dataclass(slots=True)
