@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import torch
 from torch.nn import Module
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -36,11 +37,11 @@ class Listener(Protocol):
     The events of every iteration come without one, but for the start of a backward pass: to ask for a frame is dear.
     """
 
-    def optimizer_made(self, optimizer: Optimizer) -> None:
-        """An optimizer exists."""
+    def optimizer_made(self, optimizer: Optimizer, frame: FrameType | None) -> None:
+        """An optimizer exists; it was built just now, or before the watching began (no frame)."""
 
-    def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
-        """A backward pass starts (`accumulates`: into `.grad`)."""
+    def before_backward(self, roots: Sequence[Any], accumulates: bool, retains: bool, frame: FrameType) -> None:
+        """A backward pass starts (`accumulates`: into `.grad`; `retains`: it keeps the graph, and makes no new one)."""
 
     def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
         """It ended, perhaps by raising `error`."""
@@ -51,11 +52,23 @@ class Listener(Protocol):
     def after_step(self, optimizer: Optimizer) -> None:
         """It ended well."""
 
-    def step_tried(self, optimizer: Optimizer) -> None:
+    def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
+
+    def scaled(self, scaler: Any, losses: Any) -> None:
+        """A gradient scaler has multiplied losses, which these are."""
+
+    def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
+        """The user lets a gradient scaler divide the gradients of an optimizer."""
+
+    def scale_updated(self, scaler: Any) -> None:
+        """A gradient scaler chose its next scale."""
+
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
+        """The gradients of `parameters` are about to be clipped."""
 
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
         """A scheduler was stepped."""
@@ -110,7 +123,16 @@ class Hooks:
         self._patch(stack, Optimizer, "zero_grad", self._zeroed)
         self._patch(stack, Module, "zero_grad", self._zeroed)
         self._patch(stack, Module, "train", self._mode)
-        self._patch(stack, getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler), "step", self._tried)
+        scaler = getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)
+        for name, wrap in (
+            ("scale", self._scaled),
+            ("unscale_", self._unscaling),
+            ("step", self._tried),
+            ("update", self._updated),
+        ):
+            self._patch(stack, scaler, name, wrap)
+        if hasattr(clip_grad, "_clip_grads_with_norm_"):
+            self._patch(stack, clip_grad, "_clip_grads_with_norm_", self._clipping)
         if hasattr(lr_scheduler, "_enable_get_lr_call"):
             self._patch(stack, lr_scheduler, "_enable_get_lr_call", self._scheduled)
         for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
@@ -118,7 +140,7 @@ class Hooks:
         stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
         stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
         for optimizer in living(Optimizer):
-            self._listener.optimizer_made(optimizer)
+            self._listener.optimizer_made(optimizer, None)
         return stack
 
     def _patch(self, stack: ExitStack, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
@@ -175,7 +197,8 @@ class Hooks:
         if self._lines.on:
             self._lines.pause()
         try:
-            self._listener.before_backward(tensors, kwargs.get("accumulate_grad", True), frame)
+            retains = len(args) > 2 and bool(args[1]) and not args[2]
+            self._listener.before_backward(tensors, kwargs.get("accumulate_grad", True), retains, frame)
             return original(roots, *args, **kwargs)
         except BaseException as raised:
             error = raised
@@ -190,7 +213,7 @@ class Hooks:
     def _made(self, original: Callable[..., None]) -> Callable[..., None]:
         def run(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
             original(optimizer, *args, **kwargs)
-            self._listener.optimizer_made(optimizer)
+            self._listener.optimizer_made(optimizer, sys._getframe(1))
 
         return run
 
@@ -236,10 +259,43 @@ class Hooks:
             if not self._listener.wants_forwards:
                 self._forwards.close()
 
+    def _scaled(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def run(scaler: Any, *args: Any, **kwargs: Any) -> Any:
+            losses = original(scaler, *args, **kwargs)
+            if not torch.compiler.is_compiling():
+                self._listener.scaled(scaler, losses)
+            return losses
+
+        return run
+
+    def _unscaling(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(scaler: Any, optimizer: Optimizer) -> None:
+            if not self._inside.__dict__.get("tried"):
+                self._listener.unscaling(scaler, optimizer, sys._getframe(1))
+            original(scaler, optimizer)
+
+        return run
+
     def _tried(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def run(scaler: Any, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
-            self._listener.step_tried(optimizer)
-            return original(scaler, optimizer, *args, **kwargs)
+            self._listener.step_tried(scaler, optimizer, sys._getframe(1))
+            with self._once("tried"):
+                return original(scaler, optimizer, *args, **kwargs)
+
+        return run
+
+    def _updated(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(scaler: Any, *args: Any, **kwargs: Any) -> None:
+            original(scaler, *args, **kwargs)
+            self._listener.scale_updated(scaler)
+
+        return run
+
+    def _clipping(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> None:
+            if not self._rhythm.running and not torch.compiler.is_compiling():
+                self._listener.clipping(_tensors(parameters), max_norm, sys._getframe(1))
+            original(parameters, max_norm, *args, **kwargs)
 
         return run
 

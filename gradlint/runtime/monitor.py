@@ -23,9 +23,11 @@ from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.modes import Modes
+from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.reuse import Reuse
+from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.sites import NOWHERE, frames, name_of, place_of, user_frame
 from gradlint.runtime.steady import Steady, key_of
@@ -58,8 +60,7 @@ class _Thread(threading.local):
 
     def __init__(self) -> None:
         self.steps: list[_Step] = []
-        self.backward: Location | None = None
-        self.accumulates = False
+        self.passing: Pass | None = None
 
 
 class Monitor:
@@ -74,50 +75,58 @@ class Monitor:
         self._leaks = Leaks(self.ledger)
         self._reuse = Reuse(self.ledger, self._registry)
         self.rhythm = Steady(self._registry, self._reuse.passes, clock)
+        self._scaling = Scaling(self.ledger, self._registry)
+        self._observers: tuple[Observer, ...] = (self._scaling,)
         self._thread = _Thread()
 
     @guarded
-    def optimizer_made(self, optimizer: Optimizer) -> None:
-        """An optimizer exists."""
+    def optimizer_made(self, optimizer: Optimizer, frame: FrameType | None) -> None:
+        """An optimizer exists; it was built just now, or before the watching began (no frame)."""
         self._unsettle()
-        self._registry.of(optimizer)
+        watched = self._registry.of(optimizer)
+        if frame is not None:
+            place = place_of(user_frame(frame))
+            for observer in self._observers:
+                observer.made(watched, place)
 
     @guarded
-    def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
-        """A backward pass starts (`accumulates`: into `.grad`)."""
-        place = place_of(user_frame(frame))
-        self._reuse.passes.append((place, clock()))
-        self._thread.backward = place
-        self._thread.accumulates = accumulates
+    def before_backward(self, roots: Sequence[Any], accumulates: bool, retains: bool, frame: FrameType) -> None:
+        """A backward pass starts (`accumulates`: into `.grad`; `retains`: it keeps the graph, and makes no new one)."""
+        caller = user_frame(frame)
+        passing = self._thread.passing = Pass(roots, place_of(caller), caller, accumulates, retains)
+        self._reuse.passes.append((passing.place, clock()))
         if self._modes.unjudged:
             self._modes.judge({node._sequence_nr() for node in islice(nodes(_heads(roots)), _NODES)})
         if accumulates:
             in_closure = any(step.closure for step in self._thread.steps)
-            self._registry.before_backward(place, in_closure=in_closure)
+            self._registry.before_backward(passing.place, in_closure=in_closure)
+        for observer in self._observers:
+            observer.before_backward(passing)
 
     @guarded
     def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
         """It ended, perhaps by raising `error`."""
-        place, self._thread.backward = self._thread.backward or NOWHERE, None
-        if place is NOWHERE:
-            place = place_of(user_frame(frame))
-        self._backward_ended(roots, error, place, frame)
-        self.rhythm.note(key_of(frame), place)
+        passing, self._thread.passing = self._thread.passing, None
+        if passing is None:
+            caller = user_frame(frame)
+            passing = Pass(roots, place_of(caller), caller)
+        self._backward_ended(passing, error)
+        self.rhythm.note(key_of(frame), passing.place)
 
-    def _backward_ended(
-        self, roots: Sequence[Any], error: BaseException | None, place: Location, frame: FrameType
-    ) -> None:
+    def _backward_ended(self, passing: Pass, error: BaseException | None) -> None:
         if error is not None:
             self._unsettle()
-            self._reuse.failed(error, roots, place, user_frame(frame))
+            self._reuse.failed(error, passing.roots, passing.place, passing.frame)
             self.guard.drop_news()
-        elif not self._thread.accumulates:
+        elif not passing.accumulates:
             self._modes.differentiated()
         else:
-            fed = self._registry.after_backward(place)
+            fed = self._registry.after_backward(passing.place)
             if self._modes.evaluating:
-                self._modes.backward(fed, place, foreign=self._is_foreign(roots))
-            self._leaks.backward(roots[0], place, user_frame(frame))
+                self._modes.backward(fed, passing.place, foreign=self._is_foreign(passing.roots))
+            self._leaks.backward(passing.roots[0], passing.place, passing.frame)
+            for observer in self._observers:
+                observer.after_backward(passing, fed)
 
     def _is_foreign(self, roots: Sequence[Any]) -> bool:
         """Tell whether a graph reaches a leaf that no optimizer holds: an attack or a saliency map wants its gradient."""
@@ -144,7 +153,7 @@ class Monitor:
         step = _Step(watched, place_of(caller), id(frame))
         steps.append(step)
         given = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if outer is not None or given is not None or self._thread.backward is not None:
+        if outer is not None or given is not None or self._thread.passing is not None:
             self._unsettle()
         if outer is not None and outer.closure is None:
             step.judged = False
@@ -156,7 +165,7 @@ class Monitor:
             step.judged = False
             watched.escape(step.place)
         else:
-            self._judge(step, outer)
+            self._judge(step, outer, caller)
             self._check_for_closure(optimizer, step.place, caller)
         return None
 
@@ -168,10 +177,12 @@ class Monitor:
             steps[:] = [step for step in steps if step.caller in callers]
         return steps
 
-    def _judge(self, step: _Step, outer: _Step | None) -> None:
+    def _judge(self, step: _Step, outer: _Step | None, frame: FrameType | None) -> None:
         if outer is not None:
             outer.judged = False
-        cause = EventKind.BACKWARD if self._thread.backward is not None else None
+        for observer in self._observers:
+            observer.before_step(step.watched, step.place, frame)
+        cause = EventKind.BACKWARD if self._thread.passing is not None else None
         step.gradient = step.watched.gradients[0] if step.watched.gradients else None
         step.version = step.gradient.version if step.gradient is not None else 0
         step.violation = step.watched.before_step(cause, step.place)
@@ -194,11 +205,13 @@ class Monitor:
         if step.closure is not None:
             step.closure.ended()
             if step.judged:
-                self._judge(step, None)
+                self._judge(step, None, user_frame(frame))
         if not step.judged:
             return
         watched, place = step.watched, step.place
         watched.after_step(place)
+        for observer in self._observers:
+            observer.after_step(watched, place, user_frame(frame))
         if step.violation is not None:
             self._violated(step, optimizer, user_frame(frame))
         if watched.steps == 1 or self._schedulers.waiting:
@@ -227,9 +240,37 @@ class Monitor:
         )
 
     @guarded
-    def step_tried(self, optimizer: Optimizer) -> None:
+    def scaled(self, scaler: Any, losses: Any) -> None:
+        """A gradient scaler has multiplied losses, which these are."""
+        if not self.rhythm.running:
+            self._scaling.scaled(scaler, losses)
+
+    @guarded
+    def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
+        """The user lets a gradient scaler divide the gradients of an optimizer."""
+        if not self.rhythm.running:
+            self._scaling.unscaling(scaler, optimizer, place_of(user_frame(frame)))
+
+    @guarded
+    def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
         self._schedulers.tried(optimizer)
+        if self.rhythm.running:
+            self._scaling.forget()
+        else:
+            caller = user_frame(frame)
+            self._scaling.tried(scaler, optimizer, place_of(caller), caller)
+
+    @guarded
+    def scale_updated(self, scaler: Any) -> None:
+        """A gradient scaler chose its next scale."""
+        self._scaling.updated(scaler)
+
+    @guarded
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
+        """The gradients of `parameters` are about to be clipped."""
+        caller = user_frame(frame)
+        self._scaling.clipping(parameters, max_norm, place_of(caller), caller)
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
@@ -237,9 +278,11 @@ class Monitor:
 
     @guarded
     def _zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:
-        if self._thread.backward is not None:
+        if self._thread.passing is not None:
             self._unsettle()
         place = place_of(user_frame(frame))
+        for observer in self._observers:
+            observer.before_zero(owner, place)
         self._registry.zeroed(owner, place)
         self.rhythm.note(id(owner), place)
 
@@ -275,6 +318,8 @@ class Monitor:
         for watched in self._registry:
             watched.conclude(self.ledger)
         self._leaks.ended()
+        for observer in self._observers:
+            observer.ended()
         self._modes.ended(clock())
         self.guard.close()
 

@@ -1015,3 +1015,115 @@ def batch_norm_frozen_after_a_while() -> None:
     opt.zero_grad()
     F.mse_loss(model(X), Y).backward()
     opt.step()
+
+
+def _scaler() -> torch.amp.GradScaler:
+    return torch.amp.GradScaler("cpu", init_scale=1024.0)
+
+
+def scaled_and_clipped_in_order() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = _scaler()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        scaler.unscale_(opt)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(opt)
+        scaler.update()
+
+
+def scaled_and_unscaled_by_hand() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = _scaler()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        for parameter in model.parameters():
+            parameter.grad.div_(scaler.get_scale())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+
+
+def scaled_losses_accumulate() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = _scaler()
+    for i in range(4 * STEPS):
+        (scaler.scale(F.mse_loss(model(X), Y)) / 4).backward()
+        if i % 4 == 3:
+            scaler.unscale_(opt)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(opt)
+            scaler.update()
+            opt.zero_grad()
+
+
+def one_scaler_for_two_models() -> None:
+    first, second = net(), net()
+    opt, other = sgd(first), sgd(second)
+    scaler = _scaler()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        other.zero_grad()
+        loss = F.mse_loss(first(X), Y)
+        scaler.scale(loss).backward(retain_graph=True)
+        scaler.scale(F.mse_loss(second(X), Y) + loss.detach()).backward()
+        scaler.unscale_(other)
+        torch.nn.utils.clip_grad_norm_(second.parameters(), 1.0)
+        scaler.step(opt)
+        scaler.step(other)
+        scaler.update()
+
+
+def one_model_is_scaled_and_one_is_not() -> None:
+    first, second = net(), net()
+    opt, other = sgd(first), sgd(second)
+    scaler = _scaler()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        other.zero_grad()
+        scaler.scale(F.mse_loss(first(X), Y)).backward()
+        scaler.step(opt)
+        scaler.update()
+        F.mse_loss(second(X), Y).backward()
+        torch.nn.utils.clip_grad_norm_(second.parameters(), 1.0)
+        other.step()
+
+
+def disabled_scaler() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(opt)
+        scaler.update()
+
+
+def norm_is_only_told_after_the_step() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), float("inf"))
+
+
+def clipped_while_scaled_now_and_then() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = _scaler()
+    for i in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        if i % 3:
+            scaler.unscale_(opt)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # GL601
+        scaler.step(opt)
+        scaler.update()
