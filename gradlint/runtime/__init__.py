@@ -45,6 +45,11 @@ class Report:
         """Whether this is the process that was watched, not a child that inherited the report."""
         return os.getpid() == self._process
 
+    def interrupt(self) -> None:
+        """The run ends before its time: what has not happened may have been to come."""
+        self._monitor.interrupted = True
+        self._monitor.guard.relax()
+
     def finish(self) -> None:
         """Decide what was left open; nothing is found after this."""
         self._monitor.ended()
@@ -66,7 +71,7 @@ def watch(*, strict: bool = False, output: TextIO | Literal["stderr"] | None = "
         try:
             yield report
         except BaseException:
-            monitor.guard.relax()
+            report.interrupt()
             raise
 
 

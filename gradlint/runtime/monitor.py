@@ -17,6 +17,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import Violation
 from gradlint.runtime.closures import ClosureCall, closure_call
+from gradlint.runtime.coverage import Coverage
 from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.graph import clock, leaf, nodes
 from gradlint.runtime.guard import Guard, guarded
@@ -29,8 +30,9 @@ from gradlint.runtime.registry import Registry
 from gradlint.runtime.reuse import Reuse
 from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
-from gradlint.runtime.sites import NOWHERE, frames, name_of, place_of, user_frame
+from gradlint.runtime.sites import frames, name_of, place_of, user_frame
 from gradlint.runtime.steady import Steady, key_of
+from gradlint.runtime.windows import Windows
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -76,7 +78,12 @@ class Monitor:
         self._reuse = Reuse(self.ledger, self._registry)
         self.rhythm = Steady(self._registry, self._reuse.passes, clock)
         self._scaling = Scaling(self.ledger, self._registry)
-        self._observers: tuple[Observer, ...] = (self._scaling,)
+        self._observers: tuple[Observer, ...] = (
+            self._scaling,
+            Windows(self.ledger, self._registry),
+            Coverage(self.ledger, self._registry, lambda: self.interrupted),
+        )
+        self.interrupted = False
         self._thread = _Thread()
 
     @guarded
@@ -315,11 +322,11 @@ class Monitor:
     def ended(self) -> None:
         """The run is over: decide what was left open, once."""
         self.rhythm.leave()
+        for observer in self._observers:
+            observer.ended()
         for watched in self._registry:
             watched.conclude(self.ledger)
         self._leaks.ended()
-        for observer in self._observers:
-            observer.ended()
         self._modes.ended(clock())
         self.guard.close()
 

@@ -39,6 +39,7 @@ class WatchedOptimizer:
         self.last_step: Location | None = None
         self.feeds: dict[int, Location] = {}
         self.fed_alone = True
+        self.explained = False  # why its steps change nothing is told already
         self.accumulated: bool | None = None
         self._all: list[Gradient] = []
         self._sentinels: list[Gradient] = []
@@ -190,7 +191,7 @@ class WatchedOptimizer:
     def conclude(self, ledger: Ledger) -> None:
         """Report empty steps, if most steps since the first one were empty."""
         empty = self._empty
-        if empty is None or empty.count < empty.needed or 2 * empty.count <= self.steps - empty.first:
+        if empty is None or self.explained or empty.count < empty.needed or 2 * empty.count <= self.steps - empty.first:
             return
         ledger.report(
             empty.code, empty.place, empty.marks, count=empty.count, iteration=empty.first, subject=empty.name

@@ -46,6 +46,8 @@ def run_command(
         return 2
     with watch(output=None) as report, _terminated(lambda: _tell(report, output_format, output_file)):
         code = _execute(program)
+        if code:
+            report.interrupt()
     _tell(report, output_format, output_file)
     if code == -signal.SIGINT:
         _die_of(signal.SIGINT)

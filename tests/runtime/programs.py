@@ -1127,3 +1127,111 @@ def clipped_while_scaled_now_and_then() -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # GL601
         scaler.step(opt)
         scaler.update()
+
+
+def gradients_are_only_looked_at() -> None:
+    model = net()
+    opt = sgd(model)
+    total = 0.0
+    for _ in range(3):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        total += float(model[0].weight.grad.norm())
+    assert total
+
+
+def never_stepped() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()  # GL106
+
+
+def first_the_one_and_then_the_other() -> None:
+    first, second = net(), net()
+    opt, late = sgd(first), sgd(second)
+    for i in range(STEPS):
+        opt.zero_grad()
+        late.zero_grad()
+        (F.mse_loss(first(X), Y) + F.mse_loss(second(X), Y)).backward()
+        opt.step()
+        if i > STEPS // 2:
+            late.step()
+
+
+def updated_by_hand_beside_an_optimizer() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.01 * parameter.grad
+
+
+def only_the_head_is_trained() -> None:
+    body, head = net(), nn.Linear(1, 1)
+    opt = sgd(head)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(head(body(X)), Y).backward()
+        opt.step()
+
+
+def only_frozen_parameters_are_held() -> None:
+    body, head = net(), nn.Linear(1, 1)
+    opt = sgd(head)
+    head.requires_grad_(False)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(head(body(X)), Y).backward()
+        opt.step()  # GL801
+
+
+def old_model_is_held() -> None:
+    model = net()
+    opt = sgd(model)
+    model = net()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()  # GL806
+
+
+def attack_and_training_in_turn() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        attacked = X.clone().requires_grad_()
+        F.mse_loss(model(attacked), Y).backward()
+        opt.zero_grad()
+        F.mse_loss(model(X + 0.1 * attacked.grad.sign()), Y).backward()
+        opt.step()
+
+
+def one_gradient_for_each_sample() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        sums = [torch.zeros_like(parameter) for parameter in model.parameters()]
+        for x, y in zip(X, Y, strict=True):
+            opt.zero_grad()
+            F.mse_loss(model(x), y).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for total, parameter in zip(sums, model.parameters(), strict=True):
+                total += parameter.grad
+        for total, parameter in zip(sums, model.parameters(), strict=True):
+            parameter.grad.copy_(total / len(X))
+        opt.step()
+
+
+def cleared_in_every_microbatch() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(4 * STEPS):
+        opt.zero_grad()  # GL701
+        (F.mse_loss(model(X), Y) / 4).backward()
+        if i % 4 == 3:
+            opt.step()
