@@ -19,7 +19,7 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.sites import NOWHERE, name_of
+from gradlint.runtime.sites import name_of
 
 _WALKS = 4
 _NODES = 20_000
@@ -32,7 +32,6 @@ class _Seen:
     """What is known of one optimizer."""
 
     watched: WatchedOptimizer
-    built: Location = NOWHERE
     name: str = "optimizer"
     first_step: Location | None = None
     trains: bool = False  # some parameter of it required gradients at a step
@@ -57,7 +56,7 @@ class Coverage(Observer):
 
     def made(self, watched: WatchedOptimizer, place: Location) -> None:
         """An optimizer was built: it is asked for parameters while it lives."""
-        self._of(watched).built = place
+        self._of(watched)
         self._hold(watched)
 
     def before_backward(self, passing: Pass) -> None:
@@ -99,7 +98,7 @@ class Coverage(Observer):
             if seen.first_step is None:
                 self._never_stepped(seen)
             elif not seen.trains:
-                marks = (("built", seen.built),) if seen.built is not NOWHERE else ()
+                marks = (("built", seen.watched.built),) if seen.watched.built is not None else ()
                 what = "they are all frozen (`requires_grad` is False)"
                 self._ledger.report("GL801", seen.first_step, marks, subject=seen.name, what=what)
                 seen.watched.explained = True

@@ -26,11 +26,12 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.modes import Modes
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.rates import Rates
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.reuse import Reuse
 from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
-from gradlint.runtime.sites import frames, name_of, place_of, user_frame
+from gradlint.runtime.sites import Origin, frames, name_of, origin_of, place_of, user_frame
 from gradlint.runtime.steady import Steady, key_of
 from gradlint.runtime.windows import Windows
 
@@ -73,6 +74,7 @@ class Monitor:
         self.ledger = Ledger(self.guard.announce)
         self._registry = Registry(self.ledger)
         self._schedulers = Schedulers(self.ledger)
+        self._rates = Rates(self.ledger, self._registry)
         self._modes = Modes(self.ledger, self._registry)
         self._leaks = Leaks(self.ledger)
         self._reuse = Reuse(self.ledger, self._registry)
@@ -92,7 +94,7 @@ class Monitor:
         self._unsettle()
         watched = self._registry.of(optimizer)
         if frame is not None:
-            place = place_of(user_frame(frame))
+            place = watched.built = place_of(user_frame(frame))
             for observer in self._observers:
                 observer.made(watched, place)
 
@@ -297,7 +299,9 @@ class Monitor:
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
         """A scheduler was stepped."""
         caller = user_frame(frame)
-        self._schedulers.scheduled(scheduler, place_of(caller), caller)
+        place = place_of(caller)
+        self._schedulers.scheduled(scheduler, place, caller)
+        self._rates.scheduled(scheduler, _epoch(frame), place, caller)
 
     @guarded
     def mode_changed(self, module: Module, was: bool, frame: FrameType) -> None:
@@ -322,6 +326,7 @@ class Monitor:
     def ended(self) -> None:
         """The run is over: decide what was left open, once."""
         self.rhythm.leave()
+        self._rates.ended()
         for observer in self._observers:
             observer.ended()
         for watched in self._registry:
@@ -329,6 +334,11 @@ class Monitor:
         self._leaks.ended()
         self._modes.ended(clock())
         self.guard.close()
+
+
+def _epoch(frame: FrameType) -> Any:
+    """Return what a scheduler's own `step` was given as the epoch; other frames may mean anything by that name."""
+    return frame.f_locals.get("epoch") if origin_of(frame.f_code) is Origin.MACHINERY else None
 
 
 def _is_lbfgs(optimizer: Optimizer) -> bool:

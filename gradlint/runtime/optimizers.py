@@ -37,6 +37,7 @@ class WatchedOptimizer:
         self.steps = 0
         self.backwards = 0
         self.last_step: Location | None = None
+        self.built: Location | None = None
         self.feeds: dict[int, Location] = {}
         self.fed_alone = True
         self.explained = False  # why its steps change nothing is told already

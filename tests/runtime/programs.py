@@ -6,6 +6,7 @@ Each is a function without arguments; `test_programs.py` runs them all under wat
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn, optim
@@ -1235,3 +1236,54 @@ def cleared_in_every_microbatch() -> None:
         (F.mse_loss(model(X), Y) / 4).backward()
         if i % 4 == 3:
             opt.step()
+
+
+def _train(epochs: int, schedule: Callable[[optim.Optimizer], object], per_batch: bool = False) -> optim.Optimizer:
+    model = net()
+    opt = sgd(model)
+    scheduler = schedule(opt)
+    for _ in range(epochs):
+        for _ in range(10):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+            if per_batch:
+                scheduler.step()
+        if not per_batch:
+            scheduler.step()
+    return opt
+
+
+def schedules_that_count_what_they_are_stepped_with() -> None:
+    _train(5, lambda opt: lr_scheduler.StepLR(opt, 2))
+    _train(5, lambda opt: lr_scheduler.StepLR(opt, 20), per_batch=True)
+    _train(5, lambda opt: lr_scheduler.OneCycleLR(opt, 0.1, total_steps=50), per_batch=True)
+    _train(5, lambda opt: lr_scheduler.OneCycleLR(opt, 0.1, total_steps=5))
+    _train(5, lambda opt: lr_scheduler.CosineAnnealingLR(opt, 5), per_batch=True)
+    _train(30, lambda opt: lr_scheduler.ExponentialLR(opt, 0.5))
+
+
+def schedule_is_told_parts_of_epochs() -> None:
+    model = net()
+    opt = sgd(model)
+    scheduler = lr_scheduler.CosineAnnealingWarmRestarts(opt, 2)
+    cosine = lr_scheduler.CosineAnnealingLR(opt, 4)
+    for epoch in range(4):
+        for i in range(4):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+            scheduler.step(epoch + i / 4)
+            cosine.step(epoch + i / 4)
+
+
+def scheduler_is_built_anew_with_its_optimizer() -> None:
+    model = net()
+    for _ in range(2):
+        opt = sgd(model)
+        scheduler = lr_scheduler.StepLR(opt, 2)
+        for _ in range(STEPS):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+            scheduler.step()
