@@ -28,9 +28,11 @@ from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.rates import Rates
 from gradlint.runtime.registry import Registry
+from gradlint.runtime.retention import Retention
 from gradlint.runtime.reuse import Reuse
 from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
+from gradlint.runtime.shapes import Shapes
 from gradlint.runtime.sites import Origin, frames, name_of, origin_of, place_of, user_frame
 from gradlint.runtime.steady import Steady, key_of
 from gradlint.runtime.windows import Windows
@@ -83,6 +85,8 @@ class Monitor:
         self._observers: tuple[Observer, ...] = (
             self._scaling,
             Windows(self.ledger, self._registry),
+            Retention(self.ledger),
+            Shapes(self.ledger),
             Coverage(self.ledger, self._registry, lambda: self.interrupted),
         )
         self.interrupted = False

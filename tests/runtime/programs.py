@@ -1287,3 +1287,65 @@ def scheduler_is_built_anew_with_its_optimizer() -> None:
             F.mse_loss(model(X), Y).backward()
             opt.step()
             scheduler.step()
+
+
+def graph_is_kept_for_a_second_loss() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        prediction = model(X)
+        F.mse_loss(prediction, Y).backward(retain_graph=True)
+        prediction.abs().mean().backward()
+        opt.step()
+
+
+def graph_is_kept_for_a_gradient() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward(retain_graph=True)
+        assert torch.autograd.grad(loss, model[0].weight)[0].shape == model[0].weight.shape
+        opt.step()
+
+
+def graph_is_kept_in_all_but_the_last_pass() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        prediction = model(X)
+        for target in (Y, Y + 1, Y + 2):
+            F.mse_loss(prediction, target).backward(retain_graph=True)
+        opt.step()
+
+
+def graph_is_kept_for_nobody() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward(retain_graph=True)  # GL505
+        opt.step()
+
+
+def pairwise_distances() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scores = model(X)
+        loss = (scores - scores.squeeze(1)).abs().mean() + F.mse_loss(scores, Y)
+        loss.backward()
+        opt.step()
+
+
+def one_target_for_all() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        (model(X) - torch.tensor([0.5])).pow(2).mean().backward()
+        opt.step()
