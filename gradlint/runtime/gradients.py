@@ -156,18 +156,18 @@ def version_of(grad: Tensor) -> int:
 
 def is_zero(grad: Tensor) -> bool:
     """Tell whether `grad` is all zeros; it waits for the device."""
-    return not bool(_few(grad).any()) and not bool(_values(grad).any())
+    return not bool(_few(grad).any()) and not bool(values_of(grad).any())
 
 
-def _values(grad: Tensor) -> Tensor:
-    """Return the values that are stored here, outside of any graph: no collective, no sparse layout."""
+def values_of(grad: Tensor) -> Tensor:
+    """Return the values of a tensor that are stored here, outside of any graph: no collective, no sparse layout."""
     plain: Tensor = grad.detach()
     local: Tensor = getattr(plain, "_local_tensor", plain)
     return local._values() if local.is_sparse else local
 
 
 def _few(grad: Tensor) -> Tensor:
-    few = _values(grad)
+    few = values_of(grad)
     while few.dim() > 1 and few.shape[0]:
         few = few[0]
     return few[:_SAMPLE] if few.dim() else few

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import Violation
+from gradlint.runtime.changes import Changes
 from gradlint.runtime.closures import ClosureCall, closure_call
 from gradlint.runtime.coverage import Coverage
 from gradlint.runtime.gradients import Gradient
@@ -25,8 +26,9 @@ from gradlint.runtime.leaks import Leaks
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.modes import Modes
 from gradlint.runtime.observers import Observer, Pass
-from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
 from gradlint.runtime.rates import Rates
+from gradlint.runtime.rebuilding import Rebuilding
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.retention import Retention
 from gradlint.runtime.reuse import Reuse
@@ -85,6 +87,8 @@ class Monitor:
         self._observers: tuple[Observer, ...] = (
             self._scaling,
             Windows(self.ledger, self._registry),
+            Changes(self.ledger),
+            Rebuilding(self.ledger),
             Retention(self.ledger),
             Shapes(self.ledger),
             Coverage(self.ledger, self._registry, lambda: self.interrupted),
@@ -168,17 +172,20 @@ class Monitor:
         given = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if outer is not None or given is not None or self._thread.passing is not None:
             self._unsettle()
+        if outer is None or outer.closure is not None:
+            for observer in self._observers:
+                observer.before_step(watched, step.place, caller)
         if outer is not None and outer.closure is None:
             step.judged = False
         elif callable(given):
-            demanding, unused = _is_lbfgs(optimizer), self._registry.unused(watched)
+            demanding, unused = is_lbfgs(optimizer), self._registry.unused(watched)
             step.closure = closure_call(self.ledger, watched, given, caller, demanding=demanding, unused=unused)
             return _with_closure(arguments, step.closure.wrapped(self.guard))
         elif given is not None:
             step.judged = False
             watched.escape(step.place)
         else:
-            self._judge(step, outer, caller)
+            self._judge(step, outer)
             self._check_for_closure(optimizer, step.place, caller)
         return None
 
@@ -190,18 +197,16 @@ class Monitor:
             steps[:] = [step for step in steps if step.caller in callers]
         return steps
 
-    def _judge(self, step: _Step, outer: _Step | None, frame: FrameType | None) -> None:
+    def _judge(self, step: _Step, outer: _Step | None) -> None:
         if outer is not None:
             outer.judged = False
-        for observer in self._observers:
-            observer.before_step(step.watched, step.place, frame)
         cause = EventKind.BACKWARD if self._thread.passing is not None else None
         step.gradient = step.watched.gradients[0] if step.watched.gradients else None
         step.version = step.gradient.version if step.gradient is not None else 0
         step.violation = step.watched.before_step(cause, step.place)
 
     def _check_for_closure(self, optimizer: Optimizer, place: Location, frame: FrameType | None) -> None:
-        if _is_lbfgs(optimizer):  # torch raises TypeError now
+        if is_lbfgs(optimizer):  # torch raises TypeError now
             self.ledger.report("GL401", place, subject=name_of(optimizer, frame))
             self.guard.drop_news()
 
@@ -218,7 +223,7 @@ class Monitor:
         if step.closure is not None:
             step.closure.ended()
             if step.judged:
-                self._judge(step, None, user_frame(frame))
+                self._judge(step, None)
         if not step.judged:
             return
         watched, place = step.watched, step.place
@@ -343,10 +348,6 @@ class Monitor:
 def _epoch(frame: FrameType) -> Any:
     """Return what a scheduler's own `step` was given as the epoch; other frames may mean anything by that name."""
     return frame.f_locals.get("epoch") if origin_of(frame.f_code) is Origin.MACHINERY else None
-
-
-def _is_lbfgs(optimizer: Optimizer) -> bool:
-    return type(optimizer).__module__ == "torch.optim.lbfgs"
 
 
 def _heads(roots: Sequence[Any]) -> list[Any]:

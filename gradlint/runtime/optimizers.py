@@ -212,3 +212,8 @@ class EmptySteps:
     def needed(self) -> int:
         """How many it takes: one gradient thrown away is a mistake, one step without any is a known warm-up trick."""
         return 1 if self.code == "GL103" else 2
+
+
+def is_lbfgs(optimizer: object) -> bool:
+    """Tell whether an optimizer evaluates its closure several times in a step, and stays where it is when that is best."""
+    return type(optimizer).__module__ == "torch.optim.lbfgs"

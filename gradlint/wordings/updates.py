@@ -35,6 +35,10 @@ WORDINGS: Mapping[str, Wording] = {
         "call `backward()` on the loss before `{subject}.step()`",
         {"cleared": "cleared here, and nothing computes gradients before the step"},
     ),
+    "GL120": Wording(
+        "`{subject}.step()` changes no parameter, though there are gradients and the learning rate is not zero",
+        "see whether the steps are too small for the type of the parameters (keep a float32 copy of them), or get lost on the way",
+    ),
     "GL106": Wording(
         "gradients for `{subject}` are computed in a loop but `{subject}` never steps: nothing is trained",
         "call `{subject}.step()` after `backward()`",

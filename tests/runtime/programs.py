@@ -1070,7 +1070,7 @@ def one_scaler_for_two_models() -> None:
         opt.zero_grad()
         other.zero_grad()
         loss = F.mse_loss(first(X), Y)
-        scaler.scale(loss).backward(retain_graph=True)
+        scaler.scale(loss).backward()
         scaler.scale(F.mse_loss(second(X), Y) + loss.detach()).backward()
         scaler.unscale_(other)
         torch.nn.utils.clip_grad_norm_(second.parameters(), 1.0)
@@ -1348,4 +1348,33 @@ def one_target_for_all() -> None:
     for _ in range(STEPS):
         opt.zero_grad()
         (model(X) - torch.tensor([0.5])).pow(2).mean().backward()
+        opt.step()
+
+
+def optimizer_is_built_for_each_task() -> None:
+    model = net()
+    start = copy.deepcopy(model.state_dict())
+    for _ in range(2 * STEPS):
+        model.load_state_dict(start)
+        opt = optim.Adam(model.parameters())
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def optimizer_without_memory_is_built_for_each_step() -> None:
+    model = net()
+    for _ in range(2 * STEPS):
+        opt = sgd(model)
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def optimizer_is_built_for_each_step() -> None:
+    model = net()
+    for _ in range(2 * STEPS):
+        opt = optim.Adam(model.parameters())  # GL805
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
         opt.step()
