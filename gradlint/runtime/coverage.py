@@ -11,15 +11,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.gradients import few_of
 from gradlint.runtime.graph import is_parameter, leaf, nodes
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import name_of
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from torch.optim import Optimizer
 
 _WALKS = 4
 _NODES = 20_000
@@ -36,8 +41,9 @@ class _Seen:
     first_step: Location | None = None
     trains: bool = False  # some parameter of it required gradients at a step
     passes: int = 0
-    version: int = 0  # of its first parameter, at the last pass
-    used: bool = False  # somebody moves its parameters
+    sample: Any = None  # values of its first parameter, at the last pass
+    used: bool = False  # somebody moves its parameters, or looks at their gradients
+    cleared: int = 0
     fresh: Location | None = None
     beside: bool = False  # while it stepped in vain, parameters that nobody holds were trained
 
@@ -73,11 +79,19 @@ class Coverage(Observer):
         """Count the passes that feed an optimizer whose parameters nobody moves."""
         for watched in fed:
             seen = self._of(watched)
-            version = next((parameter._version for parameter in watched.parameters()), 0)
-            seen.used = seen.used or (seen.passes > 0 and version != seen.version)
-            seen.passes, seen.version = seen.passes + 1, version
+            if seen.passes < _PASSES and not seen.used and seen.first_step is None:
+                first, before = next(watched.parameters(), None), seen.sample
+                seen.sample = None if first is None else few_of(first).clone()
+                seen.used = before is not None and not bool((before == seen.sample).all())
+            seen.passes += 1
             seen.fresh = seen.fresh or passing.place
             seen.name = name_of(watched.optimizer, passing.frame)
+            seen.used = seen.used or (passing.frame is not None and "grad" in passing.frame.f_code.co_names)
+
+    def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
+        """Count how often an optimizer itself is cleared: who wants to look at gradients clears the model."""
+        if hasattr(owner, "param_groups"):
+            self._of(self._registry.of(cast("Optimizer", owner))).cleared += 1
 
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Note who steps, and whether it can change anything."""
@@ -89,8 +103,8 @@ class Coverage(Observer):
             seen.first_step, seen.name = place, name_of(watched.optimizer, frame)
             self._walks = min(self._walks, _WALKS - 1)
         elif not seen.passes and seen.watched.steps == _STEPS - 1:
-            seen.beside = self._strays()
-        seen.trains = seen.trains or any(parameter.requires_grad for parameter in watched.parameters())
+            seen.beside = self._strays() and all(parameter.grad is None for parameter in watched.parameters())
+        seen.trains = seen.trains or any(each.requires_grad or each.grad is not None for each in watched.parameters())
 
     def ended(self) -> None:
         """Judge every optimizer by the whole run."""
@@ -109,7 +123,8 @@ class Coverage(Observer):
 
     def _never_stepped(self, seen: _Seen) -> None:
         """GL106: gradients came again and again, the run went on to its end, and nobody ever used them."""
-        if seen.passes >= _PASSES and seen.fresh is not None and not seen.used and not self._interrupted():
+        often = min(seen.passes, seen.cleared) >= _PASSES
+        if often and seen.fresh is not None and not seen.used and not self._interrupted():
             self._ledger.report("GL106", seen.fresh, subject=seen.name)
 
     def _strays(self) -> bool:

@@ -127,14 +127,14 @@ class Gradient:
     def take_sample(self) -> None:
         """Keep a few values, to tell a second step on the same gradients from `p.grad.data.copy_(new)`."""
         grad = None if self._last is None else self._last()
-        self._sample = None if grad is None else _few(grad).clone()
+        self._sample = None if grad is None else few_of(grad).clone()
 
     def looks_the_same(self) -> bool:
         """Tell whether the gradient holds the values of the last sample; False if there is none."""
         grad = None if self._last is None else self._last()
         if grad is None or self._sample is None:
             return False
-        few = _few(grad)
+        few = few_of(grad)
         return few.shape == self._sample.shape and bool((few == self._sample).all())
 
     def _edited(self, grad: Tensor) -> EventKind | None:
@@ -156,7 +156,7 @@ def version_of(grad: Tensor) -> int:
 
 def is_zero(grad: Tensor) -> bool:
     """Tell whether `grad` is all zeros; it waits for the device."""
-    return not bool(_few(grad).any()) and not bool(values_of(grad).any())
+    return not bool(few_of(grad).any()) and not bool(values_of(grad).any())
 
 
 def values_of(grad: Tensor) -> Tensor:
@@ -166,7 +166,8 @@ def values_of(grad: Tensor) -> Tensor:
     return local._values() if local.is_sparse else local
 
 
-def _few(grad: Tensor) -> Tensor:
+def few_of(grad: Tensor) -> Tensor:
+    """Return the first few values of a tensor."""
     few = values_of(grad)
     while few.dim() > 1 and few.shape[0]:
         few = few[0]

@@ -39,7 +39,9 @@ class Retention(Observer):
         """See which of the kept graphs this pass wants, and what it keeps itself."""
         open_ = [keeping for keeping in self._keepings.values() if keeping.kept]
         known = self._keepings.get(id(passing.place))
-        keeps = passing.retains and (known is None or (not known.wanted and known.looks < _LOOKS))
+        keeps = (
+            passing.retains and passing.accumulates and (known is None or (not known.wanted and known.looks < _LOOKS))
+        )
         if not open_ and not keeps:
             return
         graph = {node._sequence_nr() for node in islice(nodes(_heads(passing)), _NODES) if leaf(node) is None}

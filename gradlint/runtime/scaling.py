@@ -38,7 +38,8 @@ class _Pair:
     scaler: weakref.ref[Any]
     watched: WatchedOptimizer
     track: Track = field(default_factory=lambda: Track(SCALING, State("unknown")))
-    versions: list[int] = field(default_factory=list)
+    versions: list[int] | None = None
+    clipped: Violation | None = None
 
     def is_of(self, scaler: Any, optimizer: Any = None) -> bool:
         return self.scaler() is scaler and (optimizer is None or self.watched.optimizer is optimizer)
@@ -109,6 +110,10 @@ class Scaling(Observer):
                 self._pair(scaler, watched)
                 self._pairs[-1].track.advance(EventKind.BACKWARD, fresh)
             for pair in self._of(scaler, optimizer):
+                # A step without the scaler would be the one mistake to tell of.
+                clipped, pair.clipped = pair.clipped, None
+                if clipped is not None:
+                    self._violated(pair, clipped, frame)
                 self._move(pair, EventKind.SCALED_STEP, place, frame)
 
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
@@ -120,6 +125,7 @@ class Scaling(Observer):
             return
         for pair in [each for each in self._pairs if each.watched is watched]:
             self._excuse(pair)
+            pair.clipped = None
             self._move(pair, EventKind.STEP, place, frame)
 
     def clipping(self, parameters: Sequence[Any], max_norm: Any, place: Location, frame: FrameType | None) -> None:
@@ -132,7 +138,7 @@ class Scaling(Observer):
                 self._misplaced(watched, clipped, place, frame)
                 for pair in [each for each in self._pairs if each.watched is watched]:
                     self._excuse(pair)
-                    self._move(pair, EventKind.CLIP, place, frame)
+                    pair.versions, pair.clipped = None, pair.track.advance(EventKind.CLIP, place)
 
     def _misplaced(
         self, watched: WatchedOptimizer, clipped: set[int], place: Location, frame: FrameType | None
@@ -152,7 +158,7 @@ class Scaling(Observer):
 
     def _excuse(self, pair: _Pair) -> None:
         """Judge no gradients that somebody has changed since the backward pass, perhaps by the scale."""
-        if pair.versions != [gradient.version for gradient in pair.watched.gradients]:
+        if pair.versions is not None and pair.versions != [gradient.version for gradient in pair.watched.gradients]:
             pair.track.advance(EventKind.EDIT, NOWHERE)
 
     def _of(self, scaler: Any, optimizer: Any = None) -> Iterator[_Pair]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gradlint.diagnostics import Location
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
-from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import name_of
 
@@ -32,6 +32,7 @@ class _Window:
     thrown_away: dict[int, tuple[Location, Location]] = field(default_factory=dict)  # by the place of the backward pass
     left: list[int] = field(default_factory=list)  # the versions in which the last backward pass left everything
     in_a_row: int = 0
+    shared: bool = False  # a pass also served another optimizer, or somebody who reads gradients himself
 
 
 class Windows(Observer):
@@ -45,11 +46,14 @@ class Windows(Observer):
     def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
         """Remember how the pass left the gradients and the parameters."""
         for watched in fed:
-            self._windows.setdefault(watched, _Window()).left = _versions(watched)
+            window = self._windows.setdefault(watched, _Window())
+            window.left = _versions(watched)
+            window.shared = window.shared or len(fed) > 1 or _speaks_of_gradients(passing.frame)
 
     def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
         """Remember whose gradients are thrown away, unless somebody has used them or written them since."""
-        cleared = [self._registry.of(owner)] if hasattr(owner, "param_groups") else self._registry.owners_of(owner)  # type: ignore[arg-type]
+        of = self._registry.of
+        cleared = [of(owner)] if hasattr(owner, "param_groups") else self._registry.owners_of(owner)  # type: ignore[arg-type]
         for watched in cleared:
             fresh, window = watched.fresh_place(), self._windows.get(watched)
             if fresh is not None and window is not None and window.left == _versions(watched):
@@ -57,16 +61,23 @@ class Windows(Observer):
 
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Judge a window: what it ends with must come from where the others came from that are gone."""
-        window, fresh = self._windows.get(watched), watched.fresh_place()
-        if window is None:
+        window = self._windows.get(watched)
+        if window is None or is_lbfgs(watched.optimizer):
             return
-        gone = window.thrown_away.get(id(fresh)) if window.left == _versions(watched) else None
+        watched.changed_by_hand(place)
+        fresh = watched.fresh_place()
+        gone = window.thrown_away.get(id(fresh)) if window.left == _versions(watched) and not window.shared else None
         window.in_a_row = window.in_a_row + 1 if gone is not None else 0
-        window.thrown_away = {}
-        if gone is not None and window.in_a_row >= _IN_A_ROW:
+        window.thrown_away, window.shared = {}, False
+        if gone is not None and window.in_a_row >= _IN_A_ROW and not _speaks_of_gradients(frame):
             name = name_of(watched.optimizer, frame)
             marks = (("fresh", gone[0]), ("step", place))
             self._ledger.report("GL701", gone[1], marks, iteration=watched.steps + 1, subject=name, step=name)
+
+
+def _speaks_of_gradients(frame: FrameType | None) -> bool:
+    """Tell whether a function of the user's has a name for gradients: who reads them may have used them."""
+    return frame is not None and "grad" in frame.f_code.co_names
 
 
 def _versions(watched: WatchedOptimizer) -> list[int]:
