@@ -72,10 +72,11 @@ class Listener(Protocol):
 
 
 class Hooks:
-    """The seams, from `install` until the stack that it returns is closed."""
+    """The seams, from `install` until the stack that it returns is closed; `lines`: note the line of each first node."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, *, lines: bool = True) -> None:
         self._listener = listener
+        self._notes_lines = lines
         self._inside = threading.local()
         self._lines = Lines()
         self._forwards = ExitStack()
@@ -84,7 +85,8 @@ class Hooks:
         """Start to listen; closing the returned stack undoes everything."""
         stack = ExitStack()
         stack.callback(self._forwards.close)
-        self._lines.install(stack)
+        if self._notes_lines:
+            self._lines.install(stack)
         engine = "_engine_run_backward" if hasattr(torch.autograd, "_engine_run_backward") else "backward"
         self._patch(stack, torch.autograd, engine, self._backward)
         self._patch(stack, Optimizer, "__init__", self._made)
