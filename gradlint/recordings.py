@@ -97,7 +97,9 @@ def from_json(data: dict[str, Any]) -> Recording:
             Iteration(number, pattern, tuple(_read_event(event, acts, states) for event in events), dropped)
             for number, pattern, dropped, events in data["iterations"]
         ),
-        points=tuple(Point(number, pattern, _numbers(rates), *rest) for number, pattern, rates, *rest in data["points"]),
+        points=tuple(
+            Point(number, pattern, _numbers(rates), *rest) for number, pattern, rates, *rest in data["points"]
+        ),
         findings=tuple(map(_read_finding, data["findings"])),
     )
 

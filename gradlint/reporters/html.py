@@ -18,7 +18,7 @@ from gradlint import __version__
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.recordings import to_json
 from gradlint.reporters import source_lines
-from gradlint.reporters.signatures import notes, numbers, several, signature
+from gradlint.reporters.signatures import notes, several, signature, spanned
 from gradlint.reporters.story import MEANINGS
 from gradlint.reporters.summary import plural
 from gradlint.rulebook import rule
@@ -110,7 +110,7 @@ def _finding(finding: Diagnostic, key: str, whose: list[str]) -> str:
 
 def _place(place: Location, text: str) -> str:
     where = f"{os.path.basename(place.where)}:{place.row}"
-    note = f" <i>{escape(text)}</i>" if text else ""
+    note = f" <i>{_prose(text)}</i>" if text else ""
     return f'<p class="place" title="{escape(place.where)}"><b>{escape(where)}</b> <code>{escape(_source(place))}</code>{note}</p>'
 
 
@@ -150,7 +150,7 @@ def _table(recording: Recording, position: int) -> Iterator[str]:
         noted = "".join(f"<div>{escape(note)}</div>" for note in notes(recording, pattern, main))
         yield (
             f'<tr data-pattern="{position}:{index}"><td class="count"><span style="width:{share:.1f}%"></span>'
-            f"<b>{pattern.count}</b></td><td>{escape(numbers(pattern))}</td>"
+            f"<b>{pattern.count}</b></td><td>{escape(spanned(pattern))}</td>"
             f"<td>{_chips(signature(pattern, named))}</td><td>{noted or '<i>usual</i>'}</td></tr>"
         )
     yield "</tbody></table>"
@@ -183,7 +183,9 @@ def _legend_of_kinds(ranks: Sequence[Recording]) -> Iterator[str]:
 
 
 def _legend_of_states(ranks: Sequence[Recording]) -> Iterator[str]:
-    used = {state for each in ranks for iteration in each.iterations for event in iteration.events for state in event.states}
+    used = {
+        state for each in ranks for iteration in each.iterations for event in iteration.events for state in event.states
+    }
     for state, meaning in MEANINGS.items():
         if state in used:
             yield f'<li><span class="swatch s-{state}"></span> <b>{state}</b> {escape(meaning)}</li>'

@@ -25,7 +25,7 @@ def several(recording: Recording) -> set[EventKind]:
     return {kind for kind, count in Counter(kind for kind, _ in subjects).items() if count > 1}
 
 
-def numbers(pattern: Pattern) -> str:
+def spanned(pattern: Pattern) -> str:
     """Return which iterations are of a pattern."""
     if pattern.count == pattern.last - pattern.first + 1 and pattern.count > 1:
         return f"{pattern.first} to {pattern.last}, all"

@@ -18,7 +18,7 @@ from typing import TextIO
 
 from gradlint.diagnostics import Location
 from gradlint.reporters import source_lines
-from gradlint.reporters.signatures import notes, numbers, several, signature, where
+from gradlint.reporters.signatures import notes, several, signature, spanned, where
 from gradlint.reporters.summary import plural
 from gradlint.timeline import Event, Pattern, Recording, usual
 
@@ -59,9 +59,7 @@ def _patterns(recording: Recording, main: Pattern) -> Iterator[str]:
     shown = sorted(recording.patterns, key=lambda each: -each.count)[:_ROWS]
     shown.sort(key=lambda each: each.first)
     named = several(recording)
-    rows = [
-        (f"x{each.count}", numbers(each), signature(each, named), notes(recording, each, main)) for each in shown
-    ]
+    rows = [(f"x{each.count}", spanned(each), signature(each, named), notes(recording, each, main)) for each in shown]
     counts, numbers, texts = (max(len(row[column]) for row in rows) for column in range(3))
     for count, number, text, noted in rows:
         head = f"  {count:>{counts}}  {number:<{numbers}}  {text:<{texts}}"
@@ -137,7 +135,9 @@ def _rates(recording: Recording) -> Iterator[str]:
             courses.setdefault((known[0], min(known), max(known), known[-1]), []).append(group.label)
     schedules = recording.points[-1].schedules if recording.points else 0
     for (start, low, high, end), labels in courses.items():
-        span = f"{start:.3g} throughout" if low == high else f"{start:.3g} to {end:.3g} (from {low:.3g} up to {high:.3g})"
+        span = (
+            f"{start:.3g} throughout" if low == high else f"{start:.3g} to {end:.3g} (from {low:.3g} up to {high:.3g})"
+        )
         shown = ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else "")
         yield f"  learning rate of {shown}: {span}"
     if courses:
@@ -154,5 +154,3 @@ def _graphs(recording: Recording) -> Iterator[str]:
     alive = (points[0].graphs, points[-1].graphs)
     grown = "  <-- they pile up" if points[-1].graphs > 8 and points[-1].graphs >= 4 * points[0].graphs else ""
     yield f"  graph: {size}; alive at a backward: {alive[0]} at first, {alive[1]} at last{grown}"
-
-

@@ -51,7 +51,9 @@ def _iteration(recording: Recording, iteration: Iteration) -> Iterator[dict[str,
         end = max(event.start + event.duration for event in events)
         letters = " ".join(event.act.letter for event in events[:32])
         args = {"iteration": iteration.number, "signature": letters}
-        yield _slice(f"iteration {iteration.number}", "iteration", recording.rank, _ITERATIONS, start, end - start, args)
+        yield _slice(
+            f"iteration {iteration.number}", "iteration", recording.rank, _ITERATIONS, start, end - start, args
+        )
     for event in events:
         yield _event(recording, iteration, event)
         yield from _counters(recording.rank, event)

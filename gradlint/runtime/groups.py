@@ -49,6 +49,7 @@ class RecordedOptimizer:
         self.first = weakref.ref(first_parameter(optimizer))
         self.name = ""
         self.groups = [RecordedGroup(group) for group in optimizer.param_groups]
+        self.used: tuple[float, ...] = ()  # the rates of its last step
 
     def refresh(self) -> None:
         """Take in groups that were added since."""
@@ -146,8 +147,8 @@ class Groups:
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """The learning rate of every group."""
-        return tuple(rate for optimizer in self._acting for rate in optimizer.rates())
+        """The learning rate of every group, as its last step used it."""
+        return tuple(rate for optimizer in self._acting for rate in optimizer.used or optimizer.rates())
 
     @property
     def frozen(self) -> tuple[Group, ...]:

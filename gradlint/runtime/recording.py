@@ -148,7 +148,8 @@ class Recorder:
             return None
         watched.refresh()
         opened = self._open(EventKind.STEP, optimizer, frame)
-        opened.optimizer, opened.rates, opened.caller = watched, watched.rates(), id(frame)
+        watched.used = watched.rates()
+        opened.optimizer, opened.rates, opened.caller = watched, watched.used, id(frame)
         opened.position = self._cutter.stepping(opened.act)
         if len(arguments[0]) == 1 and not arguments[1]:  # a closure makes the gradients in the step
             self._judge(opened)
