@@ -123,17 +123,19 @@ def _prose(text: str) -> str:
 
 
 def _patterns(ranks: Sequence[Recording]) -> Iterator[str]:
+    """Yield a table for each rank; ranks that did the same share one."""
+    alike: dict[tuple[tuple[str, int, int], ...], list[int]] = {}
     for position, recording in enumerate(ranks):
+        alike.setdefault(_shapes(recording), []).append(position)
+    for positions in alike.values():
         if len(ranks) > 1:
-            if position and _shapes(recording) == _shapes(ranks[0]):
-                yield f"<h3>rank {recording.rank}: as rank {ranks[0].rank}</h3>"
-                continue
-            yield f"<h3>rank {recording.rank}</h3>"
-        yield from _table(recording, position)
+            names = ", ".join(str(ranks[position].rank) for position in positions)
+            yield f"<h3>{'rank' if len(positions) == 1 else 'ranks'} {names}</h3>"
+        yield from _table(ranks[positions[0]], positions[0])
 
 
-def _shapes(recording: Recording) -> list[tuple[str, int, int]]:
-    return [(signature(each), each.count, each.first) for each in recording.patterns]
+def _shapes(recording: Recording) -> tuple[tuple[str, int, int], ...]:
+    return tuple((signature(each), each.count, each.first) for each in recording.patterns)
 
 
 def _table(recording: Recording, position: int) -> Iterator[str]:

@@ -17,6 +17,7 @@ from gradlint.timeline import Act, Pattern, Recording
 
 _NAMED = 4  # iterations named
 _ACTS = 24  # parts of a signature shown
+_SAID = 3  # differences named
 
 
 def several(recording: Recording) -> set[EventKind]:
@@ -92,7 +93,7 @@ def _difference(pattern: Pattern, main: Pattern) -> str:
             fewer += main.acts[start:end]
             more += pattern.acts[first:last]
     said = [*_listed("more", more), *_listed("less", fewer)]
-    return "; ".join(said) if len(said) < 4 else f"{len(more)} acts more, {len(fewer)} less than usual"
+    return "; ".join(said[:_SAID]) + (f"; and {len(said) - _SAID} more such" if len(said) > _SAID else "")
 
 
 def _listed(word: str, acts: Sequence[Act]) -> Iterator[str]:
@@ -101,4 +102,5 @@ def _listed(word: str, acts: Sequence[Act]) -> Iterator[str]:
 
 
 def where(place: Location) -> str:
+    """Return a place as people say it: the name of the file without its folder, and the line."""
     return f"{os.path.basename(place.where)}:{place.row}"

@@ -20,7 +20,7 @@ from gradlint.diagnostics import Location
 from gradlint.reporters import source_lines
 from gradlint.reporters.signatures import notes, several, signature, spanned, where
 from gradlint.reporters.summary import plural
-from gradlint.timeline import Event, Pattern, Recording, usual
+from gradlint.timeline import Act, Event, Pattern, Recording, usual
 
 _ROWS = 12  # patterns shown
 _NAMED = 4  # iterations named
@@ -79,7 +79,8 @@ def _usual(recording: Recording, main: Pattern) -> Iterator[str]:
     if example is None:
         return
     yield f"  the usual iteration, here number {example.number}"
-    rows, seen = [], set()
+    rows: list[tuple[str, str, str, str]] = []
+    seen: set[Act] = set()
     before = example.events[0].states if example.events else ()
     for event in example.events:
         if event.act in seen and event.inside:
@@ -140,7 +141,7 @@ def _rates(recording: Recording) -> Iterator[str]:
         )
         shown = ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else "")
         yield f"  learning rate of {shown}: {span}"
-    if courses:
+    if schedules:
         yield f"  scheduler steps: {schedules} in {plural(recording.total, 'iteration')}"
 
 
