@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
 from gradlint.runtime.forwards import Forwards
-from gradlint.runtime.graph import nodes
+from gradlint.runtime.graph import bindings, nodes
 from gradlint.runtime.groups import Groups, RecordedOptimizer
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.iterations import Cutter, Store
-from gradlint.runtime.sites import frames, name_of, place_of, user_frame
+from gradlint.runtime.sites import Origin, frames, name_of, origin_of, place_of, user_frame
 from gradlint.timeline import Act, Event, Recording
 
 if TYPE_CHECKING:
@@ -157,13 +157,17 @@ class Recorder:
         opened.start = self._now()
         return None
 
+    def _running(self, frame: FrameType) -> list[_Open]:
+        """Return the steps that are running around `frame`; one that raised is forgotten here."""
+        steps = self._thread.steps
+        if steps:
+            callers = {id(each) for each in frames(frame)}
+            steps[:] = [step for step in steps if step.caller in callers]
+        return steps
+
     def _is_wrapped(self, watched: RecordedOptimizer, frame: FrameType) -> bool:
         """Tell whether an optimizer steps inside the step of its wrapper: they count once."""
-        steps = self._thread.steps
-        if not steps:
-            return False
-        callers = {id(each) for each in frames(frame)}
-        steps[:] = [step for step in steps if step.caller in callers]  # one that raised is over
+        steps = self._running(frame)
         return any(step.optimizer and step.optimizer.first() is watched.first() for step in steps)
 
     def _judge(self, opened: _Open) -> None:
@@ -220,17 +224,19 @@ class Recorder:
         return self._groups.of(optimizer, lambda each: self._name(each, frame))
 
     def _name(self, value: Any, frame: FrameType) -> str:
-        """Return what the user called `value` when it was first seen; two that live at a time have two names."""
+        """Return what the user called `value` when it was first seen; what had the name before may still want it."""
         known = self._names.get(id(value))
         if known is not None and known[0]() is value:
             return known[1]
-        taken = {name for each, name in self._names.values() if each() is not None}
-        name = name_of(value, user_frame(frame))
+        caller = user_frame(frame)
+        name = name_of(value, caller)
+        taken = {used for each, used in self._names.values() if _is_held(each(), caller)}
         free = next(each for each in (name, *(f"{name}#{n}" for n in range(2, len(taken) + 3))) if each not in taken)
         self._names[id(value)] = weakref.ref(value), free
         return free
 
     def _open(self, kind: EventKind, subject: Any, frame: FrameType) -> _Open:
+        self._running(frame)
         place = place_of(user_frame(frame))
         name = "" if subject is None else self._name(subject, frame)
         act = self._acts.get((kind, name, id(place)))
@@ -286,3 +292,16 @@ class Recorder:
             points=store.points,
             findings=tuple(findings),
         )
+
+
+def _is_held(value: Any, frame: FrameType | None) -> bool:
+    """Tell whether something that had a name is still in use: one that was built anew leaves its old self to the collector.
+
+    What a library holds cannot be looked for.
+    """
+    if value is None or frame is None or origin_of(frame.f_code) is not Origin.USER:
+        return value is not None
+    return any(
+        each is value or (isinstance(each, list | tuple) and any(item is value for item in each))
+        for _, each in bindings(frame)
+    )
