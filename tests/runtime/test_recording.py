@@ -235,7 +235,7 @@ def kinds(recording: Recording) -> list[tuple[int, str]]:
         (penalty, [(3, "z f g b s")]),
         (evaluated, [(3, "z f b s"), (2, "z f b s e t"), (1, "z f b s e")]),
         (one_after_the_other, [(60, "z f b s")]),
-        (failing_step, [(1, "z f b z f b s"), (2, "z f b s")]),
+        (failing_step, [(1, "z f b"), (3, "z f b s")]),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
