@@ -1,6 +1,7 @@
 """Cuts the stream of events into iterations, and keeps what a picture needs of them, however long the run is.
 
-Knows `gradlint.timeline`; must not know torch, nor where the events come from.
+Knows `gradlint.timeline`; must not know torch, nor where the events come from. Equal acts must be one object: they are
+told apart by their ids, since to hash them is slow.
 
 Example: after `z f b s` the first optimizer has stepped, so the next act that has been seen in front of its step, here
 `z`, begins an iteration. Acts that are seen behind it only, such as those of a second optimizer, belong to it still.
@@ -34,8 +35,8 @@ class Cutter:
         self._emit = emit
         self._events: list[Event] = []
         self._dropped = 0
-        self._heads: set[Act] = set()
-        self._tails: set[Act] = set()
+        self._heads: set[int] = set()
+        self._tails: set[int] = set()
         self._stepped: tuple[Act, int] | None = None  # the first step of the anchor in this iteration, and where it is
         self._others = 0
         self.anchor: str | None = None
@@ -45,11 +46,11 @@ class Cutter:
         act = event.act
         if act.kind in _OPENING and not event.inside:
             if self._stepped is None:
-                self._heads.add(act)
-            elif act in self._heads and act not in self._tails:
+                self._heads.add(id(act))
+            elif id(act) in self._heads and id(act) not in self._tails:
                 self._cut(len(self._events))
             else:
-                self._tails.add(act)
+                self._tails.add(id(act))
         self._append(event)
 
     def stepping(self, act: Act) -> int:
@@ -58,7 +59,7 @@ class Cutter:
             self.anchor = act.subject
         if act.subject == self.anchor:
             self._others = 0
-            if self._stepped is not None and self._stepped[0] == act:
+            if self._stepped is not None and self._stepped[0] is act:
                 self._cut_behind(self._stepped[1])
         else:
             self._others += 1
@@ -113,8 +114,8 @@ class Cutter:
         self._stepped, dropped, self._dropped = None, self._dropped, 0
         for event in self._events:
             if event.act.kind in _OPENING:
-                self._tails.discard(event.act)
-                self._heads.add(event.act)
+                self._tails.discard(id(event.act))
+                self._heads.add(id(event.act))
         if events:
             self._emit(events, dropped)
 
@@ -140,7 +141,7 @@ class Store:
     def __init__(self, rates: Callable[[], tuple[float, ...]], kept: int = _KEPT) -> None:
         self._rates = rates
         self._kept = kept
-        self._patterns: dict[tuple[tuple[Act, bool], ...], int] = {}
+        self._patterns: dict[tuple[int, ...], int] = {}
         self._counts: list[_Count] = []
         self._first: list[Iteration] = []
         self._first_is_full = False
@@ -162,15 +163,16 @@ class Store:
         self._plot(iteration)
 
     def _pattern(self, events: Sequence[Event], number: int) -> int:
-        key = tuple(_collapsed(events))
+        acts = _collapsed(events)
+        key = tuple(id(event.act) for event in acts)
         index = self._patterns.get(key)
         if index is None:
             index = len(self._counts)
-            if index >= _PATTERNS:  # whatever comes now is of the last one, "something else"
+            if index >= _PATTERNS:  # whatever comes now is counted with the last one
                 return self._count(_PATTERNS - 1, number)
             self._patterns[key] = index
-            acts, inside = tuple(act for act, _ in key), tuple(inner for _, inner in key)
-            self._counts.append(_Count(acts, inside, number))
+            inside = tuple(event.inside for event in acts)
+            self._counts.append(_Count(tuple(event.act for event in acts), inside, number))
         return self._count(index, number)
 
     def _count(self, index: int, number: int) -> int:
@@ -230,16 +232,16 @@ class Store:
         return tuple(self._points)
 
 
-def _collapsed(events: Sequence[Event]) -> list[tuple[Act, bool]]:
-    """Return the acts, where those inside a step stand once: how often a line search evaluates is no news."""
-    acts: list[tuple[Act, bool]] = []
-    inner: set[Act] = set()
+def _collapsed(events: Sequence[Event]) -> list[Event]:
+    """Return the events, where those of one kind inside a step stand once: how often a line search evaluates is no news."""
+    kept: list[Event] = []
+    inner: set[int] = set()
     for event in events:
         if not event.inside:
-            inner = set()
-        elif event.act in inner:
+            inner.clear()
+        elif id(event.act) in inner:
             continue
         else:
-            inner.add(event.act)
-        acts.append((event.act, event.inside))
-    return acts
+            inner.add(id(event.act))
+        kept.append(event)
+    return kept

@@ -82,7 +82,9 @@ class Recorder:
         self._tick = tick
         self._thread = _Thread(count().__next__)
         self._names: dict[int, tuple[weakref.ref[Any], str]] = {}
-        self._acts: dict[tuple[EventKind, str, int], Act] = {}
+        self._acts: dict[
+            tuple[int, str, int], Act
+        ] = {}  # by ids: to hash a place is slow, and places are kept for good
         self._states: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._roots: weakref.WeakSet[_Token] = weakref.WeakSet()
         self._began = perf_counter_ns()
@@ -239,9 +241,9 @@ class Recorder:
         self._running(frame)
         place = place_of(user_frame(frame))
         name = "" if subject is None else self._name(subject, frame)
-        act = self._acts.get((kind, name, id(place)))
+        act = self._acts.get((id(kind), name, id(place)))
         if act is None:
-            act = self._acts[kind, name, id(place)] = Act(kind, name, place)
+            act = self._acts[id(kind), name, id(place)] = Act(kind, name, place)
         return _Open(act, self._now())
 
     def _now(self) -> int:
