@@ -9,6 +9,7 @@ Needs torch; must not import libcst.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -78,11 +79,11 @@ def watch(
     What is found is written to `output` when the block is left, however that happens (None: to nobody).
     `strict` raises TrainingMistake at the first finding, where it happens. What the block raises is raised on.
     The run is recorded if a picture of it is wanted: `html`, `trace` and `record` are the files of the page, of the
-    Chrome trace and of the recording itself, `timeline` is where the text goes (True: to `output`).
+    Chrome trace and of the recording itself, `timeline` is where the text goes (True: to `output`); `report.recording` has what was recorded.
     """
     monitor = Monitor(strict=strict)
     stream = sys.stderr if output == "stderr" else output
-    text = (stream if timeline else None) if isinstance(timeline, bool) else timeline
+    text = (stream or io.StringIO() if timeline else None) if isinstance(timeline, bool) else timeline
     pictures = Pictures(Wishes(html, trace, record, text))
     report = Report(monitor, pictures)
     with ExitStack() as leaving:

@@ -38,7 +38,7 @@ class Pictures:
 
     def __init__(self, wishes: Wishes) -> None:
         self._wishes = wishes
-        self._progress = Progress(sys.stderr)
+        self._progress = Progress(sys.stderr if wishes else None)
         self._recorder = Recorder(self._progress.tick) if wishes else None
         self.recording: Recording | None = None
 

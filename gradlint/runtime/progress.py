@@ -17,8 +17,9 @@ _CLEAR = "\r\x1b[K"
 class Progress:
     """Tells how many iterations are over, and how fast they come."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream if stream.isatty() and os.environ.get("TERM") != "dumb" else None
+    def __init__(self, stream: TextIO | None) -> None:
+        terminal = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._stream = stream if terminal else None
         self._process = os.getpid()
         self._last = (monotonic(), 0)
         self._shown = False

@@ -207,7 +207,7 @@ def failing_step() -> None:
 
 
 def recorded(program: Callable[[], None]) -> Recording:
-    with gradlint.watch(output=None, timeline=io.StringIO()) as report:
+    with gradlint.watch(output=None, timeline=True) as report:
         program()
     assert report.failure is None
     assert report.recording is not None
