@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any, Protocol
@@ -43,6 +44,7 @@ class Forwards:
 
     def install(self, stack: ExitStack) -> None:
         """Start to listen; closing `stack` ends it."""
+        _silence(stack)
         stack.callback(register_module_forward_pre_hook(self._begins).remove)
         stack.callback(register_module_forward_hook(self._ended, always_call=True).remove)
 
@@ -63,3 +65,15 @@ class Forwards:
         if thread.depth == 1 and thread.heard:
             self._listener.forward_ended()
         thread.depth = max(0, thread.depth - 1)
+
+
+def _silence(stack: ExitStack) -> None:
+    """Let torch not warn the user of hooks that are ours, until `stack` is closed; other filters stay as they are."""
+    warnings.filterwarnings("ignore", r"Using `torch\.compile\(module\)` when there are global hooks", UserWarning)
+    ours = warnings.filters[0]
+
+    def remove() -> None:
+        if ours in warnings.filters:
+            warnings.filters.remove(ours)  # type: ignore[attr-defined]
+
+    stack.callback(remove)

@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -381,6 +382,7 @@ def test_findings_are_the_same_with_a_recording() -> None:
         assert list(recorded(program).findings) == bare.diagnostics, program.__name__
 
 
+@pytest.mark.filterwarnings("error")
 def test_compiled_models_are_compiled_once() -> None:
     def frames() -> int:
         torch._dynamo.reset()
@@ -393,11 +395,12 @@ def test_compiled_models_are_compiled_once() -> None:
             optimizer.step()
         return torch._dynamo.utils.counters["frames"]["ok"]
 
-    bare = frames()
+    bare, filters = frames(), list(warnings.filters)
     with gradlint.watch(output=None, timeline=io.StringIO()) as report:
         assert frames() == bare
     assert report.recording is not None
     assert kinds(report.recording) == [(8, "z f b s")]
+    assert warnings.filters == filters
 
 
 def test_pictures_are_drawn_when_the_run_fails(tmp_path: Path) -> None:
