@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import linecache
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
@@ -51,7 +52,17 @@ class _Undone(click.ClickException):
 _FORMAT = click.option(
     "--output-format", type=click.Choice(FORMATS), default="full", show_default=True, help="How findings are shown."
 )
+_PATH = click.Path(dir_okay=False)
 _FILE = click.option("--output-file", type=click.Path(dir_okay=False), help="Write the findings there, not to stdout.")
+
+
+def _new_file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the path of a file that will be written after hours: now is the time to say that it cannot be."""
+    folder = None if value is None else os.path.dirname(os.path.abspath(value))
+    if folder is not None and not os.access(folder, os.W_OK):
+        raise click.BadParameter(f"{folder} is no folder that can be written to")
+    # The program may change the current folder.
+    return None if value is None else os.path.abspath(value)
 
 
 @click.group(cls=_CheckByDefault, context_settings={"help_option_names": ["-h", "--help"]})
@@ -137,10 +148,23 @@ def check(
 @click.option("--fail-on", type=click.Choice(("error", "warning")), help="Exit with 1 if the run did such a thing.")
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full", show_default=True)
 @_FILE
+@click.option("--html", type=_PATH, callback=_new_file, help="Draw the run as a page there.")
+@click.option("--trace", type=_PATH, callback=_new_file, help="Write the run there as a Chrome trace, for Perfetto.")
+@click.option("--record", type=_PATH, callback=_new_file, help="Write the recording itself there, as JSON.")
+@click.option("--timeline", is_flag=True, help="Show the kinds of iterations of the run, as text.")
 @click.argument("script")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def run(
-    module: bool, fail_on: str | None, output_format: str, output_file: str | None, script: str, args: tuple[str, ...]
+    module: bool,
+    fail_on: str | None,
+    output_format: str,
+    output_file: str | None,
+    html: str | None,
+    trace: str | None,
+    record: str | None,
+    timeline: bool,
+    script: str,
+    args: tuple[str, ...],
 ) -> None:
     """Run SCRIPT with ARGS and report what its training does wrong.
 
@@ -150,9 +174,19 @@ def run(
         raise _Undone("watching a run needs torch, which is not installed: pip install 'torch-gradlint[runtime]'")
     from gradlint.runtime.runner import run_command
 
-    sys.exit(
-        run_command(script, args, module=module, fail_on=fail_on, output_format=output_format, output_file=output_file)
+    code = run_command(
+        script,
+        args,
+        module=module,
+        fail_on=fail_on,
+        output_format=output_format,
+        output_file=output_file,
+        html=html,
+        trace=trace,
+        record=record,
+        timeline=timeline,
     )
+    sys.exit(code)
 
 
 @main.command()

@@ -9,6 +9,7 @@ Needs torch; must not import libcst.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from gradlint.diagnostics import Diagnostic
 from gradlint.runtime.guard import TrainingMistake
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.monitor import Monitor
+from gradlint.runtime.pictures import Path, Pictures, Wishes
+from gradlint.timeline import Recording
 
 __all__ = ["Report", "TrainingMistake", "watch"]
 
@@ -26,8 +29,9 @@ __all__ = ["Report", "TrainingMistake", "watch"]
 class Report:
     """What a watched run did wrong; complete once the `with` block has been left."""
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Monitor, pictures: Pictures) -> None:
         self._monitor = monitor
+        self._pictures = pictures
         self._process = os.getpid()
 
     @property
@@ -54,19 +58,44 @@ class Report:
         """Decide what was left open; nothing is found after this."""
         self._monitor.ended()
 
+    @property
+    def recording(self) -> Recording | None:
+        """What the run did, iteration by iteration, once it is over; None if nobody wanted a picture of it."""
+        return self._pictures.recording
+
+    def draw(self) -> None:
+        """Draw the pictures that are wanted, once."""
+        if self.is_here:
+            self._pictures.draw(self.diagnostics)
+
 
 @contextmanager
-def watch(*, strict: bool = False, output: TextIO | Literal["stderr"] | None = "stderr") -> Iterator[Report]:
+def watch(
+    *,
+    strict: bool = False,
+    output: TextIO | Literal["stderr"] | None = "stderr",
+    html: Path | None = None,
+    trace: Path | None = None,
+    timeline: bool | TextIO = False,
+    record: Path | None = None,
+) -> Iterator[Report]:
     """Watch the training code of a `with` block.
 
     What is found is written to `output` when the block is left, however that happens (None: to nobody).
     `strict` raises TrainingMistake at the first finding, where it happens. What the block raises is raised on.
+    The run is recorded if a picture of it is wanted: `html`, `trace` and `record` are the files of the page, of the
+    Chrome trace and of the recording itself, `timeline` is where the text goes (True: to `output`); `report.recording` has what was recorded.
     """
     monitor = Monitor(strict=strict)
-    report = Report(monitor)
+    stream = sys.stderr if output == "stderr" else output
+    text = (stream or io.StringIO() if timeline else None) if isinstance(timeline, bool) else timeline
+    pictures = Pictures(Wishes(html, trace, record, text))
+    report = Report(monitor, pictures)
     with ExitStack() as leaving:
         leaving.callback(lambda: show(report, sys.stderr if output == "stderr" else output))
+        leaving.callback(report.draw)
         leaving.callback(report.finish)
+        pictures.install(leaving)
         leaving.enter_context(Hooks(monitor, monitor.rhythm).install())
         try:
             yield report

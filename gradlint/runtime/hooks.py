@@ -102,12 +102,34 @@ class Rhythm(Protocol):
         """Something happens that no order of events tells: never run again."""
 
 
-class Hooks:
-    """The seams, from `install` until the stack that it returns is closed."""
+class NoRhythm:
+    """For a listener who wants to hear of everything."""
 
-    def __init__(self, listener: Listener, rhythm: Rhythm) -> None:
+    running = False
+
+    def meets_zero(self, owner: Optimizer | Module) -> bool:
+        """Never asked."""
+        return False
+
+    def meets_backward(self, frame: FrameType) -> bool:
+        """Never asked."""
+        return False
+
+    def meets_step(self, optimizer: Optimizer) -> bool:
+        """Never asked."""
+        return False
+
+    def forbid(self) -> None:
+        """Nothing to forbid."""
+
+
+class Hooks:
+    """The seams, from `install` until the stack that it returns is closed; `lines`: note the line of each first node."""
+
+    def __init__(self, listener: Listener, rhythm: Rhythm | None = None, *, lines: bool = True) -> None:
         self._listener = listener
-        self._rhythm = rhythm
+        self._rhythm = rhythm or NoRhythm()
+        self._notes_lines = lines
         self._inside = threading.local()
         self._lines = Lines()
         self._forwards = ExitStack()
@@ -116,7 +138,8 @@ class Hooks:
         """Start to listen; closing the returned stack undoes everything."""
         stack = ExitStack()
         stack.callback(self._forwards.close)
-        self._lines.install(stack)
+        if self._notes_lines:
+            self._lines.install(stack)
         engine = "_engine_run_backward" if hasattr(torch.autograd, "_engine_run_backward") else "backward"
         self._patch(stack, torch.autograd, engine, self._backward)
         self._patch(stack, Optimizer, "__init__", self._made)

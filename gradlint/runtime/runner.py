@@ -32,19 +32,25 @@ def run_command(
     fail_on: str | None = None,
     output_format: str = "full",
     output_file: str | None = None,
+    html: str | None = None,
+    trace: str | None = None,
+    record: str | None = None,
+    timeline: bool = False,
 ) -> int:
     """Run a script (or a module) under watch, report when it is over, however it ends, and return the exit code.
 
     The code is the program's own, 2 if it could not be started; with `fail_on` (a severity) it is 1 if the program
     succeeded but a finding is at least that severe. After Ctrl-C the process ends by that signal, as Python does.
-    The report goes to `output_file`, else to stderr: stdout is the program's.
+    The report goes to `output_file`, else to stderr: stdout is the program's. `html`, `trace` and `record` are files for
+    pictures of the run; `timeline` shows one on stderr.
     """
     try:
         program = find_module(target, args) if module else find_script(target, args)
     except CannotRun as error:
         print(f"gradlint: {error}", file=sys.stderr)
         return 2
-    with watch(output=None) as report, _terminated(lambda: _tell(report, output_format, output_file)):
+    pictures = watch(output=None, html=html, trace=trace, record=record, timeline=sys.stderr if timeline else False)
+    with pictures as report, _terminated(lambda: _tell(report, output_format, output_file)):
         code = _execute(program)
         if code:
             report.interrupt()
@@ -133,6 +139,7 @@ def _tell(report: Report, output_format: str, output_file: str | None) -> None:
     """Write the report, once the program's own output is out."""
     report.finish()
     sys.stdout.flush()
+    report.draw()
     with _opened(output_file) as stream:
         show(report, stream, output_format, always=output_file is not None)
 
