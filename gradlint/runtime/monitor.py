@@ -17,6 +17,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import Violation
 from gradlint.runtime.closures import ClosureCall, closure_call
+from gradlint.runtime.failures import Failures
 from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.graph import clock, leaf, nodes
 from gradlint.runtime.guard import Guard, guarded
@@ -25,7 +26,6 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.modes import Modes
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.reuse import Reuse
 from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.sites import NOWHERE, frames, name_of, place_of, user_frame
 from gradlint.runtime.steady import Steady
@@ -72,7 +72,7 @@ class Monitor:
         self._schedulers = Schedulers(self.ledger)
         self._modes = Modes(self.ledger, self._registry)
         self._leaks = Leaks(self.ledger)
-        self._reuse = Reuse(self.ledger, self._registry)
+        self._failures = Failures(self.ledger, self._registry)
         self._steady = Steady(self._registry)
         self._thread = _Thread()
 
@@ -88,14 +88,14 @@ class Monitor:
         if steady.running:
             steady.passing = steady.meets(_key(frame, accumulates))
             if steady.passing is not None:
-                self._reuse.passes.append((steady.passing.place, clock()))
+                self._failures.passes.append((steady.passing.place, clock()))
                 return
         self._before_backward(roots, accumulates, frame)
 
     @guarded
     def _before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
         place = place_of(user_frame(frame))
-        self._reuse.passes.append((place, clock()))
+        self._failures.passes.append((place, clock()))
         self._thread.backward = place
         self._thread.accumulates = accumulates
         if self._modes.unjudged:
@@ -123,7 +123,7 @@ class Monitor:
     ) -> None:
         if error is not None:
             self._unsettle()
-            self._reuse.failed(error, roots, place, user_frame(frame))
+            self._failures.failed(error, roots, place, user_frame(frame))
             self.guard.drop_news()
         elif not self._thread.accumulates:
             self._modes.differentiated()
