@@ -45,6 +45,10 @@ class Report:
         """Whether this is the process that was watched, not a child that inherited the report."""
         return os.getpid() == self._process
 
+    def explain(self, error: BaseException) -> None:
+        """Find out why `error` was raised, which leaves the watched program."""
+        self._monitor.left(error)
+
     def finish(self) -> None:
         """Decide what was left open; nothing is found after this."""
         self._monitor.ended()
@@ -65,8 +69,9 @@ def watch(*, strict: bool = False, output: TextIO | Literal["stderr"] | None = "
         leaving.enter_context(Hooks(monitor).install())
         try:
             yield report
-        except BaseException:
+        except BaseException as error:
             monitor.guard.relax()
+            report.explain(error)
             raise
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from gradlint.diagnostics import Location
+from gradlint.diagnostics import Location, Severity
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.sites import NOWHERE
 
@@ -35,8 +35,9 @@ class Failure:
         code: str,
         marks: Iterable[tuple[str, Location | None]] = (),
         place: Location | None = None,
+        severity: Severity | None = None,
         **names: str,
     ) -> None:
         """Enter the finding, at `place` if it is not the backward pass itself; marks that nobody knows are left out."""
         known = [(role, where) for role, where in marks if where is not None and where is not NOWHERE]
-        ledger.report(code, place or self.place, known, count=1, iteration=self.iteration, **names)
+        ledger.report(code, place or self.place, known, count=1, iteration=self.iteration, severity=severity, **names)

@@ -17,6 +17,8 @@ from gradlint.runtime.changes import CHANGED, explain_change
 from gradlint.runtime.failure import Failure
 from gradlint.runtime.graph import leaf, nodes
 from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.lost import LOST, explain_lost
+from gradlint.runtime.refusals import explain_refusal
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.reuse import Pass, explain_reuse
 
@@ -42,6 +44,8 @@ class Failures:
             explain_change(failure, self._registry, self._ledger)
         elif _FREED in message:
             explain_reuse(failure, earlier, self._ledger)
+        elif LOST in message:
+            explain_lost(failure, self._ledger)
 
     def _iteration(self, place: Location, roots: Sequence[Any], earlier: Sequence[Pass]) -> int:
         """Return the turn of the loop: by the steps of the slowest optimizer that the graph leads to.
@@ -55,3 +59,7 @@ class Failures:
         if len(earlier) < _REMEMBERED - 1:
             turns = min(turns, sum(where == place for where, _ in earlier))
         return turns + 1
+
+    def left(self, error: BaseException) -> None:
+        """An error leaves what is watched."""
+        explain_refusal(error, self._ledger)

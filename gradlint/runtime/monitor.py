@@ -293,6 +293,11 @@ class Monitor:
         self._modes.forward(module, frame)
 
     @guarded
+    def left(self, error: BaseException) -> None:
+        """An error leaves what is watched; torch's own words stay the first."""
+        self._failures.left(error)
+
+    @guarded
     def ended(self) -> None:
         """The run is over: decide what was left open, once."""
         self._steady.leave()

@@ -65,6 +65,11 @@ WORDINGS: Mapping[str, Wording] = {
         "pass `create_graph=True` to `autograd.grad`",
         {"backward": "the backward pass starts here"},
     ),
+    "GL516": Wording(
+        "{subject} {shape}: a backward pass starts from one number",
+        "reduce it first, by `.mean()` or `.sum()`",
+        {"made": "computed here"},
+    ),
     "GL522": Wording(
         "`{call}` changes nothing: it returns another tensor, which is thrown away",
         "keep what it returns: `{subject} = {call}`",
