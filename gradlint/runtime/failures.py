@@ -6,7 +6,7 @@ them. Torch's own message is never touched.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import islice
 from types import FrameType
@@ -50,14 +50,15 @@ class Failures:
     def _iteration(self, place: Location, roots: Sequence[Any], earlier: Sequence[Pass]) -> int:
         """Return the turn of the loop: by the steps of the slowest optimizer that the graph leads to.
 
-        A pass that has been here less often than that optimizer has stepped counts the turns better.
+        Where it steps more than once in a turn, the place that has been passed most often counts them better.
         """
         heads = [root.grad_fn for root in roots if root.grad_fn is not None]
         reached = {id(leaf(node)) for node in islice(nodes(heads), _NODES)}
         steps = [each.steps for each in self._registry if any(id(owned) in reached for owned in each.parameters())]
         turns = min(steps, default=max((each.steps for each in self._registry), default=0))
         if len(earlier) < _REMEMBERED - 1:
-            turns = min(turns, sum(where == place for where, _ in earlier))
+            visits = Counter([place, *(where for where, _ in earlier)])
+            turns = min(turns, max(visits.values()) - 1)
         return turns + 1
 
     def left(self, error: BaseException) -> None:

@@ -16,6 +16,9 @@ from gradlint.diagnostics import Location
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
+_Assignment = ast.Assign | ast.AugAssign | ast.AnnAssign
+_ASSIGNMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -44,12 +47,15 @@ class Source:
             if not isinstance(node, _SCOPES):
                 queue.extend(ast.iter_child_nodes(node))
 
-    def assigned(self, name: str, before: int) -> ast.Assign | ast.AugAssign | ast.AnnAssign | None:
-        """Return the last assignment of `name` above a row, else the last one of all: a loop may lead back."""
+    def assignments(self, name: str, before: int) -> list[_Assignment]:
+        """Return the assignments of `name`: the last one above a row first, those below it last, for a loop leads back."""
         found = [node for node in self.own() if isinstance(node, _ASSIGNMENTS) and name in _targets(node)]
-        found.sort(key=lambda node: node.lineno)
-        above = [node for node in found if node.lineno < before]
-        return next(reversed(above or found), None)
+        found.sort(key=lambda node: (node.lineno >= before, -node.lineno))
+        return found
+
+    def assigned(self, name: str, before: int) -> _Assignment | None:
+        """Return the assignment of `name` that comes first in `assignments`."""
+        return next(iter(self.assignments(name, before)), None)
 
     def returned(self) -> Iterator[ast.expr]:
         """Yield what the function returns."""
@@ -63,10 +69,7 @@ class Source:
         yield from getattr(self.tree, "decorator_list", ())
 
 
-_ASSIGNMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign)
-
-
-def _targets(node: ast.Assign | ast.AugAssign | ast.AnnAssign) -> set[str]:
+def _targets(node: _Assignment) -> set[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     flat = [each for target in targets for each in (target.elts if isinstance(target, ast.Tuple) else [target])]
     return {ast.unparse(target) for target in flat}
