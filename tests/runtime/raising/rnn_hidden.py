@@ -1,0 +1,16 @@
+"""The hidden state carries the graph of the last iteration: `h`."""
+
+import torch
+from torch import nn
+
+rnn = nn.RNN(4, 4, batch_first=True)
+opt = torch.optim.SGD(rnn.parameters(), lr=0.1)
+h = torch.zeros(1, 2, 4)
+for _ in range(3):
+    opt.zero_grad()
+    out, h = rnn(
+        torch.randn(2, 5, 4), h
+    )  # mark: made here; used here # right: out, h = rnn(torch.randn(2, 5, 4), h.detach())
+    loss = out.pow(2).mean()
+    loss.backward()  # GL506 in iteration 2, `h`; mark: freed
+    opt.step()
