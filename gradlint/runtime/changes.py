@@ -5,6 +5,8 @@ Knows the graph, the optimizers and the ledger; must not know how torch is hooke
 
 from __future__ import annotations
 
+import linecache
+import re
 from collections.abc import Iterator
 from itertools import islice
 from types import FrameType
@@ -20,9 +22,13 @@ from gradlint.runtime.lines import made_at
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import Origin, frames, name_of, origin_of
+from gradlint.runtime.sources import source_of
 
 _NODES = 100_000
 _FRAMES = 8
+_IN_PLACE = re.compile(
+    r"^([\w.]+) *[-+*/@%&|^]+=|^([\w.]+)\[[^=]*\] *[-+*/]*=(?!=)|([\w.]+)\.\w*[a-z0-9]_\(|inplace=True"
+)
 CHANGED = "modified by an inplace operation"
 
 
@@ -40,7 +46,7 @@ def explain_change(failure: Failure, registry: Registry, ledger: Ledger) -> None
         marks = [("made", made_at(node)), ("stepped", stepped.last_step)]
         failure.report(ledger, "GL508", marks, subject=name)
         return
-    what, where = _who_changed(changed, node, failure.frame)
+    what, where = _who_changed(changed, node, failure)
     failure.report(ledger, "GL521", [("made", made_at(node)), ("changed", where)], what=what)
 
 
@@ -84,18 +90,50 @@ def _modules(frame: FrameType | None) -> Iterator[tuple[str, torch.nn.Module]]:
         yield from ((name, value) for name, value in bindings(caller) if isinstance(value, torch.nn.Module))
 
 
-def _who_changed(changed: Any, node: Any, frame: FrameType | None) -> tuple[str, Location | None]:
+def _who_changed(changed: Any, node: Any, failure: Failure) -> tuple[str, Location | None]:
     """Return what was changed, in words, and where, if it is known."""
     saver = f"saved by {_short(node)}"
     aliases = [
         (tensor.grad_fn._sequence_nr(), name, tensor.grad_fn)
-        for _, name, tensor in visible(frame)
+        for _, name, tensor in visible(failure.frame)
         if tensor.grad_fn is not None and _same(tensor, changed)
     ]
-    if not aliases:
-        return f"a tensor {saver}", None
-    _, name, newest = max(aliases, key=lambda alias: alias[0])
-    return f"`{name}`, {saver}, by {_short(newest)}", made_at(newest)
+    if aliases:
+        _, name, newest = max(aliases, key=lambda alias: alias[0])
+        return f"`{name}`, {saver}, by {_short(newest)}", made_at(newest)
+    for caller, name in _plain_aliases(changed, failure.frame):
+        source = source_of(caller.f_code)
+        return f"`{name}`, {saver}", source.changed(name) if source is not None else None
+    return _who_changed_the_dead(node, failure, saver)
+
+
+def _plain_aliases(changed: Any, frame: FrameType | None) -> Iterator[tuple[FrameType, str]]:
+    """Yield the names of tensors without a graph that share the memory of the changed one, such as a mask or an average."""
+    users = (each for each in frames(frame) if origin_of(each.f_code) is Origin.USER)
+    for caller in islice(users, _FRAMES):
+        for name, value in bindings(caller):
+            if type(value) is torch.Tensor and _same(value, changed):
+                yield caller, name
+
+
+def _who_changed_the_dead(node: Any, failure: Failure, saver: str) -> tuple[str, Location | None]:
+    """Return the same for a tensor that no name leads to any more: from the operations on it, and what the source says."""
+    above = [each for each in islice(nodes(failure.heads), _NODES) if _is_above(each, node)]
+    for each in above:
+        place = made_at(each)
+        line = linecache.getline(place.filename, place.row).strip() if place is not None else ""
+        if found := _IN_PLACE.search(line):
+            name = next((group for group in found.groups() if group), None)
+            return f"`{name}`, {saver}, by `{line}`" if name else f"a tensor {saver}, by `{line}`", place
+        for path, module in _modules(failure.frame):
+            for inner, layer in module.named_modules(prefix=path):
+                if getattr(layer, "inplace", False) and _short(each).lower().startswith(type(layer).__name__.lower()):
+                    return f"a tensor {saver}, by `{inner}`, which has `inplace=True`", place
+    return f"a tensor {saver}", None
+
+
+def _is_above(each: Any, node: Any) -> bool:
+    return any(below is node for below, _ in each.next_functions)
 
 
 def _short(node: Any) -> str:

@@ -57,6 +57,13 @@ class Source:
         """Return the assignment of `name` that comes first in `assignments`."""
         return next(iter(self.assignments(name, before)), None)
 
+    def changed(self, name: str) -> Location | None:
+        """Return the last statement that changes the object of a name in place, if there is one."""
+        places = [
+            self.place(node) for node in self.own() if isinstance(node, ast.stmt | ast.expr) and _changes(node, name)
+        ]
+        return max(places, default=None)
+
     def returned(self) -> Iterator[ast.expr]:
         """Yield what the function returns."""
         yield from (node.value for node in self.own() if isinstance(node, ast.Return) and node.value is not None)
@@ -73,6 +80,17 @@ def _targets(node: _Assignment) -> set[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     flat = [each for target in targets for each in (target.elts if isinstance(target, ast.Tuple) else [target])]
     return {ast.unparse(target) for target in flat}
+
+
+def _changes(node: ast.AST, name: str) -> bool:
+    match node:
+        case ast.AugAssign(target=ast.Subscript(value=target) | target):
+            return ast.unparse(target) == name
+        case ast.Assign(targets=[ast.Subscript(value=target)]):
+            return ast.unparse(target) == name
+        case ast.Call(func=ast.Attribute(value=target, attr=attr)):
+            return attr.endswith("_") and not attr.endswith("__") and ast.unparse(target) == name
+    return False
 
 
 def source_of(code: CodeType) -> Source | None:
