@@ -47,7 +47,8 @@ def explain_reuse(failure: Failure, earlier: Sequence[Pass], ledger: Ledger) -> 
     inside = carrier.rebound if carrier is not None else _in_loop_with(failure.frame, made)
     marks = [("freed", freed), ("made", made), ("used", used_at(entry, graph) if inside else None)]
     subject = carrier.name if carrier else "a variable"
-    failure.report(ledger, "GL506" if inside else "GL504", marks, subject=subject)
+    built = f" of `{carrier.name}`" if carrier else ""
+    failure.report(ledger, "GL506" if inside else "GL504", marks, subject=subject, built=built)
 
 
 def _report_shared(failure: Failure, freed: Location | None, graph: list[Any], entry: Any, ledger: Ledger) -> None:
@@ -105,5 +106,8 @@ def _in_loop_with(frame: FrameType | None, made: Location | None) -> bool:
     if frame is None or made is None or made.filename != frame.f_code.co_filename:
         return True
     loop = loop_around(frame.f_code, frame.f_lasti)
-    inside = [row for start, _, row in frame.f_code.co_lines() if row is not None and loop and start in loop]
+    lines = [(start, row) for start, _, row in frame.f_code.co_lines() if row is not None]
+    inside = [row for start, row in lines if loop and start in loop]
+    if made.row not in {row for _, row in lines}:  # made by another function
+        return True
     return not inside or min(inside) <= made.row <= max(inside)

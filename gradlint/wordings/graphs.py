@@ -18,7 +18,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"freed": "freed by this backward", "made": "the shared part was made here", "used": "used again here"},
     ),
     "GL504": Wording(
-        "the graph is built once, before the loop, but every iteration runs backward through it: the second one finds it freed",
+        "the graph{built} is built once, before the loop, but every iteration runs backward through it: the second one finds it freed",
         "move the forward pass into the loop",
         {"made": "built here, outside the loop", "freed": "freed by this backward"},
     ),

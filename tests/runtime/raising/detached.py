@@ -7,9 +7,8 @@ net, criterion = nn.Linear(4, 1), nn.MSELoss()
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
 for _ in range(3):
     opt.zero_grad()
-    prediction = net(
-        torch.randn(2, 4)
-    ).detach()  # mark: the graph is lost here # right: prediction = net(torch.randn(2, 4))
-    loss = criterion(prediction, torch.randn(2, 1).detach())
+    x, y = torch.randn(2, 4), torch.randn(2, 1)
+    prediction = net(x).detach()  # mark: the graph is lost here # right: prediction = net(x)
+    loss = criterion(prediction, y.detach())
     loss.backward()  # GL112 in iteration 1, `loss`
     opt.step()

@@ -7,8 +7,7 @@ net = nn.Linear(4, 1)
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
 for _ in range(3):
     opt.zero_grad()
-    loss = nn.functional.mse_loss(
-        net(torch.randn(2, 4)), torch.randn(2, 1), reduction="none"
-    )  # mark: computed here # right: loss = net(torch.randn(2, 4)).mean()
+    out, y = net(torch.randn(2, 4)), torch.randn(2, 1)
+    loss = nn.functional.mse_loss(out, y, reduction="none")  # mark: computed here # right: loss = out.mean()
     loss.backward()  # GL516 in iteration 0, `loss`
     opt.step()

@@ -8,9 +8,8 @@ opt = torch.optim.SGD(rnn.parameters(), lr=0.1)
 h = torch.zeros(1, 2, 4)
 for _ in range(3):
     opt.zero_grad()
-    out, h = rnn(
-        torch.randn(2, 5, 4), h
-    )  # mark: made here; used here # right: out, h = rnn(torch.randn(2, 5, 4), h.detach())
+    x = torch.randn(2, 5, 4)  # right: x, h = torch.randn(2, 5, 4), h.detach()
+    out, h = rnn(x, h)  # mark: made here; used here
     loss = out.pow(2).mean()
     loss.backward()  # GL506 in iteration 2, `h`; mark: freed
     opt.step()

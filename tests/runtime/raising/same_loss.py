@@ -9,5 +9,5 @@ x, y = torch.randn(2, 4), torch.randn(2, 1)
 loss = nn.functional.mse_loss(net(x), y)  # mark: built here
 for _ in range(3):
     opt.zero_grad()  # right: opt.zero_grad(); loss = nn.functional.mse_loss(net(x), y)
-    loss.backward()  # GL504 in iteration 2, the graph; mark: freed
+    loss.backward()  # GL504 in iteration 2, `loss`; mark: freed
     opt.step()
