@@ -13,7 +13,7 @@ import sys
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import get_ident
 from types import CodeType
 from typing import Any
@@ -34,17 +34,14 @@ class LineClock:
         self._made: deque[tuple[int, CodeType, int]] = deque(maxlen=_REMEMBERED)
         self._codes: list[CodeType] = []
         self._tool: int | None = None
-        self._line: tuple[CodeType, int] | None = None
-        self._began = 0
+        self._now: tuple[int, CodeType, int] | None = None  # the line that runs, and the number at which it began
 
     def place(self, number: int) -> Location | None:
         """Return the line in which the node of that number was made, if it is known."""
-        made = list(self._made)
+        made = [*self._made, self._now] if self._now is not None else []
         index = bisect_right(made, number, key=lambda each: each[0]) - 1
         if index < 0 or get_ident() != self._thread or number >= self._clock():
             return None
-        if index == len(made) - 1 and number >= self._began:
-            return None if self._line is None else Location(self._line[0].co_filename, self._line[1])
         _, code, row = made[index]
         return Location(code.co_filename, row)
 
@@ -57,7 +54,6 @@ class LineClock:
                 return
             monitoring.use_tool_id(self._tool, "gradlint")
             stack.callback(self._stop)
-            self._began = self._clock()
             monitoring.register_callback(self._tool, monitoring.events.PY_START, self._function)
             monitoring.register_callback(self._tool, monitoring.events.LINE, self._begins)
             monitoring.register_callback(self._tool, monitoring.events.PY_RETURN, self._returns)
@@ -83,26 +79,23 @@ class LineClock:
 
     def _function(self, code: CodeType, offset: int) -> Any:
         """A function is called, for the first time since it is listened to; never again for this one."""
-        self._listen(code)
+        with suppress(OSError):  # who asks for the path of a file may find that there is no working directory
+            self._listen(code)
         if sys.version_info >= (3, 12):
             return sys.monitoring.DISABLE
         return None
 
     def _begins(self, code: CodeType, row: int) -> None:
-        """A line begins."""
+        """A line begins: what was made since the last one began is that one's."""
         if get_ident() == self._thread:
-            self._note(code, row)
+            now, number = self._now, self._clock()
+            if now is not None and now[0] != number:
+                self._made.append(now)
+            self._now = number, code, row
 
     def _returns(self, code: CodeType, offset: int, value: object) -> None:
         """A function returns: the rest of the caller's line is under way."""
-        caller = user_frame(sys._getframe(1).f_back)
-        if caller is not None and get_ident() == self._thread:
-            self._note(caller.f_code, caller.f_lineno)
-
-    def _note(self, code: CodeType, row: int) -> None:
-        """Another line runs from now on: what was made since the last one is that one's."""
-        number = self._clock()
-        if number != self._began and self._line is not None:
-            self._made.append((self._began, *self._line))
-        self._began = number
-        self._line = code, row
+        with suppress(OSError):
+            caller = user_frame(sys._getframe(1).f_back)
+            if caller is not None:
+                self._begins(caller.f_code, caller.f_lineno)

@@ -46,7 +46,7 @@ def explain_reuse(failure: Failure, earlier: Sequence[Pass], ledger: Ledger) -> 
     carrier = _carrier(entry, failure.frame)
     inside = carrier.rebound if carrier is not None else _in_loop_with(failure.frame, made)
     marks = [("freed", freed), ("made", made), ("used", used_at(entry, graph) if inside else None)]
-    subject = carrier.name if carrier else "a variable"
+    subject = carrier.name if carrier else "the state"
     built = f" of `{carrier.name}`" if carrier else ""
     failure.report(ledger, "GL506" if inside else "GL504", marks, subject=subject, built=built)
 

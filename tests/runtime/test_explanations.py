@@ -11,9 +11,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import gradlint
 from gradlint.diagnostics import Diagnostic
+from gradlint.runtime.runner import run_command
 
 SCRIPTS = sorted((Path(__file__).parent / "raising").glob("*.py"))
 FINDING = re.compile(r"# (GL\d{3}) in iteration (\d+), ([^;#]+)")
@@ -76,3 +78,18 @@ def test_mended_script_is_silent(path: Path) -> None:
     mended = RIGHT.sub(r"\1\2", text)
     assert mended != text
     assert run(path, mended) == []
+
+
+def test_refusal_that_the_program_catches_is_not_explained() -> None:
+    with gradlint.watch(output=None) as report, contextlib.suppress(RuntimeError):
+        torch.ones(2, requires_grad=True).exp().backward()
+    assert report.diagnostics == []
+
+
+@pytest.mark.parametrize("name", ["two_losses", "no_scalar", "exhausted"])
+def test_torch_has_the_first_word(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    [path] = (each for each in SCRIPTS if each.stem == name)
+    message, _ = raised(path, watched=False)
+    assert run_command(str(path), []) == 1
+    told = capsys.readouterr().err
+    assert told.index(message) < told.index("error[GL")
