@@ -19,6 +19,7 @@ from gradlint.runtime.failure import Failure
 from gradlint.runtime.graph import leaf, nodes, visible
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
+from gradlint.runtime.sites import text_at
 
 _NODES = 100_000
 Pass = tuple[Location, int]  # where a backward pass was, and the number that the next node had when it began
@@ -40,7 +41,7 @@ def explain_reuse(failure: Failure, earlier: Sequence[Pass], ledger: Ledger) -> 
     old = [node for node in graph if node._sequence_nr() < began]
     entry = max(old, key=lambda node: node._sequence_nr(), default=None)
     if looped is None or entry is None:
-        _report_shared(failure, freed, graph, entry, ledger)
+        _report_shared(failure, earlier, graph, entry, ledger)
         return
     made = made_at(entry)
     carrier = _carrier(entry, failure.frame)
@@ -51,12 +52,20 @@ def explain_reuse(failure: Failure, earlier: Sequence[Pass], ledger: Ledger) -> 
     failure.report(ledger, "GL506" if inside else "GL504", marks, subject=subject, built=built)
 
 
-def _report_shared(failure: Failure, freed: Location | None, graph: list[Any], entry: Any, ledger: Ledger) -> None:
-    shared = _shared(failure.heads, graph, failure.frame)
+def _report_shared(failure: Failure, earlier: Sequence[Pass], graph: list[Any], entry: Any, ledger: Ledger) -> None:
+    shared, other = _shared(failure.heads, graph, failure.frame)
     node = shared if shared is not None else entry
     name = _name_of(node, failure.frame)
-    marks = [("freed", freed), ("made", made_at(node)), ("used", used_at(shared, graph))]
+    marks = [("freed", _freed_by(node, other, earlier)), ("made", made_at(node)), ("used", used_at(shared, graph))]
     failure.report(ledger, "GL503", marks, through=f": both run through `{name}`" if name else "")
+
+
+def _freed_by(node: Any, other: str, earlier: Sequence[Pass]) -> Location | None:
+    """Return the backward pass that freed a node: the only one since it was made, or the one from `other`."""
+    since = [place for place, began in earlier if node is None or began > node._sequence_nr()]
+    if len(set(since)) > 1:
+        since = [place for place in since if other and text_at(place).startswith(f"{other}.")]
+    return since[-1] if since else None
 
 
 def _name_of(node: Any, frame: FrameType | None) -> str | None:
@@ -71,16 +80,16 @@ def used_at(node: Any, graph: list[Any]) -> Location | None:
     return made_at(newest) if node is not None else None
 
 
-def _shared(heads: list[Any], graph: list[Any], frame: FrameType | None) -> Any:
-    """Return the newest node that the failed graph shares with another one that the user still holds, if any."""
-    for _, _, tensor in visible(frame):
+def _shared(heads: list[Any], graph: list[Any], frame: FrameType | None) -> tuple[Any, str]:
+    """Return the newest node that the failed graph shares with another one that the user still holds, and its name."""
+    for _, name, tensor in visible(frame):
         if tensor.grad_fn in heads:
             continue
         other = {node for node in islice(nodes([tensor.grad_fn]), _NODES) if leaf(node) is None}
         common = [node for node in graph if node in other]
         if common and tensor.grad_fn not in graph:
-            return max(common, key=lambda node: node._sequence_nr())
-    return None
+            return max(common, key=lambda node: node._sequence_nr()), name
+    return None, ""
 
 
 def _carrier(entry: Any, frame: FrameType | None) -> _Carrier | None:
