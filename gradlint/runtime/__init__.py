@@ -54,6 +54,10 @@ class Report:
         self._monitor.interrupted = True
         self._monitor.guard.relax()
 
+    def explain(self, error: BaseException) -> None:
+        """Find out why `error` was raised, which leaves the watched program."""
+        self._monitor.left(error)
+
     def finish(self) -> None:
         """Decide what was left open; nothing is found after this."""
         self._monitor.ended()
@@ -99,8 +103,9 @@ def watch(
         leaving.enter_context(Hooks(monitor, monitor.rhythm).install())
         try:
             yield report
-        except BaseException:
+        except BaseException as error:
             report.interrupt()
+            report.explain(error)
             raise
 
 

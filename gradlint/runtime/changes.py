@@ -1,89 +1,140 @@
-"""Steps that change nothing: gradients are there and the rate is not zero, but every value stays as it was (GL120).
+"""Why a backward pass failed on a tensor that was changed in place after it was saved.
 
-Values are compared in the first steps of an optimizer and in routine checks. Knows optimizers; must not know torch.
+Knows the graph, the optimizers and the ledger; must not know how torch is hooked.
 """
 
 from __future__ import annotations
 
-import weakref
+import linecache
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from itertools import islice
 from types import FrameType
 from typing import Any
 
+import torch
+
 from gradlint.diagnostics import Location
-from gradlint.runtime.gradients import is_zero, values_of
+from gradlint.runtime.failure import Failure
+from gradlint.runtime.graph import bindings, nodes, visible
 from gradlint.runtime.ledger import Ledger
-from gradlint.runtime.observers import Observer
-from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
-from gradlint.runtime.sites import name_of
+from gradlint.runtime.lines import made_at
+from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.registry import Registry
+from gradlint.runtime.sites import Origin, frames, name_of, origin_of
+from gradlint.runtime.sources import source_of
 
-_IN_A_ROW = 3
-_LOOKS = 6
-_TENSORS = 8
-_VALUES = 65_536
-
-
-@dataclass(slots=True)
-class _Steps:
-    """The steps of one optimizer: what some parameters were before the running one, and how many changed nothing."""
-
-    before: list[tuple[Any, Any]] = field(default_factory=list)
-    in_a_row: int = 0
-    looks: int = 0
+_NODES = 100_000
+_FRAMES = 8
+_IN_PLACE = re.compile(
+    r"^([\w.]+) *[-+*/@%&|^]+=|^([\w.]+)\[[^=]*\] *[-+*/]*=(?!=)|([\w.]+)\.\w*[a-z0-9]_\(|inplace=True"
+)
+CHANGED = "modified by an inplace operation"
 
 
-class Changes(Observer):
-    """Compares parameters before and after a step, until one has moved."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._steps: weakref.WeakKeyDictionary[WatchedOptimizer, _Steps] = weakref.WeakKeyDictionary()
-
-    def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
-        """Keep the values of the parameters that this step must change, as long as none has been seen to move."""
-        steps = self._steps.setdefault(watched, _Steps())
-        steps.before = []
-        if steps.looks < _LOOKS and not is_lbfgs(watched.optimizer):
-            steps.looks += 1
-            steps.before = [
-                (parameter, values_of(parameter).clone())
-                for parameter in _movable(watched, steps.in_a_row == _IN_A_ROW - 1)
-            ]
-
-    def after_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
-        """Count a step that left all of them as they were; one that moved ends the looking."""
-        steps = self._steps.get(watched)
-        if steps is None or not steps.before:
-            return
-        before, steps.before = steps.before, []
-        if any(not bool((values_of(parameter) == values).all()) for parameter, values in before):
-            steps.looks = _LOOKS
-            return
-        steps.in_a_row += 1
-        if steps.in_a_row >= _IN_A_ROW:
-            steps.looks = _LOOKS
-            watched.explained = True
-            subject = name_of(watched.optimizer, frame)
-            self._ledger.report("GL120", place, count=steps.in_a_row, iteration=watched.steps, subject=subject)
+def explain_change(failure: Failure, registry: Registry, ledger: Ledger) -> None:
+    """Report which tensor was changed, and who did it: an optimizer between forward and backward, or an operation."""
+    found = ((node, _changed_tensor(node)) for node in islice(nodes(failure.heads), _NODES))
+    node, changed = next((each for each in found if each[1] is not None), (None, None))
+    if node is None:
+        return
+    stepped = _stepped_on(changed, registry)
+    if stepped is not None:
+        name = (
+            _parameter_name(changed, failure.frame) or f"a parameter of `{name_of(stepped.optimizer, failure.frame)}`"
+        )
+        marks = [("made", made_at(node)), ("stepped", stepped.last_step)]
+        failure.report(ledger, "GL508", marks, subject=name)
+        return
+    what, where = _who_changed(changed, node, failure)
+    failure.report(ledger, "GL521", [("made", made_at(node)), ("changed", where)], what=what)
 
 
-def _movable(watched: WatchedOptimizer, everything: bool) -> list[Any]:
-    """Return parameters that a step has to move: some small ones, or `everything`."""
-    optimizer = watched.optimizer
-    movable = list(_with_gradients(optimizer)) if optimizer is not None else []
-    if everything:
-        return movable
-    small = [parameter for parameter in movable if parameter.numel() <= _VALUES]
-    return small[:: max(1, -(-len(small) // _TENSORS))]
+def _changed_tensor(node: Any) -> Any:
+    """Return the saved tensor of a node that torch refuses to hand out because it was changed, None if there is none."""
+    for name in dir(node):
+        if name.startswith("_saved_"):
+            try:
+                getattr(node, name)
+            except RuntimeError as error:
+                if CHANGED in str(error):
+                    raw = getattr(node, f"_raw{name}")
+                    return (raw[0] if isinstance(raw, tuple | list) else raw).data
+    return None
 
 
-def _with_gradients(optimizer: Any) -> Iterator[Any]:
-    """Yield the parameters with values here and a gradient that is not zero, in groups with a rate that is not zero."""
-    for group in optimizer.param_groups:
-        rate = group.get("lr", 0.0)
-        if isinstance(rate, float) and rate > 0:
-            for parameter in group["params"]:
-                stored = values_of(parameter).untyped_storage().size() > 0
-                if stored and parameter.grad is not None and not is_zero(parameter.grad):
-                    yield parameter
+def _stepped_on(changed: Any, registry: Registry) -> WatchedOptimizer | None:
+    """Return the optimizer that has stepped and holds the tensor."""
+    for watched in registry:
+        if watched.last_step is not None and any(_same(parameter, changed) for parameter in watched.parameters()):
+            return watched
+    return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr())
+
+
+def _parameter_name(changed: Any, frame: FrameType | None) -> str | None:
+    """Return what the parameter is called, by its path from a module that the user's frames can name."""
+    for name, module in _modules(frame):
+        for path, parameter in module.named_parameters():
+            if _same(parameter, changed):
+                return f"the parameter `{name}.{path}`"
+    return None
+
+
+def _modules(frame: FrameType | None) -> Iterator[tuple[str, torch.nn.Module]]:
+    users = (each for each in frames(frame) if origin_of(each.f_code) is Origin.USER)
+    for caller in islice(users, _FRAMES):
+        yield from ((name, value) for name, value in bindings(caller) if isinstance(value, torch.nn.Module))
+
+
+def _who_changed(changed: Any, node: Any, failure: Failure) -> tuple[str, Location | None]:
+    """Return what was changed, in words, and where, if it is known."""
+    saver = f"saved by {_short(node)}"
+    aliases = [
+        (tensor.grad_fn._sequence_nr(), name, tensor.grad_fn)
+        for _, name, tensor in visible(failure.frame)
+        if tensor.grad_fn is not None and _same(tensor, changed)
+    ]
+    if aliases:
+        _, name, newest = max(aliases, key=lambda alias: alias[0])
+        return f"`{name}`, {saver}, by {_short(newest)}", made_at(newest)
+    for caller, name in _plain_aliases(changed, failure.frame):
+        source = source_of(caller.f_code)
+        return f"`{name}`, {saver}", source.changed(name) if source is not None else None
+    return _who_changed_the_dead(node, failure, saver)
+
+
+def _plain_aliases(changed: Any, frame: FrameType | None) -> Iterator[tuple[FrameType, str]]:
+    """Yield the names of tensors without a graph that share the memory of the changed one, such as a mask or an average."""
+    users = (each for each in frames(frame) if origin_of(each.f_code) is Origin.USER)
+    for caller in islice(users, _FRAMES):
+        for name, value in bindings(caller):
+            if type(value) is torch.Tensor and _same(value, changed):
+                yield caller, name
+
+
+def _who_changed_the_dead(node: Any, failure: Failure, saver: str) -> tuple[str, Location | None]:
+    """Return the same for a tensor that no name leads to any more: from the operations on it, and what the source says."""
+    above = [each for each in islice(nodes(failure.heads), _NODES) if _is_above(each, node)]
+    for each in above:
+        place = made_at(each)
+        line = linecache.getline(place.filename, place.row).strip() if place is not None else ""
+        if found := _IN_PLACE.search(line):
+            name = next((group for group in found.groups() if group), None)
+            return f"`{name}`, {saver}, by `{line}`" if name else f"a tensor {saver}, by `{line}`", place
+        for path, module in _modules(failure.frame):
+            for inner, layer in module.named_modules(prefix=path):
+                if getattr(layer, "inplace", False) and _short(each).lower().startswith(type(layer).__name__.lower()):
+                    return f"a tensor {saver}, by `{inner}`, which has `inplace=True`", place
+    return f"a tensor {saver}", None
+
+
+def _is_above(each: Any, node: Any) -> bool:
+    return any(below is node for below, _ in each.next_functions)
+
+
+def _short(node: Any) -> str:
+    return str(node.name()).rpartition("::")[2]

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import Violation
-from gradlint.runtime.changes import Changes
 from gradlint.runtime.closures import ClosureCall, closure_call
 from gradlint.runtime.coverage import Coverage
+from gradlint.runtime.failures import Failures
 from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.graph import clock, leaf, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.modes import Modes
+from gradlint.runtime.movement import Movement
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
 from gradlint.runtime.rates import Rates
 from gradlint.runtime.rebuilding import Rebuilding
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.retention import Retention
-from gradlint.runtime.reuse import Reuse
 from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.shapes import Shapes
@@ -81,13 +81,13 @@ class Monitor:
         self._rates = Rates(self.ledger, self._registry)
         self._modes = Modes(self.ledger, self._registry)
         self._leaks = Leaks(self.ledger)
-        self._reuse = Reuse(self.ledger, self._registry)
-        self.rhythm = Steady(self._registry, self._reuse.passes, clock)
+        self._failures = Failures(self.ledger, self._registry)
+        self.rhythm = Steady(self._registry, self._failures.passes, clock)
         self._scaling = Scaling(self.ledger, self._registry)
         self._observers: tuple[Observer, ...] = (
             self._scaling,
             Windows(self.ledger, self._registry),
-            Changes(self.ledger),
+            Movement(self.ledger),
             Rebuilding(self.ledger),
             Retention(self.ledger),
             Shapes(self.ledger),
@@ -111,7 +111,7 @@ class Monitor:
         """A backward pass starts (`accumulates`: into `.grad`; `retains`: it keeps the graph, and makes no new one)."""
         caller = user_frame(frame)
         passing = self._thread.passing = Pass(roots, place_of(caller), caller, accumulates, retains)
-        self._reuse.passes.append((passing.place, clock()))
+        self._failures.passes.append((passing.place, clock()))
         if self._modes.unjudged:
             self._modes.judge({node._sequence_nr() for node in islice(nodes(_heads(roots)), _NODES)})
         if accumulates:
@@ -133,7 +133,7 @@ class Monitor:
     def _backward_ended(self, passing: Pass, error: BaseException | None) -> None:
         if error is not None:
             self._unsettle()
-            self._reuse.failed(error, passing.roots, passing.place, passing.frame)
+            self._failures.failed(error, passing.roots, passing.place, passing.frame)
             self.guard.drop_news()
         elif not passing.accumulates:
             self._modes.differentiated()
@@ -330,6 +330,11 @@ class Monitor:
     def forward_starts(self, module: Module, frame: FrameType) -> None:
         """A module is called with gradients enabled."""
         self._modes.forward(module, frame)
+
+    @guarded
+    def left(self, error: BaseException) -> None:
+        """An error leaves what is watched; torch's own words stay the first."""
+        self._failures.left(error)
 
     @guarded
     def ended(self) -> None:

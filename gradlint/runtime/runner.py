@@ -51,7 +51,7 @@ def run_command(
         return 2
     pictures = watch(output=None, html=html, trace=trace, record=record, timeline=sys.stderr if timeline else False)
     with pictures as report, _terminated(lambda: _tell(report, output_format, output_file)):
-        code = _execute(program)
+        code = _execute(program, report)
         if code:
             report.interrupt()
     _tell(report, output_format, output_file)
@@ -60,7 +60,7 @@ def run_command(
     return code or int(_fails(report.diagnostics, fail_on))
 
 
-def _execute(program: Program) -> int:
+def _execute(program: Program, report: Report) -> int:
     """Run the program to its end; return its exit code, minus the signal's number after Ctrl-C."""
     try:
         program.run()
@@ -68,6 +68,7 @@ def _execute(program: Program) -> int:
         return _exit_code(leaving)
     except BaseException as error:  # noqa: BLE001 (Python, too, shows whatever a program raises)
         sys.stdout.flush()
+        report.explain(error)
         _without_our_frames(error)
         sys.excepthook(type(error), error, error.__traceback__)
         return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1

@@ -39,7 +39,7 @@ class _Pair:
     watched: WatchedOptimizer
     track: Track = field(default_factory=lambda: Track(SCALING, State("unknown")))
     versions: list[int] | None = None
-    clipped: Violation | None = None
+    held: Violation | None = None  # told when the scaler steps: torch may raise before, or nobody ask the scaler
 
     def is_of(self, scaler: Any, optimizer: Any = None) -> bool:
         return self.scaler() is scaler and (optimizer is None or self.watched.optimizer is optimizer)
@@ -75,7 +75,7 @@ class Scaling(Observer):
                 self._pair(scaler(), watched)
             for pair in [each for each in self._pairs if each.watched is watched]:
                 if id(pair.scaler()) in scalers:
-                    self._move(pair, EventKind.SCALE, passing.place, passing.frame)
+                    pair.held = pair.track.advance(EventKind.SCALE, passing.place) or pair.held
                 else:
                     self._move(pair, EventKind.SETGRAD if self._losses else EventKind.BACKWARD, passing.place)
                 pair.versions = [gradient.version for gradient in watched.gradients]
@@ -110,10 +110,9 @@ class Scaling(Observer):
                 self._pair(scaler, watched)
                 self._pairs[-1].track.advance(EventKind.BACKWARD, fresh)
             for pair in self._of(scaler, optimizer):
-                # A step without the scaler would be the one mistake to tell of.
-                clipped, pair.clipped = pair.clipped, None
-                if clipped is not None:
-                    self._violated(pair, clipped, frame)
+                held, pair.held = pair.held, None
+                if held is not None:
+                    self._violated(pair, held, frame)
                 self._move(pair, EventKind.SCALED_STEP, place, frame)
 
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
@@ -125,7 +124,7 @@ class Scaling(Observer):
             return
         for pair in [each for each in self._pairs if each.watched is watched]:
             self._excuse(pair)
-            pair.clipped = None
+            pair.held = None
             self._move(pair, EventKind.STEP, place, frame)
 
     def clipping(self, parameters: Sequence[Any], max_norm: Any, place: Location, frame: FrameType | None) -> None:
@@ -138,7 +137,7 @@ class Scaling(Observer):
                 self._misplaced(watched, clipped, place, frame)
                 for pair in [each for each in self._pairs if each.watched is watched]:
                     self._excuse(pair)
-                    pair.versions, pair.clipped = None, pair.track.advance(EventKind.CLIP, place)
+                    pair.versions, pair.held = None, pair.track.advance(EventKind.CLIP, place) or pair.held
 
     def _misplaced(
         self, watched: WatchedOptimizer, clipped: set[int], place: Location, frame: FrameType | None

@@ -528,7 +528,7 @@ def step_between_two_backwards() -> None:
     opt.zero_grad()
     first.backward(retain_graph=True)
     opt.step()
-    second.backward()  # GL521
+    second.backward()  # GL508
 
 
 def frozen_batch_norm() -> None:
