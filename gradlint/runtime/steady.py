@@ -170,7 +170,12 @@ class Steady:
         watched = list(self._registry)
         if not all(each.settled for each in watched) or sum(len(each.gradients) for each in watched) > _WIDEST:
             return False
-        return all(now.states and now.gradient is was.gradient for now, was in zip(cycle, before, strict=True))
+        return all(
+            now.states
+            and now.gradient is was.gradient
+            and (now.stepped is None or now.gradient is None or now.gradient in now.stepped.gradients)
+            for now, was in zip(cycle, before, strict=True)
+        )
 
     def leave(self) -> None:
         """Look closely again: put the automata where they were at this point of the cycle."""
