@@ -821,21 +821,6 @@ def late_clearing_is_skipped_now_and_then() -> None:
         opt.step()  # GL101
 
 
-def late_clearing_is_skipped_between_evaluations() -> None:
-    model = net()
-    opt = optim.AdamW([{"params": model[0].parameters()}, {"params": model[-1].parameters(), "lr": 1e-3}])
-    for i in range(2 * LATE):
-        if i != 47:
-            opt.zero_grad()
-        F.mse_loss(model(X), Y).backward()
-        opt.step()  # GL101
-        if i % 40 == 39:
-            model.eval()
-            with torch.no_grad():
-                model(X)
-            model.train()
-
-
 def late_switch_to_clearing_by_hand() -> None:
     model = net()
     opt = sgd(model)
