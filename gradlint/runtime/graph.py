@@ -74,6 +74,20 @@ def bindings(frame: FrameType) -> Iterator[tuple[str, object]]:
             yield from ((f"{name}.{key}", each) for key, each in list(vars(value).items()) if isinstance(key, str))
 
 
+def named(tensor: torch.Tensor | None, frame: FrameType | None) -> str | None:
+    """Return what a tensor is called: a variable of the user's, or its path from a module that one names."""
+    users = (each for each in frames(frame) if origin_of(each.f_code) is Origin.USER)
+    for caller in islice(users, _FRAMES):
+        for name, value in bindings(caller):
+            if value is tensor:
+                return name
+            if isinstance(value, torch.nn.Module):
+                for path, parameter in value.named_parameters():
+                    if parameter is tensor:
+                        return f"{name}.{path}"
+    return None
+
+
 def visible(frame: FrameType | None) -> Iterator[tuple[FrameType, str, torch.Tensor]]:
     """Yield the tensors with a graph that the user's frames can name, nearest frame first."""
     for caller in islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), _FRAMES):

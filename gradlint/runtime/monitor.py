@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import Violation
+from gradlint.runtime.byhand import ByHand
 from gradlint.runtime.closures import ClosureCall, closure_call
 from gradlint.runtime.coverage import Coverage
 from gradlint.runtime.failures import Failures
@@ -91,6 +92,7 @@ class Monitor:
             Rebuilding(self.ledger),
             Retention(self.ledger),
             Shapes(self.ledger),
+            ByHand(self.ledger, self._registry),
             Coverage(self.ledger, self._registry, lambda: self.interrupted),
         )
         self.interrupted = False

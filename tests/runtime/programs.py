@@ -1378,3 +1378,50 @@ def optimizer_is_built_for_each_step() -> None:
         opt.zero_grad()
         F.mse_loss(model(X), Y).backward()
         opt.step()
+
+
+def updated_by_hand_and_cleared() -> None:
+    weight = torch.zeros(4, 1, requires_grad=True)
+    for _ in range(STEPS):
+        F.mse_loss(X @ weight, Y).backward()
+        weight.data -= 0.1 * weight.grad
+        weight.grad.data.zero_()
+
+
+def gradients_of_by_hand_are_summed_up_over_batches() -> None:
+    weight = torch.zeros(4, 1, requires_grad=True)
+    for i in range(4 * STEPS):
+        F.mse_loss(X @ weight, Y).backward()
+        if i % 4 == 3:
+            with torch.no_grad():
+                weight -= 0.1 * weight.grad
+            weight.grad = None
+
+
+def attacked_in_many_steps() -> None:
+    model = net()
+    delta = torch.zeros_like(X, requires_grad=True)
+    for _ in range(STEPS):
+        F.mse_loss(model(X + delta), Y).backward()
+        delta.data = (delta + 0.01 * delta.grad.sign()).clamp(-0.1, 0.1)
+        delta.grad.zero_()
+    model.zero_grad()
+
+
+def updated_by_hand_and_never_cleared() -> None:
+    weight = torch.zeros(4, 1, requires_grad=True)
+    for _ in range(STEPS):
+        F.mse_loss(X @ weight, Y).backward()
+        weight.data -= 0.1 * weight.grad  # GL115
+
+
+def averages_follow_the_weights() -> None:
+    model, average = net(), copy.deepcopy(net())
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        (F.mse_loss(model(X), Y) + F.mse_loss(model(X), average(X))).backward()
+        opt.step()
+        with torch.no_grad():
+            for ours, theirs in zip(average.parameters(), model.parameters(), strict=True):
+                ours.lerp_(theirs, 0.1)

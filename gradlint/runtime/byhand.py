@@ -1,0 +1,166 @@
+"""Parameters that are updated by hand, without an optimizer, and whose gradients nobody clears (GL115).
+
+No hook tells of `w -= rate * w.grad`; but between two backward passes a leaf that no optimizer holds has moved along its
+gradient, and the gradient is the very one that the last pass left. Knows the graph and gradients; must not know how torch is hooked.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import CodeType, FrameType
+from typing import Any
+
+from gradlint.diagnostics import Location
+from gradlint.runtime.bytecode import growth_of, rows
+from gradlint.runtime.gradients import is_zero, values_of, version_of
+from gradlint.runtime.graph import leaf, named, nodes
+from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.observers import Observer, Pass
+from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.registry import Registry
+from gradlint.runtime.sites import Origin, frames, origin_of
+
+_LEAVES = 4
+_WALKS = 2
+_NODES = 2_000
+_AGAIN = 2
+_CALLERS = 2
+_VALUES = 16
+_CLOSE = 1e-2
+
+
+@dataclass(slots=True)
+class _Leaf:
+    """A leaf that no optimizer holds, as the last backward pass left it."""
+
+    tensor: weakref.ref[Any]
+    values: Any
+    grad: weakref.ref[Any] | None = None
+    grad_version: int = 0
+    spent: bool = False  # its gradient was used for an update, and is still there
+    dirty: Location | None = None  # where more was added to it then
+    wrong: int = 0
+
+    def look(self) -> bool:
+        """Take in what happened since the last pass; tell whether an update used gradients twice."""
+        tensor = self.tensor()
+        if tensor is None:
+            return False
+        kept = self._kept(tensor)
+        moved = kept and self._descended(tensor)
+        wrong = moved and self.dirty is not None
+        if moved or not kept:
+            self.spent, self.dirty = moved and not is_zero(tensor.grad), None
+        self.wrong += wrong
+        return wrong
+
+    def remember(self, place: Location) -> None:
+        """Take in what a backward pass at `place` has done to the gradient."""
+        tensor = self.tensor()
+        grad = None if tensor is None else tensor.grad
+        if tensor is None or grad is None:
+            return
+        if self.spent and not self._kept(tensor):
+            self.spent, self.dirty = False, place
+        self.values = _some(tensor).clone()
+        self.grad, self.grad_version = weakref.ref(grad), version_of(grad)
+
+    def _descended(self, tensor: Any) -> bool:
+        """Tell whether the values have moved along the gradient: averages and loaded weights move, too."""
+        change, along = _some(tensor) - self.values, _some(tensor.grad)
+        rates = (change / along)[along != 0]
+        return (
+            len(rates) > 1
+            and bool((rates != 0).all())
+            and bool((rates - rates[0]).abs().max() < _CLOSE * rates[0].abs())
+        )
+
+    def _kept(self, tensor: Any) -> bool:
+        last = None if self.grad is None else self.grad()
+        return last is not None and last is tensor.grad and version_of(last) == self.grad_version
+
+
+class ByHand(Observer):
+    """Some leaves of the first graphs, as long as no optimizer holds them."""
+
+    def __init__(self, ledger: Ledger, registry: Registry) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._leaves: dict[int, _Leaf] = {}
+        self._walks = 0
+
+    def before_backward(self, passing: Pass) -> None:
+        """See what became of the leaves since the last pass, and of the gradients that it left."""
+        if not passing.accumulates:
+            return
+        if self._walks < _WALKS:
+            self._walks += 1
+            self._leaves |= {
+                id(tensor): found for tensor, found in self._found(passing) if id(tensor) not in self._leaves
+            }
+        for each in list(self._leaves.values()):
+            dirty = each.dirty
+            if each.look() and dirty is not None and each.wrong >= _AGAIN:
+                self._report(each, dirty, passing)
+
+    def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
+        """Take in what the pass did."""
+        for each in self._leaves.values():
+            each.remember(passing.place)
+
+    def made(self, watched: WatchedOptimizer, place: Location) -> None:
+        """Leave to an optimizer what it holds."""
+        for parameter in watched.parameters():
+            self._leaves.pop(id(parameter), None)
+
+    def _found(self, passing: Pass) -> Iterator[tuple[Any, _Leaf]]:
+        owned = {id(parameter) for watched in self._registry for parameter in watched.parameters()}
+        heads = [root.grad_fn for root in passing.roots if root.grad_fn is not None]
+        tensors = (leaf(node) for node in islice(nodes(heads), _NODES))
+        strays = (each for each in tensors if each is not None and id(each) not in owned and each.numel())
+        for tensor in islice(strays, _LEAVES):
+            yield tensor, _Leaf(weakref.ref(tensor), _some(tensor).clone())
+
+    def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
+        """Leave to an optimizer the gradients that it is given, whoever computed them."""
+        given = {id(parameter.grad) for parameter in watched.parameters()} if self._leaves else set()
+        for key, each in list(self._leaves.items()):
+            if each.grad is not None and id(each.grad()) in given:
+                del self._leaves[key]
+
+    def _report(self, each: _Leaf, dirty: Location, passing: Pass) -> None:
+        """Say it of the first leaf only: one loop updates them all."""
+        self._leaves = {id(each.tensor()): each}
+        name = named(each.tensor(), passing.frame) or "the parameter"
+        place = _update_in(passing.frame, name) or passing.place
+        self._ledger.report("GL115", place, (("dirty", dirty),), iteration=each.wrong + 1, subject=name)
+
+
+def _some(tensor: Any) -> Any:
+    return values_of(tensor).reshape(-1)[:_VALUES]
+
+
+def _update_in(frame: FrameType | None, name: str) -> Location | None:
+    """Return the row of the user's functions that changes what is called `name`, or something that a gradient goes into."""
+    users = [
+        each.f_code
+        for each in islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), _CALLERS)
+    ]
+    for code in users:
+        row = growth_of(code, name.rpartition(".")[2])[0] or next(_updates(code), None)
+        if row is not None:
+            return Location(code.co_filename, row)
+    return None
+
+
+def _updates(code: CodeType) -> Iterator[int]:
+    """Yield the rows that write something with the help of a gradient, but not those that clear it."""
+    for row, instructions in sorted(rows(code).items()):
+        stores = {each.argval for each in instructions if each.opname.startswith("STORE")}
+        names = {str(each.argval) for each in instructions}
+        calls = {name for name in names if name.endswith("_") and name not in ("zero_", "__name__")}
+        if "grad" in names and "grad" not in stores and (stores or calls):
+            yield row
