@@ -19,6 +19,7 @@ from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
 from gradlint.static.lowering import Lowering, Root
+from gradlint.static.nodes import walk
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.tree import Event, Uid, events
@@ -88,7 +89,7 @@ class Analysis:
     @cached_property
     def _nodes(self) -> dict[type[ast.AST], list[ast.AST]]:
         found: dict[type[ast.AST], list[ast.AST]] = defaultdict(list)
-        for node in ast.walk(self.tree):
+        for node in walk(self.tree):
             found[type(node)].append(node)
         return found
 
@@ -116,7 +117,7 @@ class Analysis:
     @cached_property
     def collected(self) -> frozenset[Location]:
         """The places of calls whose graph parts a comprehension collects."""
-        comprehensions = (node for node in ast.walk(self.tree) if isinstance(node, (ast.ListComp, ast.SetComp)))
+        comprehensions = (node for node in walk(self.tree) if isinstance(node, (ast.ListComp, ast.SetComp)))
         return frozenset(node.place for each in comprehensions for node in graph_of((self.value(each.elt),)))
 
     @cached_property
@@ -204,7 +205,7 @@ def is_test(tree: ast.Module, filename: str) -> bool:
     )
     return placed and any(
         isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
-        for node in ast.walk(tree)
+        for node in walk(tree)
     )
 
 
@@ -213,8 +214,8 @@ _CALLERS_EXCUSE_NOTHING = _FAILS_ANYHOW | frozenset(
 )
 """What is wrong in a function whoever calls it."""
 
-Spot = tuple[str, int]
-"""A function: its file and the row of its `def`."""
+Spot = tuple[str, int, str]
+"""A function: its file, the row of its `def`, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,4 +276,4 @@ def _followed(analysis: Analysis) -> frozenset[Spot]:
 
 def _spot(function: ast.AST, analysis: Analysis) -> Spot:
     place = analysis.source.place(function)
-    return os.path.abspath(place.filename), place.row
+    return os.path.abspath(place.filename), place.row, getattr(function, "name", "")

@@ -11,24 +11,30 @@ import functools
 import gc
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from gradlint.config import Settings, find_settings
 from gradlint.diagnostics import Diagnostic
 from gradlint.documents import Document, is_document
 from gradlint.models import models_with
 from gradlint.rulebook import rule
-from gradlint.static import discovery, reading
+from gradlint.static import discovery, reading, signs
 from gradlint.static.analysis import Finding, Understanding, analyze
-from gradlint.static.findings import FileFindings, project_findings, selected
+from gradlint.static.findings import FileFindings, excusable, project_findings, selected
 from gradlint.static.reading import UNREADABLE, Unreadable
 from gradlint.suppression import apply, suppressions
 
 _DEFAULTS = Settings()
+_CHUNK = 16
+"""So many files go to a worker at once."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +78,36 @@ def check_paths(
     named = [os.fspath(path) for path in paths]
     if settings is None:
         settings = find_settings(Path(named[0] if named else "."))
-    check = functools.partial(_check_file, settings=settings)
     files = list(discovery.discover(named, settings, force_exclude=force_exclude))
-    results = executor.map(check, files, chunksize=16) if executor else map(check, files)
-    return report(project_findings([item for item in results if item is not None], settings), len(files))
+    results = list(_spread(functools.partial(_check_file, settings=settings), files, executor))
+    quiet = [file for file, result in zip(files, results, strict=True) if result is None]
+    found = [result for result in results if result is not None]
+    return report(project_findings(_with_callers(found, quiet, settings, executor), settings), len(files))
+
+
+def _spread(check: Callable[[_Item], _Result], items: Sequence[_Item], executor: Executor | None) -> Iterator[_Result]:
+    return executor.map(check, items, chunksize=_CHUNK) if executor else map(check, items)
+
+
+def _with_callers(
+    found: list[FileFindings],
+    quiet: Sequence[discovery.Candidate],
+    settings: Settings,
+    executor: Executor | None,
+) -> list[FileFindings]:
+    """Return what was found with what is to be said of `quiet` files, in which no rule finds anything, but which may call.
+
+    They are read only as far as somebody asks: where a finding stands only as long as no caller is in sight.
+    """
+    while quiet and (names := excusable(found)):
+        check = functools.partial(_check_caller, settings=settings, names=names)
+        results = list(_spread(check, quiet, executor))
+        callers = [result for result in results if result is not None]
+        if not callers:
+            break
+        quiet = [file for file, result in zip(quiet, results, strict=True) if result is None]
+        found = [*found, *callers]
+    return found
 
 
 def report(found: Sequence[Diagnostic], files: int) -> Report:
@@ -89,9 +121,25 @@ def _check_file(file: discovery.Candidate, settings: Settings) -> FileFindings |
         data = reading.read(file.path)
     except Unreadable as error:
         return FileFindings(file.path, (Finding(error.diagnostic),))
-    if not file.named and not reading.mentions_training(data, models_with(settings.models).packages):
+    packages = models_with(settings.models).packages
+    if file.named or (reading.mentions_training(data, packages) and _has_signs(data, file.path, packages)):
+        return _checked_bytes(data, file.path, settings)
+    return None
+
+
+def _has_signs(data: bytes, filename: str, packages: frozenset[str]) -> bool:
+    # In a notebook, lines are strings of JSON.
+    return is_document(filename) or signs.may_find(data, packages)
+
+
+def _check_caller(file: discovery.Candidate, settings: Settings, names: frozenset[str]) -> FileFindings | None:
+    """Check a file without signs if it may call one of the functions `names`."""
+    try:
+        data = reading.read(file.path)
+    except Unreadable:
         return None
-    return _checked_bytes(data, file.path, settings)
+    may_call = reading.mentions_training(data) and any(name.encode() in data for name in names)
+    return _checked_bytes(data, file.path, settings) if may_call else None
 
 
 def _checked_bytes(data: bytes, filename: str, settings: Settings) -> FileFindings:

@@ -59,6 +59,21 @@ def project_findings(files: Sequence[FileFindings], settings: Settings) -> list[
     ]
 
 
+_IMPLICIT = frozenset(["__call__", "__init__", "forward"])
+"""What is called by the name of its class, or of an object."""
+
+
+def excusable(files: Iterable[FileFindings]) -> frozenset[str]:
+    """Return the names of the functions of which a caller would make a finding void, and none was seen.
+
+    An empty name stands for any.
+    """
+    files = list(files)
+    followed = frozenset(spot for file in files for spot in file.followed)
+    waiting = {spot for file in files for each in file.found for spot in each.alone - followed}
+    return frozenset("" if name in _IMPLICIT else name for _, _, name in waiting)
+
+
 def selected(found: Iterable[Diagnostic], filename: str, settings: Settings) -> list[Diagnostic]:
     """Return those findings in a file that the settings ask for, in order of place."""
     ignored = tuple(

@@ -19,6 +19,7 @@ from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.actions import Step
 from gradlint.static.context import Grad
+from gradlint.static.nodes import children
 from gradlint.static.project import Module, Project
 from gradlint.static.statements import Statements
 from gradlint.static.syntax import FunctionNode
@@ -169,7 +170,7 @@ def _functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, ast.ClassDef | 
     todo: list[tuple[ast.AST, ast.ClassDef | None]] = [(tree, None)]
     while todo:
         node, cls = todo.pop(0)
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             match child:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
                     yield child, cls

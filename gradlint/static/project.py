@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from gradlint.static import reading
+from gradlint.static.nodes import walk
 from gradlint.static.source import Source
 
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
@@ -47,7 +48,7 @@ class Contents:
         """The names that functions of the module may bind anew."""
         if "global" not in self.text:
             return frozenset()
-        return frozenset(name for node in ast.walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
+        return frozenset(name for node in walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
 
     @cached_property
     def stars(self) -> tuple[ast.ImportFrom, ...]:
@@ -203,14 +204,12 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
         case ast.ImportFrom(names=names):
             yield from (alias.asname or alias.name for alias in names if alias.name != "*")
         case ast.Assign(targets=targets):
-            yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+            yield from (node.id for target in targets for node in walk(target) if isinstance(node, ast.Name))
         case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
             yield name
         case ast.For() | ast.While():
             yield from (
-                node.id
-                for node in ast.walk(statement)
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                node.id for node in walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
             )
         case _:
             return

@@ -11,6 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
+from gradlint.static.nodes import children, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Function, Kind, Library, Object
 
@@ -126,17 +127,17 @@ def _reading(analysis: Analysis, name: str) -> Iterator[ast.AST]:
 
 
 def _functions(tree: ast.AST) -> Iterator[FunctionNode]:
-    return (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return (node for node in walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:
     """Yield what belongs to a scope, but not to the functions and classes inside it."""
-    todo = list(ast.iter_child_nodes(scope))
+    todo = list(children(scope))
     while todo:
         node = todo.pop()
         yield node
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            todo.extend(ast.iter_child_nodes(node))
+            todo.extend(children(node))
 
 
 def _root(node: ast.expr) -> str:
