@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import gc
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -78,7 +79,11 @@ def check_paths(
     named = [os.fspath(path) for path in paths]
     if settings is None:
         settings = find_settings(Path(named[0] if named else "."))
-    files = list(discovery.discover(named, settings, force_exclude=force_exclude))
+    with _collector_paused():
+        return _report_on(list(discovery.discover(named, settings, force_exclude=force_exclude)), settings, executor)
+
+
+def _report_on(files: Sequence[discovery.Candidate], settings: Settings, executor: Executor | None) -> Report:
     results = list(_spread(functools.partial(_check_file, settings=settings), files, executor))
     quiet = [file for file, result in zip(files, results, strict=True) if result is None]
     found = [result for result in results if result is not None]
@@ -86,7 +91,15 @@ def check_paths(
 
 
 def _spread(check: Callable[[_Item], _Result], items: Sequence[_Item], executor: Executor | None) -> Iterator[_Result]:
-    return executor.map(check, items, chunksize=_CHUNK) if executor else map(check, items)
+    if executor is None:
+        return map(check, items)
+    chunks = [items[begin : begin + _CHUNK] for begin in range(0, len(items), _CHUNK)]
+    return itertools.chain.from_iterable(executor.map(functools.partial(_all_of, check), chunks))
+
+
+def _all_of(check: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    with _collector_paused():
+        return [check(item) for item in items]
 
 
 def _with_callers(
@@ -179,7 +192,7 @@ def _ended(checked: FileFindings, settings: Settings) -> list[Diagnostic]:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Pause the search for cyclic garbage: a tree has none, and in a large one it takes longer than parsing."""
+    """Pause the search for cyclic garbage: a tree has none, and to look for it takes longer than parsing."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -85,7 +85,9 @@ class Flow(Generic[S]):
             case Event():
                 return Exits(self._event(node, worlds))
             case Kill(ids):
-                return Exits({_forget(world, ids) for world in worlds})
+                return Exits(
+                    {_forget(world, ids) for world in worlds} if any(each.facts for each in worlds) else worlds
+                )
             case Jump(kind):
                 return _jump(kind, worlds)
             case Seq(items):
@@ -102,7 +104,8 @@ class Flow(Generic[S]):
 
     def _event(self, event: Event, worlds: set[World[S]]) -> set[World[S]]:
         self.arrivals[event] |= worlds
-        return {World(self._advance(world.state, event), world.facts) for world in worlds}
+        after = {state: self._advance(state, event) for state in {world.state for world in worlds}}
+        return {World(after[world.state], world.facts) for world in worlds}
 
     def _seq(self, items: Iterable[Node], worlds: set[World[S]]) -> Exits[S]:
         result: Exits[S] = Exits(worlds)
@@ -155,8 +158,8 @@ def _jump(kind: JumpKind, worlds: set[World[S]]) -> Exits[S]:
 
 
 def _forget(world: World[S], ids: frozenset[str]) -> World[S]:
-    kept = frozenset(fact for fact in world.facts if not fact[0].ids & ids)
-    return world if len(kept) == len(world.facts) else World(world.state, kept)
+    kept = [fact for fact in world.facts if fact[0].ids.isdisjoint(ids)]
+    return world if len(kept) == len(world.facts) else World(world.state, frozenset(kept))
 
 
 def _assume(world: World[S], test: Predicate, truth: bool) -> list[World[S]]:

@@ -163,7 +163,7 @@ class Loops(Calls):
         for name in self.syntax.assigned(node):
             frame = self.frame.shared.get(name, self.frame)
             key = (frame.path, name)
-            held_before = self.store.get(key)
+            held_before = self.settled(key)
             if isinstance(held_before, Tensor) and not is_leaf(held_before):
                 # What it came out of before the loop need not hold in it.
                 self.store[key] = unmarked(held_before)

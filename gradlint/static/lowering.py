@@ -10,6 +10,7 @@ nobody was seen to call is then read on its own, with unknown arguments.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from gradlint.static.values import (
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
+_ACTING = re.compile(rf"\b(?:{'|'.join(sorted(ACTIONS))})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +131,15 @@ class Lowering(Statements):
     def _training(self, functions: list[FunctionNode]) -> set[str]:
         """Return the names of the functions that take part in training: they act, or mention one that does."""
         found = {each.name for each in functions if self._acts(each)}
-        size = -1
+        size = 0
         while len(found) != size:
             size = len(found)
             found |= {each.name for each in functions if self.syntax.mentioned(each) & found}
         return found - {"__init__"}
 
     def _acts(self, function: FunctionNode) -> bool:
+        if not self.models.calls and not self.module.module.contents.says(_ACTING, function):
+            return False
         return bool(self.syntax.called(function) & ACTIONS or self.syntax.mentioned(function) & self.models.calls)
 
     def _alone(self, function: FunctionNode, cls: ast.ClassDef | None) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import functools
 import os
+import re
 import sys
 import warnings
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -33,6 +35,7 @@ class Contents:
     def __init__(self, text: str, tree: ast.Module) -> None:
         self.text = text
         self.tree = tree
+        self._rows: dict[re.Pattern[str], list[int]] = {}
 
     @cached_property
     def bindings(self) -> Mapping[str, list[ast.stmt]]:
@@ -42,6 +45,16 @@ class Contents:
             for name in _bound(statement):
                 found[name].append(statement)
         return dict(found)
+
+    def says(self, word: re.Pattern[str], node: ast.AST) -> bool:
+        """Whether a word stands in the rows of a node: to look costs less than to walk."""
+        if word not in self._rows:
+            self._rows[word] = list(_rows(self.text, word))
+        rows = self._rows[word]
+        if isinstance(node, ast.Module):
+            return bool(rows)
+        at = bisect_left(rows, getattr(node, "lineno", 0))
+        return at < len(rows) and rows[at] <= (getattr(node, "end_lineno", None) or rows[at])
 
     @cached_property
     def rebound(self) -> frozenset[str]:
@@ -93,6 +106,7 @@ class Project:
         self._stem = os.path.splitext(os.path.basename(filename))[0]
         self._main: Module | None = None
         self._known: dict[str, Module | None] = {}
+        self._held: dict[str, bool] = {}
         self._tops: dict[str, tuple[str, ...]] = {}
 
     def main(self, source: Source, tree: ast.Module) -> Module:
@@ -104,6 +118,12 @@ class Project:
         self._main = module
         return module
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a file in sight of that dotted name; it need not be readable."""
+        if name not in self._held:
+            self._held[name] = self._sighted and any(os.path.isfile(file) for file, _ in self._files(name))
+        return self._held[name]
+
     def module(self, name: str) -> Module | None:
         """Return the module of that dotted name, if its file is in sight."""
         if name not in self._known and self._sighted:
@@ -112,15 +132,20 @@ class Project:
         return self._known.get(name)
 
     def _candidates(self, name: str) -> Iterator[Module]:
+        for file, is_package in self._files(name):
+            if self._main is not None and file == os.path.join(self._folder, f"{self._stem}.py"):
+                yield self._main
+            if os.path.isfile(file) and (found := _contents(file, *_signature(file))) is not None:
+                source = Source(found.text, os.path.relpath(file) if self._relative else file)
+                yield Module(name, source, found, is_package=is_package)
+
+    def _files(self, name: str) -> Iterator[tuple[str, bool]]:
+        """Yield the files that may have a dotted name, and whether that makes it a package."""
         top, *rest = name.split(".")
         for folder in self._homes(top):
             path = os.path.join(folder, top, *rest)
-            for file, is_package in ((f"{path}.py", False), (os.path.join(path, "__init__.py"), True)):
-                if self._main is not None and file == os.path.join(self._folder, f"{self._stem}.py"):
-                    yield self._main
-                if os.path.isfile(file) and (found := _contents(file, *_signature(file))) is not None:
-                    source = Source(found.text, os.path.relpath(file) if self._relative else file)
-                    yield Module(name, source, found, is_package=is_package)
+            yield f"{path}.py", False
+            yield os.path.join(path, "__init__.py"), True
 
     def _homes(self, top: str) -> tuple[str, ...]:
         """Return the folders that have a module or a package `top`."""
@@ -178,6 +203,14 @@ def _contents(file: str, changed: int, size: int) -> Contents | None:
             return Contents(text, ast.parse(text, file))
     except (reading.Unreadable, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def _rows(text: str, word: re.Pattern[str]) -> Iterator[int]:
+    row, begin = 1, 0
+    for found in word.finditer(text):
+        row += text.count("\n", begin, found.start())
+        begin = found.start()
+        yield row
 
 
 def _simple(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -37,7 +37,7 @@ _PATTERNS = (
     (b"inference_mode()", _BARE),
     (b".eval", re.compile(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
-    (b".requ", re.compile(rb"\.requ\w*grad\w*[ \t]*==?[ \t]*(?:True|False)")),
+    (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*==?[ \t]*(?:True|False)")),
     (b"seed", re.compile(rb"\.\w*seeds?[ \t]*=[^=]")),
 )
 

@@ -28,7 +28,7 @@ class Succession(Blocks):
         """Return what a target stands for before it is assigned, whom that concerns, and whether it is a part of a module."""
         match target:
             case ast.Name(name):
-                old = self.store.get((self.frame.shared.get(name, self.frame).path, name), UNKNOWN)
+                old = self.settled((self.frame.shared.get(name, self.frame).path, name)) or UNKNOWN
                 return old, held((old,)) if isinstance(old, (Object, Instance)) else frozenset(), ()
             case ast.Subscript(owner, ast.Constant(index)):
                 with self.aside():

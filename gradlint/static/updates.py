@@ -6,6 +6,7 @@ It knows the forms of such an update and emits it as a step; it must not know st
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 
 from gradlint.events import EventKind
@@ -18,6 +19,8 @@ from gradlint.static.syntax import GRADIENT
 from gradlint.static.values import UNKNOWN, Made, Tensor, Unknown, Value, held
 
 _SETTINGS = frozenset(["requires_grad_", "detach_", "retain_grad", "share_memory_", "zero_"])
+
+_GRADIENT = re.compile(r"\b_?grad\b")
 
 
 class Updates(Scaling):
@@ -75,7 +78,10 @@ class Updates(Scaling):
 
     def _uses_gradient(self, owner: ast.expr, changes: Iterable[ast.expr]) -> bool:
         """Whether the gradient of `owner` is among what it is changed by."""
-        scope = self.frame.node or self.frame.module.contents.tree
+        contents = self.frame.module.contents
+        scope = self.frame.node or contents.tree
+        if not contents.says(_GRADIENT, scope):
+            return False
         if not self.syntax.mentioned(scope) & GRADIENT:
             return False
         whose = {name for change in changes for name in self._gradients_in(change, scope)}

@@ -79,6 +79,13 @@ class Construction:
 
 
 @dataclass(frozen=True, slots=True)
+class Imported:
+    """A name of a file in sight that nobody has asked for yet, and so nobody has read; only the store of names holds it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Object:
     """An object of a known library.
 
@@ -188,7 +195,19 @@ class Params:
 
 
 Value: TypeAlias = (
-    Unknown | Const | Library | Object | Function | Class | Instance | Super | Method | Items | Tensor | Params
+    Unknown
+    | Const
+    | Library
+    | Imported
+    | Object
+    | Function
+    | Class
+    | Instance
+    | Super
+    | Method
+    | Items
+    | Tensor
+    | Params
 )
 
 LOADER = Library("torch.utils.data.DataLoader()")

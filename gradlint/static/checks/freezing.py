@@ -18,12 +18,13 @@ from gradlint.static.values import Instance, Object
 _MISSPELT = re.compile(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
 _YIELDS = {"children": 0, "modules": 0, "named_children": 1, "named_modules": 1}
 """Methods that yield modules, and where in each item the module stands."""
+_TOLD = re.compile(r"\.\s*req\w*grad\w*\s*=")
 
 
 @check
 def told_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL807: `requires_grad` of a module, a misspelt one, or one that is compared instead of assigned."""
-    if "grad" not in analysis.source.text or "requ" not in analysis.source.text:
+    if not _TOLD.search(analysis.source.text):
         return
     nodes = list(walk(analysis.tree))
     statements = [node for node in nodes if isinstance(node, (ast.Assign, ast.Expr))]

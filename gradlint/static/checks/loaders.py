@@ -28,8 +28,10 @@ def iterator_in_loop(analysis: Analysis) -> Iterator[Diagnostic]:
     text = analysis.source.text
     if not _AT_ONCE.search(text) or _ONE_BATCH.search(text):
         return
+    if "DataLoader" not in text:
+        return
     ordered = _ordered(analysis)
-    for loop in rings(analysis):
+    for loop in rings(analysis) if ordered else ():
         for statement in loop.body:
             for call in [] if isinstance(statement, _COMPOUND) else walk(statement):
                 match call:

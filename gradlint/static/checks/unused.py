@@ -21,13 +21,14 @@ from gradlint.static.values import Tensor
 _TELLING = frozenset(["print", "format", "float", "str", "round", "item", "info", "debug", "add_scalar"])
 """Calls that take a number from a loss or write it down."""
 
+_BACKWARD = ("backward", "manual_backward")
 _USES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.ESCAPE)
 
 
 @check
 def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loss that is computed on every path, and replaced by another one before anything reads it."""
-    if "backward" not in analysis.source.text:
+    if not any(node.attr in _BACKWARD for node in analysis.nodes(ast.Attribute)):
         return
     free = _free(analysis.tree)
     for block in _blocks(analysis.tree):
@@ -118,7 +119,7 @@ def _runs_backward(statement: ast.stmt, name: str) -> bool:
     return any(
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("backward", "manual_backward")
+        and node.func.attr in _BACKWARD
         and _reads(node, name)
         for node in walk(statement)
     )
