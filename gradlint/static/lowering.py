@@ -10,7 +10,6 @@ nobody was seen to call is then read on its own, with unknown arguments.
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +39,6 @@ from gradlint.static.values import (
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
-_ACTING = re.compile(rf"\b(?:{'|'.join(sorted(ACTIONS))})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +128,19 @@ class Lowering(Statements):
 
     def _training(self, functions: list[FunctionNode]) -> set[str]:
         """Return the names of the functions that take part in training: they act, or mention one that does."""
+        contents = self.module.module.contents
         found = {each.name for each in functions if self._acts(each)}
         size = 0
         while len(found) != size:
             size = len(found)
-            found |= {each.name for each in functions if self.syntax.mentioned(each) & found}
+            names = frozenset(found)
+            found |= {
+                each.name for each in functions if contents.says(names, each) and self.syntax.mentioned(each) & found
+            }
         return found - {"__init__"}
 
     def _acts(self, function: FunctionNode) -> bool:
-        if not self.models.calls and not self.module.module.contents.says(_ACTING, function):
+        if not self.models.calls and not self.module.module.contents.says(ACTIONS, function):
             return False
         return bool(self.syntax.called(function) & ACTIONS or self.syntax.mentioned(function) & self.models.calls)
 

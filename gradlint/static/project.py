@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import functools
 import os
-import re
 import sys
 import warnings
 from bisect import bisect_left
@@ -35,7 +34,7 @@ class Contents:
     def __init__(self, text: str, tree: ast.Module) -> None:
         self.text = text
         self.tree = tree
-        self._rows: dict[re.Pattern[str], list[int]] = {}
+        self._rows: dict[frozenset[str], list[int]] = {}
 
     @cached_property
     def bindings(self) -> Mapping[str, list[ast.stmt]]:
@@ -46,11 +45,11 @@ class Contents:
                 found[name].append(statement)
         return dict(found)
 
-    def says(self, word: re.Pattern[str], node: ast.AST) -> bool:
-        """Whether a word stands in the rows of a node: to look costs less than to walk."""
-        if word not in self._rows:
-            self._rows[word] = list(_rows(self.text, word))
-        rows = self._rows[word]
+    def says(self, words: frozenset[str], node: ast.AST) -> bool:
+        """Whether one of `words` stands in the rows of a node: to look costs less than to walk."""
+        if words not in self._rows:
+            self._rows[words] = sorted({row for word in words for row in _rows(self.text, word)})
+        rows = self._rows[words]
         if isinstance(node, ast.Module):
             return bool(rows)
         at = bisect_left(rows, getattr(node, "lineno", 0))
@@ -205,12 +204,14 @@ def _contents(file: str, changed: int, size: int) -> Contents | None:
         return None
 
 
-def _rows(text: str, word: re.Pattern[str]) -> Iterator[int]:
+def _rows(text: str, word: str) -> Iterator[int]:
     row, begin = 1, 0
-    for found in word.finditer(text):
-        row += text.count("\n", begin, found.start())
-        begin = found.start()
+    at = text.find(word)
+    while at >= 0:
+        row += text.count("\n", begin, at)
+        begin = at
         yield row
+        at = text.find(word, at + 1)
 
 
 def _simple(body: list[ast.stmt]) -> Iterator[ast.stmt]:

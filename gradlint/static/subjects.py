@@ -414,20 +414,24 @@ def _releases(targets: frozenset[Uid], node: GraphNode, own: frozenset[Uid]) -> 
     return bool(targets & own) or any(within(node.module, target) for target in targets)
 
 
-def follow(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> dict[Event, set[State]]:
+def follow(
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
+) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
-    flow = run(tree, protocol, effect, start)
+    flow = run(tree, protocol, effect, start, blind=blind)
     return {event: {world.state for world in worlds} for event, worlds in flow.arrivals.items()}
 
 
-def run(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> Flow[State]:
-    """Run a protocol for one subject over a tree and return the interpreter with its arrivals."""
+def run(
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
+) -> Flow[State]:
+    """Run a protocol for one subject over a tree and return the interpreter with its arrivals (`blind`: see Flow)."""
 
     def advance(state: State, event: Event) -> State:
         kind = effect(event)
         return state if kind is None else protocol.advance(state, kind, event.place)[0]
 
-    flow: Flow[State] = Flow(advance)
+    flow: Flow[State] = Flow(advance, blind=blind)
     flow.run(pruned(tree, effect), protocol.initial if start is None else start)
     return flow
 

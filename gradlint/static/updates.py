@@ -6,7 +6,6 @@ It knows the forms of such an update and emits it as a step; it must not know st
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator
 
 from gradlint.events import EventKind
@@ -19,8 +18,6 @@ from gradlint.static.syntax import GRADIENT
 from gradlint.static.values import UNKNOWN, Made, Tensor, Unknown, Value, held
 
 _SETTINGS = frozenset(["requires_grad_", "detach_", "retain_grad", "share_memory_", "zero_"])
-
-_GRADIENT = re.compile(r"\b_?grad\b")
 
 
 class Updates(Scaling):
@@ -80,7 +77,7 @@ class Updates(Scaling):
         """Whether the gradient of `owner` is among what it is changed by."""
         contents = self.frame.module.contents
         scope = self.frame.node or contents.tree
-        if not contents.says(_GRADIENT, scope):
+        if not contents.says(GRADIENT, scope):
             return False
         if not self.syntax.mentioned(scope) & GRADIENT:
             return False

@@ -214,23 +214,17 @@ def discarded(analysis: Analysis) -> Iterator[Diagnostic]:
         found = analysis.events[root]
         cleared = {event.name for event in found if event.kind is EventKind.ZERO and event.targets is None}
         for step in dict.fromkeys(event for event in found if event.kind is EventKind.OTHER_STEP):
-            if step.name in cleared and "scaler" not in step.roles and _may_come_cleared(found, step):
-                worlds = run(root.tree, OPTIMIZER, _as_optimizer(step)).arrivals.get(step, set())
-                broken = [world.state for world in worlds if _broken(world.state, step) == "GL103"]
-                if broken and len(broken) == len(worlds):
+            if step.name in cleared and "scaler" not in step.roles and _lost(root, step, blind=True)[0]:
+                broken, paths = _lost(root, step, blind=False)
+                if broken and len(broken) == paths:
                     state = min(broken, key=lambda state: state.marks)
                     yield compose("GL103", Side.STATIC, step.place, state.marks, subject=step.name)
 
 
-def _may_come_cleared(found: list[Event], step: Event) -> bool:
-    """Whether gradients were computed at all, and the step may come after somebody has cleared them."""
-    at = found.index(step)
-    return any(event.kind in (EventKind.BACKWARD, EventKind.SETGRAD) for event in found) and any(
-        event.kind is EventKind.ZERO
-        and event.name == step.name
-        and (index < at or event.loops[:1] == step.loops[:1] != ())
-        for index, event in enumerate(found)
-    )
+def _lost(root: Root, step: Event, *, blind: bool) -> tuple[list[State], int]:
+    """Return the states in which a step finds its gradients cleared unused, and in how many states it is reached."""
+    worlds = run(root.tree, OPTIMIZER, _as_optimizer(step), blind=blind).arrivals.get(step, set())
+    return [world.state for world in worlds if _broken(world.state, step) == "GL103"], len(worlds)
 
 
 def _as_optimizer(step: Event) -> Effect:
