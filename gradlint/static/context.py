@@ -397,7 +397,7 @@ class Context(ABC):
         """Return what is known where several paths meet; a name that only some of them bind keeps its value."""
         merged = dict(stores[0])
         for store in stores[1:]:
-            for key, value in store.items():
+            for key, value in list(store.items()):  # To look for what was imported adds names.
                 known = merged.get(key)
                 if known is None:
                     merged[key] = value

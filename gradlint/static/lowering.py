@@ -70,12 +70,15 @@ class Lowering(Statements):
         with self.aside() as out:
             self._pieces(tree.body, pieces)
         yield Root(Seq(tuple(out)), True, tree, frozenset(self.followed))
-        called = self.syntax.mentioned(tree)
-        waiting = sorted(_functions(tree), key=lambda each: each[0].name in called)
-        training = self._training([function for function, _ in waiting])
+        functions = list(_functions(tree))
+        training = self._training([function for function, _ in functions])
+        waiting = [each for each in functions if each[0].name in training and each[0] not in self.reached]
+        if len(waiting) > 1:
+            called = self.syntax.mentioned(tree)
+            waiting.sort(key=lambda each: each[0].name in called)
         after = dict(self.store)
         for function, cls in waiting:
-            if function in self.reached or function.name not in training:
+            if function in self.reached:
                 continue
             self.store = dict(after)
             self.dead, self.grad, self.followed, self.perhaps = False, Grad.ON, set(), 0

@@ -7,6 +7,7 @@ from the nodes that have them.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 _PLAIN = frozenset(
     [
@@ -42,7 +43,7 @@ _fields: dict[type[ast.AST], tuple[str, ...]] = dict.fromkeys(
 def children(node: ast.AST) -> list[ast.AST]:
     """Return the nodes right below a node, in order."""
     found: list[ast.AST] = []
-    _add_children(node, found)
+    _descend(iter((node,)), found)
     return found
 
 
@@ -57,21 +58,26 @@ def below(node: ast.AST) -> list[ast.AST]:
     if known is not None:
         return known
     found = children(node)
-    for each in found:  # It grows meanwhile.
-        _add_children(each, found)
+    _descend(iter(found), found)  # It grows meanwhile.
     if isinstance(node, _KEPT):
         node._below = found  # type: ignore[union-attr]
     return found
 
 
-def _add_children(node: ast.AST, found: list[ast.AST]) -> None:
-    kind = type(node)
-    names = _fields.get(kind)
-    if names is None:
-        names = _fields[kind] = tuple(name for name in node._fields if name not in _PLAIN)
-    for name in names:
-        value = getattr(node, name, None)
-        if type(value) is list:
-            found += value if None not in value else [each for each in value if each is not None]
-        elif value is not None:
-            found.append(value)
+def _descend(nodes: Iterator[ast.AST], found: list[ast.AST]) -> None:
+    """Add the children of each of `nodes` to `found`."""
+    fields = _fields
+    for node in nodes:
+        names = fields.get(type(node))
+        if names is None:
+            names = fields[type(node)] = tuple(name for name in node._fields if name not in _PLAIN)
+        for name in names:
+            value = getattr(node, name, None)
+            if value is None:
+                continue
+            if type(value) is not list:
+                found.append(value)
+            elif None in value:
+                found += [each for each in value if each is not None]
+            else:
+                found += value

@@ -132,11 +132,10 @@ def _called(function: ast.AST) -> frozenset[str]:
 
 
 def _mentioned(tree: ast.AST) -> frozenset[str]:
-    return frozenset(
-        node.id if isinstance(node, ast.Name) else node.attr
-        for node in walk(tree)
-        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)
-    )
+    nodes = walk(tree)
+    names = {node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is ast.Load}
+    names |= {node.attr for node in nodes if type(node) is ast.Attribute and type(node.ctx) is ast.Load}
+    return frozenset(names)
 
 
 def _names(function: ast.AST) -> frozenset[str]:
