@@ -21,6 +21,7 @@ from gradlint.models import Models, built_in, described_packages
 from gradlint.static.lowering import Lowering, Root
 from gradlint.static.nodes import walk
 from gradlint.static.project import Module, Project
+from gradlint.static.sights import NOTHING, Answers
 from gradlint.static.source import Source
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, graph_of
@@ -63,7 +64,7 @@ class Analysis:
         self.accumulation = accumulation
         # A test uses more of a project than anything else, and says nothing about what it uses.
         self.is_test = is_test(tree, filename)
-        project = Project(filename, described_packages(), sighted=not self.is_test)
+        self.project = project = Project(filename, described_packages(), sighted=not self.is_test)
         module = project.main(Source(text, filename), tree)
         self.lowering = Lowering(project, module, models or built_in())
         self.roots: list[Root] = list(self.lowering.roots(tree, pieces))
@@ -228,10 +229,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """What the analysis of one file found, there and in other files, and the functions of others that it followed."""
+    """What the analysis of one file found, there and in other files, the functions of others that it followed, and on what it rests."""
 
     found: tuple[Finding, ...]
     followed: frozenset[Spot]
+    answers: Answers = NOTHING
 
 
 def analyze(
@@ -252,7 +254,8 @@ def analyze(
             if not analysis.is_test or each.code in _FAILS_ANYHOW:
                 alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
                 found.setdefault((each.code, each.location), Finding(each, alone))
-    return Understanding(tuple(found.values()), frozenset() if analysis.is_test else _followed(analysis))
+    followed = frozenset() if analysis.is_test else _followed(analysis)
+    return Understanding(tuple(found.values()), followed, analysis.project.sights.answers)
 
 
 def _alone(found: Diagnostic, analysis: Analysis) -> frozenset[Spot]:

@@ -18,6 +18,7 @@ from gradlint.documents import Document
 from gradlint.static import discovery, reading
 from gradlint.static.analysis import Finding, Spot
 from gradlint.static.reading import UNREADABLE, Unreadable
+from gradlint.static.sights import NOTHING, Answers
 from gradlint.suppression import Suppression, apply, suppressions
 
 
@@ -31,6 +32,7 @@ class FileFindings:
     comments: tuple[Suppression, ...] = ()
     document: Document | None = None
     broken: tuple[Finding, ...] = ()
+    answers: Answers = NOTHING
 
     def placed(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
         """Return findings in the text that was read as findings in the file; and the pieces that could not be read."""

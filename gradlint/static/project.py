@@ -19,6 +19,7 @@ from functools import cached_property
 
 from gradlint.static import reading
 from gradlint.static.nodes import walk
+from gradlint.static.sights import Sights, digest_of, stamp_of
 from gradlint.static.source import Source
 
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
@@ -98,6 +99,7 @@ class Project:
     """
 
     def __init__(self, filename: str, libraries: frozenset[str] = frozenset(), *, sighted: bool = True) -> None:
+        self.sights = Sights()
         self._libraries = libraries
         self._sighted = sighted
         self._relative = not os.path.isabs(filename)
@@ -120,7 +122,7 @@ class Project:
     def holds(self, name: str) -> bool:
         """Whether there is a file in sight of that dotted name; it need not be readable."""
         if name not in self._held:
-            self._held[name] = self._sighted and any(os.path.isfile(file) for file, _ in self._files(name))
+            self._held[name] = self._sighted and any(self.sights.is_file(file) for file, _ in self._files(name))
         return self._held[name]
 
     def module(self, name: str) -> Module | None:
@@ -134,9 +136,15 @@ class Project:
         for file, is_package in self._files(name):
             if self._main is not None and file == os.path.join(self._folder, f"{self._stem}.py"):
                 yield self._main
-            if os.path.isfile(file) and (found := _contents(file, *_signature(file))) is not None:
+            if self.sights.is_file(file) and (found := self._read(file)) is not None:
                 source = Source(found.text, os.path.relpath(file) if self._relative else file)
                 yield Module(name, source, found, is_package=is_package)
+
+    def _read(self, file: str) -> Contents | None:
+        stamp = stamp_of(file)
+        digest, found = _contents(file, *stamp)
+        self.sights.reads(file, stamp, digest)
+        return found
 
     def _files(self, name: str) -> Iterator[tuple[str, bool]]:
         """Yield the files that may have a dotted name, and whether that makes it a package."""
@@ -153,14 +161,18 @@ class Project:
         if top not in self._tops:
             # A script's neighbours hide the standard library, what lies further away does not.
             folders = self._folders[:1] if top in sys.stdlib_module_names else self._folders
-            self._tops[top] = tuple(folder for folder in folders if _holds(folder, top))
+            self._tops[top] = tuple(folder for folder in folders if self._has(folder, top))
         return self._tops[top]
+
+    def _has(self, folder: str, top: str) -> bool:
+        path = os.path.join(folder, top)
+        return self.sights.is_file(f"{path}.py") or self.sights.is_folder(path)
 
     @cached_property
     def _package_root(self) -> str:
         """The folder above the package that the file belongs to; its own folder if there is none."""
         folder = self._folder
-        while os.path.isfile(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
+        while self.sights.is_file(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
             folder = os.path.dirname(folder)
         return folder
 
@@ -173,35 +185,27 @@ class Project:
     def _folders(self) -> tuple[str, ...]:
         found = [self._package_root]
         for _ in range(_MOST_LEVELS):
-            if any(os.path.exists(os.path.join(found[-1], mark)) for mark in _MARKS):
+            if any(self.sights.is_there(os.path.join(found[-1], mark)) for mark in _MARKS):
                 return (*found, os.path.join(found[-1], "src"))
             found.append(os.path.dirname(found[-1]))
         return tuple(found[:3])
 
 
-@functools.lru_cache(maxsize=4096)
-def _holds(folder: str, top: str) -> bool:
-    path = os.path.join(folder, top)
-    return os.path.isfile(f"{path}.py") or os.path.isdir(path)
-
-
-def _signature(file: str) -> tuple[int, int]:
-    status = os.stat(file)
-    return status.st_mtime_ns, status.st_size
-
-
 @functools.lru_cache(maxsize=256)
-def _contents(file: str, changed: int, size: int) -> Contents | None:
-    """Return what a file holds as it is now; None for what cannot be read, which its own check tells."""
-    if size > _LARGEST:
-        return None
+def _contents(file: str, changed: int, size: int) -> tuple[bytes, Contents | None]:
+    """Return what a file holds as it is now, with its digest; None for what cannot be read, which its own check tells."""
+    digest = b""
     try:
-        text = reading.decode(reading.read(file), file)
+        data = reading.read(file)
+        digest = digest_of(data)
+        if size > _LARGEST:
+            return digest, None
+        text = reading.decode(data, file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Contents(text, ast.parse(text, file))
+            return digest, Contents(text, ast.parse(text, file))
     except (reading.Unreadable, SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+        return digest, None
 
 
 def _rows(text: str, word: str) -> Iterator[int]:
