@@ -23,6 +23,7 @@ from gradlint.static.nodes import walk
 from gradlint.static.project import Module, Project
 from gradlint.static.sights import NOTHING, Answers
 from gradlint.static.source import Source
+from gradlint.static.subjects import Kin
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, graph_of
 
@@ -69,6 +70,7 @@ class Analysis:
         self.lowering = Lowering(project, module, models or built_in())
         self.roots: list[Root] = list(self.lowering.roots(tree, pieces))
         self.source = Sources(module.source, self.lowering.foreign)
+        self._kin: dict[int, tuple[int, Kin]] = {}
         self._declarations: dict[str, tuple[Declaration, ...]] = {}
 
     def value(self, node: ast.AST) -> Value:
@@ -175,6 +177,19 @@ class Analysis:
             for module in optimizer.of or ():
                 owners[module].add(optimizer.uid)
         return {module: frozenset(found) for module, found in owners.items()}
+
+    @cached_property
+    def trained(self) -> Kin:
+        """The modules that have an optimizer."""
+        return Kin(self.trained_by)
+
+    def kin(self, uids: set[Uid]) -> Kin:
+        """Return what tells who in a growing set of subjects is a part of whom."""
+        size, known = self._kin.get(id(uids), (-1, None))
+        if known is None or size != len(uids):
+            known = Kin(uids)
+            self._kin[id(uids)] = (len(uids), known)
+        return known
 
 
 _FAILS_ANYHOW = frozenset(

@@ -40,6 +40,9 @@ from gradlint.static.values import (
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
 
+_FEW_NAMES = 50
+"""So many names are looked for in a text before its nodes are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Root:
@@ -137,8 +140,11 @@ class Lowering(Statements):
         while len(found) != size:
             size = len(found)
             names = frozenset(found)
+            few = len(names) <= _FEW_NAMES
             found |= {
-                each.name for each in functions if contents.says(names, each) and self.syntax.mentioned(each) & found
+                each.name
+                for each in functions
+                if (not few or contents.says(names, each)) and self.syntax.mentioned(each) & found
             }
         return found - {"__init__"}
 

@@ -5,6 +5,7 @@ The bridge between lowering, which knows who is who, and the protocols, which kn
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -45,6 +46,25 @@ def overlap(a: Uid, b: Uid) -> bool:
     """Whether one is a part of the other."""
     short = min(len(a), len(b))
     return a[:short] == b[:short]
+
+
+class Kin:
+    """Subjects of which it is asked again and again who is a part of whom: the answer takes no look at each of them."""
+
+    def __init__(self, uids: Iterable[Uid]) -> None:
+        self._uids = frozenset(uids)
+        self._parts: dict[Uid, list[Uid]] = defaultdict(list)
+        for uid in self._uids:
+            for length in range(len(uid) + 1):
+                self._parts[uid[:length]].append(uid)
+
+    def wholes(self, uid: Uid) -> list[Uid]:
+        """Return those that are `uid` or that it belongs to."""
+        return [uid[:length] for length in range(len(uid) + 1) if uid[:length] in self._uids]
+
+    def overlapping(self, uid: Uid) -> set[Uid]:
+        """Return those that are a part of `uid` or the other way round."""
+        return {*self.wholes(uid), *self._parts.get(uid, ())}
 
 
 def within(part: Uid, whole: Uid) -> bool:

@@ -15,7 +15,7 @@ from gradlint.static.checks import check
 from gradlint.static.context import Keeping
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import follow, on_graph, overlap
+from gradlint.static.subjects import follow, on_graph
 from gradlint.static.tree import Event, GraphNode
 
 
@@ -39,12 +39,12 @@ def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
 def is_trained(analysis: Analysis, node: GraphNode) -> bool:
     """Whether a graph part has gradients: a module of torch or of this file has, unless somebody may have frozen it."""
     lowering = analysis.lowering
-    if any(overlap(node.module, uid) for uid in lowering.frozen):
+    if analysis.kin(lowering.frozen).overlapping(node.module):
         return False
     made_here = node.module in lowering.objects or node.module in lowering.instances
-    if node.sure and made_here and not any(overlap(node.module, uid) for uid in lowering.escaped):
+    if node.sure and made_here and not analysis.kin(lowering.escaped).overlapping(node.module):
         return True
-    return any(overlap(node.module, owned) for owned in analysis.trained_by)
+    return bool(analysis.trained.overlapping(node.module))
 
 
 def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnostic]:

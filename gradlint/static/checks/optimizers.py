@@ -49,14 +49,14 @@ def _silent(code: str) -> tuple[str, ...]:
 @check
 def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL101, GL102, GL103, GL104, GL107, GL108, GL109, GL117."""
+    optimizers = {
+        optimizer.uid: (number, optimizer) for number, optimizer in enumerate(analysis.objects(Kind.OPTIMIZER))
+    }
     for root in analysis.roots:
-        for optimizer in analysis.objects(Kind.OPTIMIZER):
-            if any(_steps(event, optimizer) for event in analysis.events[root]):
-                yield from _judge(analysis, root, optimizer)
-
-
-def _steps(event: Event, optimizer: Object) -> bool:
-    return event.kind is EventKind.STEP and event.targets is not None and optimizer.uid in event.targets
+        steps = (event for event in analysis.events[root] if event.kind is EventKind.STEP)
+        stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers}
+        for _, optimizer in sorted((optimizers[uid] for uid in stepped), key=lambda item: item[0]):
+            yield from _judge(analysis, root, optimizer)
 
 
 def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:

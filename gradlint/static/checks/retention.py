@@ -49,8 +49,7 @@ def _run_through(found: list[Event]) -> list[GraphNode]:
 
 def _owners(analysis: Analysis, node: GraphNode) -> frozenset[Uid]:
     """Return the optimizers that hold all parameters of what built a graph part."""
-    found = analysis.trained_by.items()
-    return frozenset(uid for owned, optimizers in found if within(node.module, owned) for uid in optimizers)
+    return frozenset(uid for owned in analysis.trained.wholes(node.module) for uid in analysis.trained_by[owned])
 
 
 def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Uid]) -> Iterator[Diagnostic]:

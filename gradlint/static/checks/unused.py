@@ -176,8 +176,10 @@ def _windows(analysis: Analysis) -> Iterator[_Window]:
 
 
 def _concerns(analysis: Analysis, clear: Event, step: Event) -> bool:
-    owned = {module for module, owners in analysis.trained_by.items() if owners & (step.targets or frozenset())}
-    return clear.targets is None or bool(clear.targets & (owned | (step.targets or frozenset())))
+    stepped, trained_by = step.targets or frozenset(), analysis.trained_by
+    return clear.targets is None or any(
+        uid in stepped or trained_by.get(uid, frozenset()) & stepped for uid in clear.targets
+    )
 
 
 class _Names:

@@ -55,7 +55,7 @@ class _Question:
     def owners(self) -> frozenset[Uid]:
         """The optimizers that train the module, parts of it or what it is a part of."""
         trained_by = self.analysis.trained_by
-        return frozenset(uid for owned, found in trained_by.items() if overlap(owned, self.module) for uid in found)
+        return frozenset(uid for owned in self.analysis.trained.overlapping(self.module) for uid in trained_by[owned])
 
     def start(self) -> State:
         """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""
