@@ -69,6 +69,7 @@ class Cost:
 def run(command: list[str], given: str = "", cache: Path | None = None, cwd: Path | None = None) -> Cost:
     """Run a Python with these arguments; its output is thrown away."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "GRADLINT_CACHE_DIR": str(cache or "/nonexistent")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(
         [sys.executable, *command], check=False, input=given, text=True, capture_output=True, env=environment, cwd=cwd
@@ -97,6 +98,7 @@ class Aim:
     reference: Callable[[], float]
 
     def row(self, rounds: int) -> str:
+        self.reference(), self.measured()  # Warm: byte code and files are there.
         pairs = [(self.reference(), self.measured()) for _ in range(rounds)]
         base, own = (statistics.median(column) for column in zip(*pairs, strict=True))
         verdict = "" if own / base <= self.most else "  MISSED"

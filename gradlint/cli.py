@@ -222,12 +222,14 @@ def _checked(
     jobs: int,
     no_cache: bool,
 ) -> Report:
-    from gradlint.static import reuse
-    from gradlint.static.cache import Cache, default_folder
-
     named = [path for path in paths if path != _STDIN]
-    cache = None if no_cache else Cache(default_folder())
-    checked = reuse.recall(cache, reuse.Keys(settings).of_run(named, force_exclude=force_exclude)) if cache else None
+    cache = checked = None
+    if not no_cache:
+        from gradlint.static import reuse
+        from gradlint.static.cache import Cache, default_folder
+
+        cache = Cache(default_folder())
+        checked = reuse.recall(cache, reuse.Keys(settings).of_run(named, force_exclude=force_exclude))
     if checked is None:
         from gradlint.static.runs import check_paths
 

@@ -16,14 +16,16 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import gradlint
 from gradlint.config import Settings
 from gradlint.rulebook import rules_folder
-from gradlint.static.cache import Cache
 from gradlint.static.report import Report
 from gradlint.static.sights import Stamp, digest_of, stamp_of, untouched
+
+if TYPE_CHECKING:
+    from gradlint.static.cache import Cache
 
 _T = TypeVar("_T")
 _COARSEST = 2_000_000_000

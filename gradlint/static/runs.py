@@ -9,13 +9,12 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from gradlint.config import Settings, find_settings
 from gradlint.static import discovery, reuse
-from gradlint.static.cache import Cache
+from gradlint.static.checks import third_party
 from gradlint.static.discovery import Candidate
 from gradlint.static.engine import collector_paused, look_at, report
 from gradlint.static.findings import FileFindings, excusable, project_findings
@@ -26,6 +25,8 @@ from gradlint.static.workers import Workers, all_of, chunks
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from gradlint.static.cache import Cache
 
 _T = TypeVar("_T")
 
@@ -67,7 +68,7 @@ def check_paths(
     named = [os.fspath(path) for path in paths]
     if settings is None:
         settings = find_settings(Path(named[0] if named else "."))
-    if cache is not None and entry_points(group="gradlint.checks"):
+    if cache is not None and third_party():
         cache = None  # Nobody can tell when the rules of others change.
     with collector_paused():
         workers = executor or Workers(jobs)
