@@ -12,7 +12,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 _LARGEST = 128 * 1024 * 1024
@@ -48,28 +48,33 @@ class Cache:
         """Return the values of those keys that there are."""
         wanted = list(keys)
         found: dict[bytes, bytes] = {}
-        if not self._file.is_file():
-            return found
-        with self._open() as database:
+
+        def select(database: sqlite3.Connection) -> None:
             for begin in range(0, len(wanted), _MOST_KEYS):
                 some = wanted[begin : begin + _MOST_KEYS]
                 marks = ",".join("?" * len(some))
-                found |= database.execute(f"SELECT key, value FROM results WHERE key IN ({marks})", some).fetchall()
+                found.update(database.execute(f"SELECT key, value FROM results WHERE key IN ({marks})", some))
+
+        if self._file.is_file():
+            self._do(select)
         return found
 
     def put(self, values: Mapping[bytes, bytes], used: Iterable[bytes] = ()) -> None:
         """Store values, and note that others were of use."""
         now = int(time.time())
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError:
-            return
-        with self._open() as database:
+
+        def insert(database: sqlite3.Connection) -> None:
+            database.execute("PRAGMA synchronous = NORMAL")
             database.execute("CREATE TABLE IF NOT EXISTS results (key BLOB PRIMARY KEY, value BLOB, used INTEGER)")
             rows = ((key, value, now) for key, value in values.items())
-            database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
-            database.executemany("UPDATE results SET used = ? WHERE key = ?", ((now, key) for key in used))
-            _bound(database)
+            with database:
+                database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
+                database.executemany("UPDATE results SET used = ? WHERE key = ?", ((now, key) for key in used))
+                _bound(database)
+
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._do(insert)
 
     def clear(self) -> bool:
         """Delete the cache; tell whether there was one."""
@@ -79,24 +84,16 @@ class Cache:
                 (self._file.parent / name).unlink()
         return existed
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """Give the database, in one transaction; whatever fails in it is as if it had not been asked for."""
+    def _do(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do something with the database; what fails is as if it had not been asked for."""
         try:
-            database = sqlite3.connect(self._file, timeout=_PATIENCE)
-        except sqlite3.Error:
-            return
-        try:
-            database.execute("PRAGMA synchronous = NORMAL")
-            with database:
-                yield database
+            with contextlib.closing(sqlite3.connect(self._file, timeout=_PATIENCE)) as database:
+                work(database)
         except sqlite3.OperationalError:
             pass  # Locked, read-only, full, or without a table: the next run may have more luck.
         except sqlite3.DatabaseError:
             with contextlib.suppress(OSError):
                 self._file.unlink()  # It is damaged.
-        finally:
-            database.close()
 
 
 def _bound(database: sqlite3.Connection) -> None:
