@@ -79,9 +79,9 @@ class Updates(Scaling):
         scope = self.frame.node or contents.tree
         if not contents.says(GRADIENT, scope):
             return False
-        if not self.syntax.mentioned(scope) & GRADIENT:
-            return False
-        whose = {name for change in changes for name in self._gradients_in(change, scope)}
+        computed = self.syntax.gradients(scope)
+        parts = [change for change in changes if computed or contents.says(GRADIENT, change)]
+        whose = {name for change in parts for name in self._gradients_in(change, scope)}
         return bool(whose) and ast.unparse(owner) in whose
 
     def _gradients_in(self, change: ast.expr, scope: ast.AST) -> Iterator[str]:
