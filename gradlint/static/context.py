@@ -397,11 +397,12 @@ class Context(ABC):
         """Return what is known where several paths meet; a name that only some of them bind keeps its value."""
         merged = dict(stores[0])
         for store in stores[1:]:
-            for key, value in list(store.items()):  # To look for what was imported adds names.
+            # Few names differ, and there are many; to look for what was imported adds names.
+            for key, value in [item for item in store.items() if merged.get(item[0]) is not item[1]]:
                 known = merged.get(key)
                 if known is None:
                     merged[key] = value
-                elif known is not value and known != value:
+                elif known != value:
                     merged[key] = self._joined(key, known, value)
         return merged
 

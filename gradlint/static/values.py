@@ -262,10 +262,16 @@ def unknown_uid(id_: str) -> Uid:
     return ("?", *id_.split("."))
 
 
+_INERT = frozenset([Const, Library, Imported, Class])
+"""What nobody can act through; most values are of these sorts."""
+
+
 def held(values: Iterable[Value]) -> frozenset[Uid]:
     """Return the subjects that whoever gets `values` can act on (attributes of instances aside)."""
     uids: set[Uid] = set()
     for value in values:
+        if type(value) in _INERT:
+            continue
         for part in parts(value):
             match part:
                 case Object(uid=uid) | Instance(uid=uid):
