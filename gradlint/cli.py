@@ -11,10 +11,11 @@ import io
 import linecache
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -24,8 +25,8 @@ from gradlint.reporters import FORMATS, render, source_lines
 
 if TYPE_CHECKING:
     from gradlint.config import Settings
-    from gradlint.static.engine import Report
     from gradlint.static.mending import Outcome
+    from gradlint.static.report import Report
 
 _STDIN = "-"
 
@@ -93,6 +94,8 @@ def main() -> None:
 @click.option("--unsafe-fixes", is_flag=True, help="Let --fix and --diff use the other fixes, too.")
 @click.option("--force-exclude", is_flag=True, help="Let `exclude` apply to files that are named, too.")
 @click.option("--stdin-filename", default="<stdin>", help="The name of what is read from `-`.")
+@click.option("--jobs", "-j", type=click.IntRange(0), default=0, help="How many processes share many files (0: all).")
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep results of other runs.")
 def check(
     paths: tuple[str, ...],
     output_format: str,
@@ -108,6 +111,8 @@ def check(
     unsafe_fixes: bool,
     force_exclude: bool,
     stdin_filename: str,
+    jobs: int,
+    no_cache: bool,
 ) -> None:
     """Check Python files and the Python files below folders; `-` reads stdin."""
     from gradlint.config import SettingsError, find_settings
@@ -122,7 +127,7 @@ def check(
     except SettingsError as error:
         raise _Undone(str(error)) from error
     stdin = sys.stdin.buffer.read() if _STDIN in paths else None
-    report = _checked(paths, stdin, stdin_filename, settings, force_exclude)
+    report = _checked(paths, stdin, stdin_filename, settings, force_exclude, jobs, no_cache)
     fixed = None
     if fix or diff:
         from gradlint.static.mending import mend_report
@@ -209,6 +214,19 @@ def events(file: str, output_format: str, output_file: str | None) -> None:
 
 
 @main.command()
+def clean() -> None:
+    """Delete the results that were kept of earlier runs."""
+    from gradlint.static.cache import Cache, default_folder
+
+    folder = default_folder()
+    try:
+        existed = Cache(folder).clear()
+    except OSError as error:
+        raise _Undone(f"{folder} cannot be cleaned: {error.strerror}") from error
+    click.echo(f"{'Deleted the cache' if existed else 'There is no cache'} in {folder}", err=True)
+
+
+@main.command()
 @click.argument("code", required=False)
 @click.option("--all", "everything", is_flag=True, help="List all rules.")
 def rule(code: str | None, everything: bool) -> None:
@@ -230,14 +248,53 @@ def rule(code: str | None, everything: bool) -> None:
 
 
 def _checked(
-    paths: Sequence[str], stdin: bytes | None, stdin_filename: str, settings: Settings, force_exclude: bool
+    paths: Sequence[str],
+    stdin: bytes | None,
+    stdin_filename: str,
+    settings: Settings,
+    force_exclude: bool,
+    jobs: int,
+    no_cache: bool,
 ) -> Report:
-    from gradlint.static.engine import check_bytes, check_paths, report
+    named = [path for path in paths if path != _STDIN]
+    cache = checked = None
+    if not no_cache:
+        from gradlint.static import reuse
+        from gradlint.static.cache import Cache, default_folder
 
-    checked = check_paths([path for path in paths if path != _STDIN], settings, force_exclude=force_exclude)
+        cache = Cache(default_folder())
+        checked = reuse.recall(cache, reuse.Keys(settings).of_run(named, force_exclude=force_exclude))
+    if checked is None:
+        from gradlint.static.runs import check_paths
+
+        with _progress() as progress:
+            checked = check_paths(
+                named, settings, force_exclude=force_exclude, cache=cache, progress=progress, jobs=jobs
+            )
     if stdin is None:
         return checked
+    from gradlint.static.engine import check_bytes, report
+
     return report([*checked.diagnostics, *check_bytes(stdin, stdin_filename, settings)], checked.files + 1)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """Give something that shows a bar on a terminal once the work has taken a second."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    began, shown = time.monotonic(), contextlib.ExitStack()
+    bars: list[Any] = []
+
+    def tell(done: int, of: int) -> None:
+        if not bars and time.monotonic() - began > 1:
+            bars.append(shown.enter_context(click.progressbar(length=of, label="Checking", file=sys.stderr)))
+        if bars:
+            bars[0].update(done - bars[0].pos)
+
+    with shown:
+        yield tell
 
 
 def _show_diff(outcome: Outcome, output_file: str | None) -> NoReturn:

@@ -35,6 +35,10 @@ class State:
     name: str
     marks: Marks = ()
 
+    def __hash__(self) -> int:
+        # States are looked up millions of times, and there are few: their marks need not be hashed.
+        return hash(self.name)
+
     def mark(self, role: str) -> Location | None:
         """Return the place remembered under `role`, if any."""
         return next((place for name, place in self.marks if name == role), None)

@@ -45,7 +45,7 @@ class Suppression:
 
 def suppressions(source: str, filename: str) -> tuple[Suppression, ...]:
     """Return the suppressions of `source`; none where it cannot be split into tokens."""
-    if "gradlint:" not in source and "noqa" not in source.lower():
+    if not any(_is_ours(found) for pattern in (_OURS, _NOQA) for found in pattern.finditer(source)):
         return ()
     try:
         return tuple(
@@ -53,6 +53,11 @@ def suppressions(source: str, filename: str) -> tuple[Suppression, ...]:
         )
     except (tokenize.TokenError, SyntaxError):
         return ()
+
+
+def _is_ours(found: re.Match[str]) -> bool:
+    """Whether something like a comment is about us; taking a source apart for those of others would take long."""
+    return found.re is _OURS or not found["codes"] or "GL" in found["codes"].upper()
 
 
 def apply(found: Sequence[Diagnostic], comments: Sequence[Suppression]) -> list[Diagnostic]:

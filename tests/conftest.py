@@ -9,6 +9,14 @@ from collections.abc import Iterator
 import pytest
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep results where no other run looks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADLINT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def nothing_left_over() -> None:
     """Put what other tests left behind out of sight: a watch looks through every object that is alive."""

@@ -101,7 +101,7 @@ _DSLINTER = (
 )
 
 GRADLINT = Tool(
-    "gradlint", (sys.executable, "-m", "gradlint", "check", "--output-format", "json"), _gradlint,
+    "gradlint", (sys.executable, "-m", "gradlint", "check", "--no-cache", "--output-format", "json"), _gradlint,
     loop_rules=("GL*",), suffixes=(".py", ".ipynb", ".md", ".rst"), callers=True, note="the rules that are on by default",
 )  # fmt: skip
 

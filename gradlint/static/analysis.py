@@ -19,8 +19,11 @@ from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
 from gradlint.static.lowering import Lowering, Root
+from gradlint.static.nodes import walk
 from gradlint.static.project import Module, Project
+from gradlint.static.sights import NOTHING, Answers
 from gradlint.static.source import Source
+from gradlint.static.subjects import Kin
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, graph_of
 
@@ -62,11 +65,12 @@ class Analysis:
         self.accumulation = accumulation
         # A test uses more of a project than anything else, and says nothing about what it uses.
         self.is_test = is_test(tree, filename)
-        project = Project(filename, described_packages(), sighted=not self.is_test)
+        self.project = project = Project(filename, described_packages(), sighted=not self.is_test)
         module = project.main(Source(text, filename), tree)
         self.lowering = Lowering(project, module, models or built_in())
         self.roots: list[Root] = list(self.lowering.roots(tree, pieces))
         self.source = Sources(module.source, self.lowering.foreign)
+        self._kin: dict[int, tuple[int, Kin]] = {}
         self._declarations: dict[str, tuple[Declaration, ...]] = {}
 
     def value(self, node: ast.AST) -> Value:
@@ -88,7 +92,7 @@ class Analysis:
     @cached_property
     def _nodes(self) -> dict[type[ast.AST], list[ast.AST]]:
         found: dict[type[ast.AST], list[ast.AST]] = defaultdict(list)
-        for node in ast.walk(self.tree):
+        for node in walk(self.tree):
             found[type(node)].append(node)
         return found
 
@@ -116,7 +120,7 @@ class Analysis:
     @cached_property
     def collected(self) -> frozenset[Location]:
         """The places of calls whose graph parts a comprehension collects."""
-        comprehensions = (node for node in ast.walk(self.tree) if isinstance(node, (ast.ListComp, ast.SetComp)))
+        comprehensions = (node for node in walk(self.tree) if isinstance(node, (ast.ListComp, ast.SetComp)))
         return frozenset(node.place for each in comprehensions for node in graph_of((self.value(each.elt),)))
 
     @cached_property
@@ -174,6 +178,19 @@ class Analysis:
                 owners[module].add(optimizer.uid)
         return {module: frozenset(found) for module, found in owners.items()}
 
+    @cached_property
+    def trained(self) -> Kin:
+        """The modules that have an optimizer."""
+        return Kin(self.trained_by)
+
+    def kin(self, uids: set[Uid]) -> Kin:
+        """Return what tells who in a growing set of subjects is a part of whom."""
+        size, known = self._kin.get(id(uids), (-1, None))
+        if known is None or size != len(uids):
+            known = Kin(uids)
+            self._kin[id(uids)] = (len(uids), known)
+        return known
+
 
 _FAILS_ANYHOW = frozenset(
     {
@@ -204,7 +221,7 @@ def is_test(tree: ast.Module, filename: str) -> bool:
     )
     return placed and any(
         isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
-        for node in ast.walk(tree)
+        for node in walk(tree)
     )
 
 
@@ -213,8 +230,8 @@ _CALLERS_EXCUSE_NOTHING = _FAILS_ANYHOW | frozenset(
 )
 """What is wrong in a function whoever calls it."""
 
-Spot = tuple[str, int]
-"""A function: its file and the row of its `def`."""
+Spot = tuple[str, int, str]
+"""A function: its file, the row of its `def`, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +244,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """What the analysis of one file found, there and in other files, and the functions of others that it followed."""
+    """What the analysis of one file found, there and in other files, the functions of others that it followed, and on what it rests."""
 
     found: tuple[Finding, ...]
     followed: frozenset[Spot]
+    answers: Answers = NOTHING
 
 
 def analyze(
@@ -251,7 +269,8 @@ def analyze(
             if not analysis.is_test or each.code in _FAILS_ANYHOW:
                 alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
                 found.setdefault((each.code, each.location), Finding(each, alone))
-    return Understanding(tuple(found.values()), frozenset() if analysis.is_test else _followed(analysis))
+    followed = frozenset() if analysis.is_test else _followed(analysis)
+    return Understanding(tuple(found.values()), followed, analysis.project.sights.answers)
 
 
 def _alone(found: Diagnostic, analysis: Analysis) -> frozenset[Spot]:
@@ -275,4 +294,4 @@ def _followed(analysis: Analysis) -> frozenset[Spot]:
 
 def _spot(function: ast.AST, analysis: Analysis) -> Spot:
     place = analysis.source.place(function)
-    return os.path.abspath(place.filename), place.row
+    return os.path.abspath(place.filename), place.row, getattr(function, "name", "")

@@ -11,6 +11,7 @@ from functools import partial
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import definitions
+from gradlint.static.nodes import walk
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Kind, Library, Made, Object, Tensor, Unknown
 
@@ -65,9 +66,7 @@ class Means:
         """Return the call at a place of the file."""
         if not self._calls:
             source = self.analysis.source
-            self._calls = {
-                source.place(node): node for node in ast.walk(self.analysis.tree) if isinstance(node, ast.Call)
-            }
+            self._calls = {source.place(node): node for node in walk(self.analysis.tree) if isinstance(node, ast.Call)}
         return self._calls.get(place)
 
 
@@ -86,5 +85,5 @@ def _root(analysis: Analysis, call: ast.Call) -> ast.expr | None:
 def _augmented(name: str, scope: ast.AST) -> bool:
     return any(
         isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id == name
-        for node in ast.walk(scope)
+        for node in walk(scope)
     )

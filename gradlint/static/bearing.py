@@ -10,6 +10,7 @@ import re
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.library import role_of
+from gradlint.static.nodes import walk
 from gradlint.static.values import Class, Library
 
 _BEARING = re.compile(
@@ -80,7 +81,7 @@ def _class_bears(analysis: Analysis, cls: Class) -> bool:
     return any(
         isinstance(node, ast.Call) and (is_parameter(analysis, node) or _is_bearing(analysis, node.func))
         for each in analysis.lowering.lineage(cls)
-        for node in ast.walk(each.node)
+        for node in walk(each.node)
     )
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from gradlint.static.analysis import Analysis
+from gradlint.static.nodes import walk
 from gradlint.static.tree import Branch, Call, Event, Loop, Node, Seq
 from gradlint.static.values import Const, Unknown, Value
 
@@ -46,7 +47,7 @@ def _loaders(tree: ast.Module) -> frozenset[str]:
     """Return the names that a file gives to a `DataLoader(...)`."""
     return frozenset(
         last_name(target)
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
         for target in node.targets
         if last_name(node.value.func) == "DataLoader"
@@ -113,7 +114,7 @@ def _numbering(node: ast.expr) -> ast.expr:
 
 def counts_updates(analysis: Analysis, node: ast.expr, scope: ast.AST | None, length: str, depth: int = 3) -> bool:
     """Whether a count is divided by the length of an accumulation window, so that it is one of updates."""
-    for part in ast.walk(node):
+    for part in walk(node):
         match part:
             case ast.BinOp(_, ast.Div() | ast.FloorDiv(), right) if spelled(analysis.value(right)) == length:
                 return True
@@ -179,7 +180,7 @@ def definitions(analysis: Analysis, name: ast.expr, scope: ast.AST | None) -> li
         if around is not None:
             found = [
                 node.value
-                for node in ast.walk(around)
+                for node in walk(around)
                 if isinstance(node, ast.Assign) and any(ast.unparse(target) == spelled for target in node.targets)
             ]
             if found:

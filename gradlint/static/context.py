@@ -42,6 +42,7 @@ from gradlint.static.values import (
     Class,
     Const,
     Function,
+    Imported,
     Instance,
     Items,
     Library,
@@ -200,6 +201,10 @@ class Context(ABC):
         """Return what the module of `frame` binds to a name that was not read yet."""
 
     @abstractmethod
+    def named(self, dotted: str) -> Value:
+        """Return what a dotted name stands for: something of a file that is in sight, else of a library."""
+
+    @abstractmethod
     def is_module(self, cls: Class) -> bool:
         """Whether a class is proven to be a torch module."""
 
@@ -259,7 +264,7 @@ class Context(ABC):
 
     def _captured(self, function: Function) -> Iterator[Value]:
         for name in self.syntax.names(function.node):
-            value = self.store.get((function.frame, name))
+            value = self.settled((function.frame, name))
             if isinstance(value, (Object, Instance, Unknown)):
                 yield value
 
@@ -269,13 +274,20 @@ class Context(ABC):
         """Return the value of a name where we are."""
         frame: Frame | None = self.frame.shared.get(name, self.frame)
         while frame is not None:
-            value = self.store.get((frame.path, name))
+            value = self.settled((frame.path, name))
             if value is None and frame.parent is None:
                 value = self.beyond(frame, name)
             if value is not None:
                 return value
             frame = frame.parent
         return UNKNOWN if role_of_builtin(name) == "unknown" else Library(f"builtins.{name}")
+
+    def settled(self, key: tuple[Uid, str]) -> Value | None:
+        """Return what the store has for a name; what was imported is looked for now."""
+        value = self.store.get(key)
+        if isinstance(value, Imported):
+            value = self.store[key] = self.named(value.name)
+        return value
 
     def bind(self, name: str, value: Value) -> None:
         """Give a name a value where we are."""
@@ -385,11 +397,12 @@ class Context(ABC):
         """Return what is known where several paths meet; a name that only some of them bind keeps its value."""
         merged = dict(stores[0])
         for store in stores[1:]:
-            for key, value in store.items():
+            # Few names differ, and there are many; to look for what was imported adds names.
+            for key, value in [item for item in store.items() if merged.get(item[0]) is not item[1]]:
                 known = merged.get(key)
                 if known is None:
                     merged[key] = value
-                elif known is not value and known != value:
+                elif known != value:
                     merged[key] = self._joined(key, known, value)
         return merged
 
@@ -406,7 +419,8 @@ class Context(ABC):
         return all(meaning.role == "optimizer" and meaning.kind in ("", "optimizer") for meaning in meanings)
 
     def _joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
-        value = self.either(left, right)
+        left, right = (self.named(each.name) if isinstance(each, Imported) else each for each in (left, right))
+        value = left if left == right else self.either(left, right)
         if not isinstance(value, Unknown):
             return value
         unknown = Unknown(f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}", value.holds)

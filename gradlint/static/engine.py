@@ -7,37 +7,27 @@ be checked is a GL000 diagnostic.
 from __future__ import annotations
 
 import ast
-import functools
 import gc
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from gradlint.config import Settings, find_settings
+from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic
 from gradlint.documents import Document, is_document
 from gradlint.models import models_with
 from gradlint.rulebook import rule
-from gradlint.static import discovery, reading
+from gradlint.static import reading, signs
 from gradlint.static.analysis import Finding, Understanding, analyze
-from gradlint.static.findings import FileFindings, project_findings, selected
+from gradlint.static.discovery import Candidate
+from gradlint.static.findings import FileFindings, selected
 from gradlint.static.reading import UNREADABLE, Unreadable
+from gradlint.static.report import Report
 from gradlint.suppression import apply, suppressions
 
 _DEFAULTS = Settings()
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was found, in order of place; `files` were looked at, `failed` of them could not be checked."""
-
-    diagnostics: tuple[Diagnostic, ...]
-    files: int
-    failed: int
 
 
 def check_source(
@@ -56,42 +46,35 @@ def check_bytes(data: bytes, filename: str, settings: Settings) -> list[Diagnost
     return _ended(_checked_bytes(data, filename, settings), settings)
 
 
-def check_paths(
-    paths: Iterable[str | os.PathLike[str]],
-    settings: Settings | None = None,
-    *,
-    executor: Executor | None = None,
-    force_exclude: bool = False,
-) -> Report:
-    """Check files and the Python files below folders.
-
-    Without `settings`, those of the pyproject.toml nearest to the first path apply. With an `executor` the files are
-    spread over it; it may be that of a cluster. `force_exclude` lets `exclude` apply to `paths` themselves too. Raises
-    SettingsError if the pyproject.toml cannot be followed.
-    """
-    named = [os.fspath(path) for path in paths]
-    if settings is None:
-        settings = find_settings(Path(named[0] if named else "."))
-    check = functools.partial(_check_file, settings=settings)
-    files = list(discovery.discover(named, settings, force_exclude=force_exclude))
-    results = executor.map(check, files, chunksize=16) if executor else map(check, files)
-    return report(project_findings([item for item in results if item is not None], settings), len(files))
-
-
 def report(found: Sequence[Diagnostic], files: int) -> Report:
     """Return the report on `files` files with the findings `found`."""
     failed = {item.location.filename for item in found if item.code == UNREADABLE}
     return Report(tuple(sorted(found, key=lambda item: item.order)), files, len(failed))
 
 
-def _check_file(file: discovery.Candidate, settings: Settings) -> FileFindings | None:
+def look_at(
+    file: Candidate, settings: Settings, callees: frozenset[str] = frozenset()
+) -> tuple[bytes | None, FileFindings | None]:
+    """Return the content of a file and what is found in it; neither where there is none.
+
+    Most files are not worth an analysis: no rule can find anything there. With `callees`, it is worth one if it may call one
+    of these functions; the empty name stands for any.
+    """
     try:
         data = reading.read(file.path)
     except Unreadable as error:
-        return FileFindings(file.path, (Finding(error.diagnostic),))
-    if not file.named and not reading.mentions_training(data, models_with(settings.models).packages):
-        return None
-    return _checked_bytes(data, file.path, settings)
+        return None, None if callees else FileFindings(file.path, (Finding(error.diagnostic),))
+    packages = models_with(settings.models).packages
+    if callees:
+        worth = reading.mentions_training(data) and any(name.encode() in data for name in callees)
+    else:
+        worth = file.named or (reading.mentions_training(data, packages) and _has_signs(data, file.path, packages))
+    return data, _checked_bytes(data, file.path, settings) if worth else None
+
+
+def _has_signs(data: bytes, filename: str, packages: frozenset[str]) -> bool:
+    # In a notebook, lines are strings of JSON.
+    return is_document(filename) or signs.may_find(data, packages)
 
 
 def _checked_bytes(data: bytes, filename: str, settings: Settings) -> FileFindings:
@@ -107,20 +90,21 @@ def _checked_bytes(data: bytes, filename: str, settings: Settings) -> FileFindin
 def _checked_document(document: Document, filename: str, settings: Settings) -> FileFindings:
     """Check a document as one module; a piece that cannot be parsed is left out of it, and reported."""
     broken = tuple(Finding(reading.no_cell(piece).diagnostic) for piece in document.broken)
-    with _collector_paused():
+    with collector_paused():
         known = _analyze(parse(document.text, filename), document.text, filename, settings, document.starts)
     comments = suppressions(document.text, filename)
-    return FileFindings(filename, known.found, known.followed, comments, document, broken)
+    return FileFindings(filename, known.found, known.followed, comments, document, broken, known.answers)
 
 
 def _checked(source: str, filename: str, settings: Settings, pieces: tuple[int, ...] = ()) -> FileFindings:
     try:
-        with _collector_paused():
+        with collector_paused():
             known = _analyze(parse(source, filename), source, filename, settings, pieces)
     except Unreadable as error:
         return FileFindings(filename, (Finding(error.diagnostic),))
     found = _with_fixes(known.found, source, filename, settings)
-    return FileFindings(filename, found, known.followed, suppressions(source, filename))
+    comments = suppressions(source, filename)
+    return FileFindings(filename, found, known.followed, comments, answers=known.answers)
 
 
 def _ended(checked: FileFindings, settings: Settings) -> list[Diagnostic]:
@@ -130,8 +114,8 @@ def _ended(checked: FileFindings, settings: Settings) -> list[Diagnostic]:
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Pause the search for cyclic garbage: a tree has none, and in a large one it takes longer than parsing."""
+def collector_paused() -> Iterator[None]:
+    """Pause the search for cyclic garbage: a tree has none, and to look for it takes longer than parsing."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -15,6 +15,7 @@ from gradlint.static.conditions import Conditions
 from gradlint.static.context import Grad, const
 from gradlint.static.library import words
 from gradlint.static.modules import ITSELF
+from gradlint.static.nodes import children, walk
 from gradlint.static.provenance import cut, lost_by, plain, summed, without_numbers
 from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import (
@@ -160,7 +161,7 @@ class Expressions(Conditions):
         return cut(self.place(node)) if tensors and any(isinstance(value, Tensor) for value in values) else UNKNOWN
 
     def _others(self, node: ast.expr) -> Value:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, ast.expr):
                 self.evaluate(child)
         return UNKNOWN
@@ -253,7 +254,7 @@ class Expressions(Conditions):
     def take(self, target: ast.expr, value: Value) -> None:
         """Bind the target of a loop: who it names is another one in each iteration."""
         self.assign(target, value, target)
-        named = (self.lookup(part.id) for part in ast.walk(target) if isinstance(part, ast.Name))
+        named = (self.lookup(part.id) for part in walk(target) if isinstance(part, ast.Name))
         others = frozenset(unknown_uid(each.id) for each in named if isinstance(each, Unknown) and each.id)
         if others:
             self.emit(EventKind.CREATE, target, others, roles=("given",))

@@ -18,6 +18,7 @@ from gradlint.documents import Document
 from gradlint.static import discovery, reading
 from gradlint.static.analysis import Finding, Spot
 from gradlint.static.reading import UNREADABLE, Unreadable
+from gradlint.static.sights import NOTHING, Answers
 from gradlint.suppression import Suppression, apply, suppressions
 
 
@@ -31,6 +32,7 @@ class FileFindings:
     comments: tuple[Suppression, ...] = ()
     document: Document | None = None
     broken: tuple[Finding, ...] = ()
+    answers: Answers = NOTHING
 
     def placed(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
         """Return findings in the text that was read as findings in the file; and the pieces that could not be read."""
@@ -57,6 +59,21 @@ def project_findings(files: Sequence[FileFindings], settings: Settings) -> list[
         for name in sorted({*found, *checked})
         for item in _of_file(name, list(found[name].values()), checked.get(name), settings)
     ]
+
+
+_IMPLICIT = frozenset(["__call__", "__init__", "forward"])
+"""What is called by the name of its class, or of an object."""
+
+
+def excusable(files: Iterable[FileFindings]) -> frozenset[str]:
+    """Return the names of the functions of which a caller would make a finding void, and none was seen.
+
+    An empty name stands for any.
+    """
+    files = list(files)
+    followed = frozenset(spot for file in files for spot in file.followed)
+    waiting = {spot for file in files for each in file.found for spot in each.alone - followed}
+    return frozenset("" if name in _IMPLICIT else name for _, _, name in waiting)
 
 
 def selected(found: Iterable[Diagnostic], filename: str, settings: Settings) -> list[Diagnostic]:

@@ -65,11 +65,13 @@ class Flow(Generic[S]):
     """One run of the interpreter.
 
     `advance` maps a state and an event to the next state. After `run`, `arrivals` holds the
-    worlds in which each event was reached.
+    worlds in which each event was reached. A `blind` run assumes nothing of conditions: it takes
+    paths that nobody can take, too, and costs next to nothing.
     """
 
-    def __init__(self, advance: Callable[[S, Event], S]) -> None:
+    def __init__(self, advance: Callable[[S, Event], S], *, blind: bool = False) -> None:
         self._advance = advance
+        self._blind = blind
         self.arrivals: dict[Event, set[World[S]]] = defaultdict(set)
         self.ends: set[S] = set()
 
@@ -85,7 +87,9 @@ class Flow(Generic[S]):
             case Event():
                 return Exits(self._event(node, worlds))
             case Kill(ids):
-                return Exits({_forget(world, ids) for world in worlds})
+                return Exits(
+                    {_forget(world, ids) for world in worlds} if any(each.facts for each in worlds) else worlds
+                )
             case Jump(kind):
                 return _jump(kind, worlds)
             case Seq(items):
@@ -102,7 +106,8 @@ class Flow(Generic[S]):
 
     def _event(self, event: Event, worlds: set[World[S]]) -> set[World[S]]:
         self.arrivals[event] |= worlds
-        return {World(self._advance(world.state, event), world.facts) for world in worlds}
+        after = {state: self._advance(state, event) for state in {world.state for world in worlds}}
+        return {World(after[world.state], world.facts) for world in worlds}
 
     def _seq(self, items: Iterable[Node], worlds: set[World[S]]) -> Exits[S]:
         result: Exits[S] = Exits(worlds)
@@ -117,7 +122,10 @@ class Flow(Generic[S]):
     def _branch(self, branch: Branch, worlds: set[World[S]]) -> Exits[S]:
         result: Exits[S] = Exits()
         for node, truth in ((branch.then, True), (branch.orelse, False)):
-            taken = {held for world in worlds for held in _assume(world, branch.test, truth)}
+            if self._blind and not isinstance(branch.test, Known):
+                taken = worlds
+            else:
+                taken = {held for world in worlds for held in _assume(world, branch.test, truth)}
             side = self._run(node, taken)
             result.normal |= side.normal
             result.absorb(side)
@@ -155,8 +163,8 @@ def _jump(kind: JumpKind, worlds: set[World[S]]) -> Exits[S]:
 
 
 def _forget(world: World[S], ids: frozenset[str]) -> World[S]:
-    kept = frozenset(fact for fact in world.facts if not fact[0].ids & ids)
-    return world if len(kept) == len(world.facts) else World(world.state, kept)
+    kept = [fact for fact in world.facts if fact[0].ids.isdisjoint(ids)]
+    return world if len(kept) == len(world.facts) else World(world.state, frozenset(kept))
 
 
 def _assume(world: World[S], test: Predicate, truth: bool) -> list[World[S]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.context import Descent
+from gradlint.static.nodes import children, walk
 from gradlint.static.values import Const, Instance, Items, Tensor, Unknown, Value
 
 _NUMBERS = frozenset(["item", "detach", "tolist", "numpy", "float", "print", "format", "len", "str"])
@@ -31,12 +32,12 @@ class Inputs:
     def are_seen(self) -> bool:
         """Whether whatever goes in is made in this iteration or has no graph, and nothing with its graph goes out."""
         loop, root = self._loop, _root(self._descent.node)
-        if not isinstance(loop, (ast.For, ast.While)) or not any(node is root for node in ast.walk(loop)):
+        if not isinstance(loop, (ast.For, ast.While)) or not any(node is root for node in walk(loop)):
             return False
-        for name in (node for node in ast.walk(loop) if isinstance(node, ast.Name)):
+        for name in (node for node in walk(loop) if isinstance(node, ast.Name)):
             if isinstance(name.ctx, ast.Load):
                 self._loads[name.id].append(name)
-        for statement in ast.walk(loop):
+        for statement in walk(loop):
             for bound in _bound(statement):
                 self._stores[bound].append(statement)
         return self._known(root) and not self._handed_on()
@@ -101,17 +102,17 @@ class Inputs:
                 owner = [func.value] if isinstance(func, ast.Attribute) else []
                 return called not in _NUMBERS and any(map(self._gives, [*owner, *args]))
             case _:
-                return any(self._gives(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+                return any(self._gives(child) for child in children(node) if isinstance(child, ast.expr))
 
 
 def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a function, or of the module, but not those of functions defined in it."""
-    todo = list(ast.iter_child_nodes(scope))
+    todo = list(children(scope))
     while todo:
         node = todo.pop()
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             yield node
-            todo += ast.iter_child_nodes(node)
+            todo += children(node)
 
 
 def _root(call: ast.Call) -> ast.expr:
@@ -138,7 +139,7 @@ def _values(node: ast.AST) -> Iterator[ast.Name | ast.Attribute]:
             for part in parts:
                 yield from _values(part)
         case _:
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 yield from _values(child)
 
 
@@ -154,7 +155,7 @@ def _bound(statement: ast.AST) -> Iterator[str]:
         case ast.comprehension(target):
             targets = [target]
     for target in targets:
-        for node in ast.walk(target):
+        for node in walk(target):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 yield node.id
 
@@ -162,7 +163,7 @@ def _bound(statement: ast.AST) -> Iterator[str]:
 def _reads(statement: ast.AST, name: str) -> bool:
     """Whether an assignment reads the name that it binds."""
     value = getattr(statement, "value", None)
-    return value is not None and any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(value))
+    return value is not None and any(isinstance(node, ast.Name) and node.id == name for node in walk(value))
 
 
 def _without_graph(value: Value) -> bool:

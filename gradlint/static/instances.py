@@ -14,6 +14,7 @@ from gradlint.events import EventKind
 from gradlint.static.constructors import Constructors
 from gradlint.static.context import const
 from gradlint.static.expressions import MODULE_METHODS
+from gradlint.static.nodes import walk
 from gradlint.static.tree import (
     Uid,
 )
@@ -98,7 +99,7 @@ class Instances(Constructors):
 
     def _loaded(self, node: ast.Call, targets: frozenset[Uid], spelled: str) -> None:
         """Emit that a module got trained parameters; another module's state is only copied."""
-        if not any(isinstance(part, ast.Attribute) and part.attr == "state_dict" for part in ast.walk(node)):
+        if not any(isinstance(part, ast.Attribute) and part.attr == "state_dict" for part in walk(node)):
             self.emit(EventKind.LOAD, node, targets, spelled)
 
     def set_mode(self, name: str, node: ast.Call, targets: frozenset[Uid], spelled: str, args: list[Value]) -> None:

@@ -13,6 +13,7 @@ from gradlint.events import EventKind
 from gradlint.static.calls import Calls
 from gradlint.static.context import Pending, Store
 from gradlint.static.library import role_of
+from gradlint.static.nodes import walk
 from gradlint.static.provenance import is_leaf, is_rebound, unmarked
 from gradlint.static.tree import (
     EMPTY,
@@ -58,7 +59,7 @@ class Loops(Calls):
             self._unrolled_for(node, each)
             return
         self._loop(node, lambda: self.take(node.target, self._each(node.iter, source)))
-        if isinstance(node.iter, ast.Name) and any(_detaches(part, node.target) for part in ast.walk(node)):
+        if isinstance(node.iter, ast.Name) and any(_detaches(part, node.target) for part in walk(node)):
             self.assign(node.iter, UNKNOWN, node)
 
     def _drawn(self, node: ast.expr) -> None:
@@ -163,7 +164,7 @@ class Loops(Calls):
         for name in self.syntax.assigned(node):
             frame = self.frame.shared.get(name, self.frame)
             key = (frame.path, name)
-            held_before = self.store.get(key)
+            held_before = self.settled(key)
             if isinstance(held_before, Tensor) and not is_leaf(held_before):
                 # What it came out of before the loop need not hold in it.
                 self.store[key] = unmarked(held_before)

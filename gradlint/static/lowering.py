@@ -19,6 +19,7 @@ from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.actions import Step
 from gradlint.static.context import Grad
+from gradlint.static.nodes import children
 from gradlint.static.project import Module, Project
 from gradlint.static.statements import Statements
 from gradlint.static.syntax import FunctionNode
@@ -38,6 +39,9 @@ from gradlint.static.values import (
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
+
+_FEW_NAMES = 50
+"""So many names are looked for in a text before its nodes are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,15 @@ class Lowering(Statements):
         with self.aside() as out:
             self._pieces(tree.body, pieces)
         yield Root(Seq(tuple(out)), True, tree, frozenset(self.followed))
-        called = self.syntax.mentioned(tree)
-        waiting = sorted(_functions(tree), key=lambda each: each[0].name in called)
-        training = self._training([function for function, _ in waiting])
+        functions = list(_functions(tree))
+        training = self._training([function for function, _ in functions])
+        waiting = [each for each in functions if each[0].name in training and each[0] not in self.reached]
+        if len(waiting) > 1:
+            called = self.syntax.mentioned(tree)
+            waiting.sort(key=lambda each: each[0].name in called)
         after = dict(self.store)
         for function, cls in waiting:
-            if function in self.reached or function.name not in training:
+            if function in self.reached:
                 continue
             self.store = dict(after)
             self.dead, self.grad, self.followed, self.perhaps = False, Grad.ON, set(), 0
@@ -127,14 +134,23 @@ class Lowering(Statements):
 
     def _training(self, functions: list[FunctionNode]) -> set[str]:
         """Return the names of the functions that take part in training: they act, or mention one that does."""
+        contents = self.module.module.contents
         found = {each.name for each in functions if self._acts(each)}
-        size = -1
+        size = 0
         while len(found) != size:
             size = len(found)
-            found |= {each.name for each in functions if self.syntax.mentioned(each) & found}
+            names = frozenset(found)
+            few = len(names) <= _FEW_NAMES
+            found |= {
+                each.name
+                for each in functions
+                if (not few or contents.says(names, each)) and self.syntax.mentioned(each) & found
+            }
         return found - {"__init__"}
 
     def _acts(self, function: FunctionNode) -> bool:
+        if not self.models.calls and not self.module.module.contents.says(ACTIONS, function):
+            return False
         return bool(self.syntax.called(function) & ACTIONS or self.syntax.mentioned(function) & self.models.calls)
 
     def _alone(self, function: FunctionNode, cls: ast.ClassDef | None) -> None:
@@ -169,7 +185,7 @@ def _functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, ast.ClassDef | 
     todo: list[tuple[ast.AST, ast.ClassDef | None]] = [(tree, None)]
     while todo:
         node, cls = todo.pop(0)
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             match child:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
                     yield child, cls

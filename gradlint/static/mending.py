@@ -23,8 +23,9 @@ from itertools import pairwise
 from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Edit
 from gradlint.static import reading
-from gradlint.static.engine import Report, check_source, report
+from gradlint.static.engine import check_source, report
 from gradlint.static.reading import Unreadable
+from gradlint.static.report import Report
 
 _NOTHING: Mapping[str, bytes | None] = {}
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from gradlint.static.context import Context, Frame, Grad
 from gradlint.static.project import Module
-from gradlint.static.values import UNKNOWN, Library, Unknown, Value
+from gradlint.static.values import UNKNOWN, Imported, Library, Unknown, Value
 
 ITSELF = "sys.modules[__name__]"
 """A module as it names itself."""
@@ -47,7 +47,10 @@ class Modules(Context):
     def imported(self, module: str, name: str, level: int) -> Value:
         """Return what `from {level dots}{module} import {name}` binds where we are."""
         home = self.frame.module.absolute(module, level)
-        return self.named(f"{home}.{name}" if home else name) if home or not level else Library(f"{'.' * level}{name}")
+        if level and not home:
+            return Library(f"{'.' * level}{name}")
+        dotted = f"{home}.{name}" if home else name
+        return Imported(dotted) if home and self.project.holds(home) else self.named(dotted)
 
     def beyond(self, frame: Frame, name: str) -> Value | None:
         """Return what the module of `frame` binds to a name that was not read yet."""
@@ -57,11 +60,19 @@ class Modules(Context):
 
     def _member(self, module: Module, name: str) -> Value | None:
         frame = self._frame_of(module)
-        known = self.store.get((frame.path, name))
-        if known is None and (frame.path, name) not in self.sought:
-            self.sought.add((frame.path, name))
+        key = (frame.path, name)
+        known = self.store.get(key)
+        if known is not None and not isinstance(known, Imported):
+            return known
+        if key in self.sought:
+            # Files that import a name from one another.
+            return None
+        self.sought.add(key)
+        if known is None:
             known = self._read(frame, name)
-            self.sought.discard((frame.path, name))
+        if isinstance(known, Imported):
+            known = self.store[key] = self.named(known.name)
+        self.sought.discard(key)
         return known
 
     def _read(self, frame: Frame, name: str) -> Value | None:

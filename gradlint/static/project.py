@@ -12,11 +12,14 @@ import functools
 import os
 import sys
 import warnings
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from gradlint.static import reading
+from gradlint.static.nodes import walk
+from gradlint.static.sights import Sights, digest_of, stamp_of
 from gradlint.static.source import Source
 
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
@@ -32,6 +35,7 @@ class Contents:
     def __init__(self, text: str, tree: ast.Module) -> None:
         self.text = text
         self.tree = tree
+        self._rows: dict[frozenset[str], list[int]] = {}
 
     @cached_property
     def bindings(self) -> Mapping[str, list[ast.stmt]]:
@@ -42,12 +46,22 @@ class Contents:
                 found[name].append(statement)
         return dict(found)
 
+    def says(self, words: frozenset[str], node: ast.AST) -> bool:
+        """Whether one of `words` stands in the rows of a node: to look costs less than to walk."""
+        if words not in self._rows:
+            self._rows[words] = sorted({row for word in words for row in _rows(self.text, word)})
+        rows = self._rows[words]
+        if isinstance(node, ast.Module):
+            return bool(rows)
+        at = bisect_left(rows, getattr(node, "lineno", 0))
+        return at < len(rows) and rows[at] <= (getattr(node, "end_lineno", None) or rows[at])
+
     @cached_property
     def rebound(self) -> frozenset[str]:
         """The names that functions of the module may bind anew."""
         if "global" not in self.text:
             return frozenset()
-        return frozenset(name for node in ast.walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
+        return frozenset(name for node in walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
 
     @cached_property
     def stars(self) -> tuple[ast.ImportFrom, ...]:
@@ -85,6 +99,7 @@ class Project:
     """
 
     def __init__(self, filename: str, libraries: frozenset[str] = frozenset(), *, sighted: bool = True) -> None:
+        self.sights = Sights()
         self._libraries = libraries
         self._sighted = sighted
         self._relative = not os.path.isabs(filename)
@@ -92,6 +107,7 @@ class Project:
         self._stem = os.path.splitext(os.path.basename(filename))[0]
         self._main: Module | None = None
         self._known: dict[str, Module | None] = {}
+        self._held: dict[str, bool] = {}
         self._tops: dict[str, tuple[str, ...]] = {}
 
     def main(self, source: Source, tree: ast.Module) -> Module:
@@ -103,6 +119,12 @@ class Project:
         self._main = module
         return module
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a file in sight of that dotted name; it need not be readable."""
+        if name not in self._held:
+            self._held[name] = self._sighted and any(self.sights.is_file(file) for file, _ in self._files(name))
+        return self._held[name]
+
     def module(self, name: str) -> Module | None:
         """Return the module of that dotted name, if its file is in sight."""
         if name not in self._known and self._sighted:
@@ -111,15 +133,26 @@ class Project:
         return self._known.get(name)
 
     def _candidates(self, name: str) -> Iterator[Module]:
+        for file, is_package in self._files(name):
+            if self._main is not None and file == os.path.join(self._folder, f"{self._stem}.py"):
+                yield self._main
+            if self.sights.is_file(file) and (found := self._read(file)) is not None:
+                source = Source(found.text, os.path.relpath(file) if self._relative else file)
+                yield Module(name, source, found, is_package=is_package)
+
+    def _read(self, file: str) -> Contents | None:
+        stamp = stamp_of(file)
+        digest, found = _contents(file, *stamp)
+        self.sights.reads(file, stamp, digest)
+        return found
+
+    def _files(self, name: str) -> Iterator[tuple[str, bool]]:
+        """Yield the files that may have a dotted name, and whether that makes it a package."""
         top, *rest = name.split(".")
         for folder in self._homes(top):
             path = os.path.join(folder, top, *rest)
-            for file, is_package in ((f"{path}.py", False), (os.path.join(path, "__init__.py"), True)):
-                if self._main is not None and file == os.path.join(self._folder, f"{self._stem}.py"):
-                    yield self._main
-                if os.path.isfile(file) and (found := _contents(file, *_signature(file))) is not None:
-                    source = Source(found.text, os.path.relpath(file) if self._relative else file)
-                    yield Module(name, source, found, is_package=is_package)
+            yield f"{path}.py", False
+            yield os.path.join(path, "__init__.py"), True
 
     def _homes(self, top: str) -> tuple[str, ...]:
         """Return the folders that have a module or a package `top`."""
@@ -128,14 +161,18 @@ class Project:
         if top not in self._tops:
             # A script's neighbours hide the standard library, what lies further away does not.
             folders = self._folders[:1] if top in sys.stdlib_module_names else self._folders
-            self._tops[top] = tuple(folder for folder in folders if _holds(folder, top))
+            self._tops[top] = tuple(folder for folder in folders if self._has(folder, top))
         return self._tops[top]
+
+    def _has(self, folder: str, top: str) -> bool:
+        path = os.path.join(folder, top)
+        return self.sights.is_file(f"{path}.py") or self.sights.is_folder(path)
 
     @cached_property
     def _package_root(self) -> str:
         """The folder above the package that the file belongs to; its own folder if there is none."""
         folder = self._folder
-        while os.path.isfile(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
+        while self.sights.is_file(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
             folder = os.path.dirname(folder)
         return folder
 
@@ -148,35 +185,37 @@ class Project:
     def _folders(self) -> tuple[str, ...]:
         found = [self._package_root]
         for _ in range(_MOST_LEVELS):
-            if any(os.path.exists(os.path.join(found[-1], mark)) for mark in _MARKS):
+            if any(self.sights.is_there(os.path.join(found[-1], mark)) for mark in _MARKS):
                 return (*found, os.path.join(found[-1], "src"))
             found.append(os.path.dirname(found[-1]))
         return tuple(found[:3])
 
 
-@functools.lru_cache(maxsize=4096)
-def _holds(folder: str, top: str) -> bool:
-    path = os.path.join(folder, top)
-    return os.path.isfile(f"{path}.py") or os.path.isdir(path)
-
-
-def _signature(file: str) -> tuple[int, int]:
-    status = os.stat(file)
-    return status.st_mtime_ns, status.st_size
-
-
 @functools.lru_cache(maxsize=256)
-def _contents(file: str, changed: int, size: int) -> Contents | None:
-    """Return what a file holds as it is now; None for what cannot be read, which its own check tells."""
-    if size > _LARGEST:
-        return None
+def _contents(file: str, changed: int, size: int) -> tuple[bytes, Contents | None]:
+    """Return what a file holds as it is now, with its digest; None for what cannot be read, which its own check tells."""
+    digest = b""
     try:
-        text = reading.decode(reading.read(file), file)
+        data = reading.read(file)
+        digest = digest_of(data)
+        if size > _LARGEST:
+            return digest, None
+        text = reading.decode(data, file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Contents(text, ast.parse(text, file))
+            return digest, Contents(text, ast.parse(text, file))
     except (reading.Unreadable, SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+        return digest, None
+
+
+def _rows(text: str, word: str) -> Iterator[int]:
+    row, begin = 1, 0
+    at = text.find(word)
+    while at >= 0:
+        row += text.count("\n", begin, at)
+        begin = at
+        yield row
+        at = text.find(word, at + 1)
 
 
 def _simple(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -203,14 +242,12 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
         case ast.ImportFrom(names=names):
             yield from (alias.asname or alias.name for alias in names if alias.name != "*")
         case ast.Assign(targets=targets):
-            yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+            yield from (node.id for target in targets for node in walk(target) if isinstance(node, ast.Name))
         case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
             yield name
         case ast.For() | ast.While():
             yield from (
-                node.id
-                for node in ast.walk(statement)
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                node.id for node in walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
             )
         case _:
             return

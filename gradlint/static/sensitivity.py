@@ -15,6 +15,7 @@ from functools import cached_property
 from gradlint.static.analysis import Analysis
 from gradlint.static.instances import SAME
 from gradlint.static.library import role_of
+from gradlint.static.nodes import children
 from gradlint.static.tree import Uid
 from gradlint.static.values import Class, Function, Library, Unknown, Value
 
@@ -144,7 +145,7 @@ def _walk(start: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
         node, perhaps = todo.pop()
         yield node, perhaps
         branches = isinstance(node, (ast.If, ast.IfExp))
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             under = branches and child is not node.test  # type: ignore[attr-defined]
             todo.append((child, perhaps or under))
 

@@ -5,6 +5,7 @@ The bridge between lowering, which knows who is who, and the protocols, which kn
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -45,6 +46,25 @@ def overlap(a: Uid, b: Uid) -> bool:
     """Whether one is a part of the other."""
     short = min(len(a), len(b))
     return a[:short] == b[:short]
+
+
+class Kin:
+    """Subjects of which it is asked again and again who is a part of whom: the answer takes no look at each of them."""
+
+    def __init__(self, uids: Iterable[Uid]) -> None:
+        self._uids = frozenset(uids)
+        self._parts: dict[Uid, list[Uid]] = defaultdict(list)
+        for uid in self._uids:
+            for length in range(len(uid) + 1):
+                self._parts[uid[:length]].append(uid)
+
+    def wholes(self, uid: Uid) -> list[Uid]:
+        """Return those that are `uid` or that it belongs to."""
+        return [uid[:length] for length in range(len(uid) + 1) if uid[:length] in self._uids]
+
+    def overlapping(self, uid: Uid) -> set[Uid]:
+        """Return those that are a part of `uid` or the other way round."""
+        return {*self.wholes(uid), *self._parts.get(uid, ())}
 
 
 def within(part: Uid, whole: Uid) -> bool:
@@ -414,20 +434,24 @@ def _releases(targets: frozenset[Uid], node: GraphNode, own: frozenset[Uid]) -> 
     return bool(targets & own) or any(within(node.module, target) for target in targets)
 
 
-def follow(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> dict[Event, set[State]]:
+def follow(
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
+) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
-    flow = run(tree, protocol, effect, start)
+    flow = run(tree, protocol, effect, start, blind=blind)
     return {event: {world.state for world in worlds} for event, worlds in flow.arrivals.items()}
 
 
-def run(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> Flow[State]:
-    """Run a protocol for one subject over a tree and return the interpreter with its arrivals."""
+def run(
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
+) -> Flow[State]:
+    """Run a protocol for one subject over a tree and return the interpreter with its arrivals (`blind`: see Flow)."""
 
     def advance(state: State, event: Event) -> State:
         kind = effect(event)
         return state if kind is None else protocol.advance(state, kind, event.place)[0]
 
-    flow: Flow[State] = Flow(advance)
+    flow: Flow[State] = Flow(advance, blind=blind)
     flow.run(pruned(tree, effect), protocol.initial if start is None else start)
     return flow
 

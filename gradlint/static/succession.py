@@ -9,6 +9,7 @@ import ast
 
 from gradlint.events import EventKind
 from gradlint.static.blocks import Blocks
+from gradlint.static.nodes import walk
 from gradlint.static.tree import Uid
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, held
 
@@ -28,7 +29,7 @@ class Succession(Blocks):
         """Return what a target stands for before it is assigned, whom that concerns, and whether it is a part of a module."""
         match target:
             case ast.Name(name):
-                old = self.store.get((self.frame.shared.get(name, self.frame).path, name), UNKNOWN)
+                old = self.settled((self.frame.shared.get(name, self.frame).path, name)) or UNKNOWN
                 return old, held((old,)) if isinstance(old, (Object, Instance)) else frozenset(), ()
             case ast.Subscript(owner, ast.Constant(index)):
                 with self.aside():
@@ -50,8 +51,6 @@ class Succession(Blocks):
     def _goes_on(self, target: ast.expr, written: ast.expr, old: Value, built: Object | Instance) -> bool:
         """Whether what was built has what was there before inside: a wrapper."""
         spelled = ast.unparse(target)
-        if any(
-            isinstance(part, (ast.Name, ast.Attribute)) and ast.unparse(part) == spelled for part in ast.walk(written)
-        ):
+        if any(isinstance(part, (ast.Name, ast.Attribute)) and ast.unparse(part) == spelled for part in walk(written)):
             return True
         return isinstance(old, (Object, Instance)) and old.uid != built.uid and old.uid in self.reach((built,))

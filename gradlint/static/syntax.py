@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
+from gradlint.static.nodes import children, walk
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
 
@@ -80,7 +82,7 @@ def _setters(cls: ast.AST) -> dict[str, list[FunctionNode]]:
 def _own_attributes(method: FunctionNode) -> set[str]:
     return {
         node.attr
-        for node in ast.walk(method)
+        for node in walk(method)
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Store)
         and isinstance(node.value, ast.Name)
@@ -89,18 +91,18 @@ def _own_attributes(method: FunctionNode) -> set[str]:
 
 
 def _is_generator(function: ast.AST) -> bool:
-    todo: list[ast.AST] = list(ast.iter_child_nodes(function))
+    todo: list[ast.AST] = list(children(function))
     while todo:
         child = todo.pop()
         if isinstance(child, (ast.Yield, ast.YieldFrom)):
             return True
         if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.GeneratorExp)):
-            todo.extend(ast.iter_child_nodes(child))
+            todo.extend(children(child))
     return False
 
 
 def _declared(function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
-    nodes = list(ast.walk(function))
+    nodes = list(walk(function))
     return (
         frozenset(name for node in nodes if isinstance(node, ast.Global) for name in node.names),
         frozenset(name for node in nodes if isinstance(node, ast.Nonlocal) for name in node.names),
@@ -112,45 +114,44 @@ def _assigned(loop: ast.AST) -> frozenset[str]:
 
 
 def _bound(loop: ast.AST) -> Iterator[str]:
-    for node in ast.walk(loop):
+    for node in walk(loop):
         if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
             yield node.id
 
 
 def _assigned_attributes(loop: ast.AST) -> frozenset[str]:
     return frozenset(
-        node.attr for node in ast.walk(loop) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        node.attr for node in walk(loop) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     )
 
 
 def _called(function: ast.AST) -> frozenset[str]:
-    calls = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
-    bare = (node.value for node in ast.walk(function) if isinstance(node, ast.Expr))
+    calls = (node.func for node in walk(function) if isinstance(node, ast.Call))
+    bare = (node.value for node in walk(function) if isinstance(node, ast.Expr))
     return frozenset(node.attr for node in (*calls, *bare) if isinstance(node, ast.Attribute))
 
 
 def _mentioned(tree: ast.AST) -> frozenset[str]:
-    return frozenset(
-        node.id if isinstance(node, ast.Name) else node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)
-    )
+    nodes = walk(tree)
+    names = {node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is ast.Load}
+    names |= {node.attr for node in nodes if type(node) is ast.Attribute and type(node.ctx) is ast.Load}
+    return frozenset(names)
 
 
 def _names(function: ast.AST) -> frozenset[str]:
-    return frozenset(node.id for node in ast.walk(function) if isinstance(node, ast.Name))
+    return frozenset(node.id for node in walk(function) if isinstance(node, ast.Name))
 
 
 def _gradients(scope: ast.AST) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     assigned = [
         (node.targets[0].id, node.value)
-        for node in ast.walk(scope)
+        for node in walk(scope)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     ]
     # Twice: a name may be computed from another one.
     for name, value in (*assigned, *assigned):
-        for part in ast.walk(value):
+        for part in walk(value):
             match part:
                 case ast.Attribute(owner, attr) if attr in GRADIENT:
                     found[name].add(ast.unparse(owner).removesuffix(".data"))

@@ -139,6 +139,9 @@ class Atom:
     ids: frozenset[str] = field(default=frozenset(), compare=False)
     cycle: Cycle | None = field(default=None, compare=False)
 
+    def __hash__(self) -> int:
+        return hash(self.key)
+
 
 @dataclass(frozen=True, slots=True)
 class Known:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from gradlint.events import EventKind
 from gradlint.static.context import Grad
 from gradlint.static.gradients import parameters_of
+from gradlint.static.nodes import walk
 from gradlint.static.provenance import is_leaf, is_rebound
 from gradlint.static.scaling import Scaling
 from gradlint.static.syntax import GRADIENT
@@ -74,14 +75,17 @@ class Updates(Scaling):
 
     def _uses_gradient(self, owner: ast.expr, changes: Iterable[ast.expr]) -> bool:
         """Whether the gradient of `owner` is among what it is changed by."""
-        scope = self.frame.node or self.frame.module.contents.tree
-        if not self.syntax.mentioned(scope) & GRADIENT:
+        contents = self.frame.module.contents
+        scope = self.frame.node or contents.tree
+        if not contents.says(GRADIENT, scope):
             return False
-        whose = {name for change in changes for name in self._gradients_in(change, scope)}
+        computed = self.syntax.gradients(scope)
+        parts = [change for change in changes if computed or contents.says(GRADIENT, change)]
+        whose = {name for change in parts for name in self._gradients_in(change, scope)}
         return bool(whose) and ast.unparse(owner) in whose
 
     def _gradients_in(self, change: ast.expr, scope: ast.AST) -> Iterator[str]:
-        for part in ast.walk(change):
+        for part in walk(change):
             match part:
                 case ast.Attribute(owner, name) if name in GRADIENT:
                     yield ast.unparse(_without_data(owner))
@@ -101,14 +105,14 @@ class Updates(Scaling):
 
 
 def _names(node: ast.AST) -> Iterator[ast.Name]:
-    return (each for each in ast.walk(node) if isinstance(each, ast.Name))
+    return (each for each in walk(node) if isinstance(each, ast.Name))
 
 
 def _mentions(change: ast.expr, owner: ast.expr) -> bool:
     """Whether `owner` itself, not only its gradient, is in an expression."""
     wanted = ast.dump(owner).replace("Store()", "Load()")
-    own = [part.value for part in ast.walk(change) if isinstance(part, ast.Attribute) and part.attr in GRADIENT]
-    return any(ast.dump(part) == wanted and part not in own for part in ast.walk(change))
+    own = [part.value for part in walk(change) if isinstance(part, ast.Attribute) and part.attr in GRADIENT]
+    return any(ast.dump(part) == wanted and part not in own for part in walk(change))
 
 
 def _without_data(node: ast.expr) -> ast.expr:

@@ -79,6 +79,13 @@ class Construction:
 
 
 @dataclass(frozen=True, slots=True)
+class Imported:
+    """A name of a file in sight that nobody has asked for yet, and so nobody has read; only the store of names holds it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Object:
     """An object of a known library.
 
@@ -188,7 +195,19 @@ class Params:
 
 
 Value: TypeAlias = (
-    Unknown | Const | Library | Object | Function | Class | Instance | Super | Method | Items | Tensor | Params
+    Unknown
+    | Const
+    | Library
+    | Imported
+    | Object
+    | Function
+    | Class
+    | Instance
+    | Super
+    | Method
+    | Items
+    | Tensor
+    | Params
 )
 
 LOADER = Library("torch.utils.data.DataLoader()")
@@ -243,10 +262,16 @@ def unknown_uid(id_: str) -> Uid:
     return ("?", *id_.split("."))
 
 
+_INERT = frozenset([Const, Library, Imported, Class])
+"""What nobody can act through; most values are of these sorts."""
+
+
 def held(values: Iterable[Value]) -> frozenset[Uid]:
     """Return the subjects that whoever gets `values` can act on (attributes of instances aside)."""
     uids: set[Uid] = set()
     for value in values:
+        if type(value) in _INERT:
+            continue
         for part in parts(value):
             match part:
                 case Object(uid=uid) | Instance(uid=uid):

@@ -9,7 +9,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Diagnostic
@@ -45,5 +45,10 @@ def all_checks() -> tuple[Check, ...]:
     """Return every registered rule, the built-in ones first."""
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
-    built_in = tuple(_found)
-    return built_in + tuple(point.load() for point in entry_points(group="gradlint.checks"))
+    return tuple(_found) + tuple(point.load() for point in third_party())
+
+
+@functools.cache
+def third_party() -> tuple[EntryPoint, ...]:
+    """Return where the rules of others are."""
+    return tuple(entry_points(group="gradlint.checks"))

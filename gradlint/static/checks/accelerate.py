@@ -16,6 +16,7 @@ from gradlint.static.cadence import definitions, spelled
 from gradlint.static.checks import check
 from gradlint.static.expressions import window_end
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.subjects import follow, on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Kind, Object, Value
@@ -169,7 +170,7 @@ def _divisions(analysis: Analysis, call: ast.Call, scope: ast.AST | None, wanted
     given = [root]
     if isinstance(root, ast.Name):
         given = definitions(analysis, root, scope)
-        for node in ast.walk(scope or analysis.tree):
+        for node in walk(scope or analysis.tree):
             match node:
                 case ast.AugAssign(ast.Name(name), ast.Div(), by) if name == root.id and _is(analysis, by, wanted):
                     given.append(ast.copy_location(ast.BinOp(root, ast.Div(), by), node))

@@ -12,6 +12,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import conditional, definitions, in_batches, over_batches, same_count, turns
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Construction, Items, Kind, Object
 
@@ -95,11 +96,11 @@ def _per_window(analysis: Analysis, root: Root, scheduler: Object, event: Event)
 def _window(analysis: Analysis, event: Event) -> str | None:
     """Return the number of batches that the condition around an event in its batch loop counts to, by its name."""
     loop = analysis.lowering.loop_nodes[event.loops[-1]]
-    for node in ast.walk(loop):
+    for node in walk(loop):
         inside = isinstance(node, ast.If) and any(
             part.lineno <= event.place.row <= (part.end_lineno or part.lineno) for part in node.body
         )
-        for part in ast.walk(node.test) if isinstance(node, ast.If) and inside else ():
+        for part in walk(node.test) if isinstance(node, ast.If) and inside else ():
             match part:
                 case ast.BinOp(_, ast.Mod(), (ast.Name() | ast.Attribute()) as count):
                     return ast.unparse(count)
@@ -110,7 +111,7 @@ def _knows(analysis: Analysis, call: Construction, window: str) -> bool:
     """Whether anything that goes into a schedule's length has to do with the window."""
     todo, seen = [*call.node.args, *(keyword.value for keyword in call.node.keywords)], set[str]()
     while todo:
-        for part in ast.walk(todo.pop()):
+        for part in walk(todo.pop()):
             if isinstance(part, (ast.Name, ast.Attribute)) and (spelled := ast.unparse(part)) not in seen:
                 seen.add(spelled)
                 todo.extend(definitions(analysis, part, call.scope))

@@ -14,6 +14,7 @@ from gradlint.static.actions import Step
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import children, walk
 from gradlint.static.subjects import MANY_EVALUATIONS, on_optimizer, run
 from gradlint.static.tree import EMPTY, Branch, Call, Loop, Node, Seq, Uid, events
 from gradlint.static.values import Const, Function, Kind, Tensor
@@ -54,7 +55,7 @@ def _returns_loss(analysis: Analysis, callee: ast.expr) -> bool:
     """Whether a called function runs backward itself: it is a closure, not a maker of closures."""
     known = analysis.lowering.values.get(callee)
     return isinstance(known, Function) and any(
-        isinstance(node, ast.Attribute) and node.attr == "backward" for node in ast.walk(known.node)
+        isinstance(node, ast.Attribute) and node.attr == "backward" for node in walk(known.node)
     )
 
 
@@ -95,7 +96,7 @@ def _returns(closure: Function) -> bool:
         if isinstance(node, ast.Return) and node.value is not None:
             return True
         if not isinstance(node, (ast.FunctionDef, ast.Lambda)):
-            todo.extend(ast.iter_child_nodes(node))
+            todo.extend(children(node))
     return False
 
 

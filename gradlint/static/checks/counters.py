@@ -12,6 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of
 from gradlint.static.checks import local_check
+from gradlint.static.nodes import walk
 from gradlint.static.tree import Atom
 from gradlint.static.windows import Paths, end_of
 
@@ -55,12 +56,12 @@ def _counted(analysis: Analysis, loop: int, end: Atom) -> ast.AugAssign | None:
         return None
     moved = [
         each
-        for each in ast.walk(tree_of(analysis, node))
+        for each in walk(tree_of(analysis, node))
         if isinstance(each, ast.AugAssign) and last_name(each.target) == name
     ]
     bound = [
         each
-        for each in ast.walk(node)
+        for each in walk(node)
         if isinstance(each, (ast.Assign, ast.For)) and name in {last_name(target) for target in _targets(each)}
     ]
     if len(moved) != 1 or bound or not _within(node, moved[0]):
@@ -79,7 +80,7 @@ def _targets(node: ast.Assign | ast.For) -> Iterator[ast.expr]:
 
 
 def _within(node: ast.AST, part: ast.AST) -> bool:
-    return any(each is part for each in ast.walk(node))
+    return any(each is part for each in walk(node))
 
 
 def _only_with(loop: ast.AST, moved: ast.AugAssign, flag: str) -> bool:
@@ -92,5 +93,5 @@ def _only_with(loop: ast.AST, moved: ast.AugAssign, flag: str) -> bool:
         and isinstance(node.test, ast.Name)
         and node.test.id == flag
         and any(_within(statement, moved) for statement in node.body)
-        for node in ast.walk(loop)
+        for node in walk(loop)
     )

@@ -13,6 +13,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import Flow
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.subjects import overlap, pruned, within
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Function, Kind, Object
@@ -96,7 +97,7 @@ def optimizer_never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     hidden = analysis.lowering.escaped | analysis.stepped
     idle = [made for made in optimizers if made.of and made.uid not in hidden and analysis.private(made)]
-    for call in ast.walk(analysis.tree) if idle else ():
+    for call in walk(analysis.tree) if idle else ():
         if isinstance(call, ast.Call) and isinstance(analysis.value(call.func), Function):
             yield from _passed_twice(analysis, call, idle)
 

@@ -10,6 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.nodes import walk
 
 _RIGHT = "write `# gradlint: accumulate=4` behind the header of the loop that steps once in four batches"
 
@@ -18,7 +19,7 @@ _RIGHT = "write `# gradlint: accumulate=4` behind the header of the loop that st
 def declared(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL001: a declaration without a number, or on no loop."""
     found = declarations(analysis.source.text, analysis.source.filename)
-    heads = {node.lineno for node in ast.walk(analysis.tree) if isinstance(node, _LOOPS)} if found else set()
+    heads = {node.lineno for node in walk(analysis.tree) if isinstance(node, _LOOPS)} if found else set()
     for each in found:
         what = _wrong(each, heads)
         if what:

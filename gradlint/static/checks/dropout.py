@@ -10,6 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.nodes import children, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Class, Library, Value
 
@@ -51,7 +52,7 @@ def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
             continue
         seen.add(name)
         yield methods[name]
-        for node in ast.walk(methods[name]):
+        for node in walk(methods[name]):
             match node:
                 case ast.Call(ast.Attribute(ast.Name("self"), called)):
                     todo.append(called)
@@ -73,7 +74,7 @@ def _asks_for_the_mode(method: FunctionNode) -> bool:
     """Whether a method decides by the mode; one that only hands it to a call tells nobody else."""
     given = {
         value
-        for node in ast.walk(method)
+        for node in walk(method)
         if isinstance(node, ast.Call)
         for value in (*node.args, *(keyword.value for keyword in node.keywords))
     }
@@ -81,7 +82,7 @@ def _asks_for_the_mode(method: FunctionNode) -> bool:
 
 
 def _parts(node: ast.AST, without: set[ast.expr]) -> Iterator[ast.AST]:
-    return (part for part in ast.walk(node) if part not in without)
+    return (part for part in walk(node) if part not in without)
 
 
 def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[Diagnostic]:
@@ -104,22 +105,20 @@ def _unguarded(body: list[ast.stmt]) -> Iterator[ast.Call]:
         if isinstance(node, ast.Call):
             yield node
         if not isinstance(node, (ast.Lambda, ast.FunctionDef, ast.ClassDef)):
-            todo.extend(ast.iter_child_nodes(node))
+            todo.extend(children(node))
 
 
 def _made(analysis: Analysis, method: FunctionNode) -> frozenset[str]:
     """Return the names that the method gives to dropout layers of its own, and does nothing to but call them."""
     names = {
         target.id
-        for node in ast.walk(method)
+        for node in walk(method)
         if isinstance(node, ast.Assign) and _is_layer(analysis, node.value)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
     handled = {
-        node.value.id
-        for node in ast.walk(method)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        node.value.id for node in walk(method) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
     return frozenset(names - handled)
 
@@ -127,7 +126,7 @@ def _made(analysis: Analysis, method: FunctionNode) -> frozenset[str]:
 def _off(cls: ast.ClassDef) -> frozenset[str]:
     """Return the attributes, as they are written, that nothing in the class sets to anything but 0."""
     rates: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(cls):
+    for node in walk(cls):
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 rates.setdefault(ast.unparse(target), []).append(node.value)

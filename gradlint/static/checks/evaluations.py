@@ -12,6 +12,7 @@ from gradlint.static.actions import Step
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import over_batches, tree_of
 from gradlint.static.checks import check
+from gradlint.static.nodes import children, walk
 from gradlint.static.subjects import MANY_EVALUATIONS
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import events
@@ -50,8 +51,8 @@ def _often(many: bool) -> str:
 
 def _drawn(closure: ast.AST) -> Iterator[ast.Call]:
     """Yield the calls of `next` on an iterator that outlives the closure."""
-    own = {node.id for node in ast.walk(closure) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    for node in ast.walk(closure):
+    own = {node.id for node in walk(closure) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in walk(closure):
         match node:
             case ast.Call(ast.Name("next"), [ast.Name(name), *_]) if name not in own:
                 yield node
@@ -120,11 +121,11 @@ def _stands_at(analysis: Analysis, step: Step, place: object) -> bool:
 
 
 def _outside(closure: ast.AST, loop: ast.For) -> bool:
-    return not any(node is closure for node in ast.walk(loop))
+    return not any(node is closure for node in walk(loop))
 
 
 def _unseen(analysis: Analysis, step: Step, loop: ast.For) -> Iterator[Diagnostic]:
-    given = {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name) and not node.id.startswith("_")}
+    given = {node.id for node in walk(loop.target) if isinstance(node, ast.Name) and not node.id.startswith("_")}
     if given and not given & set(_read(tree_of(analysis, loop), given, loop)):
         place, batch = analysis.source.place(step.node), ", ".join(sorted(given))
         assert step.closure is not None
@@ -134,8 +135,8 @@ def _unseen(analysis: Analysis, step: Step, loop: ast.For) -> Iterator[Diagnosti
 
 def _read(tree: ast.Module, names: set[str], loop: ast.For) -> Iterator[str]:
     """Yield those of the names that are read where they can be the loop's: in its function, or anywhere for the module's."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    around = [each for each in functions if any(node is loop for node in ast.walk(each))]
+    functions = [node for node in walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    around = [each for each in functions if any(node is loop for node in walk(each))]
     todo: list[ast.AST] = [around[-1] if around else tree]
     while todo:
         node = todo.pop()
@@ -143,7 +144,7 @@ def _read(tree: ast.Module, names: set[str], loop: ast.For) -> Iterator[str]:
             yield node.id
         own = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and names <= _parameters(node)
         if not own:
-            todo.extend(ast.iter_child_nodes(node))
+            todo.extend(children(node))
 
 
 def _parameters(function: FunctionNode) -> set[str]:

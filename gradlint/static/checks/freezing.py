@@ -12,19 +12,21 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import makes_module
 from gradlint.static.checks import check
+from gradlint.static.nodes import walk
 from gradlint.static.values import Instance, Object
 
 _MISSPELT = re.compile(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
 _YIELDS = {"children": 0, "modules": 0, "named_children": 1, "named_modules": 1}
 """Methods that yield modules, and where in each item the module stands."""
+_TOLD = re.compile(r"\.\s*req\w*grad\w*\s*=")
 
 
 @check
 def told_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL807: `requires_grad` of a module, a misspelt one, or one that is compared instead of assigned."""
-    if "grad" not in analysis.source.text or "requ" not in analysis.source.text:
+    if not _TOLD.search(analysis.source.text):
         return
-    nodes = list(ast.walk(analysis.tree))
+    nodes = list(walk(analysis.tree))
     statements = [node for node in nodes if isinstance(node, (ast.Assign, ast.Expr))]
     read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
     modules: set[ast.AST] | None = None
@@ -92,7 +94,7 @@ def _told(body: list[ast.stmt], spelled: set[str]) -> Iterator[ast.AST]:
     if not spelled:
         return
     for statement in body:
-        for node in ast.walk(statement):
+        for node in walk(statement):
             match node:
                 case ast.Assign([ast.Attribute(owner, "requires_grad")]) if ast.unparse(owner) in spelled:
                     yield owner
@@ -103,13 +105,13 @@ def _told(body: list[ast.stmt], spelled: set[str]) -> Iterator[ast.AST]:
 def _always_modules(analysis: Analysis, scope: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
     """Return the names of a function, or the attributes of a class, that are given nothing but new modules."""
     given: dict[str, list[bool]] = defaultdict(list)
-    for node in ast.walk(scope):
+    for node in walk(scope):
         match node:
             case ast.Assign(targets, value):
                 for target in targets:
                     given[ast.unparse(target)].append(makes_module(analysis, value))
             case ast.For(target=target) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
-                for part in ast.walk(target):
+                for part in walk(target):
                     if isinstance(part, (ast.Name, ast.Attribute)):
                         given[ast.unparse(part)].append(False)
             case ast.arg(name):

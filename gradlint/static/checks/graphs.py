@@ -14,7 +14,8 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.context import Keeping
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import follow, on_graph, overlap
+from gradlint.static.nodes import walk
+from gradlint.static.subjects import follow, on_graph
 from gradlint.static.tree import Event, GraphNode
 
 
@@ -38,12 +39,12 @@ def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
 def is_trained(analysis: Analysis, node: GraphNode) -> bool:
     """Whether a graph part has gradients: a module of torch or of this file has, unless somebody may have frozen it."""
     lowering = analysis.lowering
-    if any(overlap(node.module, uid) for uid in lowering.frozen):
+    if analysis.kin(lowering.frozen).overlapping(node.module):
         return False
     made_here = node.module in lowering.objects or node.module in lowering.instances
-    if node.sure and made_here and not any(overlap(node.module, uid) for uid in lowering.escaped):
+    if node.sure and made_here and not analysis.kin(lowering.escaped).overlapping(node.module):
         return True
-    return any(overlap(node.module, owned) for owned in analysis.trained_by)
+    return bool(analysis.trained.overlapping(node.module))
 
 
 def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnostic]:
@@ -115,13 +116,13 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
     ):
         return False
     names = {function.name}
-    for node in ast.walk(analysis.tree):
+    for node in walk(analysis.tree):
         if isinstance(node, ast.Assign) and _mentions(node.value, function.name):
-            names |= {part.id for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)}
-    own = set(ast.walk(function))
+            names |= {part.id for target in node.targets for part in walk(target) if isinstance(part, ast.Name)}
+    own = set(walk(function))
     returned = [
         node.value
-        for node in ast.walk(analysis.tree)
+        for node in walk(analysis.tree)
         if isinstance(node, ast.Return) and node.value is not None and node not in own
     ]
     return not any(_gives(value, name) for value in returned for name in names)
@@ -147,7 +148,7 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
     loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
     if loop is None or keeping.name in _assigned(loop):
         return False
-    for node in ast.walk(_scope(analysis, keeping)):
+    for node in walk(_scope(analysis, keeping)):
         match node:
             case ast.Call(ast.Attribute(owner, "backward")) if _mentions(owner, keeping.name):
                 return False
@@ -226,7 +227,7 @@ def _mentions(node: ast.AST, name: str) -> bool:
         isinstance(part, ast.Attribute) and part.attr == attribute
         if dot
         else isinstance(part, ast.Name) and part.id == name
-        for part in ast.walk(node)
+        for part in walk(node)
     )
 
 
@@ -244,7 +245,7 @@ def _gives(node: ast.expr, name: str) -> bool:
 def _assigned(loop: ast.AST) -> set[str]:
     return {
         target.id
-        for node in ast.walk(loop)
+        for node in walk(loop)
         if isinstance(node, ast.Assign) and not _grows(node)
         for target in node.targets
         if isinstance(target, ast.Name)
@@ -262,7 +263,7 @@ def _grows(node: ast.Assign) -> bool:
 def _returned(analysis: Analysis, keeping: Keeping) -> bool:
     return any(
         isinstance(node, (ast.Return, ast.Yield)) and node.value is not None and _mentions(node.value, keeping.name)
-        for node in ast.walk(_scope(analysis, keeping))
+        for node in walk(_scope(analysis, keeping))
     )
 
 

@@ -12,6 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
+from gradlint.static.nodes import children, walk
 from gradlint.static.values import Instance, Kind, Library, Object, Unknown
 
 _ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
@@ -35,10 +36,8 @@ def exhausted_iterator(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL609: `params = model.parameters()`, given to an optimizer and then to a clipping."""
     if "parameters()" not in analysis.source.text:
         return
-    rows = [
-        node.lineno for node in ast.walk(analysis.tree) if isinstance(node, ast.Assign) and _may_iterate(node.value)
-    ]
-    for node in ast.walk(analysis.tree) if rows else ():
+    rows = [node.lineno for node in walk(analysis.tree) if isinstance(node, ast.Assign) and _may_iterate(node.value)]
+    for node in walk(analysis.tree) if rows else ():
         if isinstance(node, ast.Module) or (
             isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
             and any(node.lineno <= row <= (node.end_lineno or 0) for row in rows)
@@ -51,16 +50,14 @@ def exhausted_iterator(analysis: Analysis) -> Iterator[Diagnostic]:
 def _in_class(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
     """Yield the attributes that one method drains where it makes them, and another one reads again."""
     reader = _Reader(analysis)
-    for node in ast.walk(cls):
+    for node in walk(cls):
         match node:
             case ast.Assign([ast.Attribute(ast.Name("self"), name) as made], value) if reader.is_iterator(value):
-                uses = [
-                    each for each in ast.walk(analysis.tree) if isinstance(each, ast.Attribute) and each.attr == name
-                ]
+                uses = [each for each in walk(analysis.tree) if isinstance(each, ast.Attribute) and each.attr == name]
                 reads = [each for each in uses if isinstance(each.ctx, ast.Load)]
-                drained = {id(each) for call in ast.walk(cls) for each in reader.drained(call)}
-                home = next(each for each in cls.body if node in ast.walk(each))
-                inside = [each for each in reads if each in ast.walk(home)]
+                drained = {id(each) for call in walk(cls) for each in reader.drained(call)}
+                home = next(each for each in cls.body if node in walk(each))
+                inside = [each for each in reads if each in walk(home)]
                 outside = [each for each in reads if each not in inside]
                 only = len(uses) - len(reads) == 1 and all(id(each) in drained for each in reads)
                 if only and len(inside) == 1 and outside and inside[0].lineno > made.lineno:
@@ -142,7 +139,7 @@ class _Reader:
     def _statement(self, node: ast.stmt, path: _Path, loops: tuple[ast.AST, ...]) -> None:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                self.captured |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+                self.captured |= {each.id for each in walk(node) if isinstance(each, ast.Name)}
             case ast.If(test=test):
                 self._expression(test, path, loops)
                 for side, body in enumerate(_sides(node)):
@@ -166,7 +163,7 @@ class _Reader:
                 self.bound[name] += 1
                 self.iterators[name] = (node, loops)
             case _:
-                for child in ast.iter_child_nodes(node):
+                for child in children(node):
                     self._expression(child, path, loops)
 
     def _expression(self, node: ast.AST, path: _Path, loops: tuple[ast.AST, ...], *, drains: bool = False) -> None:
@@ -176,7 +173,7 @@ class _Reader:
             case ast.Name(name):
                 self.bound[name] += 1
             case ast.Lambda():
-                self.captured |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+                self.captured |= {each.id for each in walk(node) if isinstance(each, ast.Name)}
             case ast.Call(callee, args, keywords):
                 self._expression(callee, path, loops)
                 for arg in args:
@@ -191,7 +188,7 @@ class _Reader:
             case ast.Starred(value):
                 self._expression(value, path, loops, drains=True)
             case _:
-                for child in ast.iter_child_nodes(node):
+                for child in children(node):
                     self._expression(child, path, loops)
 
     def _comprehension(
@@ -227,13 +224,11 @@ class _Reader:
             case ast.Call(ast.Attribute(owner, "parameters" | "named_parameters")):
                 return self._is_module(owner)
             case ast.Call(ast.Name("filter" | "map"), [_, source]):
-                return any(isinstance(each, ast.Attribute) and "parameters" in each.attr for each in ast.walk(source))
+                return any(isinstance(each, ast.Attribute) and "parameters" in each.attr for each in walk(source))
             case ast.Call(callee) if self._analysis.value(callee) == Library("itertools.chain"):
-                return any(isinstance(each, ast.Attribute) and "parameters" in each.attr for each in ast.walk(node))
+                return any(isinstance(each, ast.Attribute) and "parameters" in each.attr for each in walk(node))
             case ast.GeneratorExp(generators=[first, *_]):
-                return any(
-                    isinstance(each, ast.Attribute) and "parameters" in each.attr for each in ast.walk(first.iter)
-                )
+                return any(isinstance(each, ast.Attribute) and "parameters" in each.attr for each in walk(first.iter))
             case _:
                 return False
 

@@ -11,6 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
+from gradlint.static.nodes import walk
 from gradlint.static.values import Library
 from gradlint.wordings.construction import rebuilt
 
@@ -34,7 +35,7 @@ def optimized_tensors(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL519, GL805 and GL806, for optimizers of tensors that a function has names for."""
     if "requires_grad" not in analysis.source.text and "Parameter(" not in analysis.source.text:
         return
-    for scope in ast.walk(analysis.tree):
+    for scope in walk(analysis.tree):
         if isinstance(scope, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef)):
             statements = list(_statements(scope.body, None))
             built = [each for node, _ in statements for each in _optimizer(analysis, node)]
@@ -83,7 +84,7 @@ def _is_computed(analysis: Analysis, value: ast.expr) -> bool:
     """Whether a value is computed from a tensor that requires gradients and is made right there."""
     match value:
         case ast.Call(ast.Attribute(inner, name)) if name in _MOVES:
-            placed = any(isinstance(each, ast.keyword) and each.arg in ("device", "dtype") for each in ast.walk(inner))
+            placed = any(isinstance(each, ast.keyword) and each.arg in ("device", "dtype") for each in walk(inner))
             told = isinstance(inner, ast.Call) and ast.unparse(inner.func).endswith(".requires_grad_")
             return (_requires(analysis, inner) and not placed and not told) or _is_computed(analysis, inner)
         case ast.Call(ast.Attribute(inner, name)) if name in _COMPUTES:
@@ -185,7 +186,7 @@ def _thrown_away(
 def _readers(analysis: Analysis, attribute: str) -> frozenset[str]:
     """Return the names of the functions of the file that read an attribute, by way of others too."""
     syntax = analysis.lowering.syntax
-    functions = [node for node in ast.walk(analysis.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [node for node in walk(analysis.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     found, size = {attribute}, 0
     while len(found) != size:
         size = len(found)
@@ -196,13 +197,13 @@ def _readers(analysis: Analysis, attribute: str) -> frozenset[str]:
 def _reads(node: ast.AST, leaf: str) -> bool:
     return any(
         isinstance(each, (ast.Name, ast.Attribute)) and isinstance(each.ctx, ast.Load) and ast.unparse(each) == leaf
-        for each in ast.walk(node)
+        for each in walk(node)
     )
 
 
 def _hands_on(node: ast.stmt, leaf: str, readers: frozenset[str]) -> bool:
     """Whether a statement may use the value of a tensor for anything but the tensor itself."""
-    if any(isinstance(each, ast.Attribute) and each.attr in readers for each in ast.walk(node)):
+    if any(isinstance(each, ast.Attribute) and each.attr in readers for each in walk(node)):
         return True
     match node:
         case ast.If(body=body, orelse=orelse):

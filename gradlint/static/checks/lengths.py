@@ -14,6 +14,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import conditional, is_loader, last_name, over_batches
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.subjects import follow, on_rate
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Construction, Function, Items, Kind, Object, Value
@@ -115,8 +116,8 @@ def _same_loader(analysis: Analysis, batches: ast.expr, loop: int) -> bool:
     node = analysis.lowering.loop_nodes.get(loop)
     match batches, node:
         case ast.Call(ast.Name("len"), [owner]), ast.For(iter=source) if over_batches(analysis, loop):
-            whole = not any(isinstance(part, ast.Break) for part in ast.walk(node))
-            names = {ast.unparse(part) for part in ast.walk(source) if isinstance(part, (ast.Name, ast.Attribute))}
+            whole = not any(isinstance(part, ast.Break) for part in walk(node))
+            names = {ast.unparse(part) for part in walk(source) if isinstance(part, (ast.Name, ast.Attribute))}
             return whole and is_loader(analysis, owner) and ast.unparse(owner) in names and not _cut_short(source)
         case _:
             return False
@@ -124,7 +125,7 @@ def _same_loader(analysis: Analysis, batches: ast.expr, loop: int) -> bool:
 
 def _cut_short(source: ast.expr) -> bool:
     return any(
-        isinstance(part, ast.Call) and last_name(part.func) in ("zip", "islice", "range") for part in ast.walk(source)
+        isinstance(part, ast.Call) and last_name(part.func) in ("zip", "islice", "range") for part in walk(source)
     )
 
 
@@ -140,7 +141,7 @@ def _turns(analysis: Analysis, loop: int) -> int | None:
 
 
 def _leaves(loop: ast.For) -> bool:
-    return any(isinstance(part, (ast.Break, ast.Return, ast.Raise)) for part in ast.walk(loop))
+    return any(isinstance(part, (ast.Break, ast.Return, ast.Raise)) for part in walk(loop))
 
 
 def _whole(value: Value | None) -> int | None:

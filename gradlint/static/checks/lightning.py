@@ -9,6 +9,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.nodes import walk
 from gradlint.static.values import Class, Library
 
 _MODE = "automatic_optimization"
@@ -41,7 +42,7 @@ def _is_lightning(analysis: Analysis, base: Library) -> bool:
 
 
 def _in_step(analysis: Analysis, step: ast.FunctionDef) -> Iterator[Diagnostic]:
-    nodes = list(ast.walk(step))
+    nodes = list(walk(step))
     returned = {ast.unparse(node.value) for node in nodes if isinstance(node, ast.Return) and node.value is not None}
     optimizers = {name for node in nodes for name in _optimizers(node)}
     for node in nodes:
@@ -63,4 +64,4 @@ def _optimizers(node: ast.AST) -> Iterator[str]:
     """Yield the names that get what `self.optimizers()` returns."""
     match node:
         case ast.Assign([target], ast.Call(ast.Attribute(ast.Name("self"), "optimizers"))):
-            yield from (part.id for part in ast.walk(target) if isinstance(part, ast.Name))
+            yield from (part.id for part in walk(target) if isinstance(part, ast.Name))

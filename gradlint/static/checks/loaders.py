@@ -12,6 +12,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name
 from gradlint.static.checks import check
 from gradlint.static.checks.seeds import rings
+from gradlint.static.nodes import walk
 from gradlint.static.values import LOADER, Library
 
 _AT_ONCE = re.compile(r"next\(\s*iter\(")
@@ -27,10 +28,12 @@ def iterator_in_loop(analysis: Analysis) -> Iterator[Diagnostic]:
     text = analysis.source.text
     if not _AT_ONCE.search(text) or _ONE_BATCH.search(text):
         return
+    if "DataLoader" not in text:
+        return
     ordered = _ordered(analysis)
-    for loop in rings(analysis):
+    for loop in rings(analysis) if ordered else ():
         for statement in loop.body:
-            for call in [] if isinstance(statement, _COMPOUND) else ast.walk(statement):
+            for call in [] if isinstance(statement, _COMPOUND) else walk(statement):
                 match call:
                     case ast.Call(ast.Name("next"), [ast.Call(ast.Name("iter"), [source])]) if (
                         last_name(source) in ordered and analysis.value(source) == LOADER
@@ -44,7 +47,7 @@ def iterator_in_loop(analysis: Analysis) -> Iterator[Diagnostic]:
 def _ordered(analysis: Analysis) -> frozenset[str]:
     """Return the names of loaders that yield their batches in the order of the data, as all loaders of the file do."""
     names: set[str] = set()
-    for node in ast.walk(analysis.tree):
+    for node in walk(analysis.tree):
         match node:
             case ast.Call(func, _, keywords) if analysis.value(func) == Library("torch.utils.data.DataLoader"):
                 if len(node.args) > 2 or any(_orders(keyword) for keyword in keywords):

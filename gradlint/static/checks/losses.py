@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from gradlint.static.checks import check
 from gradlint.static.provenance import is_plain
 from gradlint.static.values import Kind, Library, Made, Object, Tensor, Value
 
+_LOSS = re.compile("CrossEntropy|cross_entropy|NLLLoss|nll_loss|BCEWithLogits")
 _CROSS_ENTROPY = frozenset(["CrossEntropyLoss", "cross_entropy"])
 _NLL = frozenset(["NLLLoss", "NLLLoss2d", "nll_loss"])
 _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"])
@@ -22,7 +24,7 @@ _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"
 def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL901 and GL902: a softmax or sigmoid before a loss that applies it itself, once for each activation."""
     seen: set[tuple[str, Location]] = set()
-    for call in analysis.nodes(ast.Call):
+    for call in analysis.nodes(ast.Call) if _LOSS.search(analysis.source.text) else ():
         match _input(analysis, call):
             case Tensor(made=Made(op, Location() as made)) if (op, made) not in seen:
                 for found in _activated(_loss(analysis, call), op, analysis.source.place(call), made):
@@ -94,6 +96,8 @@ def _roots(analysis: Analysis, call: ast.Call) -> list[ast.expr]:
                     return call.args[:1]
                 case Tensor():
                     return [owner]
+        case ast.Attribute():
+            return []
     if analysis.value(call.func) == Library("torch.autograd.backward"):
         return call.args[:1]
     return []

@@ -12,6 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import definitions, last_name, tree_of
 from gradlint.static.checks import check
+from gradlint.static.nodes import walk
 from gradlint.static.values import Const, Instance, Kind, Object, Tensor
 
 _FALLING = frozenset(
@@ -58,7 +59,7 @@ def _epoch(analysis: Analysis, node: ast.Call, scheduler: Object, given: ast.exp
     cls = scheduler.origin.rpartition(".")[2]
     place, metric = analysis.source.place(node), ast.unparse(given)
     found = compose("GL206", Side.STATIC, place, subject=_receiver(node), cls=cls, metric=metric)
-    if any(isinstance(part, (ast.Call, ast.NamedExpr, ast.Await)) for part in ast.walk(given)):
+    if any(isinstance(part, (ast.Call, ast.NamedExpr, ast.Await)) for part in walk(given)):
         yield found
         return
     yield replace(found, fix=Fix("Drop the argument", (Edit(analysis.source.place(given), ""),), safe=True))
@@ -101,9 +102,9 @@ def _receiver(node: ast.Call) -> str:
 def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
     """Return the innermost function around a node, else the module."""
     around: ast.AST = tree_of(analysis, node)
-    for function in ast.walk(around):
+    for function in walk(around):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and any(
-            part is node for part in ast.walk(function)
+            part is node for part in walk(function)
         ):
             around = function
     return around
@@ -112,8 +113,8 @@ def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
 def _chosen(analysis: Analysis, node: ast.Call) -> bool:
     """Whether a condition around a call asks which scheduler it is."""
     return any(
-        "plateau" in ast.unparse(around.test).lower() and any(part is node for part in ast.walk(around))
-        for around in ast.walk(tree_of(analysis, node))
+        "plateau" in ast.unparse(around.test).lower() and any(part is node for part in walk(around))
+        for around in walk(tree_of(analysis, node))
         if isinstance(around, (ast.If, ast.IfExp))
     )
 
@@ -165,9 +166,7 @@ def _added(name: ast.expr, scope: ast.AST) -> list[ast.expr]:
     """Return what is summed up under a name."""
     spelled = ast.unparse(name)
     return [
-        node.value
-        for node in ast.walk(scope)
-        if isinstance(node, ast.AugAssign) and ast.unparse(node.target) == spelled
+        node.value for node in walk(scope) if isinstance(node, ast.AugAssign) and ast.unparse(node.target) == spelled
     ]
 
 

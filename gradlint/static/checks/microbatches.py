@@ -16,6 +16,7 @@ from gradlint.static.cadence import turns
 from gradlint.static.checks import check
 from gradlint.static.checks.accumulation import scale_matters
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.subjects import follow, on_optimizer
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Kind, Object
@@ -83,7 +84,7 @@ def _inner(analysis: Analysis, root: Root, step: Event, optimizer: Object) -> _I
     if not isinstance(node, ast.For) or not after or any(event.kind in _UPDATES for event in inside):
         return None
     # A loop that is left early looks for one good turn; one that reads gradients uses them itself.
-    own = any(isinstance(part, ast.Break) or getattr(part, "attr", "") == "grad" for part in ast.walk(node))
+    own = any(isinstance(part, ast.Break) or getattr(part, "attr", "") == "grad" for part in walk(node))
     if own or any("engine" in event.roles for event in backwards):
         return None
     return _Inner(root, optimizer, step, loop, node, ring, inside, backwards)
@@ -113,5 +114,5 @@ def _draws(analysis: Analysis, inner: _Inner) -> bool:
     bound = turns(analysis, inner.loop)
     if bound is None or bound[0] == Const(1) or not isinstance(inner.node.target, ast.Name):
         return False
-    names = [node.id for node in ast.walk(inner.node) if isinstance(node, ast.Name)]
+    names = [node.id for node in walk(inner.node) if isinstance(node, ast.Name)]
     return "next" in names and names.count(inner.node.target.id) == 1

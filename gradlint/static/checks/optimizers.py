@@ -49,14 +49,14 @@ def _silent(code: str) -> tuple[str, ...]:
 @check
 def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL101, GL102, GL103, GL104, GL107, GL108, GL109, GL117."""
+    optimizers = {
+        optimizer.uid: (number, optimizer) for number, optimizer in enumerate(analysis.objects(Kind.OPTIMIZER))
+    }
     for root in analysis.roots:
-        for optimizer in analysis.objects(Kind.OPTIMIZER):
-            if any(_steps(event, optimizer) for event in analysis.events[root]):
-                yield from _judge(analysis, root, optimizer)
-
-
-def _steps(event: Event, optimizer: Object) -> bool:
-    return event.kind is EventKind.STEP and event.targets is not None and optimizer.uid in event.targets
+        steps = (event for event in analysis.events[root] if event.kind is EventKind.STEP)
+        stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers}
+        for _, optimizer in sorted((optimizers[uid] for uid in stepped), key=lambda item: item[0]):
+            yield from _judge(analysis, root, optimizer)
 
 
 def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
@@ -214,12 +214,17 @@ def discarded(analysis: Analysis) -> Iterator[Diagnostic]:
         found = analysis.events[root]
         cleared = {event.name for event in found if event.kind is EventKind.ZERO and event.targets is None}
         for step in dict.fromkeys(event for event in found if event.kind is EventKind.OTHER_STEP):
-            if step.name in cleared and "scaler" not in step.roles:
-                worlds = run(root.tree, OPTIMIZER, _as_optimizer(step)).arrivals.get(step, set())
-                broken = [world.state for world in worlds if _broken(world.state, step) == "GL103"]
-                if broken and len(broken) == len(worlds):
+            if step.name in cleared and "scaler" not in step.roles and _lost(root, step, blind=True)[0]:
+                broken, paths = _lost(root, step, blind=False)
+                if broken and len(broken) == paths:
                     state = min(broken, key=lambda state: state.marks)
                     yield compose("GL103", Side.STATIC, step.place, state.marks, subject=step.name)
+
+
+def _lost(root: Root, step: Event, *, blind: bool) -> tuple[list[State], int]:
+    """Return the states in which a step finds its gradients cleared unused, and in how many states it is reached."""
+    worlds = run(root.tree, OPTIMIZER, _as_optimizer(step), blind=blind).arrivals.get(step, set())
+    return [world.state for world in worlds if _broken(world.state, step) == "GL103"], len(worlds)
 
 
 def _as_optimizer(step: Event) -> Effect:

@@ -11,6 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
+from gradlint.static.nodes import children, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Function, Kind, Library, Object
 
@@ -27,7 +28,7 @@ def deprecated_interface(analysis: Analysis) -> Iterator[Diagnostic]:
                 known = analysis.value(owner)
                 if isinstance(known, Object) and known.origin.startswith(_SCHEDULERS):
                     yield _old(analysis, callee)
-            case ast.Call(callee, _, keywords):
+            case ast.Call(callee, _, keywords) if any(keyword.arg == "verbose" for keyword in keywords):
                 known = analysis.value(callee)
                 if isinstance(known, Library) and known.name.startswith(_SCHEDULERS):
                     for keyword in keywords:
@@ -49,7 +50,7 @@ def _old(analysis: Analysis, callee: ast.Attribute) -> Diagnostic:
 def shadowed_module(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL209: `lr_scheduler = lr_scheduler.StepLR(...)`."""
     imported = _imported(analysis.tree)
-    for scope in (analysis.tree, *_functions(analysis.tree)):
+    for scope in (analysis.tree, *_functions(analysis.tree)) if imported else ():
         inside = list(_own(scope))
         for node in inside:
             match node:
@@ -126,17 +127,17 @@ def _reading(analysis: Analysis, name: str) -> Iterator[ast.AST]:
 
 
 def _functions(tree: ast.AST) -> Iterator[FunctionNode]:
-    return (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return (node for node in walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:
     """Yield what belongs to a scope, but not to the functions and classes inside it."""
-    todo = list(ast.iter_child_nodes(scope))
+    todo = list(children(scope))
     while todo:
         node = todo.pop()
         yield node
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            todo.extend(ast.iter_child_nodes(node))
+            todo.extend(children(node))
 
 
 def _root(node: ast.expr) -> str:
@@ -193,7 +194,9 @@ def _torch(analysis: Analysis, node: ast.expr) -> bool:
 def _dropped(analysis: Analysis) -> Iterator[Diagnostic]:
     """A function that is given an optimizer, computes a rate and ends."""
     for function in _functions(analysis.tree):
-        given = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
+        given = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args) if arg.arg.startswith("opt")]
+        if not given:
+            continue
         statements = [each for each in function.body if not _is_text(each)]
         inside = [node for statement in statements for node in (statement, *_own(statement))]
         read = {node.id for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
@@ -205,7 +208,7 @@ def _dropped(analysis: Analysis) -> Iterator[Diagnostic]:
             and node.id in _RATE
             and node.id not in read
         ]
-        unused = [name for name in given if name.startswith("opt") and name not in read]
+        unused = [name for name in given if name not in read]
         if rates and unused and all(_pure(analysis, node) for node in inside):
             yield compose("GL214", Side.STATIC, analysis.source.place(rates[-1]), written=f"the local `{rates[-1].id}`")
 

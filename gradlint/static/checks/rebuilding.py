@@ -15,6 +15,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.context import const
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.subjects import MANY_EVALUATIONS, overlap
 from gradlint.static.tree import Branch, Call, Event, Loop, Node, Seq, Uid
 from gradlint.static.values import Construction, Kind, Object
@@ -153,14 +154,14 @@ class _Turn:
     def _given(self) -> dict[str, frozenset[str]] | None:
         """What the names of the function that builds come from, if it is called in the loop (None: the loop is in it)."""
         scope = self.call.scope
-        if self.loop is None or scope is None or any(node is self.call.node for node in ast.walk(self.loop)):
+        if self.loop is None or scope is None or any(node is self.call.node for node in walk(self.loop)):
             return None
         if not isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef)):
             return None
         syntax = self.analysis.lowering.syntax
         parameters = [arg.arg for arg in (*scope.args.posonlyargs, *scope.args.args)]
         given = dict.fromkeys(syntax.assigned(scope), self.changing)
-        for node in ast.walk(self.loop):
+        for node in walk(self.loop):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == scope.name:
                 bound = (
                     parameters[1:]
@@ -235,7 +236,7 @@ def _is_over_batches(turn: _Turn, number: int) -> bool:
     """Whether a loop goes over data that are the same in every turn of the one around."""
     match turn.analysis.lowering.loop_nodes.get(number):
         case ast.For(iter=source):
-            counted = any(isinstance(node, ast.Name) and node.id == "range" for node in ast.walk(source))
+            counted = any(isinstance(node, ast.Name) and node.id == "range" for node in walk(source))
             return not counted and turn.constant(source)
         case _:
             return False
@@ -245,8 +246,8 @@ def _is_same_each_turn(turn: _Turn) -> bool:
     """Whether a loop counts its turns, and its number is used for nothing but to be told."""
     match turn.loop:
         case ast.For(target=ast.Name(name), iter=source):
-            counted = any(isinstance(node, ast.Name) and node.id in ("range", "trange") for node in ast.walk(source))
-            return counted and not any(_selects(node, name) for node in ast.walk(turn.loop))
+            counted = any(isinstance(node, ast.Name) and node.id in ("range", "trange") for node in walk(source))
+            return counted and not any(_selects(node, name) for node in walk(turn.loop))
         case _:
             return False
 

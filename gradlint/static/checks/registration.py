@@ -12,6 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import bears_parameters, is_parameter
 from gradlint.static.checks import check
+from gradlint.static.nodes import children, walk
 from gradlint.static.values import Class, Library
 
 _BASES = ("torch.nn.Module", "torch.nn.modules.Module", "torch.nn.modules.module.Module")
@@ -52,7 +53,7 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
     if "self." not in analysis.source.text or "torch" not in analysis.source.text:
         return
     grown: dict[ast.ClassDef, list[_Growth]] = {}
-    for node in ast.walk(analysis.tree):
+    for node in walk(analysis.tree):
         if isinstance(node, ast.ClassDef) and _leaves_it_to_torch(analysis, node):
             found = [growth for method in _methods(node) for growth in _growths(analysis, method)]
             plain = _plain_containers(node) if found else frozenset()
@@ -76,7 +77,7 @@ def _report(analysis: Analysis, cls: ast.ClassDef, growth: _Growth) -> Diagnosti
 
 def _converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
     """GL809: `self.w = nn.Parameter(...).to(device)`, which is the result of a computation."""
-    for node in ast.walk(cls):
+    for node in walk(cls):
         match node:
             case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(made, how))):
                 if how in _CONVERSIONS and is_parameter(analysis, made):
@@ -112,7 +113,7 @@ def _plain_containers(cls: ast.ClassDef) -> frozenset[str]:
     """Return the attributes that a class gives nothing but containers of Python, or names of local ones."""
     given = [
         (target.attr, value)
-        for node in ast.walk(cls)
+        for node in walk(cls)
         for target, value in _assignments(node)
         if isinstance(target, ast.Attribute)
     ]
@@ -143,7 +144,7 @@ def _is_container(value: ast.expr) -> bool:
 def _growths(analysis: Analysis, method: ast.FunctionDef) -> Iterator[_Growth]:
     """Yield what comes into the containers of a module in one method, by way of local lists too."""
     receiver, local = method.args.args[0].arg, _local_lists(analysis, method)
-    for node in ast.walk(method):
+    for node in walk(method):
         for target, value in _assignments(node):
             match target, value:
                 case ast.Attribute(ast.Name(owner), name), ast.Name(source) if owner == receiver and source in local:
@@ -192,7 +193,7 @@ def _local_lists(analysis: Analysis, method: ast.FunctionDef) -> Mapping[str, bo
     """Return the local lists of a method that get modules (or, if true, parameters) and are used for nothing else."""
     made: dict[str, list[_Growth]] = defaultdict(list)
     allowed: set[ast.expr] = set()
-    for node in ast.walk(method):
+    for node in walk(method):
         for target, value in _assignments(node):
             if isinstance(target, ast.Name):
                 made[target.id] += _growth(analysis, target.id, node, _elements(value))
@@ -204,14 +205,14 @@ def _local_lists(analysis: Analysis, method: ast.FunctionDef) -> Mapping[str, bo
                 allowed.add(owner)
             case _:
                 continue
-    loads = (node for node in ast.walk(method) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+    loads = (node for node in walk(method) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
     used = {node.id for node in loads if node not in allowed}
     return {name: found[0].parameters for name, found in made.items() if found and name not in used}
 
 
 def _handed_on(tree: ast.Module, names: set[str]) -> Iterator[str]:
     """Yield which of the attributes `names` are used for more than to run their elements: somebody may register them."""
-    above = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    above = {child: node for node in walk(tree) for child in children(node)}
     for node in above:
         if (
             isinstance(node, ast.Attribute)
@@ -227,7 +228,7 @@ def _only_runs(node: ast.AST, above: Mapping[ast.AST, ast.AST]) -> bool:
     match parent:
         case ast.For(iter=source) | ast.comprehension(iter=source) if source is node:
             loop = parent if isinstance(parent, ast.For) else above[parent]
-            return not any(_looks_after(each) for each in ast.walk(loop))
+            return not any(_looks_after(each) for each in walk(loop))
         case ast.Call(ast.Name(name)) if name in _READS:
             return name == "len" or _only_runs(parent, above)
         case ast.Call(func=callee):

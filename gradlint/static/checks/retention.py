@@ -17,6 +17,7 @@ from gradlint.static.checks.graphs import is_trained
 from gradlint.static.context import Descent
 from gradlint.static.inputs import Inputs
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.subjects import follow, on_saved, within
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Tensor
@@ -49,8 +50,7 @@ def _run_through(found: list[Event]) -> list[GraphNode]:
 
 def _owners(analysis: Analysis, node: GraphNode) -> frozenset[Uid]:
     """Return the optimizers that hold all parameters of what built a graph part."""
-    found = analysis.trained_by.items()
-    return frozenset(uid for owned, optimizers in found if within(node.module, owned) for uid in optimizers)
+    return frozenset(uid for owned in analysis.trained.wholes(node.module) for uid in analysis.trained_by[owned])
 
 
 def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
@@ -90,7 +90,7 @@ def _is_deep(analysis: Analysis, module: Uid) -> bool:
         places += [ancestor.node for ancestor in lowering.lineage(cls)]
     made = lowering.objects.get(module)
     places += [call.node for call in made.calls] if made is not None else []
-    calls = (node.func for place in places for node in ast.walk(place) if isinstance(node, ast.Call))
+    calls = (node.func for place in places for node in walk(place) if isinstance(node, ast.Call))
     return sum(bool(_WEIGHTS.fullmatch(ast.unparse(func).rpartition(".")[2])) for func in calls) > 1
 
 
@@ -147,7 +147,7 @@ def _remembers(analysis: Analysis, module: Uid) -> bool:
         for ancestor in lowering.lineage(cls)
         for method in ancestor.node.body
         if isinstance(method, ast.FunctionDef) and method.name != "__init__"
-        for node in ast.walk(method)
+        for node in walk(method)
     )
 
 

@@ -12,6 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
+from gradlint.static.nodes import walk
 from gradlint.static.values import Library
 
 _SEEDS = re.compile(r"(?:manual_seed|manual_seed_all|seed_everything|set_seed)")
@@ -66,7 +67,7 @@ def _is_fixed(analysis: Analysis, call: ast.Call, loop: Ring) -> bool:
     if not (isinstance(callee, Library) and role_of(callee.name) == "seed"):
         return False
     changing = analysis.lowering.syntax.assigned(loop) | analysis.lowering.syntax.assigned_attributes(loop)
-    given = [part for arg in call.args for part in ast.walk(arg)]
+    given = [part for arg in call.args for part in walk(arg)]
     return bool(
         _SEEDS.fullmatch(callee.name.rpartition(".")[2])
         and call.args

@@ -10,6 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import local_check
+from gradlint.static.nodes import walk
 from gradlint.static.syntax import FunctionNode
 
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -30,26 +31,26 @@ def cleared_through_an_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL107: `shared.grad = local.grad`, and only the optimizer of `shared` clears: since torch 2.0 that lets go of its own name only."""
     if "grad = " not in analysis.source.text or "zip(" not in analysis.source.text:
         return
-    nodes = list(ast.walk(analysis.tree))
+    nodes = list(walk(analysis.tree))
     functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     handings = [handing for function in functions for handing in _handings(function)]
     by_call = {
         function.name: (function, handing)
         for function in functions
         for handing in handings
-        if handing.node in ast.walk(function) and {handing.source, handing.shared} <= _parameters(function)
+        if handing.node in walk(function) and {handing.source, handing.shared} <= _parameters(function)
     }
     for node in nodes if by_call else ():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in by_call:
             handings += _at_call(node, *by_call[node.func.id])
     for scope in functions if handings else ():
-        for loop in (node for node in ast.walk(scope) if isinstance(node, (ast.For, ast.AsyncFor, ast.While))):
+        for loop in (node for node in walk(scope) if isinstance(node, (ast.For, ast.AsyncFor, ast.While))):
             yield from _judge(analysis, scope, loop, handings)
 
 
 def _handings(function: FunctionNode) -> Iterator[_Handing]:
     """Yield the loops over two modules' parameters in which one gets the gradients of the other."""
-    for node in ast.walk(function):
+    for node in walk(function):
         match node:
             case ast.For(
                 ast.Tuple([ast.Name() as one, ast.Name() as other]),
@@ -62,7 +63,7 @@ def _handings(function: FunctionNode) -> Iterator[_Handing]:
                 ),
             ):
                 whole = {one.id: first, other.id: second}
-                for statement in ast.walk(node):
+                for statement in walk(node):
                     match statement:
                         case ast.Assign(
                             [ast.Attribute(ast.Name(target), into)], ast.Attribute(ast.Name(source), out)
@@ -87,7 +88,7 @@ def _at_call(call: ast.Call, function: FunctionNode, handing: _Handing) -> Itera
 
 
 def _judge(analysis: Analysis, scope: FunctionNode, loop: _Loop, handings: list[_Handing]) -> Iterator[Diagnostic]:
-    inside = list(ast.walk(loop))
+    inside = list(walk(loop))
     calls = [node for node in inside if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
     for handing in handings:
         if handing.node not in inside or handing.node is loop or handing.source == handing.shared:
@@ -114,7 +115,7 @@ def _receiver(call: ast.Call) -> str:
 
 def _optimizers(scope: FunctionNode, module: str) -> Iterator[str]:
     """Yield the names of what a function builds with the parameters of a module."""
-    for node in ast.walk(scope):
+    for node in walk(scope):
         match node:
             case ast.Assign(
                 [ast.Name(name)], ast.Call(args=[ast.Call(ast.Attribute(ast.Name(owner), "parameters")), *_])
@@ -139,5 +140,5 @@ def _clears(scope: FunctionNode, inside: list[ast.AST], handing: _Handing) -> bo
                     return True
             case _:
                 continue
-    cleared = (node for node in ast.walk(scope) if isinstance(node, ast.Attribute) and node.attr == "zero_grad")
+    cleared = (node for node in walk(scope) if isinstance(node, ast.Attribute) and node.attr == "zero_grad")
     return any(ast.unparse(node.value) == handing.source for node in cleared) or any(_optimizers(scope, handing.source))

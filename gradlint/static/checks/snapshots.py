@@ -10,6 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.nodes import walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Kind, Object
 
@@ -32,7 +33,7 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL815: `best = model.state_dict()`, a view of tensors that the next step changes."""
     if "state_dict" not in analysis.source.text and "best" not in analysis.source.text:
         return
-    functions = [node for node in ast.walk(analysis.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [node for node in walk(analysis.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     for scope in (analysis.tree, *functions):
         for kept in _kept(analysis, scope):
             if _is_used_later(analysis.tree, scope, kept):
@@ -59,7 +60,7 @@ def _has_modes(scope: ast.Module | FunctionNode, name: str) -> bool:
     """Whether a function puts what a name stands for into evaluation mode, runs it, and trains it in training mode: a module."""
     called = {
         node.func.attr
-        for node in ast.walk(scope)
+        for node in walk(scope)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_name(node.func.value, name)
     }
     return {"train", "eval"} <= called
@@ -84,21 +85,21 @@ def _finds_better(branch: ast.If, around: ast.AST) -> bool:
     if isinstance(branch.test, ast.Name):
         flag = branch.test.id
         tests = [
-            node.value for node in ast.walk(around) if isinstance(node, ast.Assign) and _is_name(node.targets[0], flag)
+            node.value for node in walk(around) if isinstance(node, ast.Assign) and _is_name(node.targets[0], flag)
         ]
     compared = {
         ast.unparse(side)
         for test in tests
-        for node in ast.walk(test)
+        for node in walk(test)
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Lt, ast.Gt, ast.LtE, ast.GtE))
-        for side in ast.walk(node)
+        for side in walk(node)
         if isinstance(side, (ast.Name, ast.Attribute))
     }
     places = branch.body if tests[:1] == [branch.test] else [around]
     return any(
         isinstance(node, ast.Assign) and not isinstance(node.value, ast.Constant) and ast.unparse(target) in compared
         for place in places
-        for node in ast.walk(place)
+        for node in walk(place)
         if isinstance(node, ast.Assign)
         for target in node.targets
     )
@@ -150,13 +151,13 @@ def _is_read_after(scope: ast.Module | FunctionNode, loop: _Loop, kept: _Kept) -
         and isinstance(node.ctx, ast.Load)
         and node.lineno > end
         and ast.unparse(node) == spelled
-        for node in ast.walk(scope)
+        for node in walk(scope)
     )
 
 
 def _restored(tree: ast.Module) -> Iterator[str]:
     """Yield the attributes that are loaded back into a module somewhere in the file."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Call(
                 ast.Attribute(attr="load_state_dict"),
@@ -177,5 +178,5 @@ def _is_made_anew(around: ast.AST, kept: _Kept) -> bool:
         isinstance(node, (ast.Name, ast.Attribute, ast.Subscript))
         and isinstance(node.ctx, ast.Store)
         and ast.unparse(node) in spelled
-        for node in ast.walk(around)
+        for node in walk(around)
     )

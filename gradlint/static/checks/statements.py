@@ -12,6 +12,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.context import const
 from gradlint.static.library import role_of
+from gradlint.static.nodes import walk
 from gradlint.static.subjects import MANY_EVALUATIONS
 from gradlint.static.values import (
     UNKNOWN,
@@ -178,7 +179,7 @@ def _readies(statement: ast.stmt) -> bool:
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and (node.func.attr == "__init__" or _is_super(node.func.value) or _is_self(node.func.value))
-        for node in ast.walk(statement)
+        for node in walk(statement)
     )
 
 

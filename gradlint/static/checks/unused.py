@@ -14,19 +14,21 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
+from gradlint.static.nodes import walk
 from gradlint.static.tree import Event, GraphNode
 from gradlint.static.values import Tensor
 
 _TELLING = frozenset(["print", "format", "float", "str", "round", "item", "info", "debug", "add_scalar"])
 """Calls that take a number from a loss or write it down."""
 
+_BACKWARD = ("backward", "manual_backward")
 _USES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.ESCAPE)
 
 
 @check
 def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loss that is computed on every path, and replaced by another one before anything reads it."""
-    if "backward" not in analysis.source.text:
+    if not any(node.attr in _BACKWARD for node in analysis.nodes(ast.Attribute)):
         return
     free = _free(analysis.tree)
     for block in _blocks(analysis.tree):
@@ -43,7 +45,7 @@ def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         for field in ("body", "orelse", "finalbody"):
             block = getattr(node, field, None)
             if isinstance(block, list) and block:
@@ -53,11 +55,11 @@ def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
 def _free(tree: ast.AST) -> frozenset[str]:
     """Return the names that some function reads and does not bind: whoever calls it may read them."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+            names = [each for each in walk(node) if isinstance(each, ast.Name)]
             bound = {each.id for each in names if not isinstance(each.ctx, ast.Load)}
-            bound |= {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
+            bound |= {each.arg for each in walk(node.args) if isinstance(each, ast.arg)}
             found |= {each.id for each in names} - bound
     return frozenset(found)
 
@@ -82,7 +84,7 @@ def _bound_in(block: list[ast.stmt]) -> frozenset[str]:
 def _values(statement: ast.stmt, name: str) -> list[ast.expr]:
     return [
         node.value
-        for node in ast.walk(statement)
+        for node in walk(statement)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name
     ]
 
@@ -106,22 +108,20 @@ def _replaced(name: str, first: ast.stmt, rest: list[ast.stmt]) -> ast.stmt | No
 
 
 def _reads(node: ast.AST, name: str) -> bool:
-    return any(
-        isinstance(each, ast.Name) and each.id == name and isinstance(each.ctx, ast.Load) for each in ast.walk(node)
-    )
+    return any(isinstance(each, ast.Name) and each.id == name and isinstance(each.ctx, ast.Load) for each in walk(node))
 
 
 def _mentions(node: ast.AST, name: str) -> bool:
-    return any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(node))
+    return any(isinstance(each, ast.Name) and each.id == name for each in walk(node))
 
 
 def _runs_backward(statement: ast.stmt, name: str) -> bool:
     return any(
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("backward", "manual_backward")
+        and node.func.attr in _BACKWARD
         and _reads(node, name)
-        for node in ast.walk(statement)
+        for node in walk(statement)
     )
 
 
@@ -176,8 +176,10 @@ def _windows(analysis: Analysis) -> Iterator[_Window]:
 
 
 def _concerns(analysis: Analysis, clear: Event, step: Event) -> bool:
-    owned = {module for module, owners in analysis.trained_by.items() if owners & (step.targets or frozenset())}
-    return clear.targets is None or bool(clear.targets & (owned | (step.targets or frozenset())))
+    stepped, trained_by = step.targets or frozenset(), analysis.trained_by
+    return clear.targets is None or any(
+        uid in stepped or trained_by.get(uid, frozenset()) & stepped for uid in clear.targets
+    )
 
 
 class _Names:
@@ -187,7 +189,7 @@ class _Names:
         self.reads: dict[str, list[ast.Name]] = defaultdict(list)
         self.told: set[ast.Name] = set()
         self.sources: dict[str, list[ast.expr]] = defaultdict(list)
-        for node in ast.walk(loop):
+        for node in walk(loop):
             match node:
                 case ast.Name(name, ast.Load()):
                     self.reads[name].append(node)
@@ -205,7 +207,7 @@ class _Names:
 
 
 def _names(node: ast.AST) -> Iterator[ast.Name]:
-    return (each for each in ast.walk(node) if isinstance(each, ast.Name))
+    return (each for each in walk(node) if isinstance(each, ast.Name))
 
 
 def _called(func: ast.expr) -> str:

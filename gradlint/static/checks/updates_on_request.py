@@ -9,6 +9,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.nodes import walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Kind, Object
 
@@ -18,10 +19,10 @@ def clipped_anyhow(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL705: gradients are unscaled and clipped in every call, but the scaler steps and updates only if a flag is given."""
     if "unscale_" not in analysis.source.text:
         return
-    for function in ast.walk(analysis.tree):
+    for function in walk(analysis.tree):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
             flags = {arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)}
-            for guarded in ast.walk(function):
+            for guarded in walk(function):
                 match guarded:
                     case ast.If(ast.Name(flag), body) if flag in flags:
                         yield from _anyhow(analysis, function, _calls(body, "step"), set(_nodes(body)))
@@ -51,13 +52,13 @@ def _is_scaler(analysis: Analysis, function: FunctionNode, spelled: str) -> bool
         and ast.unparse(node) == spelled
         and isinstance(value := analysis.lowering.values.get(node), Object)
         and value.kind is Kind.SCALER
-        for node in ast.walk(function)
+        for node in walk(function)
     )
 
 
 def _nodes(body: list[ast.stmt]) -> Iterator[ast.AST]:
     for statement in body:
-        yield from ast.walk(statement)
+        yield from walk(statement)
 
 
 def _calls(body: list[ast.stmt], name: str) -> list[ast.Call]:

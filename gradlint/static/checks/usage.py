@@ -22,14 +22,17 @@ _FLAGS_FIRST = frozenset(
 @check
 def called_in_the_wrong_form(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL810, GL811 and GL812."""
+    text = analysis.source.text
+    losses, groups_given = "Loss" in text, "params" in text
     for node in analysis.nodes(ast.Call):
         match node:
             case ast.Call(ast.Attribute(owner, "forward")) if _is_module(analysis, owner):
                 place, subject = analysis.source.place(node), ast.unparse(owner)
                 yield compose("GL810", Side.STATIC, place, subject=subject)
             case ast.Call(callee, [_, second, *_]):
-                yield from _loss_given_tensors(analysis, node, callee, second)
-            case ast.Call(callee, [ast.List(groups), *_]):
+                if losses:
+                    yield from _loss_given_tensors(analysis, node, callee, second)
+            case ast.Call(callee, [ast.List(groups), *_]) if groups_given:
                 yield from _overlapping(analysis, callee, groups)
             case _:
                 continue

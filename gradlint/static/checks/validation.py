@@ -55,7 +55,7 @@ class _Question:
     def owners(self) -> frozenset[Uid]:
         """The optimizers that train the module, parts of it or what it is a part of."""
         trained_by = self.analysis.trained_by
-        return frozenset(uid for owned, found in trained_by.items() if overlap(owned, self.module) for uid in found)
+        return frozenset(uid for owned in self.analysis.trained.overlapping(self.module) for uid in trained_by[owned])
 
     def start(self) -> State:
         """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""
@@ -90,7 +90,11 @@ class _Question:
 def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
-    arrivals = follow(asked.root.tree, VALIDATION, on_validated(asked.module, asked.owners, given), start)
+    effect = on_validated(asked.module, asked.owners, given)
+    ways = follow(asked.root.tree, VALIDATION, effect, start, blind=True).values()
+    if not any(state.name in ("trained", "loaded") for states in ways for state in states):
+        return
+    arrivals = follow(asked.root.tree, VALIDATION, effect, start)
     trains = any(event.kind in _UPDATES for found in asked.analysis.events.values() for event in found)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles:

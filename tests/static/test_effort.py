@@ -1,0 +1,98 @@
+"""How much is done for a fixed project, in counts: files parsed, statements lowered, worlds run. Time is measured elsewhere."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from gradlint.static import check_paths, check_source, project
+from gradlint.static.flow import Flow
+from gradlint.static.statements import Statements
+
+LOOP = """\
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in y:
+    optimizer.zero_grad()
+    model(x).sum().backward()
+    optimizer.step()
+"""
+
+
+@pytest.fixture
+def effort(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each of the costly things is done from here on."""
+    counts: Counter[str] = Counter()
+    for owner, name in ((ast, "parse"), (Statements, "_statement"), (Flow, "_run")):
+        original = getattr(owner, name)
+
+        def counted(*given: object, original=original, name=name, **named: object) -> object:  # type: ignore[no-untyped-def]
+            counts[name] += 1
+            return original(*given, **named)
+
+        monkeypatch.setattr(owner, name, counted)
+    project._contents.cache_clear()
+    return counts
+
+
+def written(folder: Path, files: dict[str, str]) -> None:
+    for name, text in {"pyproject.toml": "", **files}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_files_without_a_sign_are_not_parsed(
+    tmp_path: Path, effort: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quiet = {f"quiet_{n}.py": "import torch\n# no_grad of a Module\nx = backward_name\n" for n in range(50)}
+    written(tmp_path, {"train.py": f"import torch\n{LOOP}", **quiet})
+    assert check_paths(["."]).files == 51
+    assert effort["parse"] == 1
+
+
+def test_imports_that_nobody_asks_for_are_not_parsed(
+    tmp_path: Path, effort: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    parts = {f"part_{n}.py": f"def make_{n}():\n    return {n}\n" for n in range(50)}
+    imports = "".join(f"from part_{n} import make_{n}\n" for n in range(50))
+    written(tmp_path, {"train.py": f"import torch\n{imports}make_7()\n{LOOP}", **parts})
+    check_paths(["train.py"])
+    assert effort["parse"] == 2
+
+
+def test_callers_are_looked_for_only_where_a_finding_asks_for_them(
+    tmp_path: Path, effort: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    step = "import torch\ndef advance(optimizer: torch.optim.Optimizer, model, loader):\n    for x in loader:\n"
+    step += "        model(x).sum().backward()\n        optimizer.step()\n"
+    quiet = {f"quiet_{n}.py": "import torch\nModule = seed = 0\n" for n in range(50)}
+    caller = "import torch\nfrom step import advance\nModule = None\nadvance(*given)\n"
+    written(tmp_path, {"step.py": step, "caller.py": caller, **quiet})
+    assert [found.code for found in check_paths(["."]).diagnostics] == ["GL101"]
+    assert effort["parse"] == 4  # step.py is read for its own sake, for its fix and for its caller.
+
+
+@pytest.mark.parametrize("kind", ["_statement", "_run"])
+def test_effort_grows_with_the_file(kind: str, effort: Counter[str]) -> None:
+    spent = []
+    for times in (20, 40):
+        effort.clear()
+        check_source(
+            "import torch\n"
+            + "".join(f"def f{n}(y):\n    " + LOOP.replace("\n", "\n    ") + "\n" for n in range(times))
+        )
+        spent.append(effort[kind])
+    assert 0 < spent[1] <= 2.1 * spent[0]
+
+
+@pytest.mark.parametrize("levels", [40])
+def test_levels_of_helpers_are_followed_once(levels: int, effort: Counter[str]) -> None:
+    helpers = "".join(f"def f{n}(m, o, x):\n    f{n + 1}(m, o, x)\n    f{n + 1}(m, o, x)\n" for n in range(levels))
+    last = f"def f{levels}(m, o, x):\n    o.step()\n"
+    check_source(f"import torch\n{helpers}{last}{LOOP}    f0(model, optimizer, x)\n")
+    assert effort["_statement"] < 100_000
