@@ -87,7 +87,7 @@ for epoch in range(5):
         loss.backward()
         optimizer.step()
     val_loss = criterion(model(X), Y).item()
-    scheduler.step()  # static: [GL206]
+    scheduler.step()  # error: [GL206]
 """,
     "GL208": """\
 scheduler = lr_scheduler.StepLR(optimizer, step_size=1)
