@@ -1,8 +1,8 @@
 """How much slower a watched loop is: thread CPU time of a bare and a watched block, in turn, and the ratio of each pair.
 
-    python benchmarks/overhead.py [--rounds N]
+    python benchmarks/overhead.py [--rounds N] [--peers]
 
-Every round times the same steps bare, watched, and bare again; the table shows the median ratio of watched to bare, the
+With `--peers` the same loops also run in torch's anomaly mode and under torch-audit, where it is installed. Every round times the same steps bare, watched, and bare again; the table shows the median ratio of watched to bare, the
 middle half of the ratios, and bare to bare, which is the noise of the machine. One torch thread, CPU.
 """
 
@@ -20,6 +20,11 @@ from torch.nn import functional as F
 
 import gradlint
 
+try:
+    import torch_audit
+except ImportError:
+    torch_audit = None
+
 WARM = 40
 
 
@@ -28,37 +33,43 @@ class Case:
     """A training loop: `make` builds one step, `steps` make a block of some tenths of a second."""
 
     name: str
-    make: Callable[[], Callable[[], None]]
+    make: Callable[[], Loop]
     steps: int
 
 
-def loop(model: nn.Module, opt: optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
-    def step() -> None:
-        opt.zero_grad()
-        loss = F.mse_loss(model(x), y)
+@dataclass(frozen=True)
+class Loop:
+    """One training step of a model; called again and again it is a training loop."""
+
+    model: nn.Module
+    opt: optim.Optimizer
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def __call__(self) -> None:
+        self.opt.zero_grad()
+        loss = F.mse_loss(self.model(self.x), self.y)
         loss.backward()
-        opt.step()
-
-    return step
+        self.opt.step()
 
 
-def mlp(kind: Callable[..., optim.Optimizer]) -> Callable[[], None]:
+def mlp(kind: Callable[..., optim.Optimizer]) -> Loop:
     model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1))
-    return loop(model, kind(model.parameters(), lr=1e-3), torch.randn(16, 16), torch.randn(16, 1))
+    return Loop(model, kind(model.parameters(), lr=1e-3), torch.randn(16, 16), torch.randn(16, 1))
 
 
-def cnn() -> Callable[[], None]:
+def cnn() -> Loop:
     model = nn.Sequential(
         nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Flatten(),
         nn.Linear(32 * 12 * 12, 10),
     )  # fmt: skip
-    return loop(model, optim.AdamW(model.parameters()), torch.randn(8, 3, 16, 16), torch.randn(8, 10))
+    return Loop(model, optim.AdamW(model.parameters()), torch.randn(8, 3, 16, 16), torch.randn(8, 10))
 
 
-def transformer() -> Callable[[], None]:
+def transformer() -> Loop:
     layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True)
     model = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
-    return loop(model, optim.AdamW(model.parameters()), torch.randn(8, 32, 128), torch.randn(8, 32, 128))
+    return Loop(model, optim.AdamW(model.parameters()), torch.randn(8, 32, 128), torch.randn(8, 32, 128))
 
 
 CASES = (
@@ -84,6 +95,38 @@ def watched_seconds(step: Callable[[], None], steps: int) -> float:
     assert report.failure is None
     assert not report.diagnostics
     return spent
+
+
+def anomaly_seconds(step: Loop, steps: int) -> float:
+    with torch.autograd.set_detect_anomaly(True):
+        return seconds(step, steps)
+
+
+def torch_audit_seconds(every: int) -> Callable[[Loop, int], float]:
+    """Return the time under torch-audit for a loop that is left as it is; it looks at one of `every` steps (1000 by default)."""
+
+    def timed(step: Loop, steps: int) -> float:
+        auditor = torch_audit.autopatch(step.model, optimizer=step.opt, reporters=[], every_n_steps=every)
+        seconds(step, WARM)
+        spent = seconds(step, steps)
+        auditor.unpatch()
+        return spent
+
+    return timed
+
+
+def measure_peers(case: Case, rounds: int) -> str:
+    step = case.make()
+    seconds(step, WARM)
+    told = []
+    audits = [torch_audit_seconds(every) if torch_audit else None for every in (1000, 1)]
+    for peer in (watched_seconds, anomaly_seconds, *audits):
+        ratios = []
+        for _ in range(rounds if peer else 0):
+            bare, with_peer, again = seconds(step, case.steps), peer(step, case.steps), seconds(step, case.steps)
+            ratios.append(2 * with_peer / (bare + again))
+        told.append(f"{statistics.median(ratios):12.3f}" if ratios else f"{'-':>12}")
+    return f"{case.name:27}{''.join(told)}"
 
 
 def first_steps(case: Case) -> float:
@@ -115,12 +158,18 @@ def measure(case: Case, rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--peers", action="store_true")
+    options = parser.parse_args()
+    rounds = options.rounds
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, {rounds} rounds")
     print(f"{'loop':27}{'us/step':>10}{'watched':>10}   middle half{'+us/step':>10}{'bare/bare':>12}{'first 40':>10}")
     for case in CASES:
         print(measure(case, rounds), flush=True)
+    if options.peers:
+        print(f"{'ratio to bare':27}{'gradlint':>12}{'anomaly':>12}{'torch-audit':>12}{'each step':>12}")
+        for case in CASES:
+            print(measure_peers(case, rounds), flush=True)
 
 
 if __name__ == "__main__":
