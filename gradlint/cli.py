@@ -23,6 +23,8 @@ from gradlint.reporters import FORMATS, render, source_lines
 
 if TYPE_CHECKING:
     from gradlint.config import Settings
+    from gradlint.diagnostics import Diagnostic
+    from gradlint.records import Record
     from gradlint.static.engine import Report
     from gradlint.static.mending import Outcome
 
@@ -50,6 +52,9 @@ class _Undone(click.ClickException):
 
 _FORMAT = click.option(
     "--output-format", type=click.Choice(FORMATS), default="full", show_default=True, help="How findings are shown."
+)
+_FOLDER = click.option(
+    "--output-dir", type=click.Path(file_okay=False), help="Keep there what each process saw, for `gradlint report`."
 )
 _FILE = click.option("--output-file", type=click.Path(dir_okay=False), help="Write the findings there, not to stdout.")
 
@@ -137,10 +142,19 @@ def check(
 @click.option("--fail-on", type=click.Choice(("error", "warning")), help="Exit with 1 if the run did such a thing.")
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full", show_default=True)
 @_FILE
+@_FOLDER
+@click.option("--no-lint", is_flag=True, help="Do not read the source that ran.")
 @click.argument("script")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def run(
-    module: bool, fail_on: str | None, output_format: str, output_file: str | None, script: str, args: tuple[str, ...]
+    module: bool,
+    fail_on: str | None,
+    output_format: str,
+    output_file: str | None,
+    output_dir: str | None,
+    no_lint: bool,
+    script: str,
+    args: tuple[str, ...],
 ) -> None:
     """Run SCRIPT with ARGS and report what its training does wrong.
 
@@ -150,9 +164,44 @@ def run(
         raise _Undone("watching a run needs torch, which is not installed: pip install 'torch-gradlint[runtime]'")
     from gradlint.runtime.runner import run_command
 
-    sys.exit(
-        run_command(script, args, module=module, fail_on=fail_on, output_format=output_format, output_file=output_file)
+    code = run_command(
+        script,
+        args,
+        module=module,
+        fail_on=fail_on,
+        output_format=output_format,
+        output_file=output_file,
+        output_dir=output_dir,
+        confirm=None if no_lint else _confirmed,
     )
+    sys.exit(code)
+
+
+def _confirmed(known: Record) -> Sequence[Diagnostic]:
+    from gradlint.confirmation import confirm  # The program has ended: now is the time to load what reads source.
+
+    return confirm(known)
+
+
+@main.command("report")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@_FORMAT
+@_FILE
+def merge(folders: tuple[str, ...], output_format: str, output_file: str | None) -> None:
+    """Merge what the processes of a run left in FOLDERS (see `gradlint run --output-dir`) into one report."""
+    from gradlint import records
+    from gradlint.merging import combined
+
+    try:
+        known = [records.read(file) for folder in folders for file in records.files(Path(folder))]
+    except (OSError, ValueError) as error:
+        raise _Undone(str(error)) from error
+    if not known:
+        raise _Undone(f"there are no records of a run in {', '.join(folders)}")
+    found = combined(known).found
+    with _output(output_file) as stream:
+        render(found, stream, output_format)
+    sys.exit(int(bool(found)))
 
 
 @main.command()

@@ -335,8 +335,6 @@ SAMPLER = Protocol(
     },
     {name: frozenset({"drawn"}) for name in ("told", "drawn")},
 )
-"""Not among `PROTOCOLS`: the run-time side does not watch samplers."""
-
 SHARDING = Protocol(
     "sharding",
     State("built"),
@@ -349,4 +347,4 @@ SHARDING = Protocol(
 )
 """What an optimizer holds. Not among `PROTOCOLS`: the run-time side does not watch sharding."""
 
-PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING)
+PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING, SAMPLER)

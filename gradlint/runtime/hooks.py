@@ -10,7 +10,6 @@ called; LRScheduler.step() enters `_enable_get_lr_call` after its own warnings, 
 
 from __future__ import annotations
 
-import functools
 import gc
 import sys
 import threading
@@ -26,6 +25,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from gradlint.runtime.lines import Lines
+from gradlint.runtime.seams import replace
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -104,15 +104,7 @@ class Hooks:
 
     def _patch(self, stack: ExitStack, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
         """Replace `owner.name`; on closing put it back, unless somebody else has replaced it since."""
-        original = vars(owner)[name]
-        replaced = functools.wraps(original)(wrap(original)) if not isinstance(original, type) else wrap(original)
-
-        def restore() -> None:
-            if vars(owner).get(name) is replaced:
-                setattr(owner, name, original)
-
-        setattr(owner, name, replaced)
-        stack.callback(restore)
+        replace(stack, owner, name, wrap)
 
     @contextmanager
     def _once(self, what: str) -> Iterator[bool]:

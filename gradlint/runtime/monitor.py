@@ -76,6 +76,11 @@ class Monitor:
         self._steady = Steady(self._registry)
         self._thread = _Thread()
 
+    @property
+    def steps(self) -> int:
+        """How many steps the optimizers have taken; complete once the run has ended."""
+        return self._registry.steps
+
     @guarded
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimizer exists."""

@@ -8,18 +8,33 @@ Knows programs and how they end; must not know what is found in them.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType, TracebackType
+from dataclasses import dataclass
+from types import TracebackType
 from typing import TextIO
 
-from gradlint.diagnostics import Diagnostic, Severity
+from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.merging import combined
+from gradlint.records import Record
 from gradlint.runtime import Report, show, watch
+from gradlint.runtime.children import at_work, children
+from gradlint.runtime.gathering import Gathering
+from gradlint.runtime.gathering import gathering as gather
 from gradlint.runtime.program import CannotRun, Program, find_module, find_script
 from gradlint.runtime.sites import is_ours
+from gradlint.runtime.termination import die_of, terminated
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """How the report is written, and what is asked before."""
+
+    output_format: str
+    output_file: str | None
+    confirm: Callable[[Record], Sequence[Diagnostic]] | None
+
 
 _FAILING = {"error": (Severity.ERROR,), "warning": (Severity.ERROR, Severity.WARNING), "info": tuple(Severity)}
 
@@ -32,24 +47,30 @@ def run_command(
     fail_on: str | None = None,
     output_format: str = "full",
     output_file: str | None = None,
+    output_dir: str | None = None,
+    confirm: Callable[[Record], Sequence[Diagnostic]] | None = None,
 ) -> int:
     """Run a script (or a module) under watch, report when it is over, however it ends, and return the exit code.
 
     The code is the program's own, 2 if it could not be started; with `fail_on` (a severity) it is 1 if the program
     succeeded but a finding is at least that severe. After Ctrl-C the process ends by that signal, as Python does.
-    The report goes to `output_file`, else to stderr: stdout is the program's.
+    The report goes to `output_file`, else to stderr: stdout is the program's. In a run of many processes one of them
+    reports for all; `output_dir` keeps what each of them saw. `confirm` brings in what else is known of the program.
     """
     try:
         program = find_module(target, args) if module else find_script(target, args)
     except CannotRun as error:
         print(f"gradlint: {error}", file=sys.stderr)
         return 2
-    with watch(output=None) as report, _terminated(lambda: _tell(report, output_format, output_file)):
-        code = _execute(program)
-    _tell(report, output_format, output_file)
+    gathering, telling = gather(output_dir), _Telling(output_format, output_file, confirm)
+    gathering.begin()
+    with watch(output=None) as report, children(report, gathering):
+        with terminated(lambda: _tell(report, gathering, telling, ended=False) and None):
+            code = _execute(program)
+    found = _tell(report, gathering, telling, ended=code == 0)
     if code == -signal.SIGINT:
-        _die_of(signal.SIGINT)
-    return code or int(_fails(report.diagnostics, fail_on))
+        die_of(signal.SIGINT)
+    return code or int(_fails(found, fail_on))
 
 
 def _execute(program: Program) -> int:
@@ -99,40 +120,44 @@ def _clean(trace: TracebackType | None) -> TracebackType | None:
     return below
 
 
-@contextlib.contextmanager
-def _terminated(tell: Callable[[], None]) -> Iterator[None]:
-    """On SIGTERM, tell what was found and then end as if nobody had listened; only where nobody else does."""
-    process = os.getpid()
+def _tell(report: Report, gathering: Gathering, telling: _Telling, *, ended: bool) -> Sequence[Diagnostic]:
+    """Write the report, once the program's own output is out; return what it says, nothing where another rank does.
 
-    def end(number: int, frame: FrameType | None) -> None:
-        if os.getpid() == process:
-            tell()
-        _die_of(number)
-
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        if ours and signal.getsignal(signal.SIGTERM) is end:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _die_of(number: int) -> None:
-    """End this process by a signal, so that whoever started it sees which."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
-def _tell(report: Report, output_format: str, output_file: str | None) -> None:
-    """Write the report, once the program's own output is out."""
+    `ended` tells whether the program came to its end: if it was killed, there is no time for the source and the children.
+    """
     report.finish()
     sys.stdout.flush()
-    with _opened(output_file) as stream:
-        show(report, stream, output_format, always=output_file is not None)
+    known = _known(report, gathering, ended=ended)
+    if known is None:
+        return ()
+    found = _confirmed(known, telling) if ended else known.found
+    with _opened(telling.output_file) as stream:
+        show(found, known.failure, stream, telling.output_format, always=telling.output_file is not None)
+    return found
+
+
+def _confirmed(known: Record, telling: _Telling) -> Sequence[Diagnostic]:
+    """Return the findings with what else is known of the program; a failure there costs the run nothing."""
+    if telling.confirm is None:
+        return known.found
+    try:
+        return telling.confirm(known)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is ours, not the user's)
+        print(f"gradlint: the source that ran is not read: {type(error).__name__}: {error}", file=sys.stderr)
+        return known.found
+
+
+def _known(report: Report, gathering: Gathering, *, ended: bool) -> Record | None:
+    """Return what all processes saw, None where another process tells; if they cannot be read, what this one saw."""
+    own = report.record(gathering.rank, ended=ended)
+    if not report.is_here:
+        return None
+    try:
+        gathered = gathering.gather(own, at_work if ended else lambda: False)
+    except (OSError, ValueError) as error:
+        print(f"gradlint: the records of the other processes cannot be read: {error}", file=sys.stderr)
+        gathered = [own]
+    return None if gathered is None else combined(gathered)
 
 
 @contextlib.contextmanager
@@ -145,4 +170,5 @@ def _opened(output_file: str | None) -> Iterator[TextIO]:
 
 
 def _fails(found: Sequence[Diagnostic], fail_on: str | None) -> bool:
-    return fail_on is not None and any(diagnostic.severity in _FAILING[fail_on] for diagnostic in found)
+    seen = (diagnostic for diagnostic in found if diagnostic.side is Side.RUNTIME)
+    return fail_on is not None and any(diagnostic.severity in _FAILING[fail_on] for diagnostic in seen)

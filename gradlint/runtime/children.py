@@ -1,0 +1,83 @@
+"""Training in processes that the run starts with `multiprocessing`: each is watched, and leaves a record.
+
+Workers of a data loader train nothing and are left alone. A child that ends by `os._exit` or by a signal that cannot be
+caught leaves no record. Must not know how records are merged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import process
+from pathlib import Path
+from typing import Any
+
+from gradlint import records
+from gradlint.runtime import Report, watch
+from gradlint.runtime.gathering import Gathering
+from gradlint.runtime.termination import terminated
+from gradlint.stowaways import Around, boarding
+
+_HOME = f"{__name__}:watched"
+_WORKERS = "torch.utils.data"
+
+_current: Report | None = None  # a forked child inherits it
+
+
+@contextlib.contextmanager
+def children(report: Report, gathering: Gathering) -> Iterator[None]:
+    """Let the children of this process be watched; their records lie beside its own."""
+    global _current
+    _current = report
+    try:
+        with boarding(_HOME, (str(gathering.folder), gathering.name), needs="torch"):
+            yield
+    finally:
+        _current = None
+
+
+def at_work() -> bool:
+    """Tell whether children are running whose end Python itself will wait for."""
+    return any(not child.daemon for child in process.active_children())
+
+
+def watched(folder: str, parent: str) -> Around:
+    """Return what surrounds the work of a child of the process whose record is `parent`."""
+
+    def around(child: Any, work: Callable[[], Any]) -> Any:
+        if str(getattr(getattr(child, "_target", None), "__module__", "")).startswith(_WORKERS):
+            return work()
+        if _current is not None:
+            _current.abandon()
+        return _work(work, Path(folder), f"{parent}-child-{os.getpid()}-{time.monotonic_ns()}")
+
+    return around
+
+
+def _work(work: Callable[[], Any], folder: Path, name: str) -> Any:
+    gathering = Gathering(folder, name, None, (name,), False, False)
+    with watch(output=None) as report, children(report, gathering):
+        with terminated(lambda: _leave(report, gathering, ended=False)):
+            code = work()
+        _leave(report, gathering, ended=not code)
+    return code
+
+
+def _leave(report: Report, gathering: Gathering, *, ended: bool) -> None:
+    """Write the record of this child, if it has trained anything."""
+    report.finish()
+    record = report.record(_rank(), ended=ended)
+    if record.steps or record.found or record.failure:
+        try:
+            records.write(record, gathering.folder, gathering.name)
+        except OSError as error:
+            print(f"gradlint: what process {os.getpid()} did cannot be told: {error}", file=sys.stderr)
+
+
+def _rank() -> int | None:
+    """Return the rank that the launcher gave to this process or its parent, if any."""
+    rank = os.environ.get("RANK", "")
+    return int(rank) if rank.isdigit() and os.environ.get("WORLD_SIZE", "1") != "1" else None
