@@ -57,7 +57,8 @@ def _drift(replicas: Sequence[Replica]) -> Diagnostic | None:
 def _differing(replicas: Sequence[Replica], step: int) -> str:
     """Return the name of the first parameter that differs after a step, "" if none does."""
     every = [_sums(replica, step).values for replica in replicas]
-    for name, *values in zip(replicas[0].names, *every, strict=False):
+    for position, name in enumerate(replicas[0].names):
+        values = [each[position] for each in every]
         scale = _TOLERANCE * max(abs(magnitude) for _, magnitude in values)
         if any(max(column) - min(column) > scale for column in zip(*values, strict=True)):
             return name

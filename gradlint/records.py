@@ -122,9 +122,8 @@ def _decode(kind: Any, data: Any) -> Any:
         return tuple(_decode(args[0], each) for each in data)
     if origin is dict:
         return {key: _decode(args[1], value) for key, value in data.items()}
-    if dataclasses.is_dataclass(kind):
-        return kind(**dict(_fields(kind, data)))
-    return kind(data)
+    is_record = dataclasses.is_dataclass(kind)
+    return kind(**dict(_fields(kind, data))) if is_record else kind(data)
 
 
 def _fields(kind: Any, data: Any) -> Iterator[tuple[str, Any]]:

@@ -53,6 +53,8 @@ class Gathering:
         missing = self._wait(waits)
         if missing:
             print(f"gradlint: no report came from {', '.join(missing)}", file=sys.stderr)
+        if waits():
+            print("gradlint: child processes are still at work: the report is without what they do", file=sys.stderr)
         others = [file for file in records.files(self.folder) if self._is_here(file) and file.stem != self.name]
         found = [own, *(records.read(file) for file in others)]
         if not self.kept:

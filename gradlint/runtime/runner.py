@@ -24,7 +24,7 @@ from gradlint.runtime.gathering import Gathering
 from gradlint.runtime.gathering import gathering as gather
 from gradlint.runtime.program import CannotRun, Program, find_module, find_script
 from gradlint.runtime.sites import is_ours
-from gradlint.runtime.termination import die_of, terminated
+from gradlint.runtime.termination import die_of, postponed, terminated
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,14 @@ def run_command(
         return 2
     gathering, telling = gather(output_dir), _Telling(output_format, output_file, confirm)
     gathering.begin()
-    with watch(output=None) as report, children(report, gathering):
-        with terminated(lambda: _tell(report, gathering, telling, ended=False) and None):
-            code = _execute(program)
-    found = _tell(report, gathering, telling, ended=code == 0)
+    with (
+        watch(output=None) as report,
+        children(report, gathering),
+        terminated(lambda: _tell(report, gathering, telling, -signal.SIGTERM)),
+    ):
+        code = _execute(program)
+        with postponed():
+            found = _tell(report, gathering, telling, code)
     if code == -signal.SIGINT:
         die_of(signal.SIGINT)
     return code or int(_fails(found, fail_on))
@@ -120,17 +124,17 @@ def _clean(trace: TracebackType | None) -> TracebackType | None:
     return below
 
 
-def _tell(report: Report, gathering: Gathering, telling: _Telling, *, ended: bool) -> Sequence[Diagnostic]:
+def _tell(report: Report, gathering: Gathering, telling: _Telling, code: int) -> Sequence[Diagnostic]:
     """Write the report, once the program's own output is out; return what it says, nothing where another rank does.
 
-    `ended` tells whether the program came to its end: if it was killed, there is no time for the source and the children.
+    `code` is how the program ended: if it was killed, there is no time for its source, nor for its children.
     """
     report.finish()
     sys.stdout.flush()
-    known = _known(report, gathering, ended=ended)
+    known = _known(report, gathering, code)
     if known is None:
         return ()
-    found = _confirmed(known, telling) if ended else known.found
+    found = _confirmed(known, telling) if code >= 0 else known.found
     with _opened(telling.output_file) as stream:
         show(found, known.failure, stream, telling.output_format, always=telling.output_file is not None)
     return found
@@ -147,13 +151,13 @@ def _confirmed(known: Record, telling: _Telling) -> Sequence[Diagnostic]:
         return known.found
 
 
-def _known(report: Report, gathering: Gathering, *, ended: bool) -> Record | None:
+def _known(report: Report, gathering: Gathering, code: int) -> Record | None:
     """Return what all processes saw, None where another process tells; if they cannot be read, what this one saw."""
-    own = report.record(gathering.rank, ended=ended)
+    own = report.record(gathering.rank, ended=code == 0)
     if not report.is_here:
         return None
     try:
-        gathered = gathering.gather(own, at_work if ended else lambda: False)
+        gathered = gathering.gather(own, at_work if code >= 0 else lambda: False)
     except (OSError, ValueError) as error:
         print(f"gradlint: the records of the other processes cannot be read: {error}", file=sys.stderr)
         gathered = [own]

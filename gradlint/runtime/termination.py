@@ -18,7 +18,7 @@ _installed: Any = None  # by us; a forked child inherits it
 
 
 @contextlib.contextmanager
-def terminated(tell: Callable[[], None]) -> Iterator[None]:
+def terminated(tell: Callable[[], object]) -> Iterator[None]:
     """On SIGTERM, tell what was found and then end as if nobody had listened; only where nobody else does."""
     global _installed
     process = os.getpid()
@@ -38,6 +38,23 @@ def terminated(tell: Callable[[], None]) -> Iterator[None]:
     finally:
         if ours and signal.getsignal(signal.SIGTERM) is end:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def postponed() -> Iterator[None]:
+    """Let SIGTERM wait until the block is over; only where `terminated` listens."""
+    arrived: list[int] = []
+    before = signal.getsignal(signal.SIGTERM)
+    ours = before is _installed and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGTERM, lambda number, frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, before)
+        if arrived:
+            die_of(arrived[0])
 
 
 def die_of(number: int) -> None:
