@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from gradlint.config import SettingsError
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.records import Reached, Record
+from gradlint.reporters.summary import plural
 from gradlint.rulebook import rule
 from gradlint.static.engine import check_paths
 
@@ -92,7 +93,7 @@ def _verdict(item: Diagnostic, known: Record) -> str:
     if not _is_reached(item, known.reached):
         return "not reached by this run"
     if Side.RUNTIME in rule(item.code).sides or item.code in _ALSO:
-        return f"not confirmed in {known.steps} iterations"
+        return f"not confirmed in {plural(known.steps, 'iteration')}"
     return "judged by the source alone: no run shows it"
 
 
