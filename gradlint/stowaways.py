@@ -7,6 +7,7 @@ which Python prepares a child; unpickled there, it calls the function by its nam
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -18,20 +19,35 @@ Around = Callable[[Any, Callable[[], Any]], Any]
 """Called in a child with its process object and what it would have run."""
 
 
+_ABOARD = """\
+try:
+    from gradlint.stowaways import board
+except ImportError:
+    pass
+else:
+    board({!r}, {!r}, {!r})
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Stowaway:
     """Boards a child that is being prepared.
 
     `home` is `module:name` of what makes an Around from `luggage`; it is wanted only where the module `needs` is loaded.
+    A child that cannot import gradlint must be able to unpickle it all the same.
     """
 
-    def __init__(self, home: str, luggage: tuple[str, ...], needs: str) -> None:
-        self.home = home
-        self.needs = needs
-        self.luggage = luggage
+    home: str
+    luggage: tuple[str, ...]
+    needs: str
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        _patch(self)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, (_ABOARD.format(self.home, self.luggage, self.needs), {})
+
+
+def board(home: str, luggage: tuple[str, ...], needs: str) -> None:
+    """Let this process, a child, and its own children run inside of what `home` makes, as Stowaway has it."""
+    _patch(Stowaway(home, luggage, needs))
 
 
 @contextlib.contextmanager

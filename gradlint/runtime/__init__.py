@@ -34,19 +34,20 @@ class Report:
         self._monitor = monitor
         self._process = os.getpid()
         self._samplers = Samplers(monitor.ledger, monitor.guard)
-        self._replicas = Replicas(monitor.guard)
-        self._hooks = ExitStack()
+        self._hooks = Hooks(monitor)
+        self._replicas = Replicas(monitor.guard, self._hooks)
+        self._installed = ExitStack()
 
     def install(self) -> ExitStack:
         """Start to watch; closing the returned stack undoes everything."""
-        for each in (Hooks(self._monitor), self._samplers, self._replicas):
-            self._hooks.enter_context(each.install())
-        return self._hooks
+        for each in (self._hooks, self._samplers, self._replicas):
+            self._installed.enter_context(each.install())
+        return self._installed
 
     def abandon(self) -> None:
         """Watch no more, and find nothing more: this process is a child of the one that was watched."""
         self._monitor.guard.close()
-        self._hooks.close()
+        self._installed.close()
 
     @property
     def diagnostics(self) -> list[Diagnostic]:

@@ -40,8 +40,10 @@ def children(report: Report, gathering: Gathering) -> Iterator[None]:
 
 
 def at_work() -> bool:
-    """Tell whether children are running whose end Python itself will wait for."""
-    return any(not child.daemon for child in process.active_children())
+    """Tell whether children are running whose end Python itself will wait for; the workers of a pool only wait for work."""
+    threads = getattr(sys.modules.get("concurrent.futures.process"), "_threads_wakeups", {})
+    pooled = {pid for thread in list(threads) for pid in list(getattr(thread, "processes", None) or ())}
+    return any(not child.daemon and child.pid not in pooled for child in process.active_children())
 
 
 def watched(folder: str, parent: str) -> Around:

@@ -79,6 +79,8 @@ class Hooks:
         self._inside = threading.local()
         self._lines = Lines()
         self._forwards = ExitStack()
+        self.passing: list[Callable[[], None]] = []
+        """Who else is told that a backward pass starts."""
 
     def install(self) -> ExitStack:
         """Start to listen; closing the returned stack undoes everything."""
@@ -131,6 +133,8 @@ class Hooks:
             if self._lines.on:
                 self._lines.pause()
             try:
+                for tell in self.passing:
+                    tell()
                 self._listener.before_backward(tensors, kwargs.get("accumulate_grad", True), frame)
                 return original(roots, *args, **kwargs)
             except BaseException as raised:

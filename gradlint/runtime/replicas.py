@@ -24,7 +24,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from gradlint.diagnostics import Location
 from gradlint.records import Replica, Sums
 from gradlint.runtime.guard import Guard, guarded
-from gradlint.runtime.hooks import living
+from gradlint.runtime.hooks import Hooks, living
 from gradlint.runtime.seams import replace
 from gradlint.runtime.sites import NOWHERE, name_of, place_of, user_frame
 
@@ -60,8 +60,9 @@ class _Model:
 class Replicas:
     """The replicated models of this rank."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, hooks: Hooks) -> None:
         self.guard = guard
+        self._hooks = hooks
         self._models: list[_Model] = []
         self._holders: dict[int, tuple[weakref.ref[Optimizer], list[_Model]]] = {}
         self._events = ExitStack()
@@ -113,17 +114,10 @@ class Replicas:
             return
         if not self._models:
             self._events.callback(register_optimizer_step_post_hook(self._stepped).remove)
-            replace(self._events, torch.autograd, "_engine_run_backward", self._backward)
+            self._hooks.passing.append(self.passes)
+            self._events.callback(self._hooks.passing.remove, self.passes)
         self._models.append(_Model(weakref.ref(wrapper), dist.get_rank(), group, index, names, parameters))
         self._holders.clear()
-
-    def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            if not torch.compiler.is_compiling():
-                self.passes()
-            return original(*args, **kwargs)
-
-        return run
 
     @guarded
     def passes(self) -> None:
@@ -170,7 +164,7 @@ def _name(model: _Model, frame: FrameType | None) -> str:
 def _sum_up(model: _Model) -> None:
     """Write down the parameters of a model, unless its ranks are free to differ."""
     wrapper = model.wrapper()
-    if (wrapper is not None and wrapper._comm_hooks) or _averages():
+    if (wrapper is not None and wrapper._comm_hooks) or _averages() or _captures():
         return
     parameters = [each() for each in model.parameters]
     if all(each is not None and each.untyped_storage().size() for each in parameters):
@@ -185,7 +179,8 @@ def _sums(parameters: Iterator[torch.Tensor]) -> Iterator[tuple[float, float]]:
         for parameter in parameters:
             values = parameter.detach()
             values = values.cpu() if values.device.type == "mps" else values
-            pairs.append(torch.stack([values.sum(dtype=torch.float64), values.abs().sum(dtype=torch.float64)]))
+            magnitude = torch.linalg.vector_norm(values, 1, dtype=torch.float64)
+            pairs.append(torch.stack([values.sum(dtype=torch.float64), magnitude]))
         devices = {pair.device for pair in pairs}
         if len(devices) == 1:
             yield from ((one, other) for one, other in torch.stack(pairs).tolist())
@@ -197,3 +192,8 @@ def _averages() -> bool:
     """Tell whether parameters are averaged now and then, and so may differ in between."""
     module = sys.modules.get(_AVERAGERS)
     return module is not None and bool(living(module.ModelAverager))
+
+
+def _captures() -> bool:
+    """Tell whether a CUDA graph is being captured: nothing may ask the device then."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()

@@ -143,9 +143,9 @@ def reached() -> Reached:
 
 def _files() -> Iterator[str]:
     """Yield the files of the modules that are loaded from the folder of the program, or from the current one."""
-    homes = tuple(os.path.join(os.path.abspath(folder), "") for folder in (sys.path[0], os.curdir))
+    homes = tuple(os.path.join(os.path.abspath(folder), "") for folder in (*sys.path[:1], os.curdir))
     for module in list(sys.modules.values()):
-        filename = getattr(module, "__file__", None)
+        filename = getattr(module, "__dict__", {}).get("__file__")  # a lazy module must not notice
         if isinstance(filename, str) and filename.endswith(".py"):
             path = os.path.abspath(filename)
             if path.startswith(homes) and _judge(path) is Origin.USER and not path.startswith(_OURS):
