@@ -196,4 +196,5 @@ def _averages() -> bool:
 
 def _captures() -> bool:
     """Tell whether a CUDA graph is being captured: nothing may ask the device then."""
-    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+    started: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return started and torch.cuda.is_current_stream_capturing()
