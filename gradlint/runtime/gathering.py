@@ -38,8 +38,9 @@ class Gathering:
     kept: bool
 
     def begin(self) -> None:
-        """Remove what a former run of this name has left."""
-        (self.folder / f"{self.name}.json").unlink(missing_ok=True)
+        """Remove what a former process of this name and its children have left."""
+        for file in (self.folder / f"{self.name}.json", *self.folder.glob(f"{self.name}-child-*.json")):
+            file.unlink(missing_ok=True)
 
     def gather(self, own: Record, waits: Callable[[], bool] = lambda: False) -> list[Record] | None:
         """Return the records of all processes of this node, or None if another one gathers them; raises OSError.
@@ -78,13 +79,12 @@ class Gathering:
 def gathering(output_dir: str | None, environment: Mapping[str, str] = os.environ) -> Gathering:
     """Return where the records of this process go; `output_dir` (or a variable) is where they are kept."""
     chosen = output_dir or environment.get(VARIABLE)
-    world = _number(environment, "WORLD_SIZE", 1)
-    if world < 2 or "RANK" not in environment:
+    world, here = _number(environment, "WORLD_SIZE"), _number(environment, "LOCAL_WORLD_SIZE", "LOCAL_SIZE")
+    rank, local = _number(environment, "RANK"), _number(environment, "LOCAL_RANK")
+    if not world or world < 2 or rank is None or local is None or here is None:
         name = f"process-{os.getpid()}"
         folder = Path(chosen) if chosen else _temporary(f"{name}-{time.time_ns()}")
-        return Gathering(folder.absolute(), name, None, (name,), True, bool(chosen))
-    rank, local = _number(environment, "RANK", 0), _number(environment, "LOCAL_RANK", 0)
-    here = _number(environment, "LOCAL_WORLD_SIZE", world)
+        return Gathering(folder.absolute(), name, rank, (name,), True, bool(chosen))
     peers = tuple(f"rank-{each}" for each in range(rank - local, rank - local + here))
     # Of one agent, and of one attempt of its: what is left of others has another name.
     parts = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
@@ -93,9 +93,8 @@ def gathering(output_dir: str | None, environment: Mapping[str, str] = os.enviro
     return Gathering(folder.absolute(), f"rank-{rank}", rank, peers, local == 0, bool(chosen))
 
 
-def _number(environment: Mapping[str, str], name: str, otherwise: int) -> int:
-    value = environment.get(name, "")
-    return int(value) if value.isdigit() else otherwise
+def _number(environment: Mapping[str, str], *names: str) -> int | None:
+    return next((int(environment[name]) for name in names if environment.get(name, "").isdigit()), None)
 
 
 def _temporary(name: str) -> Path:

@@ -164,7 +164,7 @@ def _name(model: _Model, frame: FrameType | None) -> str:
 def _sum_up(model: _Model) -> None:
     """Write down the parameters of a model, unless its ranks are free to differ."""
     wrapper = model.wrapper()
-    if (wrapper is not None and wrapper._comm_hooks) or _averages() or _captures():
+    if getattr(wrapper, "_comm_hooks", ()) or _averages() or _captures():
         return
     parameters = [each() for each in model.parameters]
     if all(each is not None and each.untyped_storage().size() for each in parameters):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ProcessPoolExecutor
 
 import torch
 import torch.multiprocessing as mp
@@ -75,6 +76,9 @@ def main() -> None:
         ended("fork", work)
     ended("fork", right, 0, shared)
     ended("forkserver", served)
+    # Its workers wait for work until Python ends: nobody must wait for them.
+    pool = ProcessPoolExecutor(1, mp_context=mp.get_context("fork"))
+    pool.submit(right, 0, shared).result()
     print(sum(int(batch.sum()) for batch in DataLoader(Ones(), num_workers=2)))
 
 

@@ -25,6 +25,7 @@ def test_children_of_every_kind(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr
+    assert "gradlint" not in done.stderr
     found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     rows = enumerate(PROGRAM.read_text(encoding="utf-8").splitlines(), 1)
     expected = {(row, code[1]) for row, line in rows if (code := re.search(r"# (GL\d{3})$", line))}
