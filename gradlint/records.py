@@ -74,9 +74,13 @@ class Record:
     failure: str = ""
 
 
-def write(record: Record, folder: Path, name: str) -> None:
-    """Write a record into `folder`, whole or not at all; raises OSError."""
+def make(folder: Path) -> None:
+    """Make a folder for records, if it is not there; raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write(record: Record, folder: Path, name: str) -> None:
+    """Write a record into `folder`, whole or not at all; raises OSError, above all if the folder is not there."""
     unfinished = folder / f".{name}.{os.getpid()}"
     unfinished.write_text(json.dumps(dataclasses.asdict(record), default=_plain), encoding="utf-8")
     unfinished.replace(folder / f"{name}.json")

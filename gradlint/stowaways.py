@@ -1,7 +1,8 @@
-"""How a function gets into the processes that `multiprocessing` starts: coverage.py's way.
+"""How a function gets into the processes that a program starts: coverage.py's way.
 
 A forked child has it already. For a spawned one, and for one of a fork server, a stowaway travels in the data with
-which Python prepares a child; unpickled there, it calls the function by its name. Must not know what the function does.
+which Python prepares a child; unpickled there, it calls the function by its name. A program that is started by a command
+finds it in its environment (`boarding/sitecustomize.py`). Must not know what the function does.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing import spawn
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 Around = Callable[[Any, Callable[[], Any]], Any]
 """Called in a child with its process object and what it would have run."""
 
 
+_VARIABLE = "GRADLINT_ABOARD"
 _ABOARD = """\
 try:
     from gradlint.stowaways import board
@@ -58,6 +63,22 @@ def boarding(home: str, luggage: tuple[str, ...], needs: str) -> Iterator[None]:
         yield
     finally:
         undo()
+
+
+@contextlib.contextmanager
+def commands(home: str, luggage: tuple[str, ...]) -> Iterator[None]:
+    """Let Python programs that are started by commands meanwhile call `home` with `luggage`, once they have loaded torch."""
+    path = (str(Path(__file__).parent / "boarding"), *filter(None, [os.environ.get("PYTHONPATH")]))
+    changed = {_VARIABLE: json.dumps([home, *luggage]), "PYTHONPATH": os.pathsep.join(path)}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if os.environ.get(name) == changed[name]:
+                os.environ.pop(name)
+                os.environ.update({name: value} if value is not None else {})
 
 
 def _patch(stowaway: Stowaway) -> Callable[[], None]:

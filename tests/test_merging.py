@@ -37,8 +37,9 @@ def record(rank: int, *found: Diagnostic, replicas: tuple[Replica, ...] = (), en
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     written = record(1, MISSING, replicas=(replica(1, 0.1, float("inf")),), ended=False)
-    records.write(written, tmp_path / "new", "rank-1")
-    [file] = records.files(tmp_path / "new")
+    records.make(tmp_path / "new" / "er")
+    records.write(written, tmp_path / "new" / "er", "rank-1")
+    [file] = records.files(tmp_path / "new" / "er")
     assert records.read(file) == written
     assert [path.name for path in file.parent.iterdir()] == ["rank-1.json"]
 
@@ -56,6 +57,7 @@ def test_a_folder_without_records_is_exit_code_2(tmp_path: Path) -> None:
 
 def test_folders_of_several_nodes_are_merged(tmp_path: Path) -> None:
     for rank in range(4):
+        records.make(tmp_path / f"node{rank // 2}")
         records.write(record(rank, MISSING), tmp_path / f"node{rank // 2}", f"rank-{rank}")
     ended = CliRunner().invoke(main, ["report", str(tmp_path / "node0"), str(tmp_path / "node1")])
     assert ended.exit_code == 1

@@ -1,4 +1,4 @@
-"""Training in processes that the run starts with `multiprocessing`: each is watched, and leaves a record.
+"""Training in processes that the run starts, by `multiprocessing` or a command: each is watched, and leaves a record.
 
 Workers of a data loader train nothing and are left alone. A child that ends by `os._exit` or by a signal that cannot be
 caught leaves no record. Must not know how records are merged.
@@ -6,6 +6,7 @@ caught leaves no record. Must not know how records are merged.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -19,9 +20,10 @@ from gradlint import records
 from gradlint.runtime import Report, watch
 from gradlint.runtime.gathering import Gathering
 from gradlint.runtime.termination import terminated
-from gradlint.stowaways import Around, boarding
+from gradlint.stowaways import Around, boarding, commands
 
 _HOME = f"{__name__}:watched"
+_COMMANDS_HOME = f"{__name__}:attend"
 _WORKERS = "torch.utils.data"
 
 _current: Report | None = None  # a forked child inherits it
@@ -33,7 +35,8 @@ def children(report: Report, gathering: Gathering) -> Iterator[None]:
     global _current
     _current = report
     try:
-        with boarding(_HOME, (str(gathering.folder), gathering.name), needs="torch"):
+        luggage = (str(gathering.folder), gathering.name)
+        with boarding(_HOME, luggage, needs="torch"), commands(_COMMANDS_HOME, luggage):
             yield
     finally:
         _current = None
@@ -54,13 +57,31 @@ def watched(folder: str, parent: str) -> Around:
             return work()
         if _current is not None:
             _current.abandon()
-        return _work(work, Path(folder), f"{parent}-child-{os.getpid()}-{time.monotonic_ns()}")
+        return _work(work, _gathering(folder, parent))
 
     return around
 
 
-def _work(work: Callable[[], Any], folder: Path, name: str) -> Any:
-    gathering = Gathering(folder, name, None, (name,), False, False)
+def attend(folder: str, parent: str) -> None:
+    """Watch this process, which the process whose record is `parent` has started by a command, until it ends."""
+    gathering, staying = _gathering(folder, parent), contextlib.ExitStack()
+    report = staying.enter_context(watch(output=None))
+    staying.enter_context(children(report, gathering))
+    staying.enter_context(terminated(lambda: _leave(report, gathering, ended=False)))
+
+    def end() -> None:
+        _leave(report, gathering, ended=not hasattr(sys, "last_value"))
+        staying.close()
+
+    atexit.register(end)
+
+
+def _gathering(folder: str, parent: str) -> Gathering:
+    name = f"{parent}-child-{os.getpid()}-{time.monotonic_ns()}"
+    return Gathering(Path(folder), name, None, (name,), False, False)
+
+
+def _work(work: Callable[[], Any], gathering: Gathering) -> Any:
     with watch(output=None) as report, children(report, gathering):
         with terminated(lambda: _leave(report, gathering, ended=False)):
             code = work()
@@ -69,12 +90,14 @@ def _work(work: Callable[[], Any], folder: Path, name: str) -> Any:
 
 
 def _leave(report: Report, gathering: Gathering, *, ended: bool) -> None:
-    """Write the record of this child, if it has trained anything."""
+    """Write the record of this child, if it has trained anything; there is no folder any more once the report is out."""
     report.finish()
     record = report.record(_rank(), ended=ended)
     if record.steps or record.found or record.failure:
         try:
             records.write(record, gathering.folder, gathering.name)
+        except FileNotFoundError:
+            pass
         except OSError as error:
             print(f"gradlint: what process {os.getpid()} did cannot be told: {error}", file=sys.stderr)
 

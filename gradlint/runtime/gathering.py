@@ -6,6 +6,7 @@ Each process writes its own record when it ends; one of them waits a little for 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -38,9 +39,11 @@ class Gathering:
     kept: bool
 
     def begin(self) -> None:
-        """Remove what a former process of this name and its children have left."""
-        for file in (self.folder / f"{self.name}.json", *self.folder.glob(f"{self.name}-child-*.json")):
-            file.unlink(missing_ok=True)
+        """Make the folder, and remove what a former process of this name and its children have left there."""
+        with contextlib.suppress(OSError):  # it will be told at the end
+            records.make(self.folder)
+            for file in (self.folder / f"{self.name}.json", *self.folder.glob(f"{self.name}-child-*.json")):
+                file.unlink(missing_ok=True)
 
     def gather(self, own: Record, waits: Callable[[], bool] = lambda: False) -> list[Record] | None:
         """Return the records of all processes of this node, or None if another one gathers them; raises OSError.
@@ -48,6 +51,7 @@ class Gathering:
         It waits for peers, and while `waits` says that children are still at work, but not for long.
         """
         if self.kept or not self.first:
+            records.make(self.folder)
             records.write(own, self.folder, self.name)
         if not self.first:
             return None

@@ -159,7 +159,7 @@ def _known(report: Report, gathering: Gathering, code: int) -> Record | None:
     try:
         gathered = gathering.gather(own, at_work if code >= 0 else lambda: False)
     except (OSError, ValueError) as error:
-        print(f"gradlint: the records of the other processes cannot be read: {error}", file=sys.stderr)
+        print(f"gradlint: the records of the processes cannot be gathered: {error}", file=sys.stderr)
         gathered = [own]
     return None if gathered is None else combined(gathered)
 

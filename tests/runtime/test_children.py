@@ -33,3 +33,16 @@ def test_children_of_every_kind(tmp_path: Path) -> None:
     [repeated] = [each for each in found if each["code"] == "GL101"]
     assert repeated["count"] == 2  # of the process that did it most often; who leaves by os._exit does not tell
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("gradlint")] == []
+
+
+def test_the_start_of_other_programs_is_their_own(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("OWN = True\n", encoding="utf-8")
+    asking = "import sitecustomize, sys; print(sitecustomize.OWN and not any('boarding' in path for path in sys.path))"
+    starting = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {asking!r}], check=True)\n"
+    (tmp_path / "train.py").write_text(starting, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = (sys.executable, "-m", "gradlint", "run", "train.py")
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
