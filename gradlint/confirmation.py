@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
-from gradlint.config import SettingsError
+from gradlint.config import SettingsError, find_settings
 from gradlint.diagnostics import Diagnostic, Side
+from gradlint.models import models_with
 from gradlint.records import Reached, Record
 from gradlint.reporters.summary import plural
 from gradlint.rulebook import rule
+from gradlint.static import reading
 from gradlint.static.engine import check_paths
 
 CONFIRMED = "confirmed at run time"
@@ -32,11 +36,10 @@ def confirm(known: Record) -> list[Diagnostic]:
     if not known.reached.files:
         return list(known.found)
     try:
-        read = check_paths(known.reached.files, force_exclude=True).diagnostics
+        read = _read(known.reached.files)
     except SettingsError as error:
         print(f"gradlint: the source that ran is not read: {error}", file=sys.stderr)
         return list(known.found)
-    read = tuple(item for item in read if not item.code.startswith("GL0"))
     pairs = _pairs(read, known.found)
     seen = {id(found) for _, found in pairs}
     merged = [_confirmed(item, found) for item, found in pairs]
@@ -44,6 +47,22 @@ def confirm(known: Record) -> list[Diagnostic]:
     matched = {id(item) for item, _ in pairs}
     open_ones = [_judged(item, known) for item in read if id(item) not in matched]
     return sorted((*merged, *left, *open_ones), key=lambda found: (found.side is Side.STATIC, found.order))
+
+
+def _read(files: Sequence[str]) -> list[Diagnostic]:
+    """Return what is found in those files that have to do with training; raises SettingsError."""
+    settings = find_settings(Path(files[0]))
+    packages = models_with(settings.models).packages
+    training = [file for file in files if _mentions_training(file, packages)]
+    found = check_paths(training, settings, force_exclude=True).diagnostics
+    return [item for item in found if not item.code.startswith("GL0")]
+
+
+def _mentions_training(file: str, packages: frozenset[str]) -> bool:
+    try:
+        return reading.mentions_training(reading.read(file), packages)
+    except reading.Unreadable:
+        return False
 
 
 def _pairs(read: Sequence[Diagnostic], found: Sequence[Diagnostic]) -> list[tuple[Diagnostic, Diagnostic]]:
@@ -113,13 +132,17 @@ def _function(filename: str, row: int) -> int | None:
     return max(around, default=None)
 
 
-def _functions(filename: str) -> Iterator[tuple[int, int]]:
+@functools.cache
+def _functions(filename: str) -> tuple[tuple[int, int], ...]:
+    """Return the first and the last row of each function in a file."""
     try:
         with open(filename, "rb") as file:
             tree = ast.parse(file.read(), filename)
     except (OSError, SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            yield first, node.end_lineno or node.lineno
+        return ()
+    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return tuple((_first_row(node), node.end_lineno or node.lineno) for node in functions)
+
+
+def _first_row(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])

@@ -50,7 +50,8 @@ def served() -> None:
 
 def forked() -> None:
     engine = vars(torch.autograd)["_engine_run_backward"]  # its own watch must have taken the place of the parent's
-    assert hasattr(engine, "__wrapped__") and not hasattr(engine.__wrapped__, "__wrapped__")
+    assert hasattr(engine, "__wrapped__")
+    assert not hasattr(engine.__wrapped__, "__wrapped__")
     trained(2)
     child = mp.get_context("fork").Process(target=grandchild)
     child.start()
