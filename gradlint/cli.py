@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import linecache
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
@@ -56,7 +57,17 @@ _FORMAT = click.option(
 _FOLDER = click.option(
     "--output-dir", type=click.Path(file_okay=False), help="Keep there what each process saw, for `gradlint report`."
 )
+_PATH = click.Path(dir_okay=False)
 _FILE = click.option("--output-file", type=click.Path(dir_okay=False), help="Write the findings there, not to stdout.")
+
+
+def _new_file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the path of a file that will be written after hours: now is the time to say that it cannot be."""
+    folder = None if value is None else os.path.dirname(os.path.abspath(value))
+    if folder is not None and not os.access(folder, os.W_OK):
+        raise click.BadParameter(f"{folder} is no folder that can be written to")
+    # The program may change the current folder.
+    return None if value is None else os.path.abspath(value)
 
 
 @click.group(cls=_CheckByDefault, context_settings={"help_option_names": ["-h", "--help"]})
@@ -144,6 +155,10 @@ def check(
 @_FILE
 @_FOLDER
 @click.option("--no-lint", is_flag=True, help="Do not read the source that ran.")
+@click.option("--html", type=_PATH, callback=_new_file, help="Draw the run as a page there.")
+@click.option("--trace", type=_PATH, callback=_new_file, help="Write the run there as a Chrome trace, for Perfetto.")
+@click.option("--record", type=_PATH, callback=_new_file, help="Write the recording itself there, as JSON.")
+@click.option("--timeline", is_flag=True, help="Show the kinds of iterations of the run, as text.")
 @click.argument("script")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def run(
@@ -153,6 +168,10 @@ def run(
     output_file: str | None,
     output_dir: str | None,
     no_lint: bool,
+    html: str | None,
+    trace: str | None,
+    record: str | None,
+    timeline: bool,
     script: str,
     args: tuple[str, ...],
 ) -> None:
@@ -171,6 +190,10 @@ def run(
         fail_on=fail_on,
         output_format=output_format,
         output_file=output_file,
+        html=html,
+        trace=trace,
+        record=record,
+        timeline=timeline,
         output_dir=output_dir,
         confirm=None if no_lint else _confirmed,
     )

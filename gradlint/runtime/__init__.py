@@ -9,6 +9,7 @@ Needs torch; must not import libcst.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,9 +21,11 @@ from gradlint.records import Record
 from gradlint.runtime.guard import TrainingMistake
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.monitor import Monitor
+from gradlint.runtime.pictures import Path, Pictures, Wishes
 from gradlint.runtime.replicas import Replicas
 from gradlint.runtime.samplers import Samplers
 from gradlint.runtime.sites import reached
+from gradlint.timeline import Recording
 
 __all__ = ["Report", "TrainingMistake", "watch"]
 
@@ -30,16 +33,18 @@ __all__ = ["Report", "TrainingMistake", "watch"]
 class Report:
     """What a watched run did wrong; complete once the `with` block has been left."""
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Monitor, pictures: Pictures) -> None:
         self._monitor = monitor
+        self._pictures = pictures
         self._process = os.getpid()
         self._samplers = Samplers(monitor.ledger, monitor.guard)
-        self._hooks = Hooks(monitor)
+        self._hooks = Hooks(monitor, monitor.rhythm)
         self._replicas = Replicas(monitor.guard, self._hooks)
         self._installed = ExitStack()
 
     def install(self) -> ExitStack:
         """Start to watch; closing the returned stack undoes everything."""
+        self._pictures.install(self._installed)
         for each in (self._hooks, self._samplers, self._replicas):
             self._installed.enter_context(each.install())
         return self._installed
@@ -64,6 +69,15 @@ class Report:
         """Whether this is the process that was watched, not a child that inherited the report."""
         return os.getpid() == self._process
 
+    def interrupt(self) -> None:
+        """The run ends before its time: what has not happened may have been to come."""
+        self._monitor.interrupted = True
+        self._monitor.guard.relax()
+
+    def explain(self, error: BaseException) -> None:
+        """Find out why `error` was raised, which leaves the watched program."""
+        self._monitor.left(error)
+
     def finish(self) -> None:
         """Decide what was left open; nothing is found after this."""
         self._monitor.ended()
@@ -82,24 +96,49 @@ class Report:
         rank = replicas[0].rank if replicas else rank
         return Record(rank, ended, self._monitor.steps, tuple(self.diagnostics), replicas, reached(), self._failure())
 
+    @property
+    def recording(self) -> Recording | None:
+        """What the run did, iteration by iteration, once it is over; None if nobody wanted a picture of it."""
+        return self._pictures.recording
+
+    def draw(self) -> None:
+        """Draw the pictures that are wanted, once."""
+        if self.is_here:
+            self._pictures.draw(self.diagnostics)
+
 
 @contextmanager
-def watch(*, strict: bool = False, output: TextIO | Literal["stderr"] | None = "stderr") -> Iterator[Report]:
+def watch(
+    *,
+    strict: bool = False,
+    output: TextIO | Literal["stderr"] | None = "stderr",
+    html: Path | None = None,
+    trace: Path | None = None,
+    timeline: bool | TextIO = False,
+    record: Path | None = None,
+) -> Iterator[Report]:
     """Watch the training code of a `with` block.
 
     What is found is written to `output` when the block is left, however that happens (None: to nobody).
     `strict` raises TrainingMistake at the first finding, where it happens. What the block raises is raised on.
+    The run is recorded if a picture of it is wanted: `html`, `trace` and `record` are the files of the page, of the
+    Chrome trace and of the recording itself, `timeline` is where the text goes (True: to `output`); `report.recording` has what was recorded.
     """
     monitor = Monitor(strict=strict)
-    report = Report(monitor)
+    stream = sys.stderr if output == "stderr" else output
+    text = (stream or io.StringIO() if timeline else None) if isinstance(timeline, bool) else timeline
+    pictures = Pictures(Wishes(html, trace, record, text))
+    report = Report(monitor, pictures)
     with ExitStack() as leaving:
         leaving.callback(lambda: report.show(sys.stderr if output == "stderr" else output))
+        leaving.callback(report.draw)
         leaving.callback(report.finish)
         leaving.enter_context(report.install())
         try:
             yield report
-        except BaseException:
-            monitor.guard.relax()
+        except BaseException as error:
+            report.interrupt()
+            report.explain(error)
             raise
 
 

@@ -70,7 +70,10 @@ def attend(folder: str, parent: str) -> None:
     staying.enter_context(terminated(lambda: _leave(report, gathering, ended=False)))
 
     def end() -> None:
-        _leave(report, gathering, ended=not hasattr(sys, "last_value"))
+        failed = hasattr(sys, "last_value")
+        if failed:
+            report.interrupt()
+        _leave(report, gathering, ended=not failed)
         staying.close()
 
     atexit.register(end)
@@ -85,6 +88,8 @@ def _work(work: Callable[[], Any], gathering: Gathering) -> Any:
     with watch(output=None) as report, children(report, gathering):
         with terminated(lambda: _leave(report, gathering, ended=False)):
             code = work()
+            if code:
+                report.interrupt()
         _leave(report, gathering, ended=not code)
     return code
 

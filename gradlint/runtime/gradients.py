@@ -44,6 +44,17 @@ class Gradient:
         return self._parameter()
 
     @property
+    def reference(self) -> weakref.ref[Tensor]:
+        """The parameter, for whom a call of ours would be too slow."""
+        return self._parameter
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the gradient is a DTensor, which counts its versions in its local part."""
+        parameter = self._parameter()
+        return hasattr(None if parameter is None else parameter.grad, "_local_tensor")
+
+    @property
     def version(self) -> int:
         """The version of the gradient that is there now, 0 if there is none."""
         parameter = self._parameter()
@@ -54,6 +65,10 @@ class Gradient:
         """Take what is there now as seen."""
         self._last = None if grad is None else weakref.ref(grad)
         self._version = 0 if grad is None else version_of(grad)
+
+    def saw(self, last: weakref.ref[Tensor], version: int) -> None:
+        """Take a gradient as the one that was seen last, in the version that it had then."""
+        self._last, self._version = last, version
 
     def restart(self, place: Location) -> None:
         """Begin again after a step at `place`, whatever happened unseen: what is there was used by that step."""
@@ -112,14 +127,14 @@ class Gradient:
     def take_sample(self) -> None:
         """Keep a few values, to tell a second step on the same gradients from `p.grad.data.copy_(new)`."""
         grad = None if self._last is None else self._last()
-        self._sample = None if grad is None else _few(grad).clone()
+        self._sample = None if grad is None else few_of(grad).clone()
 
     def looks_the_same(self) -> bool:
         """Tell whether the gradient holds the values of the last sample; False if there is none."""
         grad = None if self._last is None else self._last()
         if grad is None or self._sample is None:
             return False
-        few = _few(grad)
+        few = few_of(grad)
         return few.shape == self._sample.shape and bool((few == self._sample).all())
 
     def _edited(self, grad: Tensor) -> EventKind | None:
@@ -141,18 +156,19 @@ def version_of(grad: Tensor) -> int:
 
 def is_zero(grad: Tensor) -> bool:
     """Tell whether `grad` is all zeros; it waits for the device."""
-    return not bool(_few(grad).any()) and not bool(_values(grad).any())
+    return not bool(few_of(grad).any()) and not bool(values_of(grad).any())
 
 
-def _values(grad: Tensor) -> Tensor:
-    """Return the values that are stored here, outside of any graph: no collective, no sparse layout."""
+def values_of(grad: Tensor) -> Tensor:
+    """Return the values of a tensor that are stored here, outside of any graph: no collective, no sparse layout."""
     plain: Tensor = grad.detach()
     local: Tensor = getattr(plain, "_local_tensor", plain)
     return local._values() if local.is_sparse else local
 
 
-def _few(grad: Tensor) -> Tensor:
-    few = _values(grad)
+def few_of(grad: Tensor) -> Tensor:
+    """Return the first few values of a tensor."""
+    few = values_of(grad)
     while few.dim() > 1 and few.shape[0]:
         few = few[0]
     return few[:_SAMPLE] if few.dim() else few

@@ -39,6 +39,11 @@ def leaf(node: Any) -> Any:
     return getattr(node, "variable", None)
 
 
+def is_parameter(tensor: torch.Tensor) -> bool:
+    """Tell whether a leaf is a parameter of a module whose values are here (FSDP's unsharded ones hold none)."""
+    return isinstance(tensor, torch.nn.Parameter) and tensor.untyped_storage().size() > 0
+
+
 def tensors_in(value: object) -> Iterator[torch.Tensor]:
     """Yield the tensors with a graph in a value: itself, or the items of a container."""
     items: Iterable[object]

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import torch
 from torch.nn import Module
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -36,13 +37,13 @@ class Listener(Protocol):
     The events of every iteration come without one, but for the start of a backward pass: to ask for a frame is dear.
     """
 
-    def optimizer_made(self, optimizer: Optimizer) -> None:
-        """An optimizer exists."""
+    def optimizer_made(self, optimizer: Optimizer, frame: FrameType | None) -> None:
+        """An optimizer exists; it was built just now, or before the watching began (no frame)."""
 
-    def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
-        """A backward pass starts (`accumulates`: into `.grad`)."""
+    def before_backward(self, roots: Sequence[Any], accumulates: bool, retains: bool, frame: FrameType) -> None:
+        """A backward pass starts (`accumulates`: into `.grad`; `retains`: it keeps the graph, and makes no new one)."""
 
-    def after_backward(self, roots: Sequence[Any], error: BaseException | None) -> None:
+    def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
         """It ended, perhaps by raising `error`."""
 
     def before_step(self, optimizer: Optimizer, arguments: Arguments) -> Arguments | None:
@@ -51,11 +52,23 @@ class Listener(Protocol):
     def after_step(self, optimizer: Optimizer) -> None:
         """It ended well."""
 
-    def step_tried(self, optimizer: Optimizer) -> None:
+    def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
+
+    def scaled(self, scaler: Any, losses: Any) -> None:
+        """A gradient scaler has multiplied losses, which these are."""
+
+    def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
+        """The user lets a gradient scaler divide the gradients of an optimizer."""
+
+    def scale_updated(self, scaler: Any) -> None:
+        """A gradient scaler chose its next scale."""
+
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
+        """The gradients of `parameters` are about to be clipped."""
 
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
         """A scheduler was stepped."""
@@ -71,11 +84,52 @@ class Listener(Protocol):
         """A module is called with gradients enabled."""
 
 
-class Hooks:
-    """The seams, from `install` until the stack that it returns is closed."""
+class Rhythm(Protocol):
+    """Who knows which event comes next in a loop that repeats itself: what is as expected, no listener hears of."""
 
-    def __init__(self, listener: Listener) -> None:
+    running: bool
+
+    def meets_zero(self, owner: Optimizer | Module) -> bool:
+        """Tell whether clearing the gradients of `owner` is what comes next; ask only while `running`."""
+
+    def meets_backward(self, frame: FrameType) -> bool:
+        """Tell whether a backward pass that starts in `frame` is what comes next; ask only while `running`."""
+
+    def meets_step(self, optimizer: Optimizer) -> bool:
+        """Tell whether a step of `optimizer` is what comes next; ask only while `running`."""
+
+    def forbid(self) -> None:
+        """Something happens that no order of events tells: never run again."""
+
+
+class NoRhythm:
+    """For a listener who wants to hear of everything."""
+
+    running = False
+
+    def meets_zero(self, owner: Optimizer | Module) -> bool:
+        """Never asked."""
+        return False
+
+    def meets_backward(self, frame: FrameType) -> bool:
+        """Never asked."""
+        return False
+
+    def meets_step(self, optimizer: Optimizer) -> bool:
+        """Never asked."""
+        return False
+
+    def forbid(self) -> None:
+        """Nothing to forbid."""
+
+
+class Hooks:
+    """The seams, from `install` until the stack that it returns is closed; `lines`: note the line of each first node."""
+
+    def __init__(self, listener: Listener, rhythm: Rhythm | None = None, *, lines: bool = True) -> None:
         self._listener = listener
+        self._rhythm = rhythm or NoRhythm()
+        self._notes_lines = lines
         self._inside = threading.local()
         self._lines = Lines()
         self._forwards = ExitStack()
@@ -86,14 +140,24 @@ class Hooks:
         """Start to listen; closing the returned stack undoes everything."""
         stack = ExitStack()
         stack.callback(self._forwards.close)
-        self._lines.install(stack)
+        if self._notes_lines:
+            self._lines.install(stack)
         engine = "_engine_run_backward" if hasattr(torch.autograd, "_engine_run_backward") else "backward"
         self._patch(stack, torch.autograd, engine, self._backward)
         self._patch(stack, Optimizer, "__init__", self._made)
         self._patch(stack, Optimizer, "zero_grad", self._zeroed)
         self._patch(stack, Module, "zero_grad", self._zeroed)
         self._patch(stack, Module, "train", self._mode)
-        self._patch(stack, getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler), "step", self._tried)
+        scaler = getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)
+        for name, wrap in (
+            ("scale", self._scaled),
+            ("unscale_", self._unscaling),
+            ("step", self._tried),
+            ("update", self._updated),
+        ):
+            self._patch(stack, scaler, name, wrap)
+        if hasattr(clip_grad, "_clip_grads_with_norm_"):
+            self._patch(stack, clip_grad, "_clip_grads_with_norm_", self._clipping)
         if hasattr(lr_scheduler, "_enable_get_lr_call"):
             self._patch(stack, lr_scheduler, "_enable_get_lr_call", self._scheduled)
         for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
@@ -101,7 +165,7 @@ class Hooks:
         stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
         stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
         for optimizer in living(Optimizer):
-            self._listener.optimizer_made(optimizer)
+            self._listener.optimizer_made(optimizer, None)
         return stack
 
     def _patch(self, stack: ExitStack, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
@@ -122,44 +186,62 @@ class Hooks:
             inside[what] = False
 
     def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        rhythm, lines = self._rhythm, self._lines
+
         def run(roots: Any, *args: Any, **kwargs: Any) -> Any:
-            inside = self._inside.__dict__
-            if inside.get("backward") or torch.compiler.is_compiling():
+            if torch.compiler.is_compiling():
                 return original(roots, *args, **kwargs)
+            for tell in self.passing:
+                tell()
             frame = sys._getframe(1)
-            tensors = (roots,) if isinstance(roots, torch.Tensor) else tuple(roots)
-            error: BaseException | None = None
-            inside["backward"] = True
-            if self._lines.on:
-                self._lines.pause()
+            if not rhythm.running or lines.on or not rhythm.meets_backward(frame):
+                return self._closely(original, roots, args, kwargs, frame)
             try:
-                for tell in self.passing:
-                    tell()
-                self._listener.before_backward(tensors, kwargs.get("accumulate_grad", True), frame)
                 return original(roots, *args, **kwargs)
             except BaseException as raised:
-                error = raised
+                self._listener.after_backward(_tensors(roots), raised, frame)
                 raise
-            finally:
-                inside["backward"] = False
-                if self._lines.recording:
-                    self._lines.resume()
-                self._listener.after_backward(tensors, error)
-                del error, frame
 
         return run
+
+    def _closely(self, original: Callable[..., Any], roots: Any, args: Any, kwargs: Any, frame: FrameType) -> Any:
+        """Run a backward pass between its two events; one inside another is a part of it."""
+        inside = self._inside.__dict__
+        if inside.get("backward"):
+            self._rhythm.forbid()
+            return original(roots, *args, **kwargs)
+        tensors = _tensors(roots)
+        error: BaseException | None = None
+        inside["backward"] = True
+        if self._lines.on:
+            self._lines.pause()
+        try:
+            retains = len(args) > 2 and bool(args[1]) and not args[2]
+            self._listener.before_backward(tensors, kwargs.get("accumulate_grad", True), retains, frame)
+            return original(roots, *args, **kwargs)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            inside["backward"] = False
+            if self._lines.recording:
+                self._lines.resume()
+            self._listener.after_backward(tensors, error, frame)
+            del error, frame
 
     def _made(self, original: Callable[..., None]) -> Callable[..., None]:
         def run(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
             original(optimizer, *args, **kwargs)
-            self._listener.optimizer_made(optimizer)
+            self._listener.optimizer_made(optimizer, sys._getframe(1))
 
         return run
 
     def _zeroed(self, original: Callable[..., None]) -> Callable[..., None]:
+        rhythm = self._rhythm
+
         def run(owner: Any, *args: Any, **kwargs: Any) -> None:
             original(owner, *args, **kwargs)
-            if not torch.compiler.is_compiling():
+            if not torch.compiler.is_compiling() and not (rhythm.running and rhythm.meets_zero(owner)):
                 self._listener.zeroed(owner)
 
         return run
@@ -196,10 +278,43 @@ class Hooks:
             if not self._listener.wants_forwards:
                 self._forwards.close()
 
+    def _scaled(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def run(scaler: Any, *args: Any, **kwargs: Any) -> Any:
+            losses = original(scaler, *args, **kwargs)
+            if not torch.compiler.is_compiling():
+                self._listener.scaled(scaler, losses)
+            return losses
+
+        return run
+
+    def _unscaling(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(scaler: Any, optimizer: Optimizer) -> None:
+            if not self._inside.__dict__.get("tried"):
+                self._listener.unscaling(scaler, optimizer, sys._getframe(1))
+            original(scaler, optimizer)
+
+        return run
+
     def _tried(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def run(scaler: Any, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
-            self._listener.step_tried(optimizer)
-            return original(scaler, optimizer, *args, **kwargs)
+            self._listener.step_tried(scaler, optimizer, sys._getframe(1))
+            with self._once("tried"):
+                return original(scaler, optimizer, *args, **kwargs)
+
+        return run
+
+    def _updated(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(scaler: Any, *args: Any, **kwargs: Any) -> None:
+            original(scaler, *args, **kwargs)
+            self._listener.scale_updated(scaler)
+
+        return run
+
+    def _clipping(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> None:
+            if not self._rhythm.running and not torch.compiler.is_compiling():
+                self._listener.clipping(_tensors(parameters), max_norm, sys._getframe(1))
+            original(parameters, max_norm, *args, **kwargs)
 
         return run
 
@@ -222,10 +337,17 @@ class Hooks:
         return run
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
+        if self._rhythm.running and len(args) == 1 and not kwargs and self._rhythm.meets_step(optimizer):
+            return None
         return self._listener.before_step(optimizer, (args, kwargs))
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._listener.after_step(optimizer)
+        if not self._rhythm.running:
+            self._listener.after_step(optimizer)
+
+
+def _tensors(roots: Any) -> tuple[Any, ...]:
+    return (roots,) if isinstance(roots, torch.Tensor) else tuple(roots)
 
 
 def compiled() -> bool:

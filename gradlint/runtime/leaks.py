@@ -87,7 +87,7 @@ class Leaks:
     @property
     def suspicious(self) -> bool:
         """Tell whether some loop seems to keep its graphs."""
-        return any(len(roots.alive) > _FEW and not roots.reported for roots in self._roots.values())
+        return any(len(roots.alive) >= _FEW and not roots.reported for roots in self._roots.values())
 
     def ended(self) -> None:
         """Report the loops that were too short for the general threshold, but let go of nothing at all."""

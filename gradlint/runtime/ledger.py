@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
+from gradlint.diagnostics import Confidence, Diagnostic, Location, Severity, Side
 from gradlint.messages import compose
 
 
@@ -28,16 +28,20 @@ class Ledger:
         *,
         count: int = 1,
         iteration: int = 0,
+        severity: Severity | None = None,
         **names: str,
     ) -> None:
-        """Enter `count` more occurrences of rule `code` at `place`; the first one's words and iteration stay."""
+        """Enter `count` more occurrences of rule `code` at `place`; the first one's words and iteration stay.
+
+        `severity` takes the place of the rule's own.
+        """
         self.entries += 1
         known = self._found.get((code, place))
         if known is not None:
             self._found[code, place] = dataclasses.replace(known, count=known.count + count)
             return
         made = compose(code, Side.RUNTIME, place, tuple(marks), confidence=Confidence.CERTAIN, **names)
-        made = dataclasses.replace(made, count=count, iteration=iteration)
+        made = dataclasses.replace(made, count=count, iteration=iteration, severity=severity or made.severity)
         self._found[code, place] = made
         self._announce(made)
 

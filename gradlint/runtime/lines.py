@@ -15,11 +15,13 @@ import torch
 import torch.fx.traceback as torch_traceback
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.monitoring import LineClock
 from gradlint.runtime.sites import place_of, user_frame
 
 _KEY = "traceback_"
 _BACKWARDS = 8
 _NODES = 50_000
+_latest: LineClock | None = None  # what `made_at` asks once nothing more is recorded in the nodes
 
 
 class _Line(str):
@@ -37,10 +39,14 @@ class Lines:
         self._lines: dict[int, _Line] = {}
         self._backwards = 0
         self._nodes = 0
+        self._clock = LineClock(torch._C._autograd._get_sequence_nr)
+        self._stack: ExitStack | None = None
         self.on = False
 
     def install(self, stack: ExitStack) -> None:
         """Start to record, unless the user has anomaly mode on; closing `stack` ends it."""
+        global _latest
+        _latest, self._stack = self._clock, stack
         if torch.is_anomaly_enabled():
             return
         torch_traceback.format_stack = self._here
@@ -60,6 +66,8 @@ class Lines:
         """It has ended."""
         self._backwards += 1
         self._switch(self.recording)
+        if not self.recording and self._stack is not None:
+            self._clock.start(self._stack)
 
     def _switch(self, on: bool) -> None:
         if on is not self.on and torch_traceback.format_stack == self._here:
@@ -89,7 +97,7 @@ class Lines:
 
 def made_at(node: Any) -> Location | None:
     """Return the place that made a node of the graph, if it was recorded."""
-    for line in node.metadata.get(_KEY, ()):
+    for line in node.metadata.get(_KEY, ()) if node is not None else ():
         if isinstance(line, _Line):
             return line.place
-    return None
+    return _latest.place(node._sequence_nr()) if _latest is not None and node is not None else None

@@ -17,18 +17,27 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import Violation
 from gradlint.runtime.closures import ClosureCall, closure_call
+from gradlint.runtime.coverage import Coverage
+from gradlint.runtime.failures import Failures
 from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.graph import clock, leaf, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.modes import Modes
-from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.movement import Movement
+from gradlint.runtime.observers import Observer, Pass
+from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
+from gradlint.runtime.rates import Rates
+from gradlint.runtime.rebuilding import Rebuilding
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.reuse import Reuse
+from gradlint.runtime.retention import Retention
+from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
-from gradlint.runtime.sites import NOWHERE, frames, name_of, place_of, user_frame
-from gradlint.runtime.steady import Steady
+from gradlint.runtime.shapes import Shapes
+from gradlint.runtime.sites import Origin, frames, name_of, origin_of, place_of, user_frame
+from gradlint.runtime.steady import Steady, key_of
+from gradlint.runtime.windows import Windows
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -58,8 +67,7 @@ class _Thread(threading.local):
 
     def __init__(self) -> None:
         self.steps: list[_Step] = []
-        self.backward: Location | None = None
-        self.accumulates = False
+        self.passing: Pass | None = None
 
 
 class Monitor:
@@ -70,10 +78,22 @@ class Monitor:
         self.ledger = Ledger(self.guard.announce)
         self._registry = Registry(self.ledger)
         self._schedulers = Schedulers(self.ledger)
+        self._rates = Rates(self.ledger, self._registry)
         self._modes = Modes(self.ledger, self._registry)
         self._leaks = Leaks(self.ledger)
-        self._reuse = Reuse(self.ledger, self._registry)
-        self._steady = Steady(self._registry)
+        self._failures = Failures(self.ledger, self._registry)
+        self.rhythm = Steady(self._registry, self._failures.passes, clock)
+        self._scaling = Scaling(self.ledger, self._registry)
+        self._observers: tuple[Observer, ...] = (
+            self._scaling,
+            Windows(self.ledger, self._registry),
+            Movement(self.ledger),
+            Rebuilding(self.ledger),
+            Retention(self.ledger),
+            Shapes(self.ledger),
+            Coverage(self.ledger, self._registry, lambda: self.interrupted),
+        )
+        self.interrupted = False
         self._thread = _Thread()
 
     @property
@@ -82,61 +102,53 @@ class Monitor:
         return self._registry.steps
 
     @guarded
-    def optimizer_made(self, optimizer: Optimizer) -> None:
-        """An optimizer exists."""
+    def optimizer_made(self, optimizer: Optimizer, frame: FrameType | None) -> None:
+        """An optimizer exists; it was built just now, or before the watching began (no frame)."""
         self._unsettle()
-        self._registry.of(optimizer)
-
-    def before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
-        """A backward pass starts (`accumulates`: into `.grad`)."""
-        steady = self._steady
-        if steady.running:
-            steady.passing = steady.meets(_key(frame, accumulates))
-            if steady.passing is not None:
-                self._reuse.passes.append((steady.passing.place, clock()))
-                return
-        self._before_backward(roots, accumulates, frame)
+        watched = self._registry.of(optimizer)
+        if frame is not None:
+            place = watched.built = place_of(user_frame(frame))
+            for observer in self._observers:
+                observer.made(watched, place)
 
     @guarded
-    def _before_backward(self, roots: Sequence[Any], accumulates: bool, frame: FrameType) -> None:
-        place = place_of(user_frame(frame))
-        self._reuse.passes.append((place, clock()))
-        self._thread.backward = place
-        self._thread.accumulates = accumulates
+    def before_backward(self, roots: Sequence[Any], accumulates: bool, retains: bool, frame: FrameType) -> None:
+        """A backward pass starts (`accumulates`: into `.grad`; `retains`: it keeps the graph, and makes no new one)."""
+        caller = user_frame(frame)
+        passing = self._thread.passing = Pass(roots, place_of(caller), caller, accumulates, retains)
+        self._failures.passes.append((passing.place, clock()))
         if self._modes.unjudged:
             self._modes.judge({node._sequence_nr() for node in islice(nodes(_heads(roots)), _NODES)})
         if accumulates:
             in_closure = any(step.closure for step in self._thread.steps)
-            self._registry.before_backward(place, in_closure=in_closure)
-
-    def after_backward(self, roots: Sequence[Any], error: BaseException | None) -> None:
-        """It ended, perhaps by raising `error`."""
-        passing, self._steady.passing = self._steady.passing, None
-        if passing is None or error is not None:
-            self._after_backward(roots, error, sys._getframe(2))
+            self._registry.before_backward(passing.place, in_closure=in_closure)
+        for observer in self._observers:
+            observer.before_backward(passing)
 
     @guarded
-    def _after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
-        place, self._thread.backward = self._thread.backward or NOWHERE, None
-        if place is NOWHERE:
-            place = place_of(user_frame(frame))
-        self._backward_ended(roots, error, place, frame)
-        self._steady.note(_key(frame, self._thread.accumulates), place)
+    def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
+        """It ended, perhaps by raising `error`."""
+        passing, self._thread.passing = self._thread.passing, None
+        if passing is None:
+            caller = user_frame(frame)
+            passing = Pass(roots, place_of(caller), caller)
+        self._backward_ended(passing, error)
+        self.rhythm.note(key_of(frame), passing.place)
 
-    def _backward_ended(
-        self, roots: Sequence[Any], error: BaseException | None, place: Location, frame: FrameType
-    ) -> None:
+    def _backward_ended(self, passing: Pass, error: BaseException | None) -> None:
         if error is not None:
             self._unsettle()
-            self._reuse.failed(error, roots, place, user_frame(frame))
+            self._failures.failed(error, passing.roots, passing.place, passing.frame)
             self.guard.drop_news()
-        elif not self._thread.accumulates:
+        elif not passing.accumulates:
             self._modes.differentiated()
         else:
-            fed = self._registry.after_backward(place)
+            fed = self._registry.after_backward(passing.place)
             if self._modes.evaluating:
-                self._modes.backward(fed, place, foreign=self._is_foreign(roots))
-            self._leaks.backward(roots[0], place, user_frame(frame))
+                self._modes.backward(fed, passing.place, foreign=self._is_foreign(passing.roots))
+            self._leaks.backward(passing.roots[0], passing.place, passing.frame)
+            for observer in self._observers:
+                observer.after_backward(passing, fed)
 
     def _is_foreign(self, roots: Sequence[Any]) -> bool:
         """Tell whether a graph reaches a leaf that no optimizer holds: an attack or a saliency map wants its gradient."""
@@ -146,16 +158,11 @@ class Monitor:
 
     def _unsettle(self) -> None:
         """Something came that no cycle has: look closely for a while."""
-        self._steady.leave()
-        self._steady.spoil()
+        self.rhythm.leave()
+        self.rhythm.spoil()
 
     def before_step(self, optimizer: Optimizer, arguments: Arguments) -> Arguments | None:
         """`optimizer.step(*arguments)` starts; other arguments may be returned for it."""
-        steady = self._steady
-        if steady.running and len(arguments[0]) == 1 and not arguments[1]:
-            steady.stepping = steady.meets(-id(optimizer))
-            if steady.stepping is not None:
-                return None
         return self._before_step(optimizer, arguments, sys._getframe(2))
 
     @guarded
@@ -168,12 +175,15 @@ class Monitor:
         step = _Step(watched, place_of(caller), id(frame))
         steps.append(step)
         given = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if outer is not None or given is not None or self._thread.backward is not None:
+        if outer is not None or given is not None or self._thread.passing is not None:
             self._unsettle()
+        if outer is None or outer.closure is not None:
+            for observer in self._observers:
+                observer.before_step(watched, step.place, caller)
         if outer is not None and outer.closure is None:
             step.judged = False
         elif callable(given):
-            demanding, unused = _is_lbfgs(optimizer), self._registry.unused(watched)
+            demanding, unused = is_lbfgs(optimizer), self._registry.unused(watched)
             step.closure = closure_call(self.ledger, watched, given, caller, demanding=demanding, unused=unused)
             return _with_closure(arguments, step.closure.wrapped(self.guard))
         elif given is not None:
@@ -195,23 +205,19 @@ class Monitor:
     def _judge(self, step: _Step, outer: _Step | None) -> None:
         if outer is not None:
             outer.judged = False
-        cause = EventKind.BACKWARD if self._thread.backward is not None else None
+        cause = EventKind.BACKWARD if self._thread.passing is not None else None
         step.gradient = step.watched.gradients[0] if step.watched.gradients else None
         step.version = step.gradient.version if step.gradient is not None else 0
         step.violation = step.watched.before_step(cause, step.place)
 
     def _check_for_closure(self, optimizer: Optimizer, place: Location, frame: FrameType | None) -> None:
-        if _is_lbfgs(optimizer):  # torch raises TypeError now
+        if is_lbfgs(optimizer):  # torch raises TypeError now
             self.ledger.report("GL401", place, subject=name_of(optimizer, frame))
             self.guard.drop_news()
 
     def after_step(self, optimizer: Optimizer) -> None:
         """It ended well."""
-        stepping = self._steady.stepping
-        if stepping is not None and stepping.key == -id(optimizer):
-            self._steady.stepped(stepping)
-        else:
-            self._after_step(optimizer, sys._getframe(2))
+        self._after_step(optimizer, sys._getframe(2))
 
     @guarded
     def _after_step(self, optimizer: Optimizer, frame: FrameType) -> None:
@@ -227,6 +233,8 @@ class Monitor:
             return
         watched, place = step.watched, step.place
         watched.after_step(place)
+        for observer in self._observers:
+            observer.after_step(watched, place, user_frame(frame))
         if step.violation is not None:
             self._violated(step, optimizer, user_frame(frame))
         if watched.steps == 1 or self._schedulers.waiting:
@@ -234,8 +242,8 @@ class Monitor:
         if self._modes.evaluating:
             self._modes.stepped(watched, place)
         if step.violation is not None or self._modes.evaluating or self._leaks.suspicious:
-            self._steady.spoil()
-        self._steady.note(-id(optimizer), place, watched, step.gradient, step.version)
+            self.rhythm.spoil()
+        self.rhythm.note(-id(optimizer), place, watched, step.gradient, step.version)
 
     def _violated(self, step: _Step, optimizer: Optimizer, frame: FrameType | None) -> None:
         violation, watched = step.violation, step.watched
@@ -255,28 +263,59 @@ class Monitor:
         )
 
     @guarded
-    def step_tried(self, optimizer: Optimizer) -> None:
+    def scaled(self, scaler: Any, losses: Any) -> None:
+        """A gradient scaler has multiplied losses, which these are."""
+        if not self.rhythm.running:
+            self._scaling.scaled(scaler, losses)
+
+    @guarded
+    def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
+        """The user lets a gradient scaler divide the gradients of an optimizer."""
+        if not self.rhythm.running:
+            self._scaling.unscaling(scaler, optimizer, place_of(user_frame(frame)))
+
+    @guarded
+    def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
         self._schedulers.tried(optimizer)
+        if self.rhythm.running:
+            self._scaling.forget()
+        else:
+            caller = user_frame(frame)
+            self._scaling.tried(scaler, optimizer, place_of(caller), caller)
+
+    @guarded
+    def scale_updated(self, scaler: Any) -> None:
+        """A gradient scaler chose its next scale."""
+        self._scaling.updated(scaler)
+
+    @guarded
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
+        """The gradients of `parameters` are about to be clipped."""
+        caller = user_frame(frame)
+        self._scaling.clipping(parameters, max_norm, place_of(caller), caller)
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
-        if not self._steady.running or self._steady.meets(id(owner)) is None:
-            self._zeroed(owner, sys._getframe(2))
+        self._zeroed(owner, sys._getframe(2))
 
     @guarded
     def _zeroed(self, owner: Optimizer | Module, frame: FrameType) -> None:
-        if self._thread.backward is not None:
+        if self._thread.passing is not None:
             self._unsettle()
         place = place_of(user_frame(frame))
+        for observer in self._observers:
+            observer.before_zero(owner, place)
         self._registry.zeroed(owner, place)
-        self._steady.note(id(owner), place)
+        self.rhythm.note(id(owner), place)
 
     @guarded
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
         """A scheduler was stepped."""
         caller = user_frame(frame)
-        self._schedulers.scheduled(scheduler, place_of(caller), caller)
+        place = place_of(caller)
+        self._schedulers.scheduled(scheduler, place, caller)
+        self._rates.scheduled(scheduler, _epoch(frame), place, caller)
 
     @guarded
     def mode_changed(self, module: Module, was: bool, frame: FrameType) -> None:
@@ -298,9 +337,17 @@ class Monitor:
         self._modes.forward(module, frame)
 
     @guarded
+    def left(self, error: BaseException) -> None:
+        """An error leaves what is watched; torch's own words stay the first."""
+        self._failures.left(error)
+
+    @guarded
     def ended(self) -> None:
         """The run is over: decide what was left open, once."""
-        self._steady.leave()
+        self.rhythm.leave()
+        self._rates.ended()
+        for observer in self._observers:
+            observer.ended()
         for watched in self._registry:
             watched.conclude(self.ledger)
         self._leaks.ended()
@@ -308,15 +355,9 @@ class Monitor:
         self.guard.close()
 
 
-def _key(frame: FrameType, accumulates: bool) -> int:
-    """Return what tells apart the calls of a backward pass: the two callers around torch's own entry in `frame`."""
-    near = frame.f_back or frame
-    far = near.f_back or near
-    return hash((accumulates, near.f_lasti, id(far.f_code), far.f_lasti))
-
-
-def _is_lbfgs(optimizer: Optimizer) -> bool:
-    return type(optimizer).__module__ == "torch.optim.lbfgs"
+def _epoch(frame: FrameType) -> Any:
+    """Return what a scheduler's own `step` was given as the epoch; other frames may mean anything by that name."""
+    return frame.f_locals.get("epoch") if origin_of(frame.f_code) is Origin.MACHINERY else None
 
 
 def _heads(roots: Sequence[Any]) -> list[Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 _FULL_STEPS = 8
-_FULL_AGAIN = 3
+_FULL_AGAIN = 2
 _EVERY = 32
 _AT_MOST = 1024
 _SAMPLED = 2
@@ -37,8 +37,10 @@ class WatchedOptimizer:
         self.steps = 0
         self.backwards = 0
         self.last_step: Location | None = None
+        self.built: Location | None = None
         self.feeds: dict[int, Location] = {}
         self.fed_alone = True
+        self.explained = False  # why its steps change nothing is told already
         self.accumulated: bool | None = None
         self._all: list[Gradient] = []
         self._sentinels: list[Gradient] = []
@@ -190,7 +192,7 @@ class WatchedOptimizer:
     def conclude(self, ledger: Ledger) -> None:
         """Report empty steps, if most steps since the first one were empty."""
         empty = self._empty
-        if empty is None or empty.count < empty.needed or 2 * empty.count <= self.steps - empty.first:
+        if empty is None or self.explained or empty.count < empty.needed or 2 * empty.count <= self.steps - empty.first:
             return
         ledger.report(
             empty.code, empty.place, empty.marks, count=empty.count, iteration=empty.first, subject=empty.name
@@ -210,3 +212,8 @@ class EmptySteps:
     def needed(self) -> int:
         """How many it takes: one gradient thrown away is a mistake, one step without any is a known warm-up trick."""
         return 1 if self.code == "GL103" else 2
+
+
+def is_lbfgs(optimizer: object) -> bool:
+    """Tell whether an optimizer evaluates its closure several times in a step, and stays where it is when that is best."""
+    return type(optimizer).__module__ == "torch.optim.lbfgs"

@@ -1,4 +1,4 @@
-"""Why a backward pass failed: a graph that was freed before, or a tensor that was changed after it was saved.
+"""Why a backward pass failed on a graph that was freed before.
 
 Works after torch has raised, from what nodes tell for free: each carries the number at which it was made, so the
 number at the start of an earlier backward pass separates what that pass could have freed from what is new.
@@ -7,7 +7,6 @@ Knows the graph and the ledger; must not know how torch is hooked.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,16 +15,14 @@ from typing import Any
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import loop_around, stores_in
+from gradlint.runtime.failure import Failure
 from gradlint.runtime.graph import leaf, nodes, visible
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
-from gradlint.runtime.registry import Registry
-from gradlint.runtime.sites import name_of
+from gradlint.runtime.sites import text_at
 
-_REMEMBERED = 64
 _NODES = 100_000
-_FREED = "backward through the graph a second time"
-_CHANGED = "modified by an inplace operation"
+Pass = tuple[Location, int]  # where a backward pass was, and the number that the next node had when it began
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,106 +33,63 @@ class _Carrier:
     rebound: bool
 
 
-class Reuse:
-    """Remembers the backward passes, and explains one that fails."""
-
-    def __init__(self, ledger: Ledger, registry: Registry) -> None:
-        self._ledger = ledger
-        self._registry = registry
-        # Where each backward pass was, and the number that the next node had when it began; a bare pair is the fastest.
-        self.passes: deque[tuple[Location, int]] = deque(maxlen=_REMEMBERED)
-
-    def failed(self, error: BaseException, roots: Sequence[Any], place: Location, frame: FrameType | None) -> None:
-        """The backward pass that began last raised `error`."""
-        message = str(error)
-        heads = [root.grad_fn for root in roots if root.grad_fn is not None]
-        if _CHANGED in message:
-            self._explain_change(heads, place, frame)
-        elif _FREED in message:
-            self._explain_reuse(heads, place, frame)
-
-    def _explain_reuse(self, heads: list[Any], place: Location, frame: FrameType | None) -> None:
-        earlier = list(self.passes)[:-1]
-        graph = [node for node in islice(nodes(heads), _NODES) if leaf(node) is None]
-        looped = next((each for each in reversed(earlier) if each[0] == place), None)
-        freed, began = looped or (earlier[-1] if earlier else (None, 0))
-        old = [node for node in graph if node._sequence_nr() < began]
-        entry = max(old, key=lambda node: node._sequence_nr(), default=None)
-        made = made_at(entry) if entry is not None else None
-        marks = [("freed", freed)] if freed is not None else []
-        if looped is None or entry is None:
-            shared = _shared(heads, graph, frame)
-            made = made_at(shared) if shared is not None else made
-            self._report("GL503", place, marks, made, "")
-            return
-        carrier = _carrier(entry, frame)
-        inside = carrier.rebound if carrier is not None else _in_loop_with(frame, made)
-        self._report("GL506" if inside else "GL504", place, marks, made, carrier.name if carrier else "a variable")
-
-    def _report(
-        self, code: str, place: Location, marks: list[tuple[str, Location]], made: Location | None, subject: str
-    ) -> None:
-        where = [("made", made)] if made is not None else []
-        self._ledger.report(code, place, marks + where, iteration=self._iteration(), subject=subject)
-
-    def _iteration(self) -> int:
-        return max((watched.steps for watched in self._registry), default=0) + 1
-
-    def _explain_change(self, heads: list[Any], place: Location, frame: FrameType | None) -> None:
-        for node in islice(nodes(heads), _NODES):
-            changed = _changed_tensor(node)
-            if changed is None:
-                continue
-            made = made_at(node)
-            marks = [("made", made)] if made is not None else []
-            what, where = self._who_changed(changed, node, frame)
-            if where is not None:
-                marks.append(("changed", where))
-            self._ledger.report("GL521", place, marks, iteration=self._iteration(), what=what)
-            return
-
-    def _who_changed(self, changed: Any, node: Any, frame: FrameType | None) -> tuple[str, Location | None]:
-        """Return what was changed, in words, and where, if it is known."""
-        saver = f"saved by {node.name()}"
-        storage = changed.untyped_storage().data_ptr()
-        for watched in self._registry:
-            if any(parameter.untyped_storage().data_ptr() == storage for parameter in watched.parameters()):
-                name = name_of(watched.optimizer, frame)
-                return f"a parameter, {saver}, was updated by `{name}.step()` after this forward", watched.last_step
-        aliases = [
-            (tensor.grad_fn._sequence_nr(), name, tensor.grad_fn)
-            for _, name, tensor in visible(frame)
-            if tensor.untyped_storage().data_ptr() == storage and tensor.grad_fn is not None
-        ]
-        if not aliases:
-            return f"a tensor {saver}", None
-        _, name, newest = max(aliases, key=lambda alias: alias[0])
-        return f"`{name}`, {saver}, by {newest.name()}", made_at(newest)
+def explain_reuse(failure: Failure, earlier: Sequence[Pass], ledger: Ledger) -> None:
+    """Report which of the `earlier` backward passes freed the graph, and through what this one came back to it."""
+    graph = [node for node in islice(nodes(failure.heads), _NODES) if leaf(node) is None]
+    looped = next((each for each in reversed(earlier) if each[0] == failure.place), None)
+    freed, began = looped or (earlier[-1] if earlier else (None, 0))
+    old = [node for node in graph if node._sequence_nr() < began]
+    entry = max(old, key=lambda node: node._sequence_nr(), default=None)
+    if looped is None or entry is None:
+        _report_shared(failure, earlier, graph, entry, ledger)
+        return
+    made = made_at(entry)
+    carrier = _carrier(entry, failure.frame)
+    inside = carrier.rebound if carrier is not None else _in_loop_with(failure.frame, made)
+    marks = [("freed", freed), ("made", made), ("used", used_at(entry, graph) if inside else None)]
+    subject = carrier.name if carrier else "the state"
+    built = f" of `{carrier.name}`" if carrier else ""
+    failure.report(ledger, "GL506" if inside else "GL504", marks, subject=subject, built=built)
 
 
-def _changed_tensor(node: Any) -> Any:
-    """Return the saved tensor of a node that torch refuses to hand out because it was changed, None if there is none."""
-    for name in dir(node):
-        if name.startswith("_saved_"):
-            try:
-                getattr(node, name)
-            except RuntimeError as error:
-                if _CHANGED in str(error):
-                    raw = getattr(node, f"_raw{name}")
-                    return (raw[0] if isinstance(raw, tuple | list) else raw).data
-    return None
+def _report_shared(failure: Failure, earlier: Sequence[Pass], graph: list[Any], entry: Any, ledger: Ledger) -> None:
+    shared, other = _shared(failure.heads, graph, failure.frame)
+    node = shared if shared is not None else entry
+    name = _name_of(node, failure.frame)
+    marks = [("freed", _freed_by(node, other, earlier)), ("made", made_at(node)), ("used", used_at(shared, graph))]
+    failure.report(ledger, "GL503", marks, through=f": both run through `{name}`" if name else "")
 
 
-def _shared(heads: list[Any], graph: list[Any], frame: FrameType | None) -> Any:
-    """Return the newest node that the failed graph shares with another one that the user still holds, if any."""
-    for _, _, tensor in visible(frame):
+def _freed_by(node: Any, other: str, earlier: Sequence[Pass]) -> Location | None:
+    """Return the backward pass that freed a node: the only one since it was made, or the one from `other`."""
+    since = [place for place, began in earlier if node is None or began > node._sequence_nr()]
+    if len(set(since)) > 1:
+        since = [place for place in since if other and text_at(place).startswith(f"{other}.")]
+    return since[-1] if since else None
+
+
+def _name_of(node: Any, frame: FrameType | None) -> str | None:
+    """Return what the user calls the tensor that `node` made."""
+    return next((name for _, name, tensor in visible(frame) if node is not None and tensor.grad_fn is node), None)
+
+
+def used_at(node: Any, graph: list[Any]) -> Location | None:
+    """Return where the newest node that `graph` puts upon `node` was made."""
+    above = [each for each in graph if any(below is node for below, _ in each.next_functions)]
+    newest = max(above, key=lambda each: each._sequence_nr(), default=None)
+    return made_at(newest) if node is not None else None
+
+
+def _shared(heads: list[Any], graph: list[Any], frame: FrameType | None) -> tuple[Any, str]:
+    """Return the newest node that the failed graph shares with another one that the user still holds, and its name."""
+    for _, name, tensor in visible(frame):
         if tensor.grad_fn in heads:
             continue
         other = {node for node in islice(nodes([tensor.grad_fn]), _NODES) if leaf(node) is None}
         common = [node for node in graph if node in other]
         if common and tensor.grad_fn not in graph:
-            return max(common, key=lambda node: node._sequence_nr())
-    return None
+            return max(common, key=lambda node: node._sequence_nr()), name
+    return None, ""
 
 
 def _carrier(entry: Any, frame: FrameType | None) -> _Carrier | None:
@@ -161,5 +115,8 @@ def _in_loop_with(frame: FrameType | None, made: Location | None) -> bool:
     if frame is None or made is None or made.filename != frame.f_code.co_filename:
         return True
     loop = loop_around(frame.f_code, frame.f_lasti)
-    inside = [row for start, _, row in frame.f_code.co_lines() if row is not None and loop and start in loop]
+    lines = [(start, row) for start, _, row in frame.f_code.co_lines() if row is not None]
+    inside = [row for start, row in lines if loop and start in loop]
+    if made.row not in {row for _, row in lines}:  # made by another function
+        return True
     return not inside or min(inside) <= made.row <= max(inside)

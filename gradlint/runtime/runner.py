@@ -49,13 +49,18 @@ def run_command(
     output_file: str | None = None,
     output_dir: str | None = None,
     confirm: Callable[[Record], Sequence[Diagnostic]] | None = None,
+    html: str | None = None,
+    trace: str | None = None,
+    record: str | None = None,
+    timeline: bool = False,
 ) -> int:
     """Run a script (or a module) under watch, report when it is over, however it ends, and return the exit code.
 
     The code is the program's own, 2 if it could not be started; with `fail_on` (a severity) it is 1 if the program
     succeeded but a finding is at least that severe. After Ctrl-C the process ends by that signal, as Python does.
-    The report goes to `output_file`, else to stderr: stdout is the program's. In a run of many processes one of them
-    reports for all; `output_dir` keeps what each of them saw. `confirm` brings in what else is known of the program.
+    The report goes to `output_file`, else to stderr: stdout is the program's. `html`, `trace` and `record` are files for
+    pictures of the run; `timeline` shows one on stderr. In a run of many processes one of them reports for all, and draws
+    itself; `output_dir` keeps what each of them saw. `confirm` brings in what else is known of the program.
     """
     try:
         program = find_module(target, args) if module else find_script(target, args)
@@ -64,12 +69,17 @@ def run_command(
         return 2
     gathering, telling = gather(output_dir), _Telling(output_format, output_file, confirm)
     gathering.begin()
+    if not gathering.first:
+        html, trace, record, timeline = None, None, None, False
+    pictures = watch(output=None, html=html, trace=trace, record=record, timeline=sys.stderr if timeline else False)
     with (
-        watch(output=None) as report,
+        pictures as report,
         children(report, gathering),
         terminated(lambda: _tell(report, gathering, telling, -signal.SIGTERM)),
     ):
-        code = _execute(program)
+        code = _execute(program, report)
+        if code:
+            report.interrupt()
         with postponed():
             found = _tell(report, gathering, telling, code)
     if code == -signal.SIGINT:
@@ -77,7 +87,7 @@ def run_command(
     return code or int(_fails(found, fail_on))
 
 
-def _execute(program: Program) -> int:
+def _execute(program: Program, report: Report) -> int:
     """Run the program to its end; return its exit code, minus the signal's number after Ctrl-C."""
     try:
         program.run()
@@ -85,6 +95,7 @@ def _execute(program: Program) -> int:
         return _exit_code(leaving)
     except BaseException as error:  # noqa: BLE001 (Python, too, shows whatever a program raises)
         sys.stdout.flush()
+        report.explain(error)
         _without_our_frames(error)
         sys.excepthook(type(error), error, error.__traceback__)
         return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
@@ -131,6 +142,7 @@ def _tell(report: Report, gathering: Gathering, telling: _Telling, code: int) ->
     """
     report.finish()
     sys.stdout.flush()
+    report.draw()
     known = _known(report, gathering, code)
     if known is None:
         return ()

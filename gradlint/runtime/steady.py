@@ -2,7 +2,9 @@
 
 Once the same events have come round three times without a finding, only their order is compared, and at each step the
 version of one gradient. Whatever deviates, or some dozens of repetitions, ends it, and the automata go on in the
-states in which they were at this point of the cycle. Must not know rules or torch.
+states in which they were at this point of the cycle; a loop that is known needs fewer rounds to be believed again.
+Nothing here is guarded or locked while a cycle runs, for that would cost more than the comparison: what is called then
+must not be able to fail. Must not know rules or torch.
 
 Example: the cycle `zero, backward, step`; at the first `backward` that comes without its `zero` the gradients are
 taken to be as `step` left them, spent, and the automata see what follows.
@@ -10,19 +12,33 @@ taken to be as `step` left them, spent, and the automata see what follows.
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import length_hint
 from threading import get_ident
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradlint.diagnostics import Location
 from gradlint.protocols import State
-from gradlint.runtime.gradients import Gradient, version_of
+from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer
 
 _LONGEST = 128
 _WIDEST = 64
 _FIRST_STAY = 32
-_LONGEST_STAY = 512
+_LONGEST_STAY = 1024
+_LONGER = 4
+_ROUNDS = 3
+_ROUNDS_AGAIN = 2  # enough to see that graphs are let go
 
 
 @dataclass(slots=True)
@@ -36,51 +52,68 @@ class Event:
     gradient: Gradient | None = None
     version: int = 0
     growth: int = 0  # by how much the version grows from one cycle to the next
+    change: int = 0  # by how much the step itself changes it
+    # What is asked in every round, bare: a reference to a parameter that has a gradient, and the gradient of the last step.
+    parameter: Any = None
+    sharded: bool = False
+    last: weakref.ref[Tensor] | None = None
 
 
 class Steady:
-    """Recognizes the cycle, and compares with it."""
+    """Recognizes the cycle, and compares with it; `passes` hears of each backward pass that is as expected."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, passes: deque[tuple[Location, int]], clock: Callable[[], int]) -> None:
         self._registry = registry
+        self._passes = passes
+        self._clock = clock
         self._thread = get_ident()
         self._anchor: int | None = None
         self._events: list[Event] = []
         self._before: list[Event] = []
         self._same = 0
+        self._known: list[int] = []
         self._cycle: list[Event] = []
-        self._position = 0
-        self._rounds = 0
+        self._ahead: list[Event] = []
+        self._coming: Iterator[Event] = iter(())
         self._stay = _FIRST_STAY
+        self._possible = True
         self.running = False
-        self.stepping: Event | None = None
-        self.passing: Event | None = None
 
-    def meets(self, key: int) -> Event | None:
-        """Return the expected event if this is it; else look closely from here on. Ask only while `running`."""
-        event = self._cycle[self._position]
-        if event.key != key or get_ident() != self._thread:
-            self.leave()
-            return None
-        if event.gradient is not None and not _as_expected(event, event.gradient):
-            self.leave()
-            return None
-        self._position += 1
-        if self._position == len(self._cycle):
-            self._position = 0
-            self._rounds += 1
-        return event
+    def meets_zero(self, owner: Optimizer | Module) -> bool:
+        """Tell whether clearing the gradients of `owner` is what comes next; ask only while `running`."""
+        try:
+            if next(self._coming).key == id(owner):
+                return True
+        except StopIteration:
+            return self._leave()
+        return self._leave(1)
 
-    def stepped(self, event: Event) -> None:
-        """The expected step has ended."""
-        gradient = event.gradient
-        parameter = None if gradient is None else gradient.parameter
-        if gradient is not None and parameter is not None:
-            gradient.remember(parameter.grad)
-        self.stepping = None
-        if self._rounds >= self._stay and self._position == 0:
-            self.leave()
-            self._stay = min(2 * self._stay, _LONGEST_STAY)
+    def meets_backward(self, frame: FrameType) -> bool:
+        """Tell whether a backward pass that torch starts in `frame` is what comes next; ask only while `running`."""
+        try:
+            event = next(self._coming)
+            if event.key == key_of(frame):
+                self._passes.append((event.place, self._clock()))
+                return True
+        except StopIteration:
+            return self._leave()
+        return self._leave(1)
+
+    def meets_step(self, optimizer: Optimizer) -> bool:
+        """Tell whether a step of `optimizer` on the gradients that it has is what comes next; ask only while `running`."""
+        try:
+            event = next(self._coming)
+            if event.key == -id(optimizer):
+                grad = event.parameter().grad
+                if (grad._local_tensor if event.sharded else grad)._version == event.version:
+                    event.last = weakref.ref(grad)
+                    event.version += event.growth
+                    return True
+        except StopIteration:
+            return self._leave()
+        except (AttributeError, TypeError):  # there is no such parameter, or no gradient
+            pass
+        return self._leave(1)
 
     def note(
         self,
@@ -91,7 +124,7 @@ class Steady:
         version: int = 0,
     ) -> None:
         """An event has been looked at closely; if an optimizer `stepped`, a `gradient` of it was of this `version`."""
-        if get_ident() != self._thread:
+        if get_ident() != self._thread or not self._possible:
             self.spoil()
             return
         if self._anchor is None or len(self._events) > _LONGEST:
@@ -99,7 +132,10 @@ class Steady:
             self.spoil()
             return
         event = Event(key, place, stepped=stepped, gradient=gradient, version=version)
-        if self._same:
+        if gradient is not None:
+            event.change = gradient.version - version
+            event.parameter, event.sharded = gradient.reference, gradient.is_sharded
+        if self._same or self._known:
             event.states = [(each, each.track.state) for watched in self._registry for each in watched.gradients]
         self._events.append(event)
         if key == self._anchor:
@@ -109,41 +145,67 @@ class Steady:
         """Something happened that a cycle cannot stand for: begin anew."""
         self._events, self._before, self._same = [], [], 0
 
+    def forbid(self) -> None:
+        """Something happened that no cycle of this run can stand for: never run again."""
+        self.leave()
+        self._possible = False
+
     def _end_cycle(self) -> None:
         cycle, self._events = self._events, []
         before, self._before = self._before, cycle
-        self._same = self._same + 1 if [each.key for each in cycle] == [each.key for each in before] else 0
+        keys = [each.key for each in cycle]
+        self._same = self._same + 1 if keys == [each.key for each in before] else 0
+        if self._same >= (_ROUNDS_AGAIN if keys == self._known else _ROUNDS) and self._is_settled(cycle, before):
+            for now, was in zip(cycle, before, strict=True):
+                now.growth = now.version - was.version
+                now.version += now.growth
+            self._stay = min(_LONGER * self._stay, _LONGEST_STAY) if keys == self._known else _FIRST_STAY
+            self._known, self._cycle = keys, cycle
+            self._ahead = (cycle * self._stay)[:-1]  # looking closely again begins with a step
+            self._coming = iter(self._ahead)
+            self.running = True
+
+    def _is_settled(self, cycle: list[Event], before: list[Event]) -> bool:
+        """Tell whether the same few gradients are looked at in each round."""
         watched = list(self._registry)
-        settled = all(each.settled for each in watched) and sum(len(each.gradients) for each in watched) <= _WIDEST
-        if (
-            self._same < 3
-            or not settled
-            or any(now.gradient is not was.gradient for now, was in zip(cycle, before, strict=True))
-        ):
-            return
-        for now, was in zip(cycle, before, strict=True):
-            now.growth = now.version - was.version
-        self._cycle, self._position, self._rounds, self.running = cycle, 0, 0, True
+        if not all(each.settled for each in watched) or sum(len(each.gradients) for each in watched) > _WIDEST:
+            return False
+        return all(
+            now.states
+            and now.gradient is was.gradient
+            and (now.stepped is None or now.gradient is None or now.gradient in now.stepped.gradients)
+            for now, was in zip(cycle, before, strict=True)
+        )
 
     def leave(self) -> None:
         """Look closely again: put the automata where they were at this point of the cycle."""
-        if not self.running:
-            return
-        self.running = False
-        self.spoil()
+        self._leave()
+
+    def _leave(self, unexpected: int = 0) -> Literal[False]:
+        """Look closely again; `unexpected` is how many events were taken that did not happen as they should."""
+        if self.running:
+            self.running = False
+            self.spoil()
+            happened = len(self._ahead) - length_hint(self._coming) - unexpected
+            self._catch_up(happened // len(self._cycle), happened % len(self._cycle))
+            self._ahead, self._coming = [], iter(())
+        return False
+
+    def _catch_up(self, rounds: int, position: int) -> None:
+        """Take all that is known from as many rounds of the cycle, and as many events of another one, as happened."""
         exact = {id(each.gradient) for each in self._cycle}
-        for gradient, state in self._cycle[self._position - 1].states:
+        for gradient, state in self._cycle[position - 1].states:
             gradient.resume(state, exact=id(gradient) in exact)
         for index, event in enumerate(self._cycle):
             if event.stepped is not None:
-                event.stepped.steps += self._rounds + (index < self._position)
+                event.stepped.steps += rounds + (index < position)
+        for event in self._cycle[position:] + self._cycle[:position]:
+            if event.gradient is not None and event.last is not None:
+                event.gradient.saw(event.last, event.version - event.growth + event.change)
 
 
-def _as_expected(event: Event, gradient: Gradient) -> bool:
-    """Tell whether the gradient of a step has the version that it must have; expect the next one."""
-    parameter = gradient.parameter
-    grad = None if parameter is None else parameter.grad
-    if grad is None or version_of(grad) != event.version + event.growth:
-        return False
-    event.version += event.growth
-    return True
+def key_of(frame: FrameType) -> int:
+    """Return what tells apart the calls of a backward pass: the two callers around torch's own entry in `frame`."""
+    near = frame.f_back or frame
+    far = near.f_back or near
+    return hash((near.f_lasti, id(far.f_code), far.f_lasti))

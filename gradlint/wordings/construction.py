@@ -36,8 +36,8 @@ WORDINGS: Mapping[str, Wording] = {
         {"loop": "this loop"},
     ),
     "GL806": Wording(
-        "`{subject}` is built here, but `{optimizer}` was built before and does not know its parameters: they are never updated",
-        "build the optimizer after this",
+        "{what}: they are never updated",
+        "build the optimizer when the model is whole, from the parameters that it has then",
         {"built": "the optimizer is built here", "step": "it steps the old parameters here"},
     ),
     "GL807": Wording(
@@ -65,3 +65,8 @@ WORDINGS: Mapping[str, Wording] = {
         "keep a copy: `copy.deepcopy(...)`",
     ),
 }
+
+
+def rebuilt(subject: str, optimizer: str) -> str:
+    """Return what GL806 says of something that was built when its optimizer was there already."""
+    return f"`{subject}` is built here, but `{optimizer}` was built before and does not know its parameters"

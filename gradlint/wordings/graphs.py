@@ -13,12 +13,12 @@ WORDINGS: Mapping[str, Wording] = {
         {"made": "the loss with its graph comes from here", "created": "`{subject}` starts here and outlives the loop"},
     ),
     "GL503": Wording(
-        "this backward runs through a graph that an earlier backward has already freed",
-        "add the losses and call `backward()` once",
-        {"freed": "freed by this backward", "made": "the shared part was made here"},
+        "this backward runs through a graph that an earlier backward has already freed{through}",
+        "add the losses and call `backward()` once, or `.detach()` the shared part where it shall not learn",
+        {"freed": "freed by this backward", "made": "the shared part was made here", "used": "used again here"},
     ),
     "GL504": Wording(
-        "the graph is built once, before the loop, but every iteration runs backward through it: the second one finds it freed",
+        "the graph{built} is built once, before the loop, but every iteration runs backward through it: the second one finds it freed",
         "move the forward pass into the loop",
         {"made": "built here, outside the loop", "freed": "freed by this backward"},
     ),
@@ -30,7 +30,11 @@ WORDINGS: Mapping[str, Wording] = {
     "GL506": Wording(
         "`{subject}` carries the graph of the last iteration into this one, where it has already been freed",
         "cut it at the start of the iteration: `{subject} = {subject}.detach()`, part by part if it is a tuple",
-        {"made": "the graph was made here, one iteration ago", "freed": "freed by this backward"},
+        {
+            "made": "the graph was made here, one iteration ago",
+            "freed": "freed by this backward",
+            "used": "used here in this iteration",
+        },
     ),
     "GL519": Wording(
         "`{subject}` is computed from the tensor that requires gradients, and is no leaf: torch refuses to optimize it",
@@ -38,7 +42,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"optimizer": "it is given to an optimizer here"},
     ),
     "GL508": Wording(
-        "this backward runs through parameters that an optimizer has changed in place since: torch raises RuntimeError",
+        "this backward runs through {subject} that an optimizer has changed in place since: torch raises RuntimeError",
         "run all backward passes before the step, or run the forward pass again after it (and `detach()` what shall not learn)",
         {"made": "the graph that needs them was made here", "stepped": "changed by this step"},
     ),
@@ -60,6 +64,11 @@ WORDINGS: Mapping[str, Wording] = {
         "gradients that are computed without `create_graph=True` have no graph, and `{subject}` is made of them: {effect}",
         "pass `create_graph=True` to `autograd.grad`",
         {"backward": "the backward pass starts here"},
+    ),
+    "GL516": Wording(
+        "{subject} {shape}: a backward pass starts from one number",
+        "reduce it first, by `.mean()` or `.sum()`",
+        {"made": "computed here"},
     ),
     "GL522": Wording(
         "`{call}` changes nothing: it returns another tensor, which is thrown away",

@@ -17,6 +17,11 @@ WORDINGS: Mapping[str, Wording] = {
         "give it the raw scores (logits)",
         {"made": "the sigmoid is applied here"},
     ),
+    "GL904": Wording(
+        "predictions of shape {one} meet targets of another: the loss is the mean over all {many} pairs, and the best"
+        " prediction is the same for every sample",
+        "give both the same shape: `target.view_as(prediction)`, or `prediction.squeeze(-1)`",
+    ),
     "GL905": Wording(
         "`{subject} = {value}` replaces an attribute and seeds nothing: the run stays random",
         "call the function: `{call}({value})`",

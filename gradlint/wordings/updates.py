@@ -35,6 +35,10 @@ WORDINGS: Mapping[str, Wording] = {
         "call `backward()` on the loss before `{subject}.step()`",
         {"cleared": "cleared here, and nothing computes gradients before the step"},
     ),
+    "GL120": Wording(
+        "`{subject}.step()` changes no parameter, though there are gradients and the learning rate is not zero",
+        "see whether the steps are too small for the type of the parameters (keep a float32 copy of them), or get lost on the way",
+    ),
     "GL106": Wording(
         "gradients for `{subject}` are computed in a loop but `{subject}` never steps: nothing is trained",
         "call `{subject}.step()` after `backward()`",
@@ -70,7 +74,7 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "GL112": Wording(
         "the loss of this backward {what}",
-        "compute the loss from the model's output without `.item()`, `.detach()` or `torch.tensor()`",
+        "compute the loss from the model's output, by parameters that require gradients, without `.item()`, `.detach()` or `torch.tensor()`",
         {"cut": "the graph is lost here"},
     ),
     "GL114": Wording(
@@ -91,5 +95,9 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` is None here: no backward pass has computed it yet, or since it was cleared, and using it raises AttributeError",
         "ask `if {subject} is not None` first, or clear after the step",
         {"cleared": "cleared here, which sets it to None"},
+    ),
+    "GL121": Wording(
+        "`{subject}` waits for gradients that never come: the last loss did not depend on {what}",
+        "let the loss depend on them, or freeze or delete them; `find_unused_parameters=True` is for those that are left out now and then",
     ),
 }

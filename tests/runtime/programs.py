@@ -6,6 +6,7 @@ Each is a function without arguments; `test_programs.py` runs them all under wat
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn, optim
@@ -527,7 +528,7 @@ def step_between_two_backwards() -> None:
     opt.zero_grad()
     first.backward(retain_graph=True)
     opt.step()
-    second.backward()  # GL521
+    second.backward()  # GL508
 
 
 def frozen_batch_norm() -> None:
@@ -1015,3 +1016,365 @@ def batch_norm_frozen_after_a_while() -> None:
     opt.zero_grad()
     F.mse_loss(model(X), Y).backward()
     opt.step()
+
+
+def _scaler() -> torch.amp.GradScaler:
+    return torch.amp.GradScaler("cpu", init_scale=1024.0)
+
+
+def scaled_and_clipped_in_order() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = _scaler()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        scaler.unscale_(opt)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(opt)
+        scaler.update()
+
+
+def scaled_and_unscaled_by_hand() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = _scaler()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        for parameter in model.parameters():
+            parameter.grad.div_(scaler.get_scale())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+
+
+def scaled_losses_accumulate() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = _scaler()
+    for i in range(4 * STEPS):
+        (scaler.scale(F.mse_loss(model(X), Y)) / 4).backward()
+        if i % 4 == 3:
+            scaler.unscale_(opt)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(opt)
+            scaler.update()
+            opt.zero_grad()
+
+
+def one_scaler_for_two_models() -> None:
+    first, second = net(), net()
+    opt, other = sgd(first), sgd(second)
+    scaler = _scaler()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        other.zero_grad()
+        loss = F.mse_loss(first(X), Y)
+        scaler.scale(loss).backward()
+        scaler.scale(F.mse_loss(second(X), Y) + loss.detach()).backward()
+        scaler.unscale_(other)
+        torch.nn.utils.clip_grad_norm_(second.parameters(), 1.0)
+        scaler.step(opt)
+        scaler.step(other)
+        scaler.update()
+
+
+def one_model_is_scaled_and_one_is_not() -> None:
+    first, second = net(), net()
+    opt, other = sgd(first), sgd(second)
+    scaler = _scaler()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        other.zero_grad()
+        scaler.scale(F.mse_loss(first(X), Y)).backward()
+        scaler.step(opt)
+        scaler.update()
+        F.mse_loss(second(X), Y).backward()
+        torch.nn.utils.clip_grad_norm_(second.parameters(), 1.0)
+        other.step()
+
+
+def disabled_scaler() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(opt)
+        scaler.update()
+
+
+def norm_is_only_told_after_the_step() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), float("inf"))
+
+
+def clipped_while_scaled_now_and_then() -> None:
+    model = net()
+    opt = sgd(model)
+    scaler = _scaler()
+    for i in range(STEPS):
+        opt.zero_grad()
+        scaler.scale(F.mse_loss(model(X), Y)).backward()
+        if i % 3:
+            scaler.unscale_(opt)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # GL601
+        scaler.step(opt)
+        scaler.update()
+
+
+def gradients_are_only_looked_at() -> None:
+    model = net()
+    opt = sgd(model)
+    total = 0.0
+    for _ in range(3):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        total += float(model[0].weight.grad.norm())
+    assert total
+
+
+def never_stepped() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()  # GL106
+
+
+def first_the_one_and_then_the_other() -> None:
+    first, second = net(), net()
+    opt, late = sgd(first), sgd(second)
+    for i in range(STEPS):
+        opt.zero_grad()
+        late.zero_grad()
+        (F.mse_loss(first(X), Y) + F.mse_loss(second(X), Y)).backward()
+        opt.step()
+        if i > STEPS // 2:
+            late.step()
+
+
+def updated_by_hand_beside_an_optimizer() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.01 * parameter.grad
+
+
+def only_the_head_is_trained() -> None:
+    body, head = net(), nn.Linear(1, 1)
+    opt = sgd(head)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(head(body(X)), Y).backward()
+        opt.step()
+
+
+def only_frozen_parameters_are_held() -> None:
+    body, head = net(), nn.Linear(1, 1)
+    opt = sgd(head)
+    head.requires_grad_(False)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(head(body(X)), Y).backward()
+        opt.step()  # GL801
+
+
+def old_model_is_held() -> None:
+    model = net()
+    opt = sgd(model)
+    model = net()
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()  # GL806
+
+
+def attack_and_training_in_turn() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        attacked = X.clone().requires_grad_()
+        F.mse_loss(model(attacked), Y).backward()
+        opt.zero_grad()
+        F.mse_loss(model(X + 0.1 * attacked.grad.sign()), Y).backward()
+        opt.step()
+
+
+def one_gradient_for_each_sample() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        sums = [torch.zeros_like(parameter) for parameter in model.parameters()]
+        for x, y in zip(X, Y, strict=True):
+            opt.zero_grad()
+            F.mse_loss(model(x), y).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for total, parameter in zip(sums, model.parameters(), strict=True):
+                total += parameter.grad
+        for total, parameter in zip(sums, model.parameters(), strict=True):
+            parameter.grad.copy_(total / len(X))
+        opt.step()
+
+
+def cleared_in_every_microbatch() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(4 * STEPS):
+        opt.zero_grad()  # GL701
+        (F.mse_loss(model(X), Y) / 4).backward()
+        if i % 4 == 3:
+            opt.step()
+
+
+def _train(epochs: int, schedule: Callable[[optim.Optimizer], object], per_batch: bool = False) -> optim.Optimizer:
+    model = net()
+    opt = sgd(model)
+    scheduler = schedule(opt)
+    for _ in range(epochs):
+        for _ in range(10):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+            if per_batch:
+                scheduler.step()
+        if not per_batch:
+            scheduler.step()
+    return opt
+
+
+def schedules_that_count_what_they_are_stepped_with() -> None:
+    _train(5, lambda opt: lr_scheduler.StepLR(opt, 2))
+    _train(5, lambda opt: lr_scheduler.StepLR(opt, 20), per_batch=True)
+    _train(5, lambda opt: lr_scheduler.OneCycleLR(opt, 0.1, total_steps=50), per_batch=True)
+    _train(5, lambda opt: lr_scheduler.OneCycleLR(opt, 0.1, total_steps=5))
+    _train(5, lambda opt: lr_scheduler.CosineAnnealingLR(opt, 5), per_batch=True)
+    _train(30, lambda opt: lr_scheduler.ExponentialLR(opt, 0.5))
+
+
+def schedule_is_told_parts_of_epochs() -> None:
+    model = net()
+    opt = sgd(model)
+    scheduler = lr_scheduler.CosineAnnealingWarmRestarts(opt, 2)
+    cosine = lr_scheduler.CosineAnnealingLR(opt, 4)
+    for epoch in range(4):
+        for i in range(4):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+            scheduler.step(epoch + i / 4)
+            cosine.step(epoch + i / 4)
+
+
+def scheduler_is_built_anew_with_its_optimizer() -> None:
+    model = net()
+    for _ in range(2):
+        opt = sgd(model)
+        scheduler = lr_scheduler.StepLR(opt, 2)
+        for _ in range(STEPS):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+            scheduler.step()
+
+
+def graph_is_kept_for_a_second_loss() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        prediction = model(X)
+        F.mse_loss(prediction, Y).backward(retain_graph=True)
+        prediction.abs().mean().backward()
+        opt.step()
+
+
+def graph_is_kept_for_a_gradient() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y)
+        loss.backward(retain_graph=True)
+        assert torch.autograd.grad(loss, model[0].weight)[0].shape == model[0].weight.shape
+        opt.step()
+
+
+def graph_is_kept_in_all_but_the_last_pass() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        prediction = model(X)
+        for target in (Y, Y + 1, Y + 2):
+            F.mse_loss(prediction, target).backward(retain_graph=True)
+        opt.step()
+
+
+def graph_is_kept_for_nobody() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward(retain_graph=True)  # GL505
+        opt.step()
+
+
+def pairwise_distances() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        scores = model(X)
+        loss = (scores - scores.squeeze(1)).abs().mean() + F.mse_loss(scores, Y)
+        loss.backward()
+        opt.step()
+
+
+def one_target_for_all() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        (model(X) - torch.tensor([0.5])).pow(2).mean().backward()
+        opt.step()
+
+
+def optimizer_is_built_for_each_task() -> None:
+    model = net()
+    start = copy.deepcopy(model.state_dict())
+    for _ in range(2 * STEPS):
+        model.load_state_dict(start)
+        opt = optim.Adam(model.parameters())
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def optimizer_without_memory_is_built_for_each_step() -> None:
+    model = net()
+    for _ in range(2 * STEPS):
+        opt = sgd(model)
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+
+
+def optimizer_is_built_for_each_step() -> None:
+    model = net()
+    for _ in range(2 * STEPS):
+        opt = optim.Adam(model.parameters())  # GL805
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()

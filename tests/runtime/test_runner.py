@@ -170,6 +170,30 @@ def test_json_goes_to_a_file(tmp_path: Path) -> None:
     assert (found["code"], found["side"], found["location"]["row"]) == ("GL101", "runtime", ROW)
 
 
+def test_pictures_are_drawn_beside_the_report(tmp_path: Path) -> None:
+    write(tmp_path, LOOP + "import os\nmain()\nos.chdir('/')\nprint('done')\n")
+    ended = run(tmp_path, "--html", "run.html", "--trace", "run.json", "--timeline", "train.py")
+    assert (ended.code, ended.out) == (0, "done\n")
+    text, _, report = ended.err.partition("error[GL101]")
+    assert "x3  0 to 2, all  f b s   <-- GL101 at s train.py:10" in text
+    assert "1 error" in report
+    assert "</html>" in (tmp_path / "run.html").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["traceEvents"]
+
+
+def test_pictures_of_a_terminated_run(tmp_path: Path) -> None:
+    write(tmp_path, LOOP + "import os, signal\nmain()\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    assert run(tmp_path, "--html", "run.html", "train.py").code == -signal.SIGTERM
+    assert "</html>" in (tmp_path / "run.html").read_text(encoding="utf-8")
+
+
+def test_a_picture_without_a_place_is_refused_before_the_run(tmp_path: Path) -> None:
+    write(tmp_path, "print('ran')\n")
+    ended = run(tmp_path, "--html", "nowhere/run.html", "train.py")
+    assert (ended.code, ended.out) == (2, "")
+    assert "no folder that can be written to" in ended.err
+
+
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_do_not_report(tmp_path: Path, context: str) -> None:
     source = LOOP + (

@@ -286,3 +286,32 @@ def test_compiled_models_are_not_recompiled(backend: str) -> None:
         assert compiled_frames() == bare
     assert report.diagnostics == []
     assert report.failure is None
+
+
+def test_each_forgotten_clearing_is_counted_whatever_else_goes_on() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    opt = optim.AdamW([{"params": model[0].parameters()}, {"params": model[2].parameters(), "lr": 1e-3}])
+    with gradlint.watch(output=None) as report:
+        for i in range(120):
+            if i % 20 != 7:
+                opt.zero_grad()
+            model(torch.ones(8, 4)).pow(2).mean().backward()
+            opt.step()
+            if i % 40 == 39:
+                model.eval()
+                with torch.no_grad():
+                    model(torch.ones(8, 4))
+                model.train()
+    assert [(found.code, found.count) for found in report.diagnostics] == [("GL101", 6)]
+
+
+def test_a_mistake_that_begins_late_is_found_at_once() -> None:
+    model = nn.Linear(4, 1)
+    opt = optim.SGD(model.parameters(), lr=0.01)
+    with gradlint.watch(output=None) as report:
+        for i in range(5004):
+            if i < 5000:
+                opt.zero_grad()
+            model(torch.ones(8, 4)).pow(2).mean().backward()
+            opt.step()
+    assert [(found.code, found.iteration) for found in report.diagnostics] == [("GL101", 5001)]

@@ -55,9 +55,9 @@ def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnost
         again = freed.mark("freed") == event.place
         inside = any(forward.loops[: len(event.loops)] == event.loops for forward in built)
         if {state.name for state in states} == {"freed"} and inside and not again:
-            yield compose("GL503", Side.STATIC, event.place, freed.marks)
+            yield compose("GL503", Side.STATIC, event.place, freed.marks, through="")
         elif again and not inside and {state.name for state in states} <= {"live", "freed"}:
-            yield compose("GL504", Side.STATIC, event.place, freed.marks)
+            yield compose("GL504", Side.STATIC, event.place, freed.marks, built="")
 
 
 def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> Iterator[Diagnostic]:

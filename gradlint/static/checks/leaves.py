@@ -12,6 +12,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
 from gradlint.static.values import Library
+from gradlint.wordings.construction import rebuilt
 
 _Loop = ast.For | ast.AsyncFor | ast.While
 _MOVES = frozenset(["to", "cuda", "double", "half"])
@@ -147,7 +148,7 @@ def _made_anew(
             ):
                 marks = (("built", analysis.source.place(built.node)), ("step", analysis.source.place(step)))
                 place = analysis.source.place(node)
-                yield compose("GL806", Side.STATIC, place, marks, subject=leaf, optimizer=built.name)
+                yield compose("GL806", Side.STATIC, place, marks, what=rebuilt(leaf, built.name))
 
 
 def _assigns(statements: list[tuple[ast.stmt, _Loop | None]]) -> Iterator[ast.Assign]:

@@ -17,6 +17,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.subjects import overlap, pruned, within
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Construction, Instance, Kind, Object, Params, Value
+from gradlint.wordings.construction import rebuilt
 
 _K = EventKind
 
@@ -126,7 +127,7 @@ def _runs_new(analysis: Analysis, lost: Event, event: Event) -> bool:
 def _report(analysis: Analysis, optimizer: Object, root: Root, place: Location, step: Event) -> Diagnostic:
     lost = next(each for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)
     marks = (("built", optimizer.place), ("step", step.place))
-    return compose("GL806", Side.STATIC, place, marks, subject=lost.name, optimizer=step.name)
+    return compose("GL806", Side.STATIC, place, marks, what=rebuilt(lost.name, step.name))
 
 
 @check

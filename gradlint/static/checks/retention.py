@@ -65,7 +65,7 @@ def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Ui
         retained = "retain" in event.roles
         if any(forward.loops[: len(event.loops)] == event.loops for forward in built):
             if _is_deep(analysis, node.module):
-                yield compose("GL508", Side.STATIC, event.place, stale.marks)
+                yield compose("GL508", Side.STATIC, event.place, stale.marks, subject="parameters")
         elif retained:
             # It was built before the loop: the first iteration is right, every later one is not.
             yield _masked(event, stale.marks, "was built before the loop")

@@ -1,0 +1,142 @@
+"""Who trains what: optimizers that hold only frozen parameters, parameters that nobody trains, gradients nobody uses.
+
+All is decided when the run is over, for training may begin late. Knows graphs and optimizers; must not know how torch is
+hooked.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import FrameType
+from typing import TYPE_CHECKING, Any, cast
+
+from gradlint.diagnostics import Location
+from gradlint.runtime.gradients import few_of
+from gradlint.runtime.graph import is_parameter, leaf, nodes
+from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.observers import Observer, Pass
+from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.registry import Registry
+from gradlint.runtime.sites import name_of
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+_WALKS = 4
+_NODES = 20_000
+_STEPS = 3
+_PASSES = 4
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one optimizer."""
+
+    watched: WatchedOptimizer
+    name: str = "optimizer"
+    first_step: Location | None = None
+    trains: bool = False  # some parameter of it required gradients at a step
+    passes: int = 0
+    sample: Any = None  # values of its first parameter, at the last pass
+    used: bool = False  # somebody moves its parameters, or looks at their gradients
+    cleared: int = 0
+    fresh: Location | None = None
+    beside: bool = False  # while it stepped in vain, parameters that nobody holds were trained
+
+
+class Coverage(Observer):
+    """The parameters that are reached by gradients, and the optimizers that should hold them."""
+
+    def __init__(self, ledger: Ledger, registry: Registry, interrupted: Callable[[], bool]) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._interrupted = interrupted
+        self._seen: dict[WatchedOptimizer, _Seen] = {}
+        self._reached: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._held: set[int] = set()
+        self._walks = 0
+
+    def made(self, watched: WatchedOptimizer, place: Location) -> None:
+        """An optimizer was built: it is asked for parameters while it lives."""
+        self._of(watched)
+        self._hold(watched)
+
+    def before_backward(self, passing: Pass) -> None:
+        """Note the parameters that the first graphs reach."""
+        if self._walks < _WALKS and passing.accumulates:
+            self._walks += 1
+            heads = (root.grad_fn for root in passing.roots if root.grad_fn is not None)
+            for node in islice(nodes(heads), _NODES):
+                tensor = leaf(node)
+                if tensor is not None and is_parameter(tensor):
+                    self._reached.setdefault(id(tensor), (weakref.ref(tensor), tensor._version))
+
+    def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
+        """Count the passes that feed an optimizer whose parameters nobody moves."""
+        for watched in fed:
+            seen = self._of(watched)
+            if seen.passes < _PASSES and not seen.used and seen.first_step is None:
+                first, before = next(watched.parameters(), None), seen.sample
+                seen.sample = None if first is None else few_of(first).clone()
+                seen.used = before is not None and not bool((before == seen.sample).all())
+            seen.passes += 1
+            seen.fresh = seen.fresh or passing.place
+            seen.name = name_of(watched.optimizer, passing.frame)
+            seen.used = seen.used or (passing.frame is not None and "grad" in passing.frame.f_code.co_names)
+
+    def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
+        """Count how often an optimizer itself is cleared: who wants to look at gradients clears the model."""
+        if hasattr(owner, "param_groups"):
+            self._of(self._registry.of(cast("Optimizer", owner))).cleared += 1
+
+    def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
+        """Note who steps, and whether it can change anything."""
+        seen = self._of(watched)
+        if seen.first_step is None:
+            for other in self._seen.values():
+                other.used = other.used or self._registry.sharing(other.watched, watched)
+            self._hold(watched)
+            seen.first_step, seen.name = place, name_of(watched.optimizer, frame)
+            self._walks = min(self._walks, _WALKS - 1)
+        elif not seen.passes and seen.watched.steps == _STEPS - 1:
+            seen.beside = self._strays() and all(parameter.grad is None for parameter in watched.parameters())
+        seen.trains = seen.trains or any(each.requires_grad or each.grad is not None for each in watched.parameters())
+
+    def ended(self) -> None:
+        """Judge every optimizer by the whole run."""
+        for seen in self._seen.values():
+            if seen.first_step is None:
+                self._never_stepped(seen)
+            elif not seen.trains:
+                marks = (("built", seen.watched.built),) if seen.watched.built is not None else ()
+                what = "they are all frozen (`requires_grad` is False)"
+                self._ledger.report("GL801", seen.first_step, marks, subject=seen.name, what=what)
+                seen.watched.explained = True
+            elif seen.beside and not seen.passes:
+                what = f"`{seen.name}` holds parameters that no backward pass reaches, and nobody holds the ones that are trained"
+                self._ledger.report("GL806", seen.first_step, what=what)
+                seen.watched.explained = True
+
+    def _never_stepped(self, seen: _Seen) -> None:
+        """GL106: gradients came again and again, the run went on to its end, and nobody ever used them."""
+        often = min(seen.passes, seen.cleared) >= _PASSES
+        if often and seen.fresh is not None and not seen.used and not self._interrupted():
+            self._ledger.report("GL106", seen.fresh, subject=seen.name)
+
+    def _strays(self) -> bool:
+        """Tell whether gradients reach a parameter that no optimizer ever held and nobody has changed."""
+        for key, (reached, version) in self._reached.items():
+            parameter = reached()
+            if parameter is not None and key not in self._held and parameter._version == version:
+                return True
+        return False
+
+    def _hold(self, watched: WatchedOptimizer) -> None:
+        self._held |= {id(parameter) for parameter in watched.parameters()}
+
+    def _of(self, watched: WatchedOptimizer) -> _Seen:
+        return self._seen.setdefault(watched, _Seen(watched))

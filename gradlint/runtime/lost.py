@@ -1,0 +1,212 @@
+"""Why a loss has no graph: it was cut off, computed with gradients off, or made of frozen parameters alone.
+
+What the user's source says is believed only where it agrees with the tensors that the frame still holds.
+Knows sources, frames and tensors; must not know how torch is hooked.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType, FunctionType
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from gradlint.diagnostics import Location, Severity
+from gradlint.runtime.failure import Failure
+from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.sites import Origin, origin_of, place_of
+from gradlint.runtime.sources import Source, source_of
+
+LOST = "does not require grad and does not have a grad_fn"
+_NODES = 300
+_CUTTING = frozenset(
+    {"detach", "item", "numpy", "tolist", "argmax", "argmin", "argsort", "long", "int", "bool", "eq", "ne"}
+)
+_COPYING = frozenset({"tensor", "as_tensor", "from_numpy", "Tensor", "FloatTensor", "float", "int", "argmax", "argmin"})
+_Seen = set[tuple[Location, str, bool]]  # what has been looked at: names may lead in circles
+_REBOUND = "without gradients it makes a new tensor, which takes the name of the one that required them"
+_OFF = ("no_grad", "inference_mode", "set_grad_enabled(False)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How the graph was lost, in words, where, and which rule is broken; `subject` is what an update by hand gave up."""
+
+    what: str
+    place: Location
+    code: str = "GL112"
+    subject: str = ""
+
+
+def explain_lost(failure: Failure, ledger: Ledger) -> None:
+    """Report where the loss of a failed backward pass lost its graph."""
+    if failure.frame is None or any(root.requires_grad for root in failure.roots):
+        return
+    source = source_of(failure.frame.f_code)
+    root = _root(source, failure.place) if source is not None else None
+    name = ast.unparse(root) if root is not None else "the loss"
+    cut = next(_cuts(source, root, failure.frame, set()), None) if source is not None and root is not None else None
+    if cut is None:
+        cut = _Cut("comes from nothing that requires gradients", failure.place, _code_of_none())
+    marks = [("backward" if cut.code == "GL306" else "cut", failure.place if cut.code == "GL306" else cut.place)]
+    marks = marks if cut.place != failure.place else []
+    match cut.code:
+        case "GL306":
+            effect = "`backward()` raises RuntimeError"
+            failure.report(ledger, "GL306", marks, cut.place, Severity.ERROR, subject=name, effect=effect)
+        case "GL114":
+            failure.report(ledger, "GL114", (), cut.place, subject=cut.subject, what=cut.what)
+        case _:
+            failure.report(ledger, "GL112", marks, what=f"has no graph: `{name}` {cut.what}")
+
+
+def _code_of_none() -> str:
+    """Return the rule that is broken where the source shows nothing: gradients may be off for the whole program."""
+    return "GL112" if torch.is_grad_enabled() else "GL306"
+
+
+def _root(source: Source | None, place: Location) -> ast.expr | None:
+    """Return what a backward pass at `place` starts from: the owner of `.backward()`, or the first argument."""
+    call = source.call_at(place) if source is not None else None
+    match call:
+        case ast.Call(func=ast.Attribute(value=owner, attr="backward"), args=[]):
+            return owner
+        case ast.Call(args=[first, *_]):
+            return first
+    return None
+
+
+def _cuts(source: Source, node: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+    """Yield where the value of an expression lost its graph, the nearest place first."""
+    key = (source.place(node), type(node).__name__, frame is None)
+    if key in seen or len(seen) > _NODES:
+        return
+    seen.add(key)
+    if _off(source, node):
+        yield _Cut("it is computed with gradients off", source.place(node), "GL306")
+    match node:
+        case ast.Name() | ast.Attribute() if frame is not None and isinstance(
+            _value(node, frame), Tensor | float | int
+        ):
+            yield from _cuts_of_name(source, node, frame, seen)
+        case ast.Name(id=name) if frame is None:
+            yield from _cuts_of_value(source, name, node, frame, seen)
+        case ast.Attribute(value=owner, attr="data"):
+            yield from _cuts_at(source, node, owner, frame, seen)
+        case ast.Compare():
+            yield _Cut("comes from a comparison, which has no gradient", source.place(node))
+        case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr in _CUTTING and not _is_module(owner):
+            yield from _cuts_at(source, node, owner, frame, seen)
+        case ast.Call(func=func, args=[first, *_]) if ast.unparse(func).rpartition(".")[2] in _COPYING:
+            yield from _cuts_at(source, node, first, frame, seen)
+        case ast.Call():
+            yield from _cuts_of_call(source, node, frame, seen)
+        case _:
+            yield from _cuts_below(source, node, frame, seen)
+
+
+def _off(source: Source, node: ast.AST) -> bool:
+    return any(mark in ast.unparse(each) for each in source.contexts(node) for mark in _OFF)
+
+
+def _is_module(owner: ast.expr) -> bool:
+    return ast.unparse(owner) in ("torch", "np", "numpy")
+
+
+def _cuts_at(source: Source, node: ast.expr, inner: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+    """Yield a cut that the source shows, unless what it cuts had no graph either: then the reason lies below."""
+    value = _value(inner, frame) if frame is not None else None
+    if not isinstance(value, Tensor) or value.requires_grad:
+        yield _Cut(f"comes from `{ast.unparse(node)}`, which cuts it off", source.place(node))
+    yield from _cuts(source, inner, frame, seen)
+
+
+def _cuts_of_name(source: Source, node: ast.expr, frame: FrameType, seen: _Seen) -> Iterator[_Cut]:
+    value = _value(node, frame)
+    if isinstance(value, Tensor) and value.requires_grad:
+        return
+    name = ast.unparse(node)
+    if source.assigned(name, node.lineno) is not None:
+        yield from _cuts_of_value(source, name, node, frame, seen)
+    elif name in frame.f_code.co_varnames[: frame.f_code.co_argcount]:
+        yield from _cuts_of_argument(name, frame, seen)
+
+
+def _cuts_of_value(source: Source, name: str, used: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+    """Follow a name to what was assigned to it."""
+    for assigned in source.assignments(name, used.lineno):
+        value = assigned.value
+        if value is None:
+            continue
+        if _off(source, assigned) and any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(value)):
+            yield _Cut(_REBOUND, source.place(assigned), "GL114", name)
+        else:
+            yield from _cuts(source, value, frame, seen)
+
+
+def _cuts_of_argument(name: str, frame: FrameType, seen: _Seen) -> Iterator[_Cut]:
+    """Follow a parameter to the caller's argument, if the caller is the user's own code."""
+    caller = frame.f_back
+    if caller is None or origin_of(caller.f_code) is not Origin.USER:
+        return
+    source = source_of(caller.f_code)
+    call = source.call_at(place_of(caller)) if source is not None else None
+    if source is None or call is None:
+        return
+    index = frame.f_code.co_varnames.index(name) - (frame.f_code.co_varnames[0] == "self")
+    named = [keyword.value for keyword in call.keywords if keyword.arg == name]
+    given = named or call.args[index : index + 1]
+    for argument in given:
+        yield from _cuts(source, argument, caller, seen)
+
+
+def _cuts_of_call(source: Source, node: ast.Call, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+    """Yield what the call's receiver and arguments are, and what the called function does; first what must have done it."""
+    called = _value(node.func, frame) if frame is not None else None
+    given = [_value(each, frame) for each in node.args] if frame is not None else []
+    trained = any(isinstance(each, Tensor) and each.requires_grad for each in given)
+    if isinstance(called, Module):
+        parameters = list(called.parameters())
+        trained = trained or any(each.requires_grad for each in parameters)
+        if parameters and not trained:
+            what = f"comes from `{ast.unparse(node.func)}`, whose parameters are all frozen (`requires_grad=False`)"
+            yield _Cut(what, source.place(node))
+        called = type(called).forward
+    if trained:
+        yield from _cuts_inside(called, seen)
+    yield from _cuts_below(source, node, frame, seen)
+    if not trained:
+        yield from _cuts_inside(called, seen)
+
+
+def _cuts_inside(called: object, seen: _Seen) -> Iterator[_Cut]:
+    """Yield where what a function of the user's returns is cut."""
+    function = inspect.unwrap(called) if callable(called) else None
+    if isinstance(function, FunctionType) and origin_of(function.__code__) is Origin.USER:
+        source = source_of(function.__code__)
+        if source is not None:
+            for returned in source.returned():
+                yield from _cuts(source, returned, None, seen)
+
+
+def _cuts_below(source: Source, node: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+    for below in ast.iter_child_nodes(node):
+        if isinstance(below, ast.expr):
+            yield from _cuts(source, below, frame, seen)
+
+
+def _value(node: ast.expr, frame: FrameType) -> object:
+    """Return what a dotted name is bound to in a frame, without running code of the user's; None if it is nothing."""
+    match node:
+        case ast.Name(id=name):
+            return frame.f_locals.get(name, frame.f_globals.get(name))
+        case ast.Attribute(value=owner, attr=attr):
+            value = _value(owner, frame)
+            found = value._modules.get(attr) if isinstance(value, Module) else None
+            return found if found is not None else inspect.getattr_static(value, attr, None)
+    return None

@@ -1,0 +1,56 @@
+"""What a rule that looks at single events may hear of.
+
+The automata judge the order of events; an observer judges one thing that an order does not tell: how many there were,
+what a graph is made of, who is in no optimizer. It hears only of what is looked at closely: in the first iterations, in
+routine checks, and around whatever deviates. Must not know how torch is hooked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from gradlint.diagnostics import Location
+from gradlint.runtime.optimizers import WatchedOptimizer
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A backward pass: where it starts, what it does, and the user's frame."""
+
+    roots: Sequence[Any]
+    place: Location
+    frame: FrameType | None
+    accumulates: bool = True
+    retains: bool = False
+
+
+class Observer:
+    """Hears of events; each does with them what it likes."""
+
+    def made(self, watched: WatchedOptimizer, place: Location) -> None:
+        """An optimizer was built at `place`."""
+
+    def before_backward(self, passing: Pass) -> None:
+        """A backward pass starts: its graph is whole."""
+
+    def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
+        """A backward pass has reached the gradients of the optimizers `fed`."""
+
+    def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
+        """The gradients of `owner` were cleared, which no gradient has been told yet."""
+
+    def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
+        """An optimizer is about to step; its gradients stand as the step finds them."""
+
+    def after_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
+        """It has stepped."""
+
+    def ended(self) -> None:
+        """The run is over."""

@@ -1,0 +1,88 @@
+"""Accumulated batches: gradients that are thrown away in every turn, though the step wants their sum (GL701).
+
+Knows optimizers and the places of backward passes; must not know torch.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from gradlint.diagnostics import Location
+from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.observers import Observer, Pass
+from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
+from gradlint.runtime.registry import Registry
+from gradlint.runtime.sites import name_of
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+_IN_A_ROW = 3
+
+
+@dataclass(slots=True)
+class _Window:
+    """What happened to the gradients of one optimizer since its last step."""
+
+    thrown_away: dict[int, tuple[Location, Location]] = field(default_factory=dict)  # by the place of the backward pass
+    left: list[int] = field(default_factory=list)  # the versions in which the last backward pass left everything
+    in_a_row: int = 0
+    shared: bool = False  # a pass also served another optimizer, or somebody who reads gradients himself
+
+
+class Windows(Observer):
+    """The windows of all optimizers."""
+
+    def __init__(self, ledger: Ledger, registry: Registry) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._windows: weakref.WeakKeyDictionary[WatchedOptimizer, _Window] = weakref.WeakKeyDictionary()
+
+    def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
+        """Remember how the pass left the gradients and the parameters."""
+        for watched in fed:
+            window = self._windows.setdefault(watched, _Window())
+            window.left = _versions(watched)
+            window.shared = window.shared or len(fed) > 1 or _speaks_of_gradients(passing.frame)
+
+    def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
+        """Remember whose gradients are thrown away, unless somebody has used them or written them since."""
+        of = self._registry.of
+        cleared = [of(owner)] if hasattr(owner, "param_groups") else self._registry.owners_of(owner)  # type: ignore[arg-type]
+        for watched in cleared:
+            fresh, window = watched.fresh_place(), self._windows.get(watched)
+            if fresh is not None and window is not None and window.left == _versions(watched):
+                window.thrown_away[id(fresh)] = (fresh, place)
+
+    def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
+        """Judge a window: what it ends with must come from where the others came from that are gone."""
+        window = self._windows.get(watched)
+        if window is None or is_lbfgs(watched.optimizer):
+            return
+        watched.changed_by_hand(place)
+        fresh = watched.fresh_place()
+        gone = window.thrown_away.get(id(fresh)) if window.left == _versions(watched) and not window.shared else None
+        window.in_a_row = window.in_a_row + 1 if gone is not None else 0
+        window.thrown_away, window.shared = {}, False
+        if gone is not None and window.in_a_row >= _IN_A_ROW and not _speaks_of_gradients(frame):
+            name = name_of(watched.optimizer, frame)
+            marks = (("fresh", gone[0]), ("step", place))
+            self._ledger.report("GL701", gone[1], marks, iteration=watched.steps + 1, subject=name, step=name)
+
+
+def _speaks_of_gradients(frame: FrameType | None) -> bool:
+    """Tell whether a function of the user's has a name for gradients: who reads them may have used them."""
+    return frame is not None and "grad" in frame.f_code.co_names
+
+
+def _versions(watched: WatchedOptimizer) -> list[int]:
+    """Return the versions of the gradients that are looked at, and of their parameters."""
+    parameters = (gradient.parameter for gradient in watched.gradients)
+    return [gradient.version for gradient in watched.gradients] + [
+        0 if parameter is None else parameter._version for parameter in parameters
+    ]
