@@ -25,6 +25,8 @@ from gradlint.reporters import FORMATS, render, source_lines
 
 if TYPE_CHECKING:
     from gradlint.config import Settings
+    from gradlint.diagnostics import Diagnostic
+    from gradlint.records import Record
     from gradlint.static.mending import Outcome
     from gradlint.static.report import Report
 
@@ -52,6 +54,9 @@ class _Undone(click.ClickException):
 
 _FORMAT = click.option(
     "--output-format", type=click.Choice(FORMATS), default="full", show_default=True, help="How findings are shown."
+)
+_FOLDER = click.option(
+    "--output-dir", type=click.Path(file_okay=False), help="Keep there what each process saw, for `gradlint report`."
 )
 _PATH = click.Path(dir_okay=False)
 _FILE = click.option("--output-file", type=click.Path(dir_okay=False), help="Write the findings there, not to stdout.")
@@ -153,6 +158,8 @@ def check(
 @click.option("--fail-on", type=click.Choice(("error", "warning")), help="Exit with 1 if the run did such a thing.")
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full", show_default=True)
 @_FILE
+@_FOLDER
+@click.option("--no-lint", is_flag=True, help="Do not read the source that ran.")
 @click.option("--html", type=_PATH, callback=_new_file, help="Draw the run as a page there.")
 @click.option("--trace", type=_PATH, callback=_new_file, help="Write the run there as a Chrome trace, for Perfetto.")
 @click.option("--record", type=_PATH, callback=_new_file, help="Write the recording itself there, as JSON.")
@@ -164,6 +171,8 @@ def run(
     fail_on: str | None,
     output_format: str,
     output_file: str | None,
+    output_dir: str | None,
+    no_lint: bool,
     html: str | None,
     trace: str | None,
     record: str | None,
@@ -190,8 +199,37 @@ def run(
         trace=trace,
         record=record,
         timeline=timeline,
+        output_dir=output_dir,
+        confirm=None if no_lint else _confirmed,
     )
     sys.exit(code)
+
+
+def _confirmed(known: Record) -> Sequence[Diagnostic]:
+    from gradlint.confirmation import confirm  # The program has ended: now is the time to load what reads source.
+
+    return confirm(known)
+
+
+@main.command("report")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@_FORMAT
+@_FILE
+def merge(folders: tuple[str, ...], output_format: str, output_file: str | None) -> None:
+    """Merge what the processes of a run left in FOLDERS (see `gradlint run --output-dir`) into one report."""
+    from gradlint import records
+    from gradlint.merging import combined
+
+    try:
+        known = [records.read(file) for folder in folders for file in records.files(Path(folder))]
+    except (OSError, ValueError) as error:
+        raise _Undone(str(error)) from error
+    if not known:
+        raise _Undone(f"there are no records of a run in {', '.join(folders)}")
+    found = combined(known).found
+    with _output(output_file) as stream:
+        render(found, stream, output_format)
+    sys.exit(int(bool(found)))
 
 
 @main.command()

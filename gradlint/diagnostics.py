@@ -81,7 +81,8 @@ class Diagnostic:
     """One finding.
 
     `count` is how often the run did it and `iteration` the optimizer step of the first time
-    (both run-time only; 0 where it does not apply).
+    (both run-time only; 0 where it does not apply). `ranks` are the processes of a distributed run that did it, where
+    there were several. `verdict` is what a run says of a finding of the static side ("": nobody asked).
     """
 
     code: str
@@ -96,6 +97,8 @@ class Diagnostic:
     fix: Fix | None = None
     count: int = 0
     iteration: int = 0
+    ranks: tuple[int, ...] = ()
+    verdict: str = ""
 
     @property
     def order(self) -> tuple[str, int, int, int, str]:

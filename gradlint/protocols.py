@@ -339,8 +339,6 @@ SAMPLER = Protocol(
     },
     {name: frozenset({"drawn"}) for name in ("told", "drawn")},
 )
-"""Not among `PROTOCOLS`: the run-time side does not watch samplers."""
-
 SHARDING = Protocol(
     "sharding",
     State("built"),
@@ -353,4 +351,4 @@ SHARDING = Protocol(
 )
 """What an optimizer holds. Not among `PROTOCOLS`: the run-time side does not watch sharding."""
 
-PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING)
+PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING, SAMPLER)

@@ -69,8 +69,8 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        """Whether it can be executed: `py static` opts out."""
-        return "static" not in self.info
+        """Whether it can be executed in one process: `py static` and `py ranks` opt out."""
+        return not self.info & {"static", "ranks"}
 
     @property
     def prelude(self) -> str:
@@ -85,6 +85,11 @@ class Block:
     def known_misses(self, side: Side) -> frozenset[Seen]:
         """Return what `side` should find and is known not to."""
         return frozenset(item.seen for item in self.assertions if item.side is side and item.todo and not item.wrong)
+
+
+def blocks_for_ranks() -> list[Block]:
+    """Return the blocks of all pages that need two processes: `py ranks`."""
+    return [block for path in sorted(RULES.glob("GL*.md")) for block in read_blocks(path) if "ranks" in block.info]
 
 
 def read_blocks(path: Path) -> list[Block]:

@@ -27,7 +27,11 @@ HEAVY = {"torch", "libcst", "click", "pathspec", "gradlint.static", "gradlint.ru
 
 def layer(file: Path) -> str:
     folder = file.relative_to(PACKAGE).parts[0]
-    return folder if folder in BELOW else {"cli.py": "cli", "__main__.py": "cli"}.get(folder, "core")
+    return (
+        folder
+        if folder in BELOW
+        else {"cli.py": "cli", "__main__.py": "cli", "confirmation.py": "cli"}.get(folder, "core")
+    )
 
 
 def imported(source: str) -> Iterator[str]:
@@ -109,11 +113,12 @@ def command(*args: str) -> str:
         ("import gradlint", HEAVY),
         ("import gradlint; gradlint.check_source", {"torch", "libcst", "gradlint.runtime"}),
         ("import gradlint; gradlint.watch", {"libcst", "click", "gradlint.static"}),
+        ("import gradlint.runtime.runner", {"libcst", "click", "gradlint.static"}),
         (command("check", "train.py"), {"torch", "libcst", "gradlint.runtime"}),
         (command("--version"), {"torch", "libcst", "gradlint.static", "gradlint.runtime"}),
         (command("rule", "GL101"), {"torch", "libcst", "gradlint.static", "gradlint.runtime"}),
     ],
-    ids=["import", "check_source", "watch", "check", "version", "rule"],
+    ids=["import", "check_source", "watch", "run", "check", "version", "rule"],
 )
 def test_stays_light(code: str, absent: set[str], tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import torch\nfor x in y:\n    x.backward()\n    o.step()\n", encoding="utf-8")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
-from gradlint.diagnostics import Diagnostic, Related
+from gradlint.diagnostics import Diagnostic, Related, Side
 from gradlint.reporters import Context
 from gradlint.reporters.frame import frame
-from gradlint.reporters.summary import plural, summary
+from gradlint.reporters.summary import named, plural, summary
 
 _RESET = "\x1b[0m"
 _STYLES = {
@@ -27,12 +27,22 @@ Paint = Callable[[str, str], str]
 def render(found: Sequence[Diagnostic], stream: TextIO, context: Context) -> None:
     """Write each of `found` with its code frame, then the summary."""
     paint = _paint if context.color else _plain
-    for item in found:
+    unseen = [item for item in found if item.verdict and item.side is Side.STATIC]
+    for item in (each for each in found if each not in unseen):
         stream.writelines(f"{line}\n" for line in _finding(item, context, paint))
         stream.write("\n")
+    for item in unseen:
+        stream.write(f"{_line(item, paint)}\n")
     stream.write(f"{paint(summary(found, context.files, context.fixed), 'bold')}\n")
     if found:
         stream.write(f"{paint(f'`gradlint rule {found[0].code}` explains the rule.', 'dim')}\n")
+
+
+def _line(item: Diagnostic, paint: Paint) -> str:
+    """Return one line for what was read in the source and not seen in the run."""
+    place, level = item.location, item.severity.value
+    head = f"{place.where}:{place.row}:{place.column}: {paint(f'{level}[{item.code}]', level)} {item.message}"
+    return f"{head} {paint(f'({item.verdict})', 'dim')}"
 
 
 def _finding(item: Diagnostic, context: Context, paint: Paint) -> Iterator[str]:
@@ -45,7 +55,9 @@ def _finding(item: Diagnostic, context: Context, paint: Paint) -> Iterator[str]:
     yield from frame(marks, context.lines, lambda text, style: paint(text, level if style == "primary" else style))
     if item.count:
         first = f", first in iteration {item.iteration}" if item.iteration else ""
-        yield f"{margin} {paint('= note:', 'dim')} seen {plural(item.count, 'time')}{first}"
+        where = f" on {named(item.ranks)}" if item.ranks else ""
+        verdict = f"{item.verdict}, " if item.verdict else ""
+        yield f"{margin} {paint('= note:', 'dim')} {verdict}seen {plural(item.count, 'time')}{where}{first}"
     if item.help:
         yield f"{margin} {paint('= help:', 'help')} {item.help}"
     if item.fix:

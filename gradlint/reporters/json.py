@@ -30,7 +30,9 @@ def _finding(item: Diagnostic) -> dict[str, Any]:
         "related": [_related(place) for place in item.related],
         "fix": _fix(item.fix) if item.fix else None,
         "url": rule(item.code).url,
-        **({"count": item.count, "iteration": item.iteration} if item.side is Side.RUNTIME else {}),
+        **({"count": item.count, "iteration": item.iteration} if item.side is Side.RUNTIME or item.count else {}),
+        **({"ranks": list(item.ranks)} if item.ranks else {}),
+        **({"verdict": item.verdict} if item.verdict else {}),
     }
 
 

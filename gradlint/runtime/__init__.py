@@ -12,15 +12,19 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Literal, TextIO
 
 from gradlint.diagnostics import Diagnostic
+from gradlint.records import Record
 from gradlint.runtime.guard import TrainingMistake
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.monitor import Monitor
 from gradlint.runtime.pictures import Path, Pictures, Wishes
+from gradlint.runtime.replicas import Replicas
+from gradlint.runtime.samplers import Samplers
+from gradlint.runtime.sites import reached
 from gradlint.timeline import Recording
 
 __all__ = ["Report", "TrainingMistake", "watch"]
@@ -33,6 +37,22 @@ class Report:
         self._monitor = monitor
         self._pictures = pictures
         self._process = os.getpid()
+        self._samplers = Samplers(monitor.ledger, monitor.guard)
+        self._hooks = Hooks(monitor, monitor.rhythm)
+        self._replicas = Replicas(monitor.guard, self._hooks)
+        self._installed = ExitStack()
+
+    def install(self) -> ExitStack:
+        """Start to watch; closing the returned stack undoes everything."""
+        self._pictures.install(self._installed)
+        for each in (self._hooks, self._samplers, self._replicas):
+            self._installed.enter_context(each.install())
+        return self._installed
+
+    def abandon(self) -> None:
+        """Watch no more, and find nothing more: this process is a child of the one that was watched."""
+        self._monitor.guard.close()
+        self._installed.close()
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
@@ -61,6 +81,20 @@ class Report:
     def finish(self) -> None:
         """Decide what was left open; nothing is found after this."""
         self._monitor.ended()
+
+    def show(self, stream: TextIO | None) -> None:
+        """Write the findings to `stream`, if there are any and this is the process that was watched."""
+        if self.is_here:
+            show(self.diagnostics, self._failure(), stream)
+
+    def _failure(self) -> str:
+        return "" if self.failure is None else f"{type(self.failure).__name__}: {self.failure}"
+
+    def record(self, rank: int | None, *, ended: bool) -> Record:
+        """Return what this process saw, for a report on several; `ended` tells whether the program ended by itself."""
+        replicas = self._replicas.records()
+        rank = replicas[0].rank if replicas else rank
+        return Record(rank, ended, self._monitor.steps, tuple(self.diagnostics), replicas, reached(), self._failure())
 
     @property
     def recording(self) -> Recording | None:
@@ -96,11 +130,10 @@ def watch(
     pictures = Pictures(Wishes(html, trace, record, text))
     report = Report(monitor, pictures)
     with ExitStack() as leaving:
-        leaving.callback(lambda: show(report, sys.stderr if output == "stderr" else output))
+        leaving.callback(lambda: report.show(sys.stderr if output == "stderr" else output))
         leaving.callback(report.draw)
         leaving.callback(report.finish)
-        pictures.install(leaving)
-        leaving.enter_context(Hooks(monitor, monitor.rhythm).install())
+        leaving.enter_context(report.install())
         try:
             yield report
         except BaseException as error:
@@ -109,14 +142,18 @@ def watch(
             raise
 
 
-def show(report: Report, stream: TextIO | None, output_format: str = "full", *, always: bool = False) -> None:
+def show(
+    found: Sequence[Diagnostic],
+    failure: str,
+    stream: TextIO | None,
+    output_format: str = "full",
+    *,
+    always: bool = False,
+) -> None:
     """Write the findings of a run to `stream`, if there are any (or `always`); say so if gradlint itself failed."""
     from gradlint.reporters import render
 
-    if not report.is_here:
-        return
-    if report.failure is not None:
-        error = f"{type(report.failure).__name__}: {report.failure}"
-        print(f"gradlint: watching ended early by an error of gradlint's own: {error}", file=sys.stderr)
-    if stream is not None and (report.diagnostics or always):
-        render(report.diagnostics, stream, output_format)
+    if failure:
+        print(f"gradlint: watching ended early by an error of gradlint's own: {failure}", file=sys.stderr)
+    if stream is not None and (found or always):
+        render(found, stream, output_format)

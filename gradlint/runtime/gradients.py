@@ -149,9 +149,9 @@ class Gradient:
 
 
 def version_of(grad: Tensor) -> int:
-    """Return how often `grad` was changed in place; a DTensor counts in its local part."""
-    local: Tensor = getattr(grad, "_local_tensor", grad)
-    return local._version
+    """Return how often `grad` was changed in place; a DTensor counts in itself or, under FSDP, in its local part."""
+    local: Tensor | None = getattr(grad, "_local_tensor", None)
+    return grad._version if local is None else grad._version + local._version
 
 
 def is_zero(grad: Tensor) -> bool:

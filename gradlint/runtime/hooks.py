@@ -1,4 +1,4 @@
-"""Where torch is listened to: the only module of gradlint that patches it.
+"""Where torch is listened to; `samplers` and `replicas` have one seam each of their own, the rest is here.
 
 Torch's own hooks tell when an optimizer steps; nothing tells when a backward pass starts, gradients are cleared,
 a scheduler steps or a module changes its mode, so the few functions that do these are replaced while a run is
@@ -10,7 +10,6 @@ called; LRScheduler.step() enters `_enable_get_lr_call` after its own warnings, 
 
 from __future__ import annotations
 
-import functools
 import gc
 import sys
 import threading
@@ -27,6 +26,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from gradlint.runtime.lines import Lines
+from gradlint.runtime.seams import replace
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -133,6 +133,8 @@ class Hooks:
         self._inside = threading.local()
         self._lines = Lines()
         self._forwards = ExitStack()
+        self.passing: list[Callable[[], None]] = []
+        """Who else is told that a backward pass starts."""
 
     def install(self) -> ExitStack:
         """Start to listen; closing the returned stack undoes everything."""
@@ -168,15 +170,7 @@ class Hooks:
 
     def _patch(self, stack: ExitStack, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
         """Replace `owner.name`; on closing put it back, unless somebody else has replaced it since."""
-        original = vars(owner)[name]
-        replaced = functools.wraps(original)(wrap(original)) if not isinstance(original, type) else wrap(original)
-
-        def restore() -> None:
-            if vars(owner).get(name) is replaced:
-                setattr(owner, name, original)
-
-        setattr(owner, name, replaced)
-        stack.callback(restore)
+        replace(stack, owner, name, wrap)
 
     @contextmanager
     def _once(self, what: str) -> Iterator[bool]:
@@ -197,6 +191,8 @@ class Hooks:
         def run(roots: Any, *args: Any, **kwargs: Any) -> Any:
             if torch.compiler.is_compiling():
                 return original(roots, *args, **kwargs)
+            for tell in self.passing:
+                tell()
             frame = sys._getframe(1)
             if not rhythm.running or lines.on or not rhythm.meets_backward(frame):
                 return self._closely(original, roots, args, kwargs, frame)

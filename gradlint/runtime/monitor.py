@@ -98,6 +98,11 @@ class Monitor:
         self.interrupted = False
         self._thread = _Thread()
 
+    @property
+    def steps(self) -> int:
+        """How many steps the optimizers have taken; complete once the run has ended."""
+        return self._registry.steps
+
     @guarded
     def optimizer_made(self, optimizer: Optimizer, frame: FrameType | None) -> None:
         """An optimizer exists; it was built just now, or before the watching began (no frame)."""

@@ -24,6 +24,12 @@ class Registry:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._watched: dict[int, WatchedOptimizer] = {}
+        self._steps_of_the_dead = 0
+
+    @property
+    def steps(self) -> int:
+        """How many steps all optimizers have taken."""
+        return self._steps_of_the_dead + sum(watched.steps for watched in self)
 
     def __iter__(self) -> Iterator[WatchedOptimizer]:
         return iter(list(self._watched.values()))
@@ -40,6 +46,7 @@ class Registry:
         for key, watched in list(self._watched.items()):
             if watched.optimizer is None:
                 watched.conclude(self._ledger)
+                self._steps_of_the_dead += watched.steps
                 del self._watched[key]
 
     def owners_of(self, module: Module) -> list[WatchedOptimizer]:

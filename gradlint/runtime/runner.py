@@ -8,18 +8,33 @@ Knows programs and how they end; must not know what is found in them.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType, TracebackType
+from dataclasses import dataclass
+from types import TracebackType
 from typing import TextIO
 
-from gradlint.diagnostics import Diagnostic, Severity
+from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.merging import combined
+from gradlint.records import Record
 from gradlint.runtime import Report, show, watch
+from gradlint.runtime.children import at_work, children
+from gradlint.runtime.gathering import Gathering
+from gradlint.runtime.gathering import gathering as gather
 from gradlint.runtime.program import CannotRun, Program, find_module, find_script
 from gradlint.runtime.sites import is_ours
+from gradlint.runtime.termination import die_of, postponed, terminated
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """How the report is written, and what is asked before."""
+
+    output_format: str
+    output_file: str | None
+    confirm: Callable[[Record], Sequence[Diagnostic]] | None
+
 
 _FAILING = {"error": (Severity.ERROR,), "warning": (Severity.ERROR, Severity.WARNING), "info": tuple(Severity)}
 
@@ -32,6 +47,8 @@ def run_command(
     fail_on: str | None = None,
     output_format: str = "full",
     output_file: str | None = None,
+    output_dir: str | None = None,
+    confirm: Callable[[Record], Sequence[Diagnostic]] | None = None,
     html: str | None = None,
     trace: str | None = None,
     record: str | None = None,
@@ -42,22 +59,32 @@ def run_command(
     The code is the program's own, 2 if it could not be started; with `fail_on` (a severity) it is 1 if the program
     succeeded but a finding is at least that severe. After Ctrl-C the process ends by that signal, as Python does.
     The report goes to `output_file`, else to stderr: stdout is the program's. `html`, `trace` and `record` are files for
-    pictures of the run; `timeline` shows one on stderr.
+    pictures of the run; `timeline` shows one on stderr. In a run of many processes one of them reports for all, and draws
+    itself; `output_dir` keeps what each of them saw. `confirm` brings in what else is known of the program.
     """
     try:
         program = find_module(target, args) if module else find_script(target, args)
     except CannotRun as error:
         print(f"gradlint: {error}", file=sys.stderr)
         return 2
+    gathering, telling = gather(output_dir), _Telling(output_format, output_file, confirm)
+    gathering.begin()
+    if not gathering.first:
+        html, trace, record, timeline = None, None, None, False
     pictures = watch(output=None, html=html, trace=trace, record=record, timeline=sys.stderr if timeline else False)
-    with pictures as report, _terminated(lambda: _tell(report, output_format, output_file)):
+    with (
+        pictures as report,
+        children(report, gathering),
+        terminated(lambda: _tell(report, gathering, telling, -signal.SIGTERM)),
+    ):
         code = _execute(program, report)
         if code:
             report.interrupt()
-    _tell(report, output_format, output_file)
+        with postponed():
+            found = _tell(report, gathering, telling, code)
     if code == -signal.SIGINT:
-        _die_of(signal.SIGINT)
-    return code or int(_fails(report.diagnostics, fail_on))
+        die_of(signal.SIGINT)
+    return code or int(_fails(found, fail_on))
 
 
 def _execute(program: Program, report: Report) -> int:
@@ -108,41 +135,45 @@ def _clean(trace: TracebackType | None) -> TracebackType | None:
     return below
 
 
-@contextlib.contextmanager
-def _terminated(tell: Callable[[], None]) -> Iterator[None]:
-    """On SIGTERM, tell what was found and then end as if nobody had listened; only where nobody else does."""
-    process = os.getpid()
+def _tell(report: Report, gathering: Gathering, telling: _Telling, code: int) -> Sequence[Diagnostic]:
+    """Write the report, once the program's own output is out; return what it says, nothing where another rank does.
 
-    def end(number: int, frame: FrameType | None) -> None:
-        if os.getpid() == process:
-            tell()
-        _die_of(number)
-
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        if ours and signal.getsignal(signal.SIGTERM) is end:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _die_of(number: int) -> None:
-    """End this process by a signal, so that whoever started it sees which."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
-def _tell(report: Report, output_format: str, output_file: str | None) -> None:
-    """Write the report, once the program's own output is out."""
+    `code` is how the program ended: if it was killed, there is no time for its source, nor for its children.
+    """
     report.finish()
     sys.stdout.flush()
     report.draw()
-    with _opened(output_file) as stream:
-        show(report, stream, output_format, always=output_file is not None)
+    known = _known(report, gathering, code)
+    if known is None:
+        return ()
+    found = _confirmed(known, telling) if code >= 0 else known.found
+    with _opened(telling.output_file) as stream:
+        show(found, known.failure, stream, telling.output_format, always=telling.output_file is not None)
+    return found
+
+
+def _confirmed(known: Record, telling: _Telling) -> Sequence[Diagnostic]:
+    """Return the findings with what else is known of the program; a failure there costs the run nothing."""
+    if telling.confirm is None:
+        return known.found
+    try:
+        return telling.confirm(known)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is ours, not the user's)
+        print(f"gradlint: the source that ran is not read: {type(error).__name__}: {error}", file=sys.stderr)
+        return known.found
+
+
+def _known(report: Report, gathering: Gathering, code: int) -> Record | None:
+    """Return what all processes saw, None where another process tells; if they cannot be read, what this one saw."""
+    own = report.record(gathering.rank, ended=code == 0)
+    if not report.is_here:
+        return None
+    try:
+        gathered = gathering.gather(own, at_work if code >= 0 else lambda: False)
+    except (OSError, ValueError) as error:
+        print(f"gradlint: the records of the processes cannot be gathered: {error}", file=sys.stderr)
+        gathered = [own]
+    return None if gathered is None else combined(gathered)
 
 
 @contextlib.contextmanager
@@ -155,4 +186,5 @@ def _opened(output_file: str | None) -> Iterator[TextIO]:
 
 
 def _fails(found: Sequence[Diagnostic], fail_on: str | None) -> bool:
-    return fail_on is not None and any(diagnostic.severity in _FAILING[fail_on] for diagnostic in found)
+    seen = (diagnostic for diagnostic in found if diagnostic.side is Side.RUNTIME)
+    return fail_on is not None and any(diagnostic.severity in _FAILING[fail_on] for diagnostic in seen)

@@ -17,6 +17,7 @@ from itertools import islice
 from types import CodeType, FrameType
 
 from gradlint.diagnostics import Location
+from gradlint.records import Reached
 
 
 class Origin(enum.Enum):
@@ -99,6 +100,11 @@ def place_of(frame: FrameType | None) -> Location:
     """Return the place of the call that `frame` is in; equal places of one instruction are one object."""
     if frame is None:
         return NOWHERE
+    known = _places.get((id(frame.f_code), frame.f_lasti))
+    if known is not None:
+        return known[1]
+    for caller in frames(frame):
+        origin_of(caller.f_code)
     return locate(frame.f_code, frame.f_lasti)
 
 
@@ -121,6 +127,33 @@ def _resolve(code: CodeType, instruction: int) -> Location:
             return Location(code.co_filename, row or 1, column + 1, end_row, end_column + 1)
     rows = [row for start, end, row in code.co_lines() if row and start <= max(instruction, 0) < end]
     return Location(code.co_filename, rows[0] if rows else code.co_firstlineno)
+
+
+def reached() -> Reached:
+    """Return what of the user's files is known to have run: where events were seen, and all who called that."""
+    rows: dict[str, set[int]] = {}
+    functions: dict[str, set[int]] = {}
+    for _, place in list(_places.values()):
+        rows.setdefault(place.filename, set()).add(place.row)
+    for code, origin in list(_origins.values()):
+        if origin is Origin.USER:
+            functions.setdefault(code.co_filename, set()).add(code.co_firstlineno)
+    return Reached(tuple(_files()), _sorted(rows), _sorted(functions))
+
+
+def _files() -> Iterator[str]:
+    """Yield the files of the modules that are loaded from the folder of the program, or from the current one."""
+    homes = tuple(os.path.join(os.path.abspath(folder), "") for folder in (*sys.path[:1], os.curdir))
+    for module in list(sys.modules.values()):
+        filename = getattr(module, "__dict__", {}).get("__file__")  # a lazy module must not notice
+        if isinstance(filename, str) and filename.endswith(".py"):
+            path = os.path.abspath(filename)
+            if path.startswith(homes) and _judge(path) is Origin.USER and not path.startswith(_OURS):
+                yield path
+
+
+def _sorted(known: dict[str, set[int]]) -> dict[str, tuple[int, ...]]:
+    return {filename: tuple(sorted(rows)) for filename, rows in known.items() if not filename.startswith("<")}
 
 
 def name_of(value: object, frame: FrameType | None) -> str:

@@ -41,6 +41,9 @@ WORDINGS: Mapping[str, Wording] = {
         "call `set_epoch(epoch)` of the sampler at the beginning of each epoch",
         {"built": "the sampler is built here, and shuffles"},
     ),
+    "GL710": Wording(
+        "`{subject}` is one model on several ranks, but {what}: each rank trains a model of its own", "{remedy}"
+    ),
     "GL711": Wording(
         "`{subject}` was built before `{sharding}` replaced the parameters that it holds: it steps on tensors that the model "
         "does not use any more, and nothing is trained",
