@@ -73,6 +73,7 @@ class Flow(Generic[S]):
         self._advance = advance
         self._blind = blind
         self.arrivals: dict[Event, set[World[S]]] = defaultdict(set)
+        self._done: dict[tuple[int, frozenset[World[S]]], tuple[Loop, Exits[S]]] = {}
         self.ends: set[S] = set()
 
     def run(self, node: Node, start: S) -> None:
@@ -97,7 +98,11 @@ class Flow(Generic[S]):
             case Branch():
                 return self._branch(node, worlds)
             case Loop():
-                return self._loop(node, worlds)
+                # The turns of the loops around it bring the same worlds again: without this, each level doubles the work.
+                key = (id(node), frozenset(worlds))
+                if key not in self._done:
+                    self._done[key] = node, self._loop(node, worlds)
+                return self._done[key][1]
             case Call(body, ends):
                 inner = self._run(body, worlds)
                 if ends is JumpKind.CONTINUE:

@@ -510,10 +510,17 @@ def _prune(node: Node, effect: Effect) -> Node | None:
         case Kill() | Jump():
             return node
         case Seq(items):
-            kept = tuple(item for item in (_prune(item, effect) for item in items) if item is not None)
+            kept: list[Node] = []
+            for item in items:
+                # Most of what there is are events that mean nothing here.
+                if type(item) is Event:
+                    if effect(item) is not None:
+                        kept.append(item)
+                elif (inner := _prune(item, effect)) is not None:
+                    kept.append(inner)
             if len(kept) == 1:
                 return kept[0]
-            return Seq(kept) if kept else None
+            return Seq(tuple(kept)) if kept else None
         case Branch(test, then, orelse):
             left, right = _prune(then, effect), _prune(orelse, effect)
             if _idle(left) and _idle(right):

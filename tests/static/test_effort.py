@@ -90,6 +90,18 @@ def test_effort_grows_with_the_file(kind: str, effort: Counter[str]) -> None:
     assert 0 < spent[1] <= 2.1 * spent[0]
 
 
+@pytest.mark.parametrize("kind", ["_statement", "_run"])
+def test_effort_grows_with_the_levels_of_loops(kind: str, effort: Counter[str]) -> None:
+    spent = []
+    for levels in (8, 16):
+        effort.clear()
+        head, body = LOOP.split("for x in y:\n")
+        loops = "".join(f"{' ' * level}for x{level} in y:\n" for level in range(levels))
+        check_source(f"import torch\n{head}{loops}" + body.replace("    ", " " * levels).replace("x)", "x0)"))
+        spent.append(effort[kind])
+    assert 0 < spent[1] <= 4 * spent[0]
+
+
 @pytest.mark.parametrize("levels", [40])
 def test_levels_of_helpers_are_followed_once(levels: int, effort: Counter[str]) -> None:
     helpers = "".join(f"def f{n}(m, o, x):\n    f{n + 1}(m, o, x)\n    f{n + 1}(m, o, x)\n" for n in range(levels))
