@@ -101,10 +101,10 @@ class Report:
         """What the run did, iteration by iteration, once it is over; None if nobody wanted a picture of it."""
         return self._pictures.recording
 
-    def draw(self) -> None:
-        """Draw the pictures that are wanted, once."""
+    def draw(self, others: Sequence[Recording] = ()) -> None:
+        """Draw the pictures that are wanted, once, with the recordings of other processes beside this one's."""
         if self.is_here:
-            self._pictures.draw(self.diagnostics)
+            self._pictures.draw(self.diagnostics, others)
 
 
 @contextmanager
