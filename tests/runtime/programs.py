@@ -1378,3 +1378,31 @@ def optimizer_is_built_for_each_step() -> None:
         opt.zero_grad()
         F.mse_loss(model(X), Y).backward()
         opt.step()
+
+
+def clip_of_a_model_for_one_optimizer_at_a_time() -> None:
+    both = nn.ModuleDict({"actor": net(), "critic": net()})
+    opt_a, opt_c = sgd(both["actor"]), sgd(both["critic"])
+    for step in range(2 * STEPS):
+        opt_a.zero_grad()
+        if step >= STEPS:
+            opt_c.zero_grad()
+        both["actor"](X).mean().backward()
+        nn.utils.clip_grad_norm_(both.parameters(), 0.5)
+        opt_a.step()
+        opt_c.zero_grad()
+        F.mse_loss(both["critic"](X), Y).backward()
+        nn.utils.clip_grad_norm_(both.parameters(), 0.5)
+        opt_c.step()
+
+
+def clip_of_a_model_after_both_steps() -> None:
+    both = nn.ModuleDict({"actor": net(), "critic": net()})
+    opt_a, opt_c = sgd(both["actor"]), sgd(both["critic"])
+    for _ in range(STEPS):
+        opt_a.zero_grad()
+        opt_c.zero_grad()
+        (both["actor"](X).mean() + F.mse_loss(both["critic"](X), Y)).backward()
+        opt_a.step()
+        opt_c.step()
+        nn.utils.clip_grad_norm_(both.parameters(), 0.5)  # GL602
