@@ -124,7 +124,8 @@ class Coverage(Observer):
     def _never_stepped(self, seen: _Seen) -> None:
         """GL106: gradients came again and again, the run went on to its end, and nobody ever used them."""
         often = min(seen.passes, seen.cleared) >= _PASSES
-        if often and seen.fresh is not None and not seen.used and not self._interrupted():
+        used = seen.used or seen.watched.tried
+        if often and seen.fresh is not None and not used and not self._interrupted():
             self._ledger.report("GL106", seen.fresh, subject=seen.name)
 
     def _strays(self) -> bool:

@@ -1406,3 +1406,14 @@ def clip_of_a_model_after_both_steps() -> None:
         opt_a.step()
         opt_c.step()
         nn.utils.clip_grad_norm_(both.parameters(), 0.5)  # GL602
+
+
+def scaler_that_skips_every_step() -> None:
+    model = net()
+    optimizer = sgd(model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        scaler.scale(1e9 * F.mse_loss(model(X), Y)).backward()
+        scaler.step(optimizer)
+        scaler.update()
