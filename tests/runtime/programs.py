@@ -1417,3 +1417,14 @@ def scaler_that_skips_every_step() -> None:
         scaler.scale(1e9 * F.mse_loss(model(X), Y)).backward()
         scaler.step(optimizer)
         scaler.update()
+
+
+def fused_optimizer_that_skips_steps_itself() -> None:
+    model = net()
+    optimizer = optim.Adam(model.parameters(), lr=0.01, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        scaler.scale(1e9 * F.mse_loss(model(X), Y)).backward()
+        scaler.step(optimizer)
+        scaler.update()
