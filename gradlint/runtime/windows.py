@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.bytecode import names_of
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
@@ -77,7 +78,7 @@ class Windows(Observer):
 
 def _speaks_of_gradients(frame: FrameType | None) -> bool:
     """Tell whether a function of the user's has a name for gradients: who reads them may have used them."""
-    return frame is not None and "grad" in frame.f_code.co_names
+    return "grad" in names_of(frame)
 
 
 def _versions(watched: WatchedOptimizer) -> list[int]:

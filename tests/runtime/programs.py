@@ -1428,3 +1428,15 @@ def fused_optimizer_that_skips_steps_itself() -> None:
         scaler.scale(1e9 * F.mse_loss(model(X), Y)).backward()
         scaler.step(optimizer)
         scaler.update()
+
+
+def batch_whose_gradients_are_only_compared() -> None:
+    model = net()
+    optimizer = sgd(model)
+    for _ in range(STEPS):
+        norms = []
+        for sign in (1, -1):
+            optimizer.zero_grad()
+            F.mse_loss(model(sign * X), Y).backward()
+            norms.append(sum(float(parameter.grad.norm()) for parameter in model.parameters()))
+        optimizer.step()
