@@ -1440,3 +1440,26 @@ def batch_whose_gradients_are_only_compared() -> None:
             F.mse_loss(model(sign * X), Y).backward()
             norms.append(sum(float(parameter.grad.norm()) for parameter in model.parameters()))
         optimizer.step()
+
+
+def _train_on(model: nn.Module, x: torch.Tensor) -> None:
+    F.mse_loss(model(x), Y).backward()
+
+
+def _attacked(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    x = x.clone().requires_grad_()
+    _train_on(model, x)
+    assert x.grad is not None
+    return (x + 0.1 * x.grad.sign()).detach()
+
+
+def attack_that_shares_its_backward_pass() -> None:
+    model = net()
+    optimizer = sgd(model)
+    for _ in range(STEPS):
+        x = X
+        for _ in range(3):
+            x = _attacked(model, x)
+            optimizer.zero_grad()
+        _train_on(model, x)
+        optimizer.step()
