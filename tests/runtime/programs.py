@@ -1463,3 +1463,16 @@ def attack_that_shares_its_backward_pass() -> None:
             optimizer.zero_grad()
         _train_on(model, x)
         optimizer.step()
+
+
+def schedule_that_runs_while_another_optimizer_warms_up() -> None:
+    model = net()
+    main, first = sgd(model), optim.Adam(model.parameters(), lr=0.01)
+    schedules = [lr_scheduler.LambdaLR(each, lambda step: 1 / (step + 1)) for each in (main, first)]
+    for step in range(2 * STEPS):
+        optimizer = first if step < STEPS else main
+        optimizer.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        optimizer.step()
+        for schedule in schedules:
+            schedule.step()
