@@ -129,9 +129,8 @@ def name_of(value: object, frame: FrameType | None) -> str:
     Where only a library holds `value`, it is what the user calls its wrapper, or an attribute of what holds it.
     """
     if frame is not None:
-        scopes = list(_scopes(frame))
         for names in (_direct, _indirect):
-            for scope, prefix in scopes:
+            for scope, prefix in _scopes(frame):  # no further than it takes: to read a frame's variables may keep them alive
                 for name in names(value, scope):
                     return prefix + name
     return type(value).__name__
