@@ -130,7 +130,8 @@ def name_of(value: object, frame: FrameType | None) -> str:
     """
     if frame is not None:
         for names in (_direct, _indirect):
-            for scope, prefix in _scopes(frame):  # no further than it takes: to read a frame's variables may keep them alive
+            # No further than it takes: to read a frame's variables may keep them alive.
+            for scope, prefix in _scopes(frame):
                 for name in names(value, scope):
                     return prefix + name
     return type(value).__name__
