@@ -96,6 +96,20 @@ def test_an_error_is_explained_below_its_traceback(run: Run) -> None:
     assert shown.index("RuntimeError") < shown.index("GL503")
 
 
+@pytest.mark.parametrize("watched", ["%%gradlint\n", ""], ids=["cell", "on"])
+def test_an_error_that_left_the_cell_is_explained(watched: str, run: Run) -> None:
+    run("" if watched else "%gradlint on")
+    shown = run(f"{watched}found = model.parameters()\nlist(found)\ntorch.optim.SGD(found)")
+    assert codes(shown) == ["GL609"]
+
+
+def test_what_a_captured_cell_does_is_shown(run: Run) -> None:
+    run("%gradlint on")
+    shown = run(f"%%capture\n{WRONG}print('done')")
+    assert codes(shown) == ["GL101"]
+    assert "done\n" not in shown.replace("print('done')\n", "")
+
+
 @pytest.mark.parametrize("line", ["%gradlint", "%gradlint please", "%%gradlint on\nx"])
 def test_what_is_no_use_of_it(line: str, run: Run) -> None:
     assert "UsageError" in run(line)
