@@ -53,6 +53,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def integrations(session: nox.Session) -> None:
+    """Run the tests that need the tools that gradlint works in."""
+    session.install("-e", ".[test,pytest,notebook,transformers,lightning,ignite]", "accelerate", "pytest-xdist")
+    session.run("pytest", "tests/integrations", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and layout."""
     session.install("ruff")

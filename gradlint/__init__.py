@@ -16,6 +16,8 @@ _HOMES = {
     "audit": "gradlint.runtime.audit",
     "check_paths": "gradlint.static",
     "check_source": "gradlint.static",
+    "load_ipython_extension": "gradlint.integrations.notebook",
+    "unload_ipython_extension": "gradlint.integrations.notebook",
     "watch": "gradlint.runtime",
 }
 

@@ -20,6 +20,7 @@ BELOW = {  # what a layer must not import
     "static": {"gradlint.runtime", "gradlint.reporters", "gradlint.cli", "torch", "click"},
     "runtime": {"gradlint.static", "gradlint.cli", "libcst", "click"},
     "reporters": {"gradlint.static", "gradlint.runtime", "gradlint.cli", "torch", "libcst", "click"},
+    "integrations": {"gradlint.static", "gradlint.runtime", "gradlint.cli", "libcst", "click", "torch"},
     "cli": {"torch", "libcst"},
 }
 HEAVY = {"torch", "libcst", "click", "pathspec", "gradlint.static", "gradlint.runtime", "gradlint.reporters"}
@@ -114,11 +115,12 @@ def command(*args: str) -> str:
         ("import gradlint; gradlint.check_source", {"torch", "libcst", "gradlint.runtime"}),
         ("import gradlint; gradlint.watch", {"libcst", "click", "gradlint.static"}),
         ("import gradlint.runtime.runner", {"libcst", "click", "gradlint.static"}),
+        ("import gradlint.integrations.pytest_plugin", HEAVY),
         (command("check", "train.py"), {"torch", "libcst", "gradlint.runtime"}),
         (command("--version"), {"torch", "libcst", "gradlint.static", "gradlint.runtime"}),
         (command("rule", "GL101"), {"torch", "libcst", "gradlint.static", "gradlint.runtime"}),
     ],
-    ids=["import", "check_source", "watch", "run", "check", "version", "rule"],
+    ids=["import", "check_source", "watch", "run", "pytest", "check", "version", "rule"],
 )
 def test_stays_light(code: str, absent: set[str], tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import torch\nfor x in y:\n    x.backward()\n    o.step()\n", encoding="utf-8")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Literal, TextIO
 
-from gradlint.diagnostics import Diagnostic
+from gradlint.diagnostics import Diagnostic, Severity
 from gradlint.records import Record
 from gradlint.runtime.guard import TrainingMistake
 from gradlint.runtime.hooks import Hooks
@@ -58,6 +58,11 @@ class Report:
     def diagnostics(self) -> list[Diagnostic]:
         """The findings so far, by file and line."""
         return self._monitor.ledger.diagnostics
+
+    def scalars(self) -> dict[str, float]:
+        """Return how many findings there are so far, under names that any experiment tracker takes."""
+        severities = [each.severity for each in self.diagnostics]
+        return {f"gradlint/{severity.value}s": float(severities.count(severity)) for severity in Severity}
 
     @property
     def failure(self) -> Exception | None:
@@ -101,10 +106,10 @@ class Report:
         """What the run did, iteration by iteration, once it is over; None if nobody wanted a picture of it."""
         return self._pictures.recording
 
-    def draw(self) -> None:
-        """Draw the pictures that are wanted, once."""
+    def draw(self, others: Sequence[Recording] = ()) -> None:
+        """Draw the pictures that are wanted, once, with the recordings of other processes beside this one's."""
         if self.is_here:
-            self._pictures.draw(self.diagnostics)
+            self._pictures.draw(self.diagnostics, others)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dis
 import re
 from collections.abc import Iterator
-from types import CodeType
+from types import CodeType, FrameType
 
 _GROWING = ("append", "extend", "add", "appendleft", "insert", "update", "setdefault")
 
@@ -69,6 +69,11 @@ def names_between(code: CodeType, first: int, last: int) -> set[str]:
             for each in instructions:
                 names |= _names(each.argval)
     return names
+
+
+def names_of(frame: FrameType | None) -> set[str]:
+    """Return the names of globals and attributes that the function of a frame uses, in what is nested in it too."""
+    return _names(frame.f_code) if frame is not None else set()
 
 
 def _names(value: object) -> set[str]:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.bytecode import names_of
 from gradlint.runtime.gradients import few_of
 from gradlint.runtime.graph import is_parameter, leaf, nodes
 from gradlint.runtime.ledger import Ledger
@@ -86,7 +87,7 @@ class Coverage(Observer):
             seen.passes += 1
             seen.fresh = seen.fresh or passing.place
             seen.name = name_of(watched.optimizer, passing.frame)
-            seen.used = seen.used or (passing.frame is not None and "grad" in passing.frame.f_code.co_names)
+            seen.used = seen.used or "grad" in names_of(passing.frame)
 
     def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
         """Count how often an optimizer itself is cleared: who wants to look at gradients clears the model."""
@@ -124,7 +125,8 @@ class Coverage(Observer):
     def _never_stepped(self, seen: _Seen) -> None:
         """GL106: gradients came again and again, the run went on to its end, and nobody ever used them."""
         often = min(seen.passes, seen.cleared) >= _PASSES
-        if often and seen.fresh is not None and not seen.used and not self._interrupted():
+        used = seen.used or seen.watched.tried
+        if often and seen.fresh is not None and not used and not self._interrupted():
             self._ledger.report("GL106", seen.fresh, subject=seen.name)
 
     def _strays(self) -> bool:

@@ -1,7 +1,7 @@
 """Where the records of a run's processes come together: in a folder, without a word between the processes.
 
 Each process writes its own record when it ends; one of them waits a little for the others and reads them all. Under
-`torchrun` that is local rank 0 of each node, else the process that was started. Must not know what is in a record.
+`torchrun` that is local rank 0 of each node, else the process that was started. Must not know what is in a record or a recording.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 
 from gradlint import records
 from gradlint.records import Record
+from gradlint.reporters import recorded
+from gradlint.timeline import Recording
 
 VARIABLE = "GRADLINT_OUTPUT_DIR"
 _PATIENCE = 5.0  # seconds
@@ -64,6 +66,21 @@ class Gathering:
         found = [own, *(records.read(file) for file in others)]
         if not self.kept:
             records.remove(self.folder, [file.stem for file in others])
+        return found
+
+    @property
+    def recording(self) -> Path:
+        """Where this process leaves its recording for the one that draws."""
+        return self.folder / f"{self.name}.recording"
+
+    def recordings(self) -> list[Recording]:
+        """Return the recordings that the others of this node have left, once their records are there."""
+        files = [file for name in self.peers if name != self.name for file in self.folder.glob(f"{name}.*recording")]
+        found = [each for file in files for each in recorded.read(file.read_text(encoding="utf-8").splitlines())]
+        if not self.kept and files:
+            for file in files:
+                file.unlink(missing_ok=True)
+            records.remove(self.folder, ())
         return found
 
     def _wait(self, waits: Callable[[], bool]) -> list[str]:

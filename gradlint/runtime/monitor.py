@@ -280,6 +280,7 @@ class Monitor:
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
         self._schedulers.tried(optimizer)
+        self._registry.of(optimizer).tried = True
         if self.rhythm.running:
             self._scaling.forget()
         else:

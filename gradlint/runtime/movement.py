@@ -44,7 +44,7 @@ class Movement(Observer):
         """Keep the values of the parameters that this step must change, as long as none has been seen to move."""
         steps = self._steps.setdefault(watched, _Steps())
         steps.before = []
-        if steps.looks < _LOOKS and not is_lbfgs(watched.optimizer):
+        if steps.looks < _LOOKS and not is_lbfgs(watched.optimizer) and not _is_told_to_skip(watched.optimizer):
             steps.looks += 1
             steps.before = [
                 (parameter, values_of(parameter).clone())
@@ -66,6 +66,12 @@ class Movement(Observer):
             watched.explained = True
             subject = name_of(watched.optimizer, frame)
             self._ledger.report("GL120", place, count=steps.in_a_row, iteration=watched.steps, subject=subject)
+
+
+def _is_told_to_skip(optimizer: Any) -> bool:
+    """Tell whether a scaler has found infinite gradients, and leaves it to a fused optimizer to skip the step."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
 
 
 def _movable(watched: WatchedOptimizer, everything: bool) -> list[Any]:

@@ -48,8 +48,8 @@ class Pictures:
             stack.callback(self._progress.end)
             self._recorder.install(stack)
 
-    def draw(self, findings: Sequence[Diagnostic]) -> None:
-        """Draw what is wanted, once; what cannot be drawn costs a line, never the run."""
+    def draw(self, findings: Sequence[Diagnostic], others: Sequence[Recording] = ()) -> None:
+        """Draw what is wanted, once, with the `others` beside it; what cannot be drawn costs a line, never the run."""
         recorder = self._recorder
         if recorder is None or self.recording is not None:
             return
@@ -59,25 +59,25 @@ class Pictures:
         if recorder.guard.failure is not None:
             _complain(f"recording ended early by an error of gradlint's own: {recorder.guard.failure!r}")
         try:
-            _draw(self._wishes, self.recording)
+            _draw(self._wishes, [self.recording, *others])
         except Exception as error:  # noqa: BLE001 (the run is over, and its end is the user's)
             _complain(f"the run could not be drawn: {error!r}")
 
 
-def _draw(wishes: Wishes, recording: Recording) -> None:
+def _draw(wishes: Wishes, recordings: Sequence[Recording]) -> None:
     from gradlint.reporters import html, recorded, timeline, trace
 
     if wishes.timeline is not None:
-        timeline.render([recording], wishes.timeline)
+        timeline.render(recordings, wishes.timeline)
     for path, render in ((wishes.html, html.render), (wishes.trace, trace.render), (wishes.record, recorded.render)):
         if path is not None:
-            _write(_own(path, recording), recording, render)
+            _write(_own(path, recordings[0]), recordings, render)
 
 
-def _write(path: str, recording: Recording, render: Callable[[Sequence[Recording], TextIO], None]) -> None:
+def _write(path: str, recordings: Sequence[Recording], render: Callable[[Sequence[Recording], TextIO], None]) -> None:
     try:
         with open(path, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            render([recording], stream)
+            render(recordings, stream)
     except OSError as error:
         _complain(f"{path} cannot be written: {error.strerror}")
 

@@ -36,6 +36,7 @@ class _Schedule:
     total: int
     steps: int = 0
     gone: int | None = None
+    other: Location | None = None  # where an optimizer was built that steps the same parameters
     epoch: float = 0.0
 
 
@@ -68,16 +69,20 @@ class Rates:
         schedule.epoch = epoch
 
     def _compare(self, schedule: _Schedule, optimizer: Any, place: Location) -> None:
-        """GL211: the optimizer of the schedule never steps, and another one steps the same parameters."""
+        """Note that the optimizer of the schedule has not stepped yet, and another one steps the same parameters."""
         if schedule.watched.steps:
             return
         for other in self._registry:
             groups = getattr(other.optimizer, "param_groups", None)
             if other.steps and self._registry.sharing(other, schedule.watched) and not _is_wrapped(optimizer, groups):
-                what = "its own was replaced by another one, built later"
-                way = "build the scheduler after the optimizer, and anew with it"
-                self._ledger.report("GL211", other.built or place, subject=schedule.name, what=what, way=way)
+                schedule.other = other.built or place
                 return
+
+    def _replaced(self, schedule: _Schedule, place: Location) -> None:
+        """GL211: the turn of the scheduled optimizer never came."""
+        what = "its own was replaced by another one, built later"
+        way = "build the scheduler after the optimizer, and anew with it"
+        self._ledger.report("GL211", place, subject=schedule.name, what=what, way=way)
 
     def _of(self, scheduler: Any, place: Location, frame: FrameType | None) -> _Schedule:
         for schedule in self._schedules:
@@ -95,6 +100,8 @@ class Rates:
             steps, subject, cls = schedule.watched.steps, schedule.name, schedule.cls
             if schedule.gone is not None and _MOST * steps <= schedule.steps and 2 * schedule.gone < schedule.steps:
                 self._ledger.report("GL203", schedule.place, subject=subject, cls=cls)
+            elif schedule.other is not None and not steps:
+                self._replaced(schedule, schedule.other)
             elif cls in _BATCHES and _is_late(schedule, steps):
                 self._ledger.report("GL204", schedule.place, subject=subject, cls=cls, how="epoch", way="epochs")
 

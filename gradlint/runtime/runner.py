@@ -25,6 +25,7 @@ from gradlint.runtime.gathering import gathering as gather
 from gradlint.runtime.program import CannotRun, Program, find_module, find_script
 from gradlint.runtime.sites import is_ours
 from gradlint.runtime.termination import die_of, postponed, terminated
+from gradlint.timeline import Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ def run_command(
     The code is the program's own, 2 if it could not be started; with `fail_on` (a severity) it is 1 if the program
     succeeded but a finding is at least that severe. After Ctrl-C the process ends by that signal, as Python does.
     The report goes to `output_file`, else to stderr: stdout is the program's. `html`, `trace` and `record` are files for
-    pictures of the run; `timeline` shows one on stderr. In a run of many processes one of them reports for all, and draws
-    itself; `output_dir` keeps what each of them saw. `confirm` brings in what else is known of the program.
+    pictures of the run; `timeline` shows one on stderr. In a run of many processes one of them reports and draws for
+    all; `output_dir` keeps what each of them saw. `confirm` brings in what else is known of the program.
     """
     try:
         program = find_module(target, args) if module else find_script(target, args)
@@ -70,7 +71,8 @@ def run_command(
     gathering, telling = gather(output_dir), _Telling(output_format, output_file, confirm)
     gathering.begin()
     if not gathering.first:
-        html, trace, record, timeline = None, None, None, False
+        record = str(gathering.recording) if html or trace or record or timeline else None
+        html, trace, timeline = None, None, False
     pictures = watch(output=None, html=html, trace=trace, record=record, timeline=sys.stderr if timeline else False)
     with (
         pictures as report,
@@ -142,10 +144,12 @@ def _tell(report: Report, gathering: Gathering, telling: _Telling, code: int) ->
     """
     report.finish()
     sys.stdout.flush()
-    report.draw()
+    if not gathering.first:
+        report.draw()
     known = _known(report, gathering, code)
     if known is None:
         return ()
+    report.draw(_recordings(gathering))
     found = _confirmed(known, telling) if code >= 0 else known.found
     with _opened(telling.output_file) as stream:
         show(found, known.failure, stream, telling.output_format, always=telling.output_file is not None)
@@ -174,6 +178,15 @@ def _known(report: Report, gathering: Gathering, code: int) -> Record | None:
         print(f"gradlint: the records of the processes cannot be gathered: {error}", file=sys.stderr)
         gathered = [own]
     return None if gathered is None else combined(gathered)
+
+
+def _recordings(gathering: Gathering) -> list[Recording]:
+    """Return what other ranks recorded, nothing if it cannot be read."""
+    try:
+        return gathering.recordings()
+    except (OSError, ValueError) as error:
+        print(f"gradlint: the recordings of other ranks cannot be read: {error}", file=sys.stderr)
+        return []
 
 
 @contextlib.contextmanager

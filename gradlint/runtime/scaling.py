@@ -132,19 +132,29 @@ class Scaling(Observer):
         if not isinstance(max_norm, int | float) or not 0 < max_norm < _ONLY_TOLD or math.isinf(max_norm):
             return
         clipped = {id(parameter) for parameter in parameters}
-        for watched in self._registry:
-            if any(id(parameter) in clipped for parameter in watched.parameters()):
-                self._misplaced(watched, clipped, place, frame)
-                for pair in [each for each in self._pairs if each.watched is watched]:
-                    self._excuse(pair)
-                    pair.versions, pair.held = None, pair.track.advance(EventKind.CLIP, place) or pair.held
+        owners = [each for each in self._registry if any(id(parameter) in clipped for parameter in each.parameters())]
+        self._misplaced(owners, clipped, place, frame)
+        for pair in [each for each in self._pairs if each.watched in owners]:
+            self._excuse(pair)
+            pair.versions, pair.held = None, pair.track.advance(EventKind.CLIP, place) or pair.held
 
     def _misplaced(
-        self, watched: WatchedOptimizer, clipped: set[int], place: Location, frame: FrameType | None
+        self, owners: Sequence[WatchedOptimizer], clipped: set[int], place: Location, frame: FrameType | None
     ) -> None:
-        """GL602: gradients that were used up, or are not there yet, are clipped."""
-        watched.changed_by_hand(place)
-        states = [each.track.state for each in watched.gradients if id(each.parameter) in clipped]
+        """GL602: gradients that were used up, or are not there yet, are clipped, and no others with them."""
+        states = {}
+        for watched in owners:
+            watched.changed_by_hand(place)
+            states[watched] = [each.track.state for each in watched.gradients if id(each.parameter) in clipped]
+        # Whoever clips a model for one of its optimizers does not mean what the others have left.
+        if not {state.name for found in states.values() for state in found} <= {"spent", "new", "clean"}:
+            return
+        for watched, found in states.items():
+            self._too_late(watched, found, place, frame)
+
+    def _too_late(
+        self, watched: WatchedOptimizer, states: Sequence[State], place: Location, frame: FrameType | None
+    ) -> None:
         names = {state.name for state in states}
         subject = name_of(watched.optimizer, frame)
         if names == {"spent"}:

@@ -157,13 +157,51 @@ def _sorted(known: dict[str, set[int]]) -> dict[str, tuple[int, ...]]:
 
 
 def name_of(value: object, frame: FrameType | None) -> str:
-    """Return what the user calls `value`: a variable of `frame`, an attribute of its `self`, else the class's name."""
+    """Return what the user calls `value`: a variable of `frame`, an attribute of its `self`, else the class's name.
+
+    Where only a library holds `value`, it is what the user calls its wrapper, or an attribute of what holds it.
+    """
     if frame is not None:
-        for scope, prefix in _scopes(frame):
-            for name, bound in scope.items():
-                if bound is value and not name.startswith("_"):
+        for names in (_direct, _indirect):
+            # No further than it takes: to read a frame's variables may keep them alive.
+            for scope, prefix in _scopes(frame):
+                for name in names(value, scope):
                     return prefix + name
     return type(value).__name__
+
+
+def _direct(value: object, scope: dict[str, object]) -> Iterator[str]:
+    """Yield the names of `value` itself."""
+    yield from (name for name, bound in scope.items() if bound is value and not name.startswith("_"))
+
+
+def _indirect(value: object, scope: dict[str, object]) -> Iterator[str]:
+    """Yield the names of what wraps `value`, then the attributes that hold it or its wrapper."""
+    named = {name: bound for name, bound in scope.items() if not name.startswith("_")}
+    yield from (name for name, bound in named.items() if _wraps(bound, value))
+    for name, bound in named.items():
+        for attribute in ("optimizer", "lr_scheduler"):
+            held = _attributes(bound).get(attribute)
+            if held is not None and (held is value or _wraps(held, value)):
+                yield f"{name}.{attribute}"
+
+
+def _wraps(wrapper: object, value: object) -> bool:
+    """Tell whether `wrapper` stands for `value`: it holds it, and can be used like it."""
+    held = _attributes(wrapper)
+    if not any(held.get(name) is value for name in ("optimizer", "_optimizer", "scheduler")):
+        return False
+    return all(
+        hasattr(type(wrapper), name) for name in ("step", "zero_grad", "get_last_lr") if hasattr(type(value), name)
+    )
+
+
+def _attributes(value: object) -> dict[str, object]:
+    """Return the attributes that an object has of its own; no property is touched."""
+    try:
+        return object.__getattribute__(value, "__dict__") if not isinstance(value, type) else {}
+    except AttributeError:
+        return {}
 
 
 def _scopes(frame: FrameType) -> Iterator[tuple[dict[str, object], str]]:

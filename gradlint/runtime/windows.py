@@ -8,10 +8,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.bytecode import names_of
+from gradlint.runtime.graph import is_parameter, leaf, nodes
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 _IN_A_ROW = 3
+_NODES = 20_000
 
 
 @dataclass(slots=True)
@@ -49,6 +53,15 @@ class Windows(Observer):
             window = self._windows.setdefault(watched, _Window())
             window.left = _versions(watched)
             window.shared = window.shared or len(fed) > 1 or _speaks_of_gradients(passing.frame)
+            if window.in_a_row == _IN_A_ROW - 1 and not window.shared:
+                window.shared = self._wants_more(passing)
+
+    def _wants_more(self, passing: Pass) -> bool:
+        """Tell whether a pass also reaches an input: an attack wants its gradient, and throws those of the model away."""
+        heads = (root.grad_fn for root in passing.roots)
+        leaves = (leaf(node) for node in islice(nodes(heads), _NODES))
+        inputs = {id(each) for each in leaves if each is not None and not is_parameter(each)}
+        return any(inputs.difference(id(parameter) for each in self._registry for parameter in each.parameters()))
 
     def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
         """Remember whose gradients are thrown away, unless somebody has used them or written them since."""
@@ -77,7 +90,7 @@ class Windows(Observer):
 
 def _speaks_of_gradients(frame: FrameType | None) -> bool:
     """Tell whether a function of the user's has a name for gradients: who reads them may have used them."""
-    return frame is not None and "grad" in frame.f_code.co_names
+    return "grad" in names_of(frame)
 
 
 def _versions(watched: WatchedOptimizer) -> list[int]:

@@ -1425,3 +1425,101 @@ def averages_follow_the_weights() -> None:
         with torch.no_grad():
             for ours, theirs in zip(average.parameters(), model.parameters(), strict=True):
                 ours.lerp_(theirs, 0.1)
+
+
+def clip_of_a_model_for_one_optimizer_at_a_time() -> None:
+    both = nn.ModuleDict({"actor": net(), "critic": net()})
+    opt_a, opt_c = sgd(both["actor"]), sgd(both["critic"])
+    for step in range(2 * STEPS):
+        opt_a.zero_grad()
+        if step >= STEPS:
+            opt_c.zero_grad()
+        both["actor"](X).mean().backward()
+        nn.utils.clip_grad_norm_(both.parameters(), 0.5)
+        opt_a.step()
+        opt_c.zero_grad()
+        F.mse_loss(both["critic"](X), Y).backward()
+        nn.utils.clip_grad_norm_(both.parameters(), 0.5)
+        opt_c.step()
+
+
+def clip_of_a_model_after_both_steps() -> None:
+    both = nn.ModuleDict({"actor": net(), "critic": net()})
+    opt_a, opt_c = sgd(both["actor"]), sgd(both["critic"])
+    for _ in range(STEPS):
+        opt_a.zero_grad()
+        opt_c.zero_grad()
+        (both["actor"](X).mean() + F.mse_loss(both["critic"](X), Y)).backward()
+        opt_a.step()
+        opt_c.step()
+        nn.utils.clip_grad_norm_(both.parameters(), 0.5)  # GL602
+
+
+def scaler_that_skips_every_step() -> None:
+    model = net()
+    optimizer = sgd(model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        scaler.scale(1e9 * F.mse_loss(model(X), Y)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+
+def fused_optimizer_that_skips_steps_itself() -> None:
+    model = net()
+    optimizer = optim.Adam(model.parameters(), lr=0.01, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        scaler.scale(1e9 * F.mse_loss(model(X), Y)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+
+def batch_whose_gradients_are_only_compared() -> None:
+    model = net()
+    optimizer = sgd(model)
+    for _ in range(STEPS):
+        norms = []
+        for sign in (1, -1):
+            optimizer.zero_grad()
+            F.mse_loss(model(sign * X), Y).backward()
+            norms.append(sum(float(parameter.grad.norm()) for parameter in model.parameters()))
+        optimizer.step()
+
+
+def _train_on(model: nn.Module, x: torch.Tensor) -> None:
+    F.mse_loss(model(x), Y).backward()
+
+
+def _attacked(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    x = x.clone().requires_grad_()
+    _train_on(model, x)
+    assert x.grad is not None
+    return (x + 0.1 * x.grad.sign()).detach()
+
+
+def attack_that_shares_its_backward_pass() -> None:
+    model = net()
+    optimizer = sgd(model)
+    for _ in range(STEPS):
+        x = X
+        for _ in range(3):
+            x = _attacked(model, x)
+            optimizer.zero_grad()
+        _train_on(model, x)
+        optimizer.step()
+
+
+def schedule_that_runs_while_another_optimizer_warms_up() -> None:
+    model = net()
+    main, first = sgd(model), optim.Adam(model.parameters(), lr=0.01)
+    schedules = [lr_scheduler.LambdaLR(each, lambda step: 1 / (step + 1)) for each in (main, first)]
+    for step in range(2 * STEPS):
+        optimizer = first if step < STEPS else main
+        optimizer.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        optimizer.step()
+        for schedule in schedules:
+            schedule.step()

@@ -14,6 +14,7 @@ from typing import Any
 from pages import Seen, blocks_for_ranks, complaints
 
 from gradlint.diagnostics import Side
+from gradlint.reporters import recorded
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = Path(__file__).with_name("ranks.py")
@@ -104,9 +105,12 @@ for step in range(6):
 
 def test_all_ranks_report_when_one_crashes(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(CRASH, encoding="utf-8")
-    done = torchrun(tmp_path, "--no-python", str(Path(sys.executable).with_name("gradlint")), "run", "train.py")
+    gradlint = str(Path(sys.executable).with_name("gradlint"))
+    done = torchrun(tmp_path, "--no-python", gradlint, "run", "--record", "run.jsonl", "train.py")
     assert done.returncode == 1
     assert "ValueError: the data of this rank are broken" in done.stderr
     assert done.stderr.count("error[GL101]") == 1
     assert "confirmed at run time, seen 2 times on ranks [0, 1]" in done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("gradlint")] == []
+    recordings = recorded.read((tmp_path / "run.jsonl").read_text(encoding="utf-8").splitlines())
+    assert [recording.rank for recording in recordings] == [0, 1]
