@@ -9,11 +9,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gradlint.diagnostics import Confidence, Diagnostic, Location, Related, Severity, Side
+from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
+from gradlint.records import decode, encode
 from gradlint.timeline import Act, Event, Group, Iteration, Pattern, Point, Recording
 
-VERSION = 1
+VERSION = 2
 
 
 class _Table:
@@ -62,7 +63,7 @@ def to_json(recording: Recording) -> dict[str, Any]:
         "patterns": patterns,
         "iterations": iterations,
         "points": [_point(point) for point in recording.points],
-        "findings": [_finding(finding) for finding in recording.findings],
+        "findings": [encode(finding) for finding in recording.findings],
         "acts": [[act.kind.value, act.subject, *_place(act.place)] for act in acts.rows],
         "states": [list(each) for each in states.rows],
     }
@@ -100,7 +101,7 @@ def from_json(data: dict[str, Any]) -> Recording:
         points=tuple(
             Point(number, pattern, _numbers(rates), *rest) for number, pattern, rates, *rest in data["points"]
         ),
-        findings=tuple(map(_read_finding, data["findings"])),
+        findings=tuple(decode(Diagnostic, finding) for finding in data["findings"]),
     )
 
 
@@ -152,35 +153,3 @@ def _numbers(rates: Sequence[float | None]) -> tuple[float, ...]:
 
 def _place(place: Location) -> list[Any]:
     return [place.filename, place.row, place.column, place.end_row, place.end_column, place.cell]
-
-
-def _finding(finding: Diagnostic) -> dict[str, Any]:
-    return {
-        "code": finding.code,
-        "name": finding.name,
-        "severity": finding.severity.value,
-        "confidence": finding.confidence.value,
-        "side": finding.side.value,
-        "message": finding.message,
-        "place": _place(finding.location),
-        "related": [[_place(each.location), each.text] for each in finding.related],
-        "help": finding.help,
-        "count": finding.count,
-        "iteration": finding.iteration,
-    }
-
-
-def _read_finding(data: dict[str, Any]) -> Diagnostic:
-    return Diagnostic(
-        code=data["code"],
-        name=data["name"],
-        severity=Severity(data["severity"]),
-        confidence=Confidence(data["confidence"]),
-        side=Side(data["side"]),
-        message=data["message"],
-        location=Location(*data["place"]),
-        related=tuple(Related(Location(*place), text) for place, text in data["related"]),
-        help=data["help"],
-        count=data["count"],
-        iteration=data["iteration"],
-    )

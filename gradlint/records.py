@@ -82,7 +82,7 @@ def make(folder: Path) -> None:
 def write(record: Record, folder: Path, name: str) -> None:
     """Write a record into `folder`, whole or not at all; raises OSError, above all if the folder is not there."""
     unfinished = folder / f".{name}.{os.getpid()}"
-    unfinished.write_text(json.dumps(dataclasses.asdict(record), default=_plain), encoding="utf-8")
+    unfinished.write_text(json.dumps(encode(record)), encoding="utf-8")
     unfinished.replace(folder / f"{name}.json")
 
 
@@ -107,14 +107,19 @@ def remove(folder: Path, names: Iterable[str]) -> None:
         folder.rmdir()
 
 
-def _plain(value: object) -> Any:
+def encode(value: Any) -> Any:
+    """Return a dataclass as what `json.dumps` takes, for `decode` to read."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
         return value.value
-    raise TypeError(f"{type(value).__name__} cannot be written")
+    if isinstance(value, tuple | list):
+        return [encode(each) for each in value]
+    return {key: encode(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def decode(kind: type[_T], data: Any) -> _T:
-    """Return the `kind` (a dataclass) that `dataclasses.asdict` and JSON have made into `data`."""
+    """Return the `kind` (a dataclass) that `encode` and JSON have made into `data`."""
     return typing.cast("_T", _decode(kind, data))
 
 

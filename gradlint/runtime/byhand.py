@@ -16,12 +16,12 @@ from typing import Any
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import growth_of, rows
 from gradlint.runtime.gradients import is_zero, values_of, version_of
-from gradlint.runtime.graph import leaf, named, nodes
+from gradlint.runtime.graph import leaves, named
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.sites import Origin, frames, origin_of
+from gradlint.runtime.sites import user_frames
 
 _LEAVES = 4
 _WALKS = 2
@@ -118,9 +118,7 @@ class ByHand(Observer):
 
     def _found(self, passing: Pass) -> Iterator[tuple[Any, _Leaf]]:
         owned = {id(parameter) for watched in self._registry for parameter in watched.parameters()}
-        heads = [root.grad_fn for root in passing.roots if root.grad_fn is not None]
-        tensors = (leaf(node) for node in islice(nodes(heads), _NODES))
-        strays = (each for each in tensors if each is not None and id(each) not in owned and each.numel())
+        strays = (each for each in leaves(passing.roots, _NODES) if id(each) not in owned and each.numel())
         for tensor in islice(strays, _LEAVES):
             yield tensor, _Leaf(weakref.ref(tensor), _some(tensor).clone())
 
@@ -145,11 +143,7 @@ def _some(tensor: Any) -> Any:
 
 def _update_in(frame: FrameType | None, name: str) -> Location | None:
     """Return the row of the user's functions that changes what is called `name`, or something that a gradient goes into."""
-    users = [
-        each.f_code
-        for each in islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), _CALLERS)
-    ]
-    for code in users:
+    for code in [each.f_code for each in user_frames(frame, _CALLERS)]:
         row = growth_of(code, name.rpartition(".")[2])[0] or next(_updates(code), None)
         if row is not None:
             return Location(code.co_filename, row)

@@ -21,7 +21,7 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.sites import Origin, frames, name_of, origin_of
+from gradlint.runtime.sites import name_of, user_frames
 from gradlint.runtime.sources import source_of
 
 _NODES = 100_000
@@ -85,8 +85,7 @@ def _parameter_name(changed: Any, frame: FrameType | None) -> str | None:
 
 
 def _modules(frame: FrameType | None) -> Iterator[tuple[str, torch.nn.Module]]:
-    users = (each for each in frames(frame) if origin_of(each.f_code) is Origin.USER)
-    for caller in islice(users, _FRAMES):
+    for caller in user_frames(frame, _FRAMES):
         yield from ((name, value) for name, value in bindings(caller) if isinstance(value, torch.nn.Module))
 
 
@@ -109,8 +108,7 @@ def _who_changed(changed: Any, node: Any, failure: Failure) -> tuple[str, Locati
 
 def _plain_aliases(changed: Any, frame: FrameType | None) -> Iterator[tuple[FrameType, str]]:
     """Yield the names of tensors without a graph that share the memory of the changed one, such as a mask or an average."""
-    users = (each for each in frames(frame) if origin_of(each.f_code) is Origin.USER)
-    for caller in islice(users, _FRAMES):
+    for caller in user_frames(frame, _FRAMES):
         for name, value in bindings(caller):
             if type(value) is torch.Tensor and _same(value, changed):
                 yield caller, name

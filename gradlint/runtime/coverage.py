@@ -9,14 +9,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import names_of
 from gradlint.runtime.gradients import few_of
-from gradlint.runtime.graph import is_parameter, leaf, nodes
+from gradlint.runtime.graph import is_parameter, leaves
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer
@@ -70,24 +69,27 @@ class Coverage(Observer):
         """Note the parameters that the first graphs reach."""
         if self._walks < _WALKS and passing.accumulates:
             self._walks += 1
-            heads = (root.grad_fn for root in passing.roots if root.grad_fn is not None)
-            for node in islice(nodes(heads), _NODES):
-                tensor = leaf(node)
-                if tensor is not None and is_parameter(tensor):
+            for tensor in leaves(passing.roots, _NODES):
+                if is_parameter(tensor):
                     self._reached.setdefault(id(tensor), (weakref.ref(tensor), tensor._version))
 
     def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
         """Count the passes that feed an optimizer whose parameters nobody moves."""
         for watched in fed:
             seen = self._of(watched)
-            if seen.passes < _PASSES and not seen.used and seen.first_step is None:
-                first, before = next(watched.parameters(), None), seen.sample
-                seen.sample = None if first is None else few_of(first).clone()
-                seen.used = before is not None and not bool((before == seen.sample).all())
+            if seen.first_step is None:
+                self._never_stepped_yet(seen, passing)
             seen.passes += 1
-            seen.fresh = seen.fresh or passing.place
-            seen.name = name_of(watched.optimizer, passing.frame)
-            seen.used = seen.used or "grad" in names_of(passing.frame)
+
+    def _never_stepped_yet(self, seen: _Seen, passing: Pass) -> None:
+        """See whether somebody else than its optimizer has a use for the gradients."""
+        if seen.passes < _PASSES and not seen.used:
+            first, before = next(seen.watched.parameters(), None), seen.sample
+            seen.sample = None if first is None else few_of(first).clone()
+            seen.used = before is not None and not bool((before == seen.sample).all())
+        seen.fresh = seen.fresh or passing.place
+        seen.name = name_of(seen.watched.optimizer, passing.frame)
+        seen.used = seen.used or "grad" in names_of(passing.frame)
 
     def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
         """Count how often an optimizer itself is cleared: who wants to look at gradients clears the model."""

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from gradlint.diagnostics import Location, Severity
+from gradlint.runtime.graph import heads
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.sites import NOWHERE
 
@@ -27,7 +28,7 @@ class Failure:
     @property
     def heads(self) -> list[Any]:
         """The nodes that the pass started from."""
-        return [root.grad_fn for root in self.roots if root.grad_fn is not None]
+        return heads(self.roots)
 
     def report(
         self,

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from itertools import islice
 from types import FrameType
 from typing import Any
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.changes import CHANGED, explain_change
 from gradlint.runtime.failure import Failure
-from gradlint.runtime.graph import leaf, nodes
+from gradlint.runtime.graph import leaves
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lost import LOST, explain_lost
 from gradlint.runtime.refusals import explain_refusal
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.reuse import Pass, explain_reuse
+from gradlint.runtime.reuse import Begun, explain_reuse
 
 _REMEMBERED = 64
 _NODES = 20_000
@@ -33,7 +32,7 @@ class Failures:
     def __init__(self, ledger: Ledger, registry: Registry) -> None:
         self._ledger = ledger
         self._registry = registry
-        self.passes: deque[Pass] = deque(maxlen=_REMEMBERED)  # bare pairs are the fastest
+        self.passes: deque[Begun] = deque(maxlen=_REMEMBERED)  # bare pairs are the fastest
 
     def failed(self, error: BaseException, roots: Sequence[Any], place: Location, frame: FrameType | None) -> None:
         """The backward pass that began last raised `error`."""
@@ -47,13 +46,12 @@ class Failures:
         elif LOST in message:
             explain_lost(failure, self._ledger)
 
-    def _iteration(self, place: Location, roots: Sequence[Any], earlier: Sequence[Pass]) -> int:
+    def _iteration(self, place: Location, roots: Sequence[Any], earlier: Sequence[Begun]) -> int:
         """Return the turn of the loop: by the steps of the slowest optimizer that the graph leads to.
 
         Where it steps more than once in a turn, the place that has been passed most often counts them better.
         """
-        heads = [root.grad_fn for root in roots if root.grad_fn is not None]
-        reached = {id(leaf(node)) for node in islice(nodes(heads), _NODES)}
+        reached = {id(tensor) for tensor in leaves(roots, _NODES)}
         steps = [each.steps for each in self._registry if any(id(owned) in reached for owned in each.parameters())]
         turns = min(steps, default=max((each.steps for each in self._registry), default=0))
         if len(earlier) < _REMEMBERED - 1:

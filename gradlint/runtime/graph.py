@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gradlint.runtime.sites import Origin, frames, origin_of
+from gradlint.runtime.sites import user_frames
 
 _FRAMES = 4
 _ITEMS = 64
@@ -20,6 +20,16 @@ _ITEMS = 64
 
 # The number that the next node of this thread gets: nodes below it are older than now.
 clock: Callable[[], int] = torch._C._autograd._get_sequence_nr
+
+
+def heads(roots: Iterable[Any]) -> list[Any]:
+    """Return the nodes that made some tensors, such as the roots of a backward pass."""
+    return [root.grad_fn for root in roots if root.grad_fn is not None]
+
+
+def leaves(roots: Iterable[Any], most: int) -> Iterator[Any]:
+    """Yield the tensors in whose `.grad` a backward pass from the roots accumulates; `most` nodes are looked at."""
+    return (tensor for tensor in (leaf(node) for node in islice(nodes(heads(roots)), most)) if tensor is not None)
 
 
 def nodes(roots: Iterable[Any]) -> Iterator[Any]:
@@ -76,8 +86,7 @@ def bindings(frame: FrameType) -> Iterator[tuple[str, object]]:
 
 def named(tensor: torch.Tensor | None, frame: FrameType | None) -> str | None:
     """Return what a tensor is called: a variable of the user's, or its path from a module that one names."""
-    users = (each for each in frames(frame) if origin_of(each.f_code) is Origin.USER)
-    for caller in islice(users, _FRAMES):
+    for caller in user_frames(frame, _FRAMES):
         for name, value in bindings(caller):
             if value is tensor:
                 return name
@@ -90,7 +99,7 @@ def named(tensor: torch.Tensor | None, frame: FrameType | None) -> str | None:
 
 def visible(frame: FrameType | None) -> Iterator[tuple[FrameType, str, torch.Tensor]]:
     """Yield the tensors with a graph that the user's frames can name, nearest frame first."""
-    for caller in islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), _FRAMES):
+    for caller in user_frames(frame, _FRAMES):
         for name, value in bindings(caller):
             for tensor in tensors_in(value):
                 yield caller, name, tensor

@@ -19,7 +19,7 @@ from gradlint.runtime.bytecode import growth_of
 from gradlint.runtime.graph import bindings, leaf, nodes, tensors_in
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
-from gradlint.runtime.sites import Origin, frames, origin_of
+from gradlint.runtime.sites import user_frames
 
 _KEY = "gradlint"
 _MANY = 16
@@ -120,7 +120,7 @@ def _terms(root: Any) -> list[Any]:
 
 def _find_holder(frame: FrameType, tokens: set[int]) -> _Holder | None:
     """Return the user's variable that holds several of the roots that carry `tokens`."""
-    for caller in islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), 3):
+    for caller in user_frames(frame, 3):
         for name, value in bindings(caller):
             if len(set(_tokens_of(value)) & tokens) > 1:
                 return _holder(caller, name)

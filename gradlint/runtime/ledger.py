@@ -45,10 +45,6 @@ class Ledger:
         self._found[code, place] = made
         self._announce(made)
 
-    def knows(self, code: str, place: Location) -> bool:
-        """Tell whether rule `code` has been reported at `place`."""
-        return (code, place) in self._found
-
     @property
     def diagnostics(self) -> list[Diagnostic]:
         """The findings so far, in the order of their places."""

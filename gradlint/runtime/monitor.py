@@ -21,7 +21,7 @@ from gradlint.runtime.closures import ClosureCall, closure_call
 from gradlint.runtime.coverage import Coverage
 from gradlint.runtime.failures import Failures
 from gradlint.runtime.gradients import Gradient
-from gradlint.runtime.graph import clock, leaf, nodes
+from gradlint.runtime.graph import clock, heads, leaves, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
 from gradlint.runtime.ledger import Ledger
@@ -36,7 +36,7 @@ from gradlint.runtime.retention import Retention
 from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.shapes import Shapes
-from gradlint.runtime.sites import Origin, frames, name_of, origin_of, place_of, user_frame
+from gradlint.runtime.sites import Origin, name_of, origin_of, place_of, still_running, user_frame
 from gradlint.runtime.steady import Steady, key_of
 from gradlint.runtime.windows import Windows
 
@@ -120,7 +120,7 @@ class Monitor:
         passing = self._thread.passing = Pass(roots, place_of(caller), caller, accumulates, retains)
         self._failures.passes.append((passing.place, clock()))
         if self._modes.unjudged:
-            self._modes.judge({node._sequence_nr() for node in islice(nodes(_heads(roots)), _NODES)})
+            self._modes.judge({node._sequence_nr() for node in islice(nodes(heads(roots)), _NODES)})
         if accumulates:
             in_closure = any(step.closure for step in self._thread.steps)
             self._registry.before_backward(passing.place, in_closure=in_closure)
@@ -155,8 +155,7 @@ class Monitor:
     def _is_foreign(self, roots: Sequence[Any]) -> bool:
         """Tell whether a graph reaches a leaf that no optimizer holds: an attack or a saliency map wants its gradient."""
         owned = {id(parameter) for watched in self._registry for parameter in watched.parameters()}
-        leaves = (leaf(node) for node in islice(nodes(_heads(roots)), _NODES))
-        return any(each is not None and id(each) not in owned for each in leaves)
+        return any(id(each) not in owned for each in leaves(roots, _NODES))
 
     def _unsettle(self) -> None:
         """Something came that no cycle has: look closely for a while."""
@@ -172,7 +171,7 @@ class Monitor:
         args, kwargs = arguments
         watched = self._registry.of(optimizer)
         caller = user_frame(frame)
-        steps = self._running(frame)
+        steps = still_running(self._thread.steps, frame)
         outer = next((step for step in steps if self._registry.sharing(step.watched, watched)), None)
         step = _Step(watched, place_of(caller), id(frame))
         steps.append(step)
@@ -195,14 +194,6 @@ class Monitor:
             self._judge(step, outer)
             self._check_for_closure(optimizer, step.place, caller)
         return None
-
-    def _running(self, frame: FrameType) -> list[_Step]:
-        """Return the steps that are running around `frame`; one that raised is forgotten here."""
-        steps = self._thread.steps
-        if steps:
-            callers = {id(each) for each in frames(frame)}
-            steps[:] = [step for step in steps if step.caller in callers]
-        return steps
 
     def _judge(self, step: _Step, outer: _Step | None) -> None:
         if outer is not None:
@@ -233,14 +224,14 @@ class Monitor:
                 self._judge(step, None)
         if not step.judged:
             return
-        watched, place = step.watched, step.place
+        watched, place, caller = step.watched, step.place, user_frame(frame)
         watched.after_step(place)
         for observer in self._observers:
-            observer.after_step(watched, place, user_frame(frame))
+            observer.after_step(watched, place, caller)
         if step.violation is not None:
-            self._violated(step, optimizer, user_frame(frame))
+            self._violated(step, optimizer, caller)
         if watched.steps == 1 or self._schedulers.waiting:
-            self._schedulers.stepped(optimizer, place, user_frame(frame))
+            self._schedulers.stepped(optimizer, place, caller)
         if self._modes.evaluating:
             self._modes.stepped(watched, place)
         if step.violation is not None or self._modes.evaluating or self._leaks.suspicious:
@@ -361,10 +352,6 @@ class Monitor:
 def _epoch(frame: FrameType) -> Any:
     """Return what a scheduler's own `step` was given as the epoch; other frames may mean anything by that name."""
     return frame.f_locals.get("epoch") if origin_of(frame.f_code) is Origin.MACHINERY else None
-
-
-def _heads(roots: Sequence[Any]) -> list[Any]:
-    return [root.grad_fn for root in roots if root.grad_fn is not None]
 
 
 def _with_closure(arguments: Arguments, closure: Callable[[], Any]) -> Arguments:

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
 from gradlint.runtime.forwards import Forwards
-from gradlint.runtime.graph import bindings, nodes
+from gradlint.runtime.graph import bindings, heads, nodes
 from gradlint.runtime.groups import Groups, RecordedOptimizer
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.iterations import Cutter, Store
-from gradlint.runtime.sites import Origin, frames, name_of, origin_of, place_of, user_frame
+from gradlint.runtime.sites import Origin, name_of, origin_of, place_of, still_running, user_frame
 from gradlint.timeline import Act, Event, Recording
 
 if TYPE_CHECKING:
@@ -120,11 +120,11 @@ class Recorder:
         """A backward pass starts (`accumulates`: into `.grad`)."""
         thread = self._thread
         thread.backward = opened = self._open(EventKind.BACKWARD if accumulates else EventKind.READ, None, frame)
-        heads = [root.grad_fn for root in roots if root.grad_fn is not None]
-        opened.nodes = sum(1 for _ in islice(nodes(heads), _NODES))
+        made_by = heads(roots)
+        opened.nodes = sum(1 for _ in islice(nodes(made_by), _NODES))
         if accumulates:
-            if heads and _KEY not in heads[0].metadata:
-                heads[0].metadata[_KEY] = token = _Token()
+            if made_by and _KEY not in made_by[0].metadata:
+                made_by[0].metadata[_KEY] = token = _Token()
                 self._roots.add(token)
             opened.graphs = len(self._roots)
             self._groups.before_backward(opened.act.place, in_step=bool(thread.steps))
@@ -159,17 +159,9 @@ class Recorder:
         opened.start = self._now()
         return None
 
-    def _running(self, frame: FrameType) -> list[_Open]:
-        """Return the steps that are running around `frame`; one that raised is forgotten here."""
-        steps = self._thread.steps
-        if steps:
-            callers = {id(each) for each in frames(frame)}
-            steps[:] = [step for step in steps if step.caller in callers]
-        return steps
-
     def _is_wrapped(self, watched: RecordedOptimizer, frame: FrameType) -> bool:
         """Tell whether an optimizer steps inside the step of its wrapper: they count once."""
-        steps = self._running(frame)
+        steps = still_running(self._thread.steps, frame)
         return any(step.optimizer and step.optimizer.first() is watched.first() for step in steps)
 
     def _judge(self, opened: _Open) -> None:
@@ -250,7 +242,7 @@ class Recorder:
         return free
 
     def _open(self, kind: EventKind, subject: Any, frame: FrameType) -> _Open:
-        self._running(frame)
+        still_running(self._thread.steps, frame)
         place = place_of(user_frame(frame))
         name = "" if subject is None else self._name(subject, frame)
         act = self._acts.get((id(kind), name, id(place)))

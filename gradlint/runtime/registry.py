@@ -54,6 +54,12 @@ class Registry:
         parameters = {id(parameter) for parameter in module.parameters()}
         return [watched for watched in self if any(id(parameter) in parameters for parameter in watched.parameters())]
 
+    def cleared_by(self, owner: Optimizer | Module) -> list[WatchedOptimizer]:
+        """Return the optimizers that `owner.zero_grad()` is about: itself, or those that hold a parameter of a module."""
+        if hasattr(owner, "param_groups"):
+            return [self.of(cast("Optimizer", owner))]
+        return self.owners_of(cast("Module", owner))
+
     def sharing(self, first: WatchedOptimizer, second: WatchedOptimizer) -> bool:
         """Tell whether two optimizers are one for the user: a wrapper and what it wraps hold the same parameters."""
         one, other = next(first.parameters(), None), next(second.parameters(), None)

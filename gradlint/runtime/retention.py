@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import islice
 
-from gradlint.runtime.graph import leaf, nodes
+from gradlint.runtime.graph import heads, leaf, nodes
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 
@@ -44,7 +44,7 @@ class Retention(Observer):
         )
         if not open_ and not keeps:
             return
-        graph = {node._sequence_nr() for node in islice(nodes(_heads(passing)), _NODES) if leaf(node) is None}
+        graph = {node._sequence_nr() for node in islice(nodes(heads(passing.roots)), _NODES) if leaf(node) is None}
         for keeping in open_:
             keeping.wanted = keeping.wanted or not keeping.kept.isdisjoint(graph)
         if keeps:
@@ -60,7 +60,3 @@ class Retention(Observer):
                 what = "the graph is kept after this backward pass, in every iteration, and nobody uses it again"
                 remedy = "drop the argument"
                 self._ledger.report("GL505", keeping.passing.place, what=what, remedy=remedy)
-
-
-def _heads(passing: Pass) -> list[object]:
-    return [root.grad_fn for root in passing.roots if root.grad_fn is not None]

@@ -22,7 +22,7 @@ from gradlint.runtime.lines import made_at
 from gradlint.runtime.sites import text_at
 
 _NODES = 100_000
-Pass = tuple[Location, int]  # where a backward pass was, and the number that the next node had when it began
+Begun = tuple[Location, int]  # where a backward pass was, and the number that the next node had when it began
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class _Carrier:
     rebound: bool
 
 
-def explain_reuse(failure: Failure, earlier: Sequence[Pass], ledger: Ledger) -> None:
+def explain_reuse(failure: Failure, earlier: Sequence[Begun], ledger: Ledger) -> None:
     """Report which of the `earlier` backward passes freed the graph, and through what this one came back to it."""
     graph = [node for node in islice(nodes(failure.heads), _NODES) if leaf(node) is None]
     looped = next((each for each in reversed(earlier) if each[0] == failure.place), None)
@@ -52,7 +52,7 @@ def explain_reuse(failure: Failure, earlier: Sequence[Pass], ledger: Ledger) -> 
     failure.report(ledger, "GL506" if inside else "GL504", marks, subject=subject, built=built)
 
 
-def _report_shared(failure: Failure, earlier: Sequence[Pass], graph: list[Any], entry: Any, ledger: Ledger) -> None:
+def _report_shared(failure: Failure, earlier: Sequence[Begun], graph: list[Any], entry: Any, ledger: Ledger) -> None:
     shared, other = _shared(failure.heads, graph, failure.frame)
     node = shared if shared is not None else entry
     name = _name_of(node, failure.frame)
@@ -60,7 +60,7 @@ def _report_shared(failure: Failure, earlier: Sequence[Pass], graph: list[Any], 
     failure.report(ledger, "GL503", marks, through=f": both run through `{name}`" if name else "")
 
 
-def _freed_by(node: Any, other: str, earlier: Sequence[Pass]) -> Location | None:
+def _freed_by(node: Any, other: str, earlier: Sequence[Begun]) -> Location | None:
     """Return the backward pass that freed a node: the only one since it was made, or the one from `other`."""
     since = [place for place, began in earlier if node is None or began > node._sequence_nr()]
     if len(set(since)) > 1:

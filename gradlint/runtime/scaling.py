@@ -53,12 +53,12 @@ class Scaling(Observer):
         self._registry = registry
         self._pairs: list[_Pair] = []
         self._losses: deque[tuple[weakref.ref[Any], weakref.ref[Any]]] = deque(maxlen=_OUTSTANDING)
-        self._trying: Any = None
+        self._trying: WatchedOptimizer | None = None
 
     def forget(self) -> None:
         """Something happened unseen: what is known of the scales is out of date."""
         for pair in self._pairs:
-            pair.track = Track(SCALING, State("unknown"))
+            pair.track.advance(EventKind.ESCAPE, NOWHERE)
         self._losses.clear()
 
     def scaled(self, scaler: Any, losses: Any) -> None:
@@ -84,10 +84,9 @@ class Scaling(Observer):
 
     def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
         """Take the gradients of `owner` as cleared."""
-        cleared = (owner,) if hasattr(owner, "param_groups") else ()
-        owners = [] if cleared else self._registry.owners_of(owner)  # type: ignore[arg-type]
+        cleared = self._registry.cleared_by(owner)
         for pair in self._pairs:
-            if pair.watched in owners or pair.watched.optimizer in cleared:
+            if pair.watched in cleared:
                 self._move(pair, EventKind.ZERO, place)
 
     def unscaling(self, scaler: Any, optimizer: Optimizer, place: Location) -> None:
@@ -102,12 +101,11 @@ class Scaling(Observer):
 
     def tried(self, scaler: Any, optimizer: Optimizer, place: Location, frame: FrameType | None) -> None:
         """`scaler` will step `optimizer`, or skip the step."""
-        self._trying = optimizer
+        self._trying = self._registry.of(optimizer)
         if scaler.is_enabled():
-            watched = self._registry.of(optimizer)
-            fresh = watched.fresh_place()
+            fresh = self._trying.fresh_place()
             if not any(self._of(scaler, optimizer)) and fresh is not None:
-                self._pair(scaler, watched)
+                self._pair(scaler, self._trying)
                 self._pairs[-1].track.advance(EventKind.BACKWARD, fresh)
             for pair in self._of(scaler, optimizer):
                 held, pair.held = pair.held, None
@@ -118,9 +116,7 @@ class Scaling(Observer):
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Judge a step that no scaler has asked for."""
         trying, self._trying = self._trying, None
-        if trying is not None and next(iter(trying.param_groups[0]["params"]), None) is next(
-            watched.parameters(), None
-        ):
+        if trying is not None and self._registry.sharing(trying, watched):
             return
         for pair in [each for each in self._pairs if each.watched is watched]:
             self._excuse(pair)

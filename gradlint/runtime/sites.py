@@ -15,6 +15,7 @@ import sysconfig
 from collections.abc import Iterator
 from itertools import islice
 from types import CodeType, FrameType
+from typing import Protocol, TypeVar
 
 from gradlint.diagnostics import Location
 from gradlint.records import Reached
@@ -80,6 +81,26 @@ def frames(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def user_frames(frame: FrameType | None, most: int) -> Iterator[FrameType]:
+    """Yield the nearest frames of the user's, innermost first, `most` of them at most."""
+    return islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), most)
+
+
+class _Called(Protocol):
+    caller: int
+
+
+_C = TypeVar("_C", bound=_Called)
+
+
+def still_running(calls: list[_C], frame: FrameType) -> list[_C]:
+    """Return the calls whose callers (ids of frames) are around `frame`; one that raised is taken off the list."""
+    if calls:
+        around = {id(each) for each in frames(frame)}
+        calls[:] = [call for call in calls if call.caller in around]
+    return calls
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
@@ -206,7 +227,7 @@ def _attributes(value: object) -> dict[str, object]:
 
 def _scopes(frame: FrameType) -> Iterator[tuple[dict[str, object], str]]:
     """Yield the names that the user could have used in `frame`, nearest first."""
-    for caller in islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), 3):
+    for caller in user_frames(frame, 3):
         yield dict(caller.f_locals), ""
         owner = caller.f_locals.get("self")
         if owner is not None and hasattr(owner, "__dict__"):

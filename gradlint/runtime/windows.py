@@ -8,13 +8,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import names_of
-from gradlint.runtime.graph import is_parameter, leaf, nodes
+from gradlint.runtime.graph import is_parameter, leaves
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
@@ -58,16 +57,12 @@ class Windows(Observer):
 
     def _wants_more(self, passing: Pass) -> bool:
         """Tell whether a pass also reaches an input: an attack wants its gradient, and throws those of the model away."""
-        heads = (root.grad_fn for root in passing.roots)
-        leaves = (leaf(node) for node in islice(nodes(heads), _NODES))
-        inputs = {id(each) for each in leaves if each is not None and not is_parameter(each)}
+        inputs = {id(each) for each in leaves(passing.roots, _NODES) if not is_parameter(each)}
         return any(inputs.difference(id(parameter) for each in self._registry for parameter in each.parameters()))
 
     def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
         """Remember whose gradients are thrown away, unless somebody has used them or written them since."""
-        of = self._registry.of
-        cleared = [of(owner)] if hasattr(owner, "param_groups") else self._registry.owners_of(owner)  # type: ignore[arg-type]
-        for watched in cleared:
+        for watched in self._registry.cleared_by(owner):
             fresh, window = watched.fresh_place(), self._windows.get(watched)
             if fresh is not None and window is not None and window.left == _versions(watched):
                 window.thrown_away[id(fresh)] = (fresh, place)
