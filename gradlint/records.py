@@ -5,7 +5,6 @@ Knows plain data and JSON; must not know torch, nor how records are merged.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import enum
 import functools
@@ -13,7 +12,7 @@ import json
 import os
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,14 +96,6 @@ def read(file: Path) -> Record:
 def files(folder: Path) -> list[Path]:
     """Return the records in a folder."""
     return sorted(folder.glob("*.json"))
-
-
-def remove(folder: Path, names: Iterable[str]) -> None:
-    """Remove records, and their folder when it is empty then."""
-    for name in names:
-        (folder / f"{name}.json").unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
 
 
 def encode(value: Any) -> Any:

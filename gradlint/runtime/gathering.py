@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -63,10 +64,7 @@ class Gathering:
         if waits():
             print("gradlint: child processes are still at work: the report is without what they do", file=sys.stderr)
         others = [file for file in records.files(self.folder) if self._is_here(file) and file.stem != self.name]
-        found = [own, *(records.read(file) for file in others)]
-        if not self.kept:
-            records.remove(self.folder, [file.stem for file in others])
-        return found
+        return [own, *(records.read(file) for file in others)]
 
     @property
     def recording(self) -> Path:
@@ -76,12 +74,12 @@ class Gathering:
     def recordings(self) -> list[Recording]:
         """Return the recordings that the others of this node have left, once their records are there."""
         files = [file for name in self.peers if name != self.name for file in self.folder.glob(f"{name}.*recording")]
-        found = [each for file in files for each in recorded.read(file.read_text(encoding="utf-8").splitlines())]
-        if not self.kept and files:
-            for file in files:
-                file.unlink(missing_ok=True)
-            records.remove(self.folder, ())
-        return found
+        return [each for file in files for each in recorded.read(file.read_text(encoding="utf-8").splitlines())]
+
+    def clear(self) -> None:
+        """Remove the folder, with what came too late to be told; it is kept where the user has asked for it."""
+        if self.first and not self.kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait(self, waits: Callable[[], bool]) -> list[str]:
         """Return the names of the peers that have not come in time."""

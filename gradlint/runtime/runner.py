@@ -150,6 +150,7 @@ def _tell(report: Report, gathering: Gathering, telling: _Telling, code: int) ->
     if known is None:
         return ()
     report.draw(_recordings(gathering))
+    gathering.clear()
     found = _confirmed(known, telling) if code >= 0 else known.found
     with _opened(telling.output_file) as stream:
         show(found, known.failure, stream, telling.output_format, always=telling.output_file is not None)
