@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.gradients import is_zero, values_of
+from gradlint.runtime.gradients import values_of
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer
 from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
@@ -22,6 +22,7 @@ _IN_A_ROW = 3
 _LOOKS = 6
 _TENSORS = 8
 _VALUES = 65_536
+_ROUNDING = 1e-7  # a loss that is constant by construction has gradients of this size and not of zero
 
 
 @dataclass(slots=True)
@@ -85,11 +86,16 @@ def _movable(watched: WatchedOptimizer, everything: bool) -> list[Any]:
 
 
 def _with_gradients(optimizer: Any) -> Iterator[Any]:
-    """Yield the parameters with values here and a gradient that is not zero, in groups with a rate that is not zero."""
+    """Yield the parameters with values here and a gradient above rounding, in groups with a rate that is not zero."""
     for group in optimizer.param_groups:
         rate = group.get("lr", 0.0)
         if isinstance(rate, float) and rate > 0:
             for parameter in group["params"]:
                 stored = values_of(parameter).untyped_storage().size() > 0
-                if stored and parameter.grad is not None and not is_zero(parameter.grad):
+                if stored and parameter.grad is not None and _is_felt(parameter.grad):
                     yield parameter
+
+
+def _is_felt(grad: Any) -> bool:
+    """Tell whether a gradient is more than rounding left over; it waits for the device."""
+    return bool((values_of(grad).abs() > _ROUNDING).any())
