@@ -187,6 +187,8 @@ def _assume(world: World[S], test: Predicate, truth: bool) -> list[World[S]]:
         case Atom():
             if (test, not truth) in world.facts:
                 return []
+            if (test, truth) in world.facts:
+                return [world]
             return [World(world.state, world.facts | {(test, truth)})]
 
 
