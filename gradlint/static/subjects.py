@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.protocols import Protocol, State
-from gradlint.static.flow import Flow
+from gradlint.static.flow import Flow, World
 from gradlint.static.tree import (
     EMPTY,
     Atom,
@@ -440,6 +440,26 @@ def follow(
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
     flow = run(tree, protocol, effect, start, blind=blind)
     return {event: {world.state for world in worlds} for event, worlds in flow.arrivals.items()}
+
+
+def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
+    """Return the worlds in which each event of a subject was reached; nothing if no path, feasible or not, breaks a rule."""
+    kept = pruned(tree, effect)
+    broken: set[Event] = set()
+
+    def advance(state: State, event: Event) -> State:
+        kind = effect(event)
+        after, violation = (state, None) if kind is None else protocol.advance(state, kind, event.place)
+        if violation is not None:
+            broken.add(event)
+        return after
+
+    for blind in (True, False):
+        flow: Flow[State] = Flow(advance, blind=blind)
+        flow.run(kept, protocol.initial)
+        if not broken:
+            return {}
+    return flow.arrivals
 
 
 def run(

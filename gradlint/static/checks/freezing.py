@@ -74,7 +74,9 @@ def _named_modules(analysis: Analysis) -> Iterator[ast.AST]:
     """Yield the names and attributes that stand for modules where they are told."""
     contents = analysis.lowering.module.module.contents
     for node in analysis.nodes(ast.For, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef):
-        match node if contents.says(_WORD, node) else None:
+        if not contents.says(_WORD, node):
+            continue
+        match node:
             case ast.For(target, ast.Call(ast.Attribute(attr=name))) if name in _YIELDS:
                 module = target.elts[1] if isinstance(target, ast.Tuple) and len(target.elts) == 2 else target
                 if isinstance(module, ast.Name) and isinstance(target, ast.Tuple) is bool(_YIELDS[name]):

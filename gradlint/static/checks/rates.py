@@ -197,7 +197,7 @@ def _torch(analysis: Analysis, node: ast.expr) -> bool:
 
 def _dropped(analysis: Analysis) -> Iterator[Diagnostic]:
     """A function that is given an optimizer, computes a rate and ends."""
-    for function in analysis.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
+    for function in analysis.functions:
         given = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args) if arg.arg.startswith("opt")]
         if not given:
             continue

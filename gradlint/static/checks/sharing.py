@@ -72,9 +72,9 @@ def _handing(loop: ast.For) -> Iterator[_Handing]:
             return
     for statement in walk(loop):
         match statement:
-            case ast.Assign(
-                [ast.Attribute(ast.Name(target), into)], ast.Attribute(ast.Name(source), out)
-            ) if into in _GRADS and out in _GRADS and {target, source} == whole.keys():
+            case ast.Assign([ast.Attribute(ast.Name(target), into)], ast.Attribute(ast.Name(source), out)) if (
+                into in _GRADS and out in _GRADS and {target, source} == whole.keys()
+            ):
                 yield _Handing(loop, whole[source], whole[target])
             case _:
                 continue

@@ -36,7 +36,7 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     moded = analysis.says(".train") and analysis.says(".eval")
     if not any(_may_keep(analysis, branch, moded) for branch in analysis.nodes(ast.If)):
         return
-    for scope in (analysis.tree, *analysis.nodes(ast.FunctionDef, ast.AsyncFunctionDef)):
+    for scope in (analysis.tree, *analysis.functions):
         for kept in _kept(analysis, scope):
             if _is_used_later(analysis.tree, scope, kept):
                 place, module = analysis.source.place(kept.node), ast.unparse(kept.module)

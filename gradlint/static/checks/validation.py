@@ -87,7 +87,21 @@ class _Question:
                 return None
 
 
+def _may_be_found(asked: _Question) -> bool:
+    """Whether a forward is in a validation at all, or may run what was loaded in a file that trains nothing."""
+    forwards = [event for event in asked.found if event.kind is EventKind.FORWARD and "method" not in event.roles]
+    if any(asked.module in (event.targets or ()) and _validates(asked, event) for event in forwards):
+        return True
+    return not _trains(asked.analysis) and any(event.kind is EventKind.LOAD for event in asked.found)
+
+
+def _trains(analysis: Analysis) -> bool:
+    return any(event.kind in _UPDATES for found in analysis.events.values() for event in found)
+
+
 def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
+    if not _may_be_found(asked):
+        return
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
     effect = on_validated(asked.module, asked.owners, given)
@@ -95,7 +109,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     if not any(state.name in ("trained", "loaded") for states in ways for state in states):
         return
     arrivals = follow(asked.root.tree, VALIDATION, effect, start)
-    trains = any(event.kind in _UPDATES for found in asked.analysis.events.values() for event in found)
+    trains = _trains(asked.analysis)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles:
             continue
