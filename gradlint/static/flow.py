@@ -111,6 +111,10 @@ class Flow(Generic[S]):
 
     def _event(self, event: Event, worlds: set[World[S]]) -> set[World[S]]:
         self.arrivals[event] |= worlds
+        if len(worlds) == 1:
+            (world,) = worlds
+            state = self._advance(world.state, event)
+            return worlds if state is world.state else {World(state, world.facts)}
         after = {state: self._advance(state, event) for state in {world.state for world in worlds}}
         if all(state is found for state, found in after.items()):
             return worlds

@@ -153,8 +153,9 @@ def only_told(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loss of a trained model that is printed, while its optimizer steps on the gradients of something else."""
     if "backward" not in analysis.source.text:
         return
+    known: dict[ast.AST, _Names] = {}
     for window in _windows(analysis):
-        names = _Names(window.loop)
+        names = known.setdefault(window.loop, known.get(window.loop) or _Names(window.loop))
         block = next((each for each in _blocks(window.loop) if _holds(each, window.step.place.row)), [])
         for statement in block:
             match statement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -32,9 +33,13 @@ def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL303: a model with trained parameters is evaluated before anything puts it into evaluation mode."""
     makers = Makers(analysis)
     for root in analysis.roots:
-        forwards = [event for event in analysis.events[root] if event.kind is EventKind.FORWARD]
-        for module in sorted({uid for event in forwards for uid in event.targets or () if "method" not in event.roles}):
-            yield from _evaluated(_Question(analysis, root, module, makers))
+        forwards: dict[Uid, list[Event]] = defaultdict(list)
+        for event in analysis.events[root]:
+            if event.kind is EventKind.FORWARD and "method" not in event.roles:
+                for module in event.targets or ():
+                    forwards[module].append(event)
+        for module, found in sorted(forwards.items()):
+            yield from _evaluated(_Question(analysis, root, module, found, makers))
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class _Question:
     analysis: Analysis
     root: Root
     module: Uid
+    forwards: list[Event]
     makers: Makers
 
     @property
@@ -89,8 +95,7 @@ class _Question:
 
 def _may_be_found(asked: _Question) -> bool:
     """Whether a forward is in a validation at all, or may run what was loaded in a file that trains nothing."""
-    forwards = [event for event in asked.found if event.kind is EventKind.FORWARD and "method" not in event.roles]
-    if any(asked.module in (event.targets or ()) and _validates(asked, event) for event in forwards):
+    if any(_validates(asked, event) for event in asked.forwards):
         return True
     return not _trains(asked.analysis) and any(event.kind is EventKind.LOAD for event in asked.found)
 
