@@ -21,7 +21,6 @@ class Means:
 
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
-        self._calls: dict[Location, ast.Call] = {}
 
     def starts(self, backward: Event) -> bool:
         """Whether a backward pass starts from the mean loss of a batch, neither divided nor weighted."""
@@ -64,10 +63,8 @@ class Means:
 
     def call(self, place: Location) -> ast.Call | None:
         """Return the call at a place of the file."""
-        if not self._calls:
-            source = self.analysis.source
-            self._calls = {source.place(node): node for node in walk(self.analysis.tree) if isinstance(node, ast.Call)}
-        return self._calls.get(place)
+        source = self.analysis.source
+        return next((node for node in self.analysis.calls_in(place.row) if source.place(node) == place), None)
 
 
 def _root(analysis: Analysis, call: ast.Call) -> ast.expr | None:

@@ -111,7 +111,13 @@ class Flow(Generic[S]):
 
     def _event(self, event: Event, worlds: set[World[S]]) -> set[World[S]]:
         self.arrivals[event] |= worlds
+        if len(worlds) == 1:
+            (world,) = worlds
+            state = self._advance(world.state, event)
+            return worlds if state is world.state else {World(state, world.facts)}
         after = {state: self._advance(state, event) for state in {world.state for world in worlds}}
+        if all(state is found for state, found in after.items()):
+            return worlds
         return {World(after[world.state], world.facts) for world in worlds}
 
     def _seq(self, items: Iterable[Node], worlds: set[World[S]]) -> Exits[S]:
@@ -130,7 +136,7 @@ class Flow(Generic[S]):
             if self._blind and not isinstance(branch.test, Known):
                 taken = worlds
             else:
-                taken = {held for world in worlds for held in _assume(world, branch.test, truth)}
+                taken = set(_assume(worlds, branch.test, truth))
             side = self._run(node, taken)
             result.normal |= side.normal
             result.absorb(side)
@@ -172,22 +178,25 @@ def _forget(world: World[S], ids: frozenset[str]) -> World[S]:
     return world if len(kept) == len(world.facts) else World(world.state, frozenset(kept))
 
 
-def _assume(world: World[S], test: Predicate, truth: bool) -> list[World[S]]:
-    """Return the worlds in which `test` has the given truth; none if this one contradicts it."""
+def _assume(worlds: Iterable[World[S]], test: Predicate, truth: bool) -> list[World[S]]:
+    """Return the worlds in which `test` has the given truth; those that contradict it are left out."""
     match test:
         case Known(known):
-            return [world] if known is truth else []
+            return list(worlds) if known is truth else []
         case Not(operand):
-            return _assume(world, operand, not truth)
+            return _assume(worlds, operand, not truth)
         case Both(left, right) if truth:
-            return [both for one in _assume(world, left, True) for both in _assume(one, right, True)]
+            return _assume(_assume(worlds, left, True), right, True)
         case Both(left, right):
-            held = [both for one in _assume(world, left, True) for both in _assume(one, right, False)]
-            return _assume(world, left, False) + held
+            return _assume(worlds, left, False) + _assume(_assume(worlds, left, True), right, False)
         case Atom():
-            if (test, not truth) in world.facts:
-                return []
-            return [World(world.state, world.facts | {(test, truth)})]
+            # As sets, for these remember the hashes of what they hold.
+            held, denied = frozenset({(test, truth)}), frozenset({(test, not truth)})
+            return [
+                world if held <= world.facts else World(world.state, world.facts | held)
+                for world in worlds
+                if denied.isdisjoint(world.facts)
+            ]
 
 
 def _bounded(worlds: set[World[S]]) -> set[World[S]]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
+from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.instances import SAME
 from gradlint.static.library import role_of
@@ -63,13 +64,13 @@ class Makers:
         if module in lowering.instances:
             return self._class(lowering.instances[module])
         made = lowering.objects.get(module)
-        node = self._maker(module) if made is None else self._calls.get((made.place.row, made.place.column))
+        node = self._maker(module) if made is None else self._call_at(made.place)
         return Sensitivity.UNSEEN if node is None else self._expression(node, lowering.module.path)
 
-    @cached_property
-    def _calls(self) -> dict[tuple[int, int], ast.Call]:
-        places = ((self._analysis.source.place(node), node) for node in self._analysis.nodes(ast.Call))
-        return {(place.row, place.column): node for place, node in places}
+    def _call_at(self, place: Location) -> ast.Call | None:
+        """Return the innermost call that begins at a place."""
+        calls, source = self._analysis.calls_in(place.row), self._analysis.source
+        return next((node for node in reversed(calls) if source.place(node).column == place.column), None)
 
     @cached_property
     def _assignments(self) -> dict[tuple[str, int], ast.expr]:

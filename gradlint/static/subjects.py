@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from gradlint.events import EventKind
+from gradlint.events import Kinds as _K
 from gradlint.protocols import Protocol, State
-from gradlint.static.flow import Flow
+from gradlint.static.flow import Flow, World
 from gradlint.static.tree import (
     EMPTY,
     Atom,
@@ -36,7 +37,6 @@ _IDLE = frozenset({"mode", "construction"})
 """Who gets a module in one of these ways leaves its gradients alone."""
 
 Effect = Callable[[Event], EventKind | None]
-_K = EventKind
 
 MANY_EVALUATIONS = frozenset({"torch.optim.LBFGS", "torch.optim.lbfgs.LBFGS"})
 """Optimizers that call their closure several times per step."""
@@ -44,8 +44,15 @@ MANY_EVALUATIONS = frozenset({"torch.optim.LBFGS", "torch.optim.lbfgs.LBFGS"})
 
 def overlap(a: Uid, b: Uid) -> bool:
     """Whether one is a part of the other."""
-    short = min(len(a), len(b))
-    return a[:short] == b[:short]
+    return a == b[: len(a)] if len(a) <= len(b) else a[: len(b)] == b
+
+
+def _any_overlap(some: Iterable[Uid], others: Iterable[Uid]) -> bool:
+    for a in some:
+        for b in others:
+            if overlap(a, b):
+                return True
+    return False
 
 
 class Kin:
@@ -75,7 +82,7 @@ def within(part: Uid, whole: Uid) -> bool:
 def touches(event: Event, uids: Iterable[Uid]) -> bool:
     """Whether an event's targets have to do with any of `uids`; an event on somebody unknown has."""
     targets = event.targets
-    return targets is None or any(overlap(target, uid) for target in targets for uid in uids)
+    return targets is None or _any_overlap(targets, uids)
 
 
 def on_optimizer(optimizer: Object, others: Mapping[Uid, Object]) -> Effect:
@@ -124,7 +131,7 @@ def _clearing(event: Event, optimizer: Object, others: Mapping[Uid, Object]) -> 
 def _disjoint(optimizer: Object, other: Object | None) -> bool:
     if other is None or other.of is None or optimizer.of is None:
         return False
-    return not any(overlap(a, b) for a in optimizer.of for b in other.of)
+    return not _any_overlap(optimizer.of, other.of)
 
 
 def on_parameter(subject: frozenset[Uid], others: Mapping[Uid, Object]) -> Effect:
@@ -373,14 +380,15 @@ def on_sharded(optimizer: Object) -> Effect:
 
 def on_graph(node: GraphNode) -> Effect:
     """Return what events mean to a part of a graph."""
+    parts = frozenset({node})  # A set knows the hash of what it holds.
 
     def effect(event: Event) -> EventKind | None:
         match event.kind:
-            case _K.FORWARD if node in event.nodes:
+            case _K.FORWARD if parts <= event.nodes:
                 return _K.FORWARD
-            case _K.BACKWARD if node in event.nodes:
+            case _K.BACKWARD if parts <= event.nodes:
                 return _K.RETAIN if "retain" in event.roles else _K.BACKWARD
-            case _K.RETAIN if node in event.nodes:
+            case _K.RETAIN if parts <= event.nodes:
                 return _K.ESCAPE
             case _:
                 return None
@@ -395,8 +403,10 @@ def on_saved(node: GraphNode, owners: frozenset[Uid]) -> Effect:
     def effect(event: Event) -> EventKind | None:
         if event.kind is _K.STEP:
             return _K.STEP if event.targets is not None and event.targets & owners else None
-        others = event.kind is _K.BACKWARD and any(overlap(part.module, node.module) for part in event.nodes)
-        return graph(event) or (_K.SETGRAD if others else None)
+        known = graph(event)
+        if known is not None or event.kind is not _K.BACKWARD:
+            return known
+        return _K.SETGRAD if any(overlap(part.module, node.module) for part in event.nodes) else None
 
     return effect
 
@@ -440,6 +450,26 @@ def follow(
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
     flow = run(tree, protocol, effect, start, blind=blind)
     return {event: {world.state for world in worlds} for event, worlds in flow.arrivals.items()}
+
+
+def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
+    """Return the worlds in which each event of a subject was reached; nothing if no path, feasible or not, breaks a rule."""
+    kept = pruned(tree, effect)
+    broken: set[Event] = set()
+
+    def advance(state: State, event: Event) -> State:
+        kind = effect(event)
+        after, violation = (state, None) if kind is None else protocol.advance(state, kind, event.place)
+        if violation is not None:
+            broken.add(event)
+        return after
+
+    for blind in (True, False):
+        flow: Flow[State] = Flow(advance, blind=blind)
+        flow.run(kept, protocol.initial)
+        if not broken:
+            return {}
+    return flow.arrivals
 
 
 def run(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import below, children, walk
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 GRADIENT = frozenset(["grad", "_grad"])
 """Attributes that hold the gradient of a tensor."""
+GRADIENT_WORDS = frozenset(f".{name}" for name in GRADIENT)
+"""How these are written: few rows have them, while many name gradients."""
 
 _ANSWERS: WeakKeyDictionary[ast.AST, dict[Hashable, object]] = WeakKeyDictionary()
 """What was asked of a node; many files ask the same of those that they import."""
@@ -91,6 +93,8 @@ def _own_attributes(method: FunctionNode) -> set[str]:
 
 
 def _is_generator(function: ast.AST) -> bool:
+    if not any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in below(function)):
+        return False
     todo: list[ast.AST] = list(children(function))
     while todo:
         child = todo.pop()

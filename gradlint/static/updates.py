@@ -14,7 +14,7 @@ from gradlint.static.gradients import parameters_of
 from gradlint.static.nodes import walk
 from gradlint.static.provenance import is_leaf, is_rebound
 from gradlint.static.scaling import Scaling
-from gradlint.static.syntax import GRADIENT
+from gradlint.static.syntax import GRADIENT, GRADIENT_WORDS
 from gradlint.static.values import UNKNOWN, Made, Tensor, Unknown, Value, held
 
 _SETTINGS = frozenset(["requires_grad_", "detach_", "retain_grad", "share_memory_", "zero_"])
@@ -77,10 +77,10 @@ class Updates(Scaling):
         """Whether the gradient of `owner` is among what it is changed by."""
         contents = self.frame.module.contents
         scope = self.frame.node or contents.tree
-        if not contents.says(GRADIENT, scope):
+        if not contents.says(GRADIENT_WORDS, scope):
             return False
         computed = self.syntax.gradients(scope)
-        parts = [change for change in changes if computed or contents.says(GRADIENT, change)]
+        parts = [change for change in changes if computed or contents.says(GRADIENT_WORDS, change)]
         whose = {name for change in parts for name in self._gradients_in(change, scope)}
         return bool(whose) and ast.unparse(owner) in whose
 

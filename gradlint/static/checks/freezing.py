@@ -18,6 +18,7 @@ from gradlint.static.values import Instance, Object
 _MISSPELT = re.compile(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
 _YIELDS = {"children": 0, "modules": 0, "named_children": 1, "named_modules": 1}
 """Methods that yield modules, and where in each item the module stands."""
+_WORD = frozenset(["requires_grad"])
 _TOLD = re.compile(r"\.\s*req\w*grad\w*\s*=")
 
 
@@ -26,15 +27,13 @@ def told_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL807: `requires_grad` of a module, a misspelt one, or one that is compared instead of assigned."""
     if not _TOLD.search(analysis.source.text):
         return
-    nodes = list(walk(analysis.tree))
-    statements = [node for node in nodes if isinstance(node, (ast.Assign, ast.Expr))]
-    read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+    read = {node.attr for node in analysis.nodes(ast.Attribute) if isinstance(node.ctx, ast.Load)}
     modules: set[ast.AST] | None = None
-    for node in statements:
+    for node in analysis.nodes(ast.Assign, ast.Expr):
         match node:
             case ast.Assign([ast.Attribute(owner, "requires_grad")], ast.Constant(bool() as flag)):
-                modules = set(_named_modules(analysis, nodes)) if modules is None else modules
-                if (owner in modules or _is_module(analysis, owner)) and not _is_a_flag(owner, nodes):
+                modules = set(_named_modules(analysis)) if modules is None else modules
+                if (owner in modules or _is_module(analysis, owner)) and not _is_a_flag(analysis, owner):
                     said = ast.unparse(owner)
                     what = f"`{said}` is a module, and torch looks at the `requires_grad` of parameters only"
                     yield _report(analysis, node, what, f"`{said}.requires_grad_({flag})` tells all its parameters")
@@ -51,14 +50,11 @@ def _report(analysis: Analysis, node: ast.stmt, what: str, way: str) -> Diagnost
     return compose("GL807", Side.STATIC, analysis.source.place(node), subject=ast.unparse(node), what=what, way=way)
 
 
-def _is_a_flag(owner: ast.expr, nodes: list[ast.AST]) -> bool:
+def _is_a_flag(analysis: Analysis, owner: ast.expr) -> bool:
     """Whether a module reads `self.requires_grad`: then it is an attribute of its own."""
     return ast.unparse(owner) == "self" and any(
-        isinstance(node, ast.Attribute)
-        and node.attr == "requires_grad"
-        and isinstance(node.ctx, ast.Load)
-        and ast.unparse(node.value) == "self"
-        for node in nodes
+        node.attr == "requires_grad" and isinstance(node.ctx, ast.Load) and ast.unparse(node.value) == "self"
+        for node in analysis.nodes(ast.Attribute)
     )
 
 
@@ -74,9 +70,12 @@ def _is_module(analysis: Analysis, owner: ast.expr) -> bool:
             return False
 
 
-def _named_modules(analysis: Analysis, nodes: list[ast.AST]) -> Iterator[ast.AST]:
+def _named_modules(analysis: Analysis) -> Iterator[ast.AST]:
     """Yield the names and attributes that stand for modules where they are told."""
-    for node in nodes:
+    contents = analysis.lowering.module.module.contents
+    for node in analysis.nodes(ast.For, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef):
+        if not contents.says(_WORD, node):
+            continue
         match node:
             case ast.For(target, ast.Call(ast.Attribute(attr=name))) if name in _YIELDS:
                 module = target.elts[1] if isinstance(target, ast.Tuple) and len(target.elts) == 2 else target

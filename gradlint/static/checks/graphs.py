@@ -15,7 +15,7 @@ from gradlint.static.checks import check
 from gradlint.static.context import Keeping
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import follow, on_graph
+from gradlint.static.subjects import breaches, on_graph
 from gradlint.static.tree import Event, GraphNode
 
 
@@ -49,7 +49,8 @@ def is_trained(analysis: Analysis, node: GraphNode) -> bool:
 
 def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnostic]:
     built = [event for event in found if event.kind is EventKind.FORWARD and node in event.nodes]
-    for event, states in follow(root.tree, GRAPH, on_graph(node)).items():
+    for event, worlds in breaches(root.tree, GRAPH, on_graph(node)).items():
+        states = {world.state for world in worlds}
         freed = next((state for state in states if GRAPH.advance(state, event.kind, event.place)[1] is not None), None)
         if event.kind is not EventKind.BACKWARD or freed is None or "retain" in event.roles:
             continue

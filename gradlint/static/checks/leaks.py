@@ -13,7 +13,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import follow, on_leak
+from gradlint.static.subjects import breaches, on_leak
 from gradlint.static.tree import Event, GraphNode, Uid
 
 
@@ -48,7 +48,8 @@ def _end(node: GraphNode) -> tuple[int, int]:
 def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[Uid]) -> Iterator[Diagnostic]:
     effect = on_leak(node, analysis.trained_by[node.module], others)
     name = node.module[-1].partition("#")[0]
-    for event, states in follow(root.tree, LEAK, effect).items():
+    for event, worlds in breaches(root.tree, LEAK, effect).items():
+        states = {world.state for world in worlds}
         kind = effect(event)
         broken = [each for each in states if kind and LEAK.advance(each, kind, event.place)[1] is not None]
         certain = {state.name for state in states} <= {"reached", "passed", "mixed", "unbuilt"}

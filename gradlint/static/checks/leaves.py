@@ -35,6 +35,8 @@ def optimized_tensors(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL519, GL805 and GL806, for optimizers of tensors that a function has names for."""
     if "requires_grad" not in analysis.source.text and "Parameter(" not in analysis.source.text:
         return
+    if not any(True for node in analysis.nodes(ast.Assign) for _ in _optimizer(analysis, node)):
+        return
     for scope in walk(analysis.tree):
         if isinstance(scope, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef)):
             statements = list(_statements(scope.body, None))

@@ -73,7 +73,7 @@ def _input(analysis: Analysis, call: ast.Call) -> Value | None:
 @check
 def nothing_to_train(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL111 and GL112: a backward from a loss that has no graph, masked or not."""
-    for call in analysis.nodes(ast.Call):
+    for call in analysis.nodes(ast.Call) if analysis.says("backward") else ():
         for root in _roots(analysis, call):
             match analysis.value(root):
                 case Tensor(made=made) as loss if made is not None and made.op == "masked" and made.place is not None:

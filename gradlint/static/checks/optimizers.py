@@ -15,9 +15,9 @@ from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.flow import Flow, World
+from gradlint.static.flow import World
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import Effect, on_optimizer, run, touches
+from gradlint.static.subjects import Effect, breaches, on_optimizer, run, touches
 from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
 from gradlint.static.values import Kind, Object
 
@@ -61,8 +61,7 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
     effect = on_optimizer(optimizer, analysis.lowering.objects)
-    flow: Flow[State] = run(root.tree, OPTIMIZER, effect)
-    for event, worlds in sorted(flow.arrivals.items(), key=lambda item: item[0].place):
+    for event, worlds in sorted(breaches(root.tree, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
         if effect(event) is not EventKind.STEP:
             continue
         case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,13 +17,14 @@ from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Function, Kind, Library, Object
 
 _RATE = frozenset(["lr", "learning_rate"])
+_RATES = re.compile(r"\b(?:lr|learning_rate)\b")
 _SCHEDULERS = "torch.optim.lr_scheduler."
 
 
 @check
 def deprecated_interface(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL208: `scheduler.get_lr()` and `verbose=`."""
-    for node in analysis.nodes(ast.Call):
+    for node in analysis.nodes(ast.Call) if analysis.says("get_lr", "verbose") else ():
         match node:
             case ast.Call(ast.Attribute(owner, "get_lr") as callee, [], []):
                 known = analysis.value(owner)
@@ -149,6 +151,8 @@ def _root(node: ast.expr) -> str:
 @check
 def ineffective_write(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL214: a learning rate written where no optimizer looks."""
+    if not _RATES.search(analysis.source.text):
+        return
     targets = [target for node in analysis.nodes(ast.Assign) for target in node.targets]
     targets += [node.target for node in analysis.nodes(ast.AugAssign)]
     for target in targets:
@@ -193,7 +197,7 @@ def _torch(analysis: Analysis, node: ast.expr) -> bool:
 
 def _dropped(analysis: Analysis) -> Iterator[Diagnostic]:
     """A function that is given an optimizer, computes a rate and ends."""
-    for function in _functions(analysis.tree):
+    for function in analysis.functions:
         given = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args) if arg.arg.startswith("opt")]
         if not given:
             continue

@@ -53,8 +53,8 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
     if "self." not in analysis.source.text or "torch" not in analysis.source.text:
         return
     grown: dict[ast.ClassDef, list[_Growth]] = {}
-    for node in walk(analysis.tree):
-        if isinstance(node, ast.ClassDef) and _leaves_it_to_torch(analysis, node):
+    for node in analysis.nodes(ast.ClassDef):
+        if _leaves_it_to_torch(analysis, node):
             found = [growth for method in _methods(node) for growth in _growths(analysis, method)]
             plain = _plain_containers(node) if found else frozenset()
             grown[node] = [growth for growth in found if growth.name in plain]

@@ -18,7 +18,7 @@ from gradlint.static.context import Descent
 from gradlint.static.inputs import Inputs
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import follow, on_saved, within
+from gradlint.static.subjects import breaches, on_saved, within
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Tensor
 
@@ -56,7 +56,8 @@ def _owners(analysis: Analysis, node: GraphNode) -> frozenset[Uid]:
 def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
     built = [each for each in analysis.events[root] if each.kind is EventKind.FORWARD and node in each.nodes]
     effect = on_saved(node, owners)
-    for event, states in follow(root.tree, SAVED, effect).items():
+    for event, worlds in breaches(root.tree, SAVED, effect).items():
+        states = {world.state for world in worlds}
         kind = effect(event)
         broken = (state for state in states if kind and SAVED.advance(state, kind, event.place)[1] is not None)
         stale = next(broken, None)

@@ -12,7 +12,7 @@ from gradlint.protocols import SCHEDULER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import on_scheduler, run
+from gradlint.static.subjects import breaches, on_scheduler
 from gradlint.static.tree import Event, events
 from gradlint.static.values import Kind, Object
 
@@ -32,7 +32,7 @@ def _too_early(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Di
         return
     # A schedule inside a closure is another rule's.
     inside = {event.place for step in analysis.lowering.steps if step.body is not None for event in events(step.body)}
-    for event, worlds in run(root.tree, SCHEDULER, on_scheduler(scheduler)).arrivals.items():
+    for event, worlds in breaches(root.tree, SCHEDULER, on_scheduler(scheduler)).items():
         if event.kind is not EventKind.SCHEDULE or "argument" in event.roles or event.place in inside:
             continue
         first = [world for world in worlds if world.state.mark("scheduled") is None]

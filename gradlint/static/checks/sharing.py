@@ -31,7 +31,9 @@ def cleared_through_an_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL107: `shared.grad = local.grad`, and only the optimizer of `shared` clears: since torch 2.0 that lets go of its own name only."""
     if "grad = " not in analysis.source.text or "zip(" not in analysis.source.text:
         return
-    nodes = list(walk(analysis.tree))
+    if not any(True for loop in analysis.nodes(ast.For) for _ in _handing(loop)):
+        return
+    nodes = walk(analysis.tree)
     functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     handings = [handing for function in functions for handing in _handings(function)]
     by_call = {
@@ -50,27 +52,30 @@ def cleared_through_an_alias(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _handings(function: FunctionNode) -> Iterator[_Handing]:
     """Yield the loops over two modules' parameters in which one gets the gradients of the other."""
-    for node in walk(function):
-        match node:
-            case ast.For(
-                ast.Tuple([ast.Name() as one, ast.Name() as other]),
-                ast.Call(
-                    ast.Name("zip"),
-                    [
-                        ast.Call(ast.Attribute(ast.Name(first), "parameters")),
-                        ast.Call(ast.Attribute(ast.Name(second), "parameters")),
-                    ],
-                ),
+    return (handing for node in walk(function) if isinstance(node, ast.For) for handing in _handing(node))
+
+
+def _handing(loop: ast.For) -> Iterator[_Handing]:
+    match loop:
+        case ast.For(
+            ast.Tuple([ast.Name() as one, ast.Name() as other]),
+            ast.Call(
+                ast.Name("zip"),
+                [
+                    ast.Call(ast.Attribute(ast.Name(first), "parameters")),
+                    ast.Call(ast.Attribute(ast.Name(second), "parameters")),
+                ],
+            ),
+        ):
+            whole = {one.id: first, other.id: second}
+        case _:
+            return
+    for statement in walk(loop):
+        match statement:
+            case ast.Assign([ast.Attribute(ast.Name(target), into)], ast.Attribute(ast.Name(source), out)) if (
+                into in _GRADS and out in _GRADS and {target, source} == whole.keys()
             ):
-                whole = {one.id: first, other.id: second}
-                for statement in walk(node):
-                    match statement:
-                        case ast.Assign(
-                            [ast.Attribute(ast.Name(target), into)], ast.Attribute(ast.Name(source), out)
-                        ) if into in _GRADS and out in _GRADS and {target, source} == whole.keys():
-                            yield _Handing(node, whole[source], whole[target])
-                        case _:
-                            continue
+                yield _Handing(loop, whole[source], whole[target])
             case _:
                 continue
 

@@ -33,12 +33,20 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL815: `best = model.state_dict()`, a view of tensors that the next step changes."""
     if "state_dict" not in analysis.source.text and "best" not in analysis.source.text:
         return
-    functions = [node for node in walk(analysis.tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    for scope in (analysis.tree, *functions):
+    moded = analysis.says(".train") and analysis.says(".eval")
+    if not any(_may_keep(analysis, branch, moded) for branch in analysis.nodes(ast.If)):
+        return
+    for scope in (analysis.tree, *analysis.functions):
         for kept in _kept(analysis, scope):
             if _is_used_later(analysis.tree, scope, kept):
                 place, module = analysis.source.place(kept.node), ast.unparse(kept.module)
                 yield compose("GL815", Side.STATIC, place, subject=ast.unparse(kept.target), module=module)
+
+
+def _may_keep(analysis: Analysis, branch: ast.If, moded: bool) -> bool:
+    """Whether a branch keeps a state, or what may be a module where somebody gives modes (`moded`)."""
+    values = [each.value for each in branch.body if isinstance(each, ast.Assign)]
+    return any((moded and isinstance(each, ast.Name)) or _aliased(analysis, each) is not None for each in values)
 
 
 def _kept(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[_Kept]:

@@ -96,7 +96,7 @@ def _uncalled(code: str, analysis: Analysis, node: ast.expr, *, mended: bool = T
 @check
 def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL307: `torch.no_grad()` as a statement."""
-    for node in analysis.nodes(ast.Expr):
+    for node in analysis.nodes(ast.Expr) if analysis.says("no_grad", "enable_grad", "inference_mode") else ():
         match node:
             case ast.Expr(ast.Call(callee)):
                 known = analysis.value(callee)
@@ -212,7 +212,7 @@ def _assigns_module(analysis: Analysis, statement: ast.stmt, self_name: str) -> 
 @check
 def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL905: `torch.random.seeds = 100`."""
-    for node in analysis.nodes(ast.Assign):
+    for node in analysis.nodes(ast.Assign) if analysis.says("seed") else ():
         match node:
             case ast.Assign([ast.Attribute(owner) as target], value):
                 known = analysis.value(owner)

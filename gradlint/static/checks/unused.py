@@ -28,12 +28,13 @@ _USES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.ESCAPE)
 @check
 def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loss that is computed on every path, and replaced by another one before anything reads it."""
-    if not any(node.attr in _BACKWARD for node in analysis.nodes(ast.Attribute)):
+    names = _recomputed(analysis) if analysis.says(*_BACKWARD) else frozenset()
+    if not names:
         return
-    free = _free(analysis.tree)
+    names -= _free(analysis.tree)
     for block in _blocks(analysis.tree):
         for index, statement in enumerate(block):
-            for name in sorted(_always_bound(statement) - free):
+            for name in sorted(_always_bound(statement) & names):
                 if not all(_has_graph(analysis, value) for value in _values(statement, name)):
                     continue
                 later = _replaced(name, statement, block[index + 1 :])
@@ -42,6 +43,19 @@ def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
                     what = f"`{name}` is computed and replaced here before anything uses it: what it was trains nothing"
                     remedy = "delete the first computation, or add it to what replaces it"
                     yield compose("GL523", Side.STATIC, analysis.source.place(later), marks, what=what, remedy=remedy)
+
+
+def _recomputed(analysis: Analysis) -> frozenset[str]:
+    """Return the names that are assigned several times, and a loss of something trained at least once."""
+    given: dict[str, list[ast.expr]] = defaultdict(list)
+    for node in analysis.nodes(ast.Assign):
+        if isinstance(node.targets[0], ast.Name):
+            given[node.targets[0].id].append(node.value)
+    return frozenset(
+        name
+        for name, values in given.items()
+        if len(values) > 1 and any(_has_graph(analysis, value) for value in values)
+    )
 
 
 def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
@@ -139,8 +153,9 @@ def only_told(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loss of a trained model that is printed, while its optimizer steps on the gradients of something else."""
     if "backward" not in analysis.source.text:
         return
+    known: dict[ast.AST, _Names] = {}
     for window in _windows(analysis):
-        names = _Names(window.loop)
+        names = known.setdefault(window.loop, known.get(window.loop) or _Names(window.loop))
         block = next((each for each in _blocks(window.loop) if _holds(each, window.step.place.row)), [])
         for statement in block:
             match statement:

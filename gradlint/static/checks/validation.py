@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -32,9 +33,13 @@ def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL303: a model with trained parameters is evaluated before anything puts it into evaluation mode."""
     makers = Makers(analysis)
     for root in analysis.roots:
-        forwards = [event for event in analysis.events[root] if event.kind is EventKind.FORWARD]
-        for module in sorted({uid for event in forwards for uid in event.targets or () if "method" not in event.roles}):
-            yield from _evaluated(_Question(analysis, root, module, makers))
+        forwards: dict[Uid, list[Event]] = defaultdict(list)
+        for event in analysis.events[root]:
+            if event.kind is EventKind.FORWARD and "method" not in event.roles:
+                for module in event.targets or ():
+                    forwards[module].append(event)
+        for module, found in sorted(forwards.items()):
+            yield from _evaluated(_Question(analysis, root, module, found, makers))
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class _Question:
     analysis: Analysis
     root: Root
     module: Uid
+    forwards: list[Event]
     makers: Makers
 
     @property
@@ -87,7 +93,20 @@ class _Question:
                 return None
 
 
+def _may_be_found(asked: _Question) -> bool:
+    """Whether a forward is in a validation at all, or may run what was loaded in a file that trains nothing."""
+    if any(_validates(asked, event) for event in asked.forwards):
+        return True
+    return not _trains(asked.analysis) and any(event.kind is EventKind.LOAD for event in asked.found)
+
+
+def _trains(analysis: Analysis) -> bool:
+    return any(event.kind in _UPDATES for found in analysis.events.values() for event in found)
+
+
 def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
+    if not _may_be_found(asked):
+        return
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
     effect = on_validated(asked.module, asked.owners, given)
@@ -95,7 +114,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     if not any(state.name in ("trained", "loaded") for states in ways for state in states):
         return
     arrivals = follow(asked.root.tree, VALIDATION, effect, start)
-    trains = any(event.kind in _UPDATES for found in asked.analysis.events.values() for event in found)
+    trains = _trains(asked.analysis)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles:
             continue
