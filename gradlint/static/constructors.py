@@ -173,6 +173,8 @@ class Constructors(Gradients):
                 return Unknown(holds=held(arg for arg in args if not is_loader(arg)))
             case "map" if len(args) == 2 and isinstance(args[0], Function):
                 return self._mapped(args[0], args[1], node)
+            case "map" if args and not isinstance(args[0], (Library, Class)):
+                return Unknown(holds=self.escape(node, args))
             case "float" | "int" if args and is_computed(args[0]):
                 return cut(self.place(node), lost_by(name, self.place(node), args))
             case "setattr":
