@@ -5,7 +5,6 @@ One optimizer in one root gets one finding per step: what is wrong with the grad
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
