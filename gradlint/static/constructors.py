@@ -38,6 +38,7 @@ from gradlint.static.values import (
     Library,
     Object,
     Params,
+    Tensor,
     Unknown,
     Value,
     held,
@@ -288,6 +289,8 @@ class Constructors(Gradients):
                 return of
             case Object(kind=Kind.MODULE, uid=uid) | Instance(uid=uid):
                 return frozenset({uid})
+            case Tensor(leaves=leaves) if leaves:
+                return leaves
             case Items(elements, keys) if keys is not None:
                 return self._owners(elements[keys.index("params")]) if "params" in keys else None
             case Items(elements):
