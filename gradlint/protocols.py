@@ -163,14 +163,17 @@ SCHEDULER = Protocol(
     {name: frozenset({"stepped", "scheduled"}) for name in ("new", "ready", "scheduled")},
 )
 
-_MODE_STATES = ("train", "trained", "restored", "eval", "lapsed", "lapsed-forward", "lapsed-backward")
+_PRETRAINED_STATES = ("pretrained", "pretrained-forward", "pretrained-backward")
+_OWN_STATES = ("train", "trained", "restored", "eval", "lapsed", "lapsed-forward", "lapsed-backward")
+_MODE_STATES = _OWN_STATES + _PRETRAINED_STATES
 
 MODE = Protocol(
     "mode",
     State("train"),
     {
         # Only a module that was trained in training mode and is trained on in evaluation mode
-        # has *lapsed*; one that is in evaluation mode from the start was frozen on purpose.
+        # has *lapsed*; one that is in evaluation mode from the start was frozen on purpose, unless it came so:
+        # *pretrained* is what a library returns in evaluation mode, and no call said that it should stay there.
         # *Restored* is trained again after an evaluation: on such a path somebody thought of it.
         ("train", _K.STEP): Edge("trained"),
         ("train", _K.EVAL): Edge("eval", "eval"),
@@ -180,6 +183,11 @@ MODE = Protocol(
         ("lapsed", _K.FORWARD): Edge("lapsed-forward", "forward"),
         ("lapsed-forward", _K.BACKWARD): Edge("lapsed-backward"),
         ("lapsed-backward", _K.STEP): Edge("lapsed", violates="GL304"),
+        **_from(_PRETRAINED_STATES, _K.TRAIN, Edge("train")),
+        **_from(_PRETRAINED_STATES, _K.EVAL, Edge("eval", "eval")),
+        ("pretrained", _K.FORWARD): Edge("pretrained-forward", "forward"),
+        ("pretrained-forward", _K.BACKWARD): Edge("pretrained-backward"),
+        ("pretrained-backward", _K.STEP): Edge("pretrained", violates="GL304"),
         **_from(_MODE_STATES, _K.ESCAPE, Edge("unknown")),
         ("unknown", _K.TRAIN): Edge("train"),
         ("unknown", _K.EVAL): Edge("eval", "eval"),
@@ -190,6 +198,8 @@ MODE = Protocol(
         "lapsed": frozenset({"eval"}),
         "lapsed-forward": frozenset({"eval", "forward"}),
         "lapsed-backward": frozenset({"eval", "forward"}),
+        "pretrained": frozenset({"pretrained"}),
+        **dict.fromkeys(("pretrained-forward", "pretrained-backward"), frozenset({"pretrained", "forward"})),
     },
 )
 

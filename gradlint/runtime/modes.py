@@ -18,6 +18,7 @@ from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import name_of, place_of, text_at, user_frame
 from gradlint.runtime.tracks import Track
+from gradlint.wordings.modes import AFTER_EVALUATION
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -166,7 +167,9 @@ class Modes:
         if lapsed and self._whole_in_evaluation(optimizer):
             name, violation = lapsed[0]
             marks = violation.before.marks
-            self._ledger.report(violation.code, place, marks, iteration=optimizer.steps, subject=name)
+            self._ledger.report(
+                violation.code, place, marks, iteration=optimizer.steps, subject=name, when=AFTER_EVALUATION
+            )
 
     def _whole_in_evaluation(self, optimizer: WatchedOptimizer) -> bool:
         """Tell whether all that an optimizer trains is in evaluation mode: a part of it may be frozen on purpose."""

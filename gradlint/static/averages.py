@@ -6,14 +6,16 @@ It knows losses and arithmetic; it must not know rules.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import partial
+from itertools import starmap
 
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import definitions
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import children, walk
 from gradlint.static.tree import Event
-from gradlint.static.values import Const, Kind, Library, Made, Object, Tensor, Unknown
+from gradlint.static.values import Const, Function, Instance, Kind, Library, Made, Object, Tensor, Unknown, Value
 
 
 class Means:
@@ -39,16 +41,57 @@ class Means:
             case _, ast.Call(ast.Attribute(attr="scale"), [inner]):
                 return self._is_mean(inner, scope, depth)
             case _, ast.Name(name) if depth and not _augmented(name, scope or self.analysis.tree):
-                given = definitions(self.analysis, node, scope)
-                return bool(given) and all(map(partial(self._is_mean, scope=scope, depth=depth - 1), given))
+                shared = list(_unpacked(name, scope or self.analysis.tree))
+                # What a name is in the functions of a script says nothing of the script's own.
+                given = (
+                    definitions(self.analysis, node, scope)
+                    if scope or not shared
+                    else list(_given(name, self.analysis.tree))
+                )
+                means = map(partial(self._is_mean, scope=scope, depth=depth - 1), given)
+                return bool(given or shared) and all(means) and all(starmap(self._returned, shared))
+            case _, ast.Call():
+                return self._returned(node, None)
             case _:
                 return False
 
-    def _of_batch(self, loss: ast.Call | None) -> bool:
+    def _returned(self, call: ast.Call, index: int | None) -> bool:
+        """Whether what a module in sight returns, at this index of a tuple, is a mean loss that its `forward` computes."""
+        forward = self._forward(call)
+        if forward is None:
+            return False
+        returned = [node.value for node in walk(forward.node) if isinstance(node, ast.Return)]
+        parts = [_part(value, index) for value in returned]
+        found = [part for part in parts if not _is_none(part)]
+        return bool(found) and all(self._computed(part, forward) for part in found)
+
+    def _forward(self, call: ast.Call) -> Function | None:
+        lowering = self.analysis.lowering
+        match self.analysis.value(call.func):
+            case Object(kind=Kind.MODULE, uid=uid) | Instance(uid=uid) if uid in lowering.instances:
+                return lowering.method_of(lowering.instances[uid], "forward")
+            case _:
+                return None
+
+    def _computed(self, node: ast.expr | None, forward: Function) -> bool:
+        """Whether an expression in a `forward` is a mean loss of torch, or None where there are no targets."""
+        match node:
+            case ast.Call(callee):
+                known = self.analysis.lowering.values.get(callee)
+                return self._of_batch(node, known or self.analysis.lowering.seen_from(forward.frame, callee))
+            case ast.Name(name) if not _augmented(name, forward.node):
+                given = [value for value in definitions(self.analysis, node, forward.node) if not _is_none(value)]
+                return bool(given) and all(
+                    isinstance(each, ast.Call) and self._computed(each, forward) for each in given
+                )
+            case _:
+                return False
+
+    def _of_batch(self, loss: ast.Call | None, callee: Value | None = None) -> bool:
         """Whether a loss of torch is the mean of its batch."""
         if loss is None:
             return False
-        match self.analysis.value(loss.func):
+        match callee or self.analysis.value(loss.func):
             case Object(kind=Kind.CRITERION, origin=origin, calls=calls) if origin.startswith("torch.nn.") and calls:
                 given = [call.argument(99, "reduction") for call in calls]
                 old = any(name in call.named for call in calls for name in ("size_average", "reduce"))
@@ -77,6 +120,46 @@ def _root(analysis: Analysis, call: ast.Call) -> ast.expr | None:
                 case Tensor() | Unknown():
                     return owner
     return None
+
+
+def _unpacked(name: str, scope: ast.AST) -> Iterator[tuple[ast.Call, int]]:
+    """Yield the calls that give a name one of several results, and which."""
+    for node in _own(scope):
+        match node:
+            case ast.Assign([ast.Tuple(elements)], ast.Call() as call):
+                names = [each.id if isinstance(each, ast.Name) else "" for each in elements]
+                if name in names:
+                    yield call, names.index(name)
+            case _:
+                continue
+
+
+def _given(name: str, scope: ast.AST) -> Iterator[ast.expr]:
+    for node in _own(scope):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(each, ast.Name) and each.id == name for each in node.targets
+        ):
+            yield node.value
+
+
+def _own(scope: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a scope, without those of the functions and classes in it."""
+    for node in children(scope):
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            yield node
+            yield from _own(node)
+
+
+def _part(value: ast.expr | None, index: int | None) -> ast.expr | None:
+    match value:
+        case ast.Tuple(elements):
+            return elements[index] if index is not None and index < len(elements) else value
+        case _:
+            return value
+
+
+def _is_none(node: ast.expr | None) -> bool:
+    return node is None or (isinstance(node, ast.Constant) and node.value is None)
 
 
 def _augmented(name: str, scope: ast.AST) -> bool:

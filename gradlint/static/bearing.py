@@ -17,6 +17,9 @@ _BEARING = re.compile(
     r"torch\.nn\.(modules\.\w+\.)?(Lazy)?(Linear|Bilinear|Conv\w*|BatchNorm\w*|LayerNorm|GroupNorm|Embedding\w*|RNN\w*|LSTM\w*"
     r"|GRU\w*|MultiheadAttention|Transformer\w*|PReLU)$"
 )
+_LAYER = re.compile(
+    r"torch\.nn\.(modules\.\w+\.)?(Linear|Bilinear|Conv\d\w*|ConvTranspose\w*|BatchNorm\w*|LayerNorm|GroupNorm|Embedding\w*)$"
+)
 _HOLDERS = frozenset(["torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict"])
 _SAME = frozenset(["to", "cuda", "cpu", "float", "double", "half"])
 
@@ -39,6 +42,17 @@ def bears_parameters(analysis: Analysis, node: ast.expr) -> bool:
                     return any(bears_parameters(analysis, each) for arg in args for each in _parts(arg))
                 case Class() as cls:
                     return analysis.lowering.is_module(cls) and _class_bears(analysis, cls)
+    return False
+
+
+def is_layer(analysis: Analysis, node: ast.expr) -> bool:
+    """Whether an expression makes, right there, one of torch's layers whose parameters are `weight` and perhaps `bias`."""
+    match node:
+        case ast.Call(ast.Attribute(made, name)) if name in _SAME:
+            return is_layer(analysis, made)
+        case ast.Call(callee):
+            known = analysis.value(callee)
+            return isinstance(known, Library) and bool(_LAYER.match(known.name))
     return False
 
 

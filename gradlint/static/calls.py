@@ -108,7 +108,9 @@ class Calls(Methods):
             case Unknown(id=id_) if id_ in self.module_owners:
                 return self._ran_by_owner(unknown_uid(id_), node, args, named)
             case _:
-                return Unknown(holds=self.escape(node, [callee, *args, *named.values()]))
+                return Unknown(
+                    holds=self.escape(node, [callee, *args, *named.values()], _handed([*args, *named.values()]))
+                )
 
     def _call_instance(self, instance: Instance, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         module = self.is_module(instance.cls)
@@ -129,6 +131,11 @@ class Calls(Methods):
         if self.grad is Grad.ON:
             return self._collapsed(result, made, args)
         return without_graph(result, self.grad, self.lost(node, (*args, *named.values(), Tensor(frozenset({made})))))
+
+
+def _handed(args: list[Value]) -> tuple[str, ...]:
+    """Return the word that says that an unknown function gets what its caller was given: perhaps a model."""
+    return ("handed",) if any(isinstance(arg, Unknown) and arg.id and "@" not in arg.id for arg in args) else ()
 
 
 def _acts(node: Node) -> bool:

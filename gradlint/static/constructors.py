@@ -38,6 +38,7 @@ from gradlint.static.values import (
     Library,
     Object,
     Params,
+    Tensor,
     Unknown,
     Value,
     held,
@@ -173,6 +174,8 @@ class Constructors(Gradients):
                 return Unknown(holds=held(arg for arg in args if not is_loader(arg)))
             case "map" if len(args) == 2 and isinstance(args[0], Function):
                 return self._mapped(args[0], args[1], node)
+            case "map" if args and not isinstance(args[0], (Library, Class)):
+                return Unknown(holds=self.escape(node, args))
             case "float" | "int" if args and is_computed(args[0]):
                 return cut(self.place(node), lost_by(name, self.place(node), args))
             case "setattr":
@@ -286,6 +289,8 @@ class Constructors(Gradients):
                 return of
             case Object(kind=Kind.MODULE, uid=uid) | Instance(uid=uid):
                 return frozenset({uid})
+            case Tensor(leaves=leaves) if leaves:
+                return leaves
             case Items(elements, keys) if keys is not None:
                 return self._owners(elements[keys.index("params")]) if "params" in keys else None
             case Items(elements):

@@ -191,7 +191,7 @@ class Functions(Expressions):
         return known if isinstance(known, Object) and known.kind in (Kind.OPTIMIZER, Kind.ENGINE) else value
 
     def parameter(self, arg: ast.arg) -> Value:
-        """Return the value of a parameter that no caller gives: what its annotation says, else unknown."""
+        """Return the value of a parameter that no caller gives: what its annotation or its use says, else unknown."""
         annotation = self.quietly(arg.annotation) if arg.annotation is not None else UNKNOWN
         uid = (*self.frame.path, arg.arg)
         if isinstance(annotation, Library):
@@ -206,7 +206,18 @@ class Functions(Expressions):
                     return self._annotated(Object(Kind.ENGINE, uid, annotation.name, self.place(arg)))
                 case "module":
                     return Object(Kind.MODULE, uid, "", self.place(arg))
+        if arg.annotation is None and self._is_stepped(arg.arg):
+            return self._annotated(Object(Kind.OPTIMIZER, uid, "", self.place(arg)))
         return Unknown("/".join(uid))
+
+    def _is_stepped(self, name: str) -> bool:
+        """Whether a parameter is used as an optimizer is: by its function, or by the class that keeps it."""
+        node, cls = self.frame.node, self.frame.cls
+        if node is None:
+            return False
+        if name in self.syntax.stepped_by_name(node):
+            return True
+        return cls is not None and bool(self.syntax.attributes_of(node, name) & self.syntax.stepped_by_name(cls.node))
 
     def _annotated(self, value: Object) -> Object:
         self.objects[value.uid] = value

@@ -14,6 +14,7 @@ from gradlint.events import EventKind
 from gradlint.static.constructors import Constructors
 from gradlint.static.context import const
 from gradlint.static.expressions import MODULE_METHODS
+from gradlint.static.library import words
 from gradlint.static.nodes import walk
 from gradlint.static.tree import (
     Uid,
@@ -77,7 +78,7 @@ class Instances(Constructors):
                 return module
             case "modules" | "named_modules" | "children" | "named_children" | "buffers":
                 return Unknown(holds=targets)
-            case _ if name in MODULE_METHODS:
+            case _ if name in MODULE_METHODS or name in words("module", "setters"):
                 return UNKNOWN
             case _ if SUSPECT.search(name) and (method := self._method_in_sight(uid, name)) is not None:
                 return self.inline(replace(method, receiver=module), node, args, named)

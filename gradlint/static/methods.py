@@ -172,6 +172,10 @@ class Methods(Updates):
                 return UNKNOWN
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in ("train", "eval"):
                 return self.on_module(unknown_uid(receiver.id), receiver, name, node, args, named)
+            case "train" | "eval" if isinstance(receiver, Unknown) and receiver.id and not args:
+                # It may turn out to be a module; whoever it is, nobody's gradients change.
+                self.set_mode(name, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node), args)
+                return receiver
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
                 return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)
             case _ if name in words("tensor", "cut"):
@@ -181,6 +185,8 @@ class Methods(Updates):
             case _ if name in words("tensor", "keep") | words("tensor", "tell"):
                 return Unknown(holds=held((receiver,)))
             case "zero_" | "detach_":
+                return UNKNOWN
+            case _ if name in words("module", "setters"):
                 return UNKNOWN
             case "step" if not args and isinstance(receiver, Unknown) and receiver.id:
                 self.emit(

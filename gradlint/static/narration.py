@@ -39,6 +39,7 @@ SHOWN = {
     "restored": "train",
     "lapsed-forward": "lapsed",
     "lapsed-backward": "lapsed",
+    **dict.fromkeys(("pretrained", "pretrained-forward", "pretrained-backward"), "eval"),
 }
 _TRAINING = re.compile(r"\.(?:step|backward|zero_grad|train|eval)\(\)$")
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.instances import SAME
-from gradlint.static.library import role_of
+from gradlint.static.library import role_of, words
 from gradlint.static.nodes import children
 from gradlint.static.tree import Uid
 from gradlint.static.values import Class, Function, Library, Unknown, Value
@@ -81,17 +81,35 @@ class Makers:
             if isinstance(target, (ast.Name, ast.Attribute))
         }
 
+    def pretrained(self, module: Uid) -> Location | None:
+        """Return where a library returned an unknown module in evaluation mode, as a `from_pretrained` of Transformers does."""
+        made = self._written(module)
+        match made:
+            case ast.Call(ast.Attribute(attr="from_pretrained") as callee):
+                known = self._analysis.value(callee)
+                evaluating = isinstance(known, Library) and known.name.split(".")[0] in words(
+                    "pretrained", "evaluating"
+                )
+                return self._analysis.source.place(made) if evaluating else None
+            case _:
+                return None
+
     def _maker(self, module: Uid) -> ast.Call | None:
         """Return the call of another package's class that made an unknown module, if its name tells that it was one."""
-        told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
-        made = self._assignments.get((told["name"], int(told["row"]))) if told else None
-        while isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and made.func.attr in SAME:
-            made = made.func.value
+        made = self._written(module)
         match made:
             case ast.Call(ast.Name(name) | ast.Attribute(attr=name) as callee) if _CLASS.match(name):
                 return made if isinstance(self._analysis.value(callee), Library) else None
             case _:
                 return None
+
+    def _written(self, module: Uid) -> ast.expr | None:
+        """Return what the name of an unknown module was given, without the methods that return the module itself."""
+        told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
+        made = self._assignments.get((told["name"], int(told["row"]))) if told else None
+        while isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and made.func.attr in SAME:
+            made = made.func.value
+        return made
 
     def _class(self, cls: Class) -> Sensitivity:
         lowering = self._analysis.lowering

@@ -89,6 +89,7 @@ def on_optimizer(optimizer: Object, others: Mapping[Uid, Object]) -> Effect:
     """Return what events mean to an optimizer; `others` are all known objects by uid."""
     owned = optimizer.of
     everything = (optimizer.uid, *(owned or ()))
+    given = owned is None and not optimizer.calls
 
     def effect(event: Event) -> EventKind | None:
         targets = event.targets
@@ -103,6 +104,9 @@ def on_optimizer(optimizer: Object, others: Mapping[Uid, Object]) -> Effect:
                 foreign = "argument" in event.roles or optimizer.origin in MANY_EVALUATIONS
                 return _K.ESCAPE if foreign else _K.STEP
             case _K.ESCAPE if not event.roles & _IDLE and touches(event, everything):
+                return _K.ESCAPE
+            case _K.ESCAPE if given and "handed" in event.roles:
+                # It may be the model of an optimizer that is given, too.
                 return _K.ESCAPE
             case _:
                 return None

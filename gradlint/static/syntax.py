@@ -67,6 +67,14 @@ class Syntax:
         """Return the names that a function computes from gradients, with the tensors whose gradients these are."""
         return self._once(_gradients, scope)
 
+    def stepped_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return who is asked, in a function or class, for what only an optimizer does: to clear gradients and to step."""
+        return self._once(_stepped_by_name, scope)
+
+    def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
+        """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
+        return self._once(_attributes_by_name, function).get(name, frozenset())
+
     def names(self, function: ast.AST) -> frozenset[str]:
         """Return the names that a function mentions."""
         return self._once(_names, function)
@@ -133,6 +141,34 @@ def _called(function: ast.AST) -> frozenset[str]:
     calls = (node.func for node in walk(function) if isinstance(node, ast.Call))
     bare = (node.value for node in walk(function) if isinstance(node, ast.Expr))
     return frozenset(node.attr for node in (*calls, *bare) if isinstance(node, ast.Attribute))
+
+
+def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for node in walk(function):
+        match node:
+            case ast.Assign([ast.Attribute(ast.Name("self"), attribute)], ast.Name(name)):
+                found[name].add(f"self.{attribute}")
+            case _:
+                continue
+    return {name: frozenset(attributes) for name, attributes in found.items()}
+
+
+def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
+    asked: dict[str, set[str]] = defaultdict(set)
+    for node in walk(scope):
+        match node:
+            case ast.Call(ast.Attribute(ast.Name() | ast.Attribute(ast.Name("self")) as owner, method), args):
+                asked[ast.unparse(owner)].add(f"{method}(...)" if args and method == "step" else method)
+            case _:
+                continue
+    # What runs backward by itself, or is told what to step, is an engine.
+    return frozenset(
+        name for name, methods in asked.items() if {"zero_grad", "step"} <= methods and not methods & _NO_OPTIMIZER
+    )
+
+
+_NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])
 
 
 def _mentioned(tree: ast.AST) -> frozenset[str]:

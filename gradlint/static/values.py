@@ -304,6 +304,11 @@ def join(left: Value, right: Value) -> Value:
         ):
             # Using None would raise: where it is used, it is the other one.
             return value
+        case (Object(uid=uid) as known, Unknown(id=id_)) | (Unknown(id=id_), Object(uid=uid) as known) if (
+            id_ and unknown_uid(id_) == uid
+        ):
+            # One branch has shown who it is: it is nobody else in the other one.
+            return known
         case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
             return Items(tuple(map(join, left.elements, right.elements)), left.keys)
         case Tensor(), Tensor():

@@ -64,6 +64,16 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` shares its tensors with `{module}`: every later step changes them, and what is kept as the best is the last",
         "keep a copy: `copy.deepcopy(...)`",
     ),
+    "GL820": Wording(
+        "`{subject}` is never updated after `{step}.step()`: the average stays what the weights were at the beginning",
+        "update `{subject}` after each step of `{step}`",
+        {"built": "the average is built here"},
+    ),
+    "GL821": Wording(
+        "the average `{subject}` is copied into the model, and its own weights are never restored: training goes on from the average",
+        "call `{subject}.restore(...)` after the evaluation",
+        {"stored": "its own weights are stored here"},
+    ),
 }
 
 

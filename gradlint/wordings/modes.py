@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from gradlint.wordings.wording import Wording
 
+AFTER_EVALUATION = "after its first evaluation"
+AS_RETURNED = "as the library returned it"
+
 WORDINGS: Mapping[str, Wording] = {
     "GL301": Wording(
         "the validation pass trains: `{what}` runs while `{subject}` is in evaluation mode",
@@ -23,9 +26,13 @@ WORDINGS: Mapping[str, Wording] = {
         {"stepped": "trained here, in training mode", "loaded": "its trained parameters are loaded here"},
     ),
     "GL304": Wording(
-        "`{subject}` is trained in evaluation mode after its first evaluation: dropout is off and batch statistics are frozen",
+        "`{subject}` is trained in evaluation mode {when}: dropout is off and batch statistics are frozen",
         "call `{subject}.train()` at the start of every training epoch",
-        {"eval": "put into evaluation mode here, and never back", "forward": "the training forward that runs in it"},
+        {
+            "eval": "put into evaluation mode here, and never back",
+            "pretrained": "returned in evaluation mode here",
+            "forward": "the training forward that runs in it",
+        },
     ),
     "GL306": Wording(
         "this is computed with gradients off, and `{subject}` is made of it: {effect}",

@@ -27,6 +27,7 @@ WORDINGS: Mapping[str, Wording] = {
         {
             "fresh": "only one backward pass has been run when it steps for the first time",
             "counted": "the counter moves on here, with the steps",
+            "changed": "the length changes here",
         },
     ),
     "GL705": Wording(

@@ -1,4 +1,4 @@
-"""Counters of batches that count steps: GL703."""
+"""Counters of batches that count steps, or whose windows change their length on the way: GL703."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of
 from gradlint.static.checks import local_check
 from gradlint.static.nodes import walk
-from gradlint.static.tree import Atom
+from gradlint.static.tree import Atom, Event
 from gradlint.static.windows import Paths, end_of
 
 
@@ -45,6 +45,63 @@ def stuck(analysis: Analysis) -> Iterator[Diagnostic]:
                 marks = (("counted", analysis.source.place(counted)),)
                 remedy = "count batches, not steps, for the window"
                 yield compose("GL703", Side.STATIC, step.place, marks, what=what, remedy=remedy)
+
+
+@local_check
+def irregular(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL703: a window ends at multiples of a length that other batches of the same loop change."""
+    for step, end in _ends(analysis):
+        changed = _changed(analysis, step.loops[-1], end)
+        if changed is not None:
+            length = last_name(changed.targets[0])
+            what = (
+                f"`{step.name}` steps when the counter is a multiple of `{length}`, and the loop changes `{length}` on the way: "
+                "two multiples of different lengths are any number of batches apart, so that windows are too short or too long"
+            )
+            marks = (("changed", analysis.source.place(changed)),)
+            remedy = f"remember the batch of the last step, and step when `{length}` batches have come since"
+            yield compose("GL703", Side.STATIC, step.place, marks, what=what, remedy=remedy)
+
+
+def _ends(analysis: Analysis) -> Iterator[tuple[Event, Atom]]:
+    """Yield the steps that end a window at regular turns, and the condition that does."""
+    for root in analysis.roots if analysis.lowering.counts else ():
+        steps = dict.fromkeys(e for e in analysis.events[root] if e.kind is EventKind.STEP and e.loops)
+        paths = Paths()
+        if steps:
+            paths.read(root.tree)
+        for step in steps:
+            _, end = end_of(analysis, root, step, paths) or (None, None)
+            if end is not None:
+                yield step, end
+
+
+def _changed(analysis: Analysis, loop: int, end: Atom) -> ast.Assign | None:
+    """Return where a loop gives the length of its windows another value, while one counter runs through."""
+    node = analysis.lowering.loop_nodes.get(loop)
+    length, counter = (_word(end.cycle.length), _word(end.cycle.counter)) if end.cycle is not None else ("", "")
+    if not isinstance(node, (ast.For, ast.AsyncFor)) or not length.isidentifier() or not counter:
+        return None
+    given = [each for each in walk(node) if isinstance(each, ast.Assign)]
+    made = {name for name in map(last_name, _parts(node.target)) if name}
+    # What is computed from the loop's own variables is another value in each turn.
+    for each in given:
+        if made & _names(each.value):
+            made |= {name for name in map(last_name, _targets(each)) if name}
+    begun_anew = any(
+        isinstance(each, ast.AugAssign) and last_name(each.target) == counter for each in walk(node)
+    ) or any(counter in map(last_name, _targets(each)) and not made & _names(each.value) for each in given)
+    changes = [each for each in given if length in map(last_name, _targets(each))]
+    varying = bool(changes) and all((made - {length}) & _names(each.value) for each in changes)
+    return changes[0] if varying and counter in made and not begun_anew else None
+
+
+def _parts(target: ast.expr) -> Iterator[ast.expr]:
+    return (node for node in walk(target) if isinstance(node, ast.Name))
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in walk(node) if isinstance(each, ast.Name)}
 
 
 def _counted(analysis: Analysis, loop: int, end: Atom) -> ast.AugAssign | None:

@@ -19,7 +19,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.subjects import follow, on_optimizer
 from gradlint.static.tree import Event
-from gradlint.static.values import Const, Kind, Object
+from gradlint.static.values import Const, Function, Kind, Object
 from gradlint.static.windows import Paths
 
 _UPDATES = (EventKind.STEP, EventKind.OTHER_STEP)
@@ -114,5 +114,47 @@ def _draws(analysis: Analysis, inner: _Inner) -> bool:
     bound = turns(analysis, inner.loop)
     if bound is None or bound[0] == Const(1) or not isinstance(inner.node.target, ast.Name):
         return False
-    names = [node.id for node in walk(inner.node) if isinstance(node, ast.Name)]
-    return "next" in names and names.count(inner.node.target.id) == 1
+    turn = inner.node.target.id
+    apart = any(turn in _names(part) for statement in inner.node.body for part in _told_apart(statement))
+    return not apart and ("next" in _names(inner.node) or _fetches(analysis, inner.node))
+
+
+def _told_apart(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what a statement does with its turn, but for whether gradients are exchanged in it."""
+    match node:
+        case ast.Assign([ast.Attribute(attr="require_backward_grad_sync")]):
+            return
+        case ast.If(test, body, orelse):
+            yield test
+            for each in (*body, *orelse):
+                yield from _told_apart(each)
+        case ast.With(items, body):
+            yield from (item.context_expr for item in items if "sync" not in ast.unparse(item.context_expr))
+            for each in body:
+                yield from _told_apart(each)
+        case _:
+            yield node
+
+
+def _fetches(analysis: Analysis, loop: ast.For) -> bool:
+    """Whether each turn gets what its model is called with by a call of a function that is given nothing of the loop's."""
+    made = {name for node in walk(loop) for name in _bound(node)}
+    run = {name for node in walk(loop) if isinstance(node, ast.Call) for arg in node.args for name in _names(arg)}
+    for statement in loop.body:
+        match statement:
+            case ast.Assign(_, ast.Call(callee) as call) if not _names(call) & made:
+                fetched = set(_bound(statement))
+                if fetched and fetched <= run and isinstance(analysis.value(callee), Function):
+                    return True
+            case _:
+                continue
+    return False
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.For) else []
+    return (each.id for target in targets for each in walk(target) if isinstance(each, ast.Name))
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in walk(node) if isinstance(each, ast.Name)}

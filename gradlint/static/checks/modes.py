@@ -18,6 +18,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.subjects import follow, on_module
 from gradlint.static.tree import Event, GraphNode, Uid
+from gradlint.wordings.modes import AFTER_EVALUATION
 
 _EVALUATING = frozenset({"eval", "lapsed", "lapsed-forward", "lapsed-backward"})
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
@@ -64,7 +65,8 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             state = min(lapsed, key=lambda each: each.marks)
             if not all(_only_outside(analysis, root, event, state, each) for each in states if each.name == "restored"):
                 continue
-            yield compose("GL304", Side.STATIC, event.place, state.marks, subject=_named(module))
+            name = _named(module)
+            yield compose("GL304", Side.STATIC, event.place, state.marks, subject=name, when=AFTER_EVALUATION)
             return
 
 

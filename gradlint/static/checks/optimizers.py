@@ -1,11 +1,10 @@
-"""Order of clearing, backward and step: GL101 to GL104, GL106 to GL109 and GL117.
+"""Order of clearing, backward and step: GL101 to GL104, GL107 to GL109 and GL117.
 
 One optimizer in one root gets one finding per step: what is wrong with the gradients it uses.
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -272,39 +271,3 @@ def _repeated(case: _Case) -> Diagnostic | None:
     if earlier == case.step.place or not case.step.loops or "closure" in case.step.roles:
         return None
     return case.report("GL109", state)
-
-
-@check
-def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL106: the loop clears an optimizer and runs backward, but the optimizer never steps."""
-    lowering = analysis.lowering
-    for optimizer in analysis.objects(Kind.OPTIMIZER):
-        hidden = optimizer.uid in lowering.escaped | analysis.stepped or not analysis.private(optimizer)
-        if hidden or optimizer.origin == "" or any(touched in lowering.escaped for touched in optimizer.of or ()):
-            continue
-        for root in analysis.roots:
-            found = analysis.events[root]
-            if any(event.kind is EventKind.CREATE and optimizer.uid in (event.targets or ()) for event in found):
-                yield from _unused(analysis, optimizer, found)
-
-
-def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> Iterator[Diagnostic]:
-    effect = on_optimizer(optimizer, analysis.lowering.objects)
-    owned = optimizer.of or ()
-    if any(event.kind is EventKind.HAND_STEP and (not owned or touches(event, owned)) for event in found):
-        return
-    cleared = [event for event in found if event.kind is EventKind.ZERO and effect(event) is EventKind.ZERO]
-    for event in found:
-        if event.kind is not EventKind.BACKWARD or not event.loops or "engine" in event.roles:
-            continue
-        if _reads_gradients(analysis.lowering.loop_nodes.get(event.loops[-1])):
-            continue
-        name = next((zero.name for zero in cleared if zero.loops == event.loops and "module" not in zero.roles), None)
-        if name is not None:
-            yield compose("GL106", Side.STATIC, event.place, subject=name)
-            return
-
-
-def _reads_gradients(loop: ast.AST | None) -> bool:
-    """Whether a loop uses the gradients itself: it computes a statistic, not an update."""
-    return loop is None or any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in ast.walk(loop))
