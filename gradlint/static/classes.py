@@ -13,6 +13,7 @@ from gradlint.events import EventKind
 from gradlint.static.functions import Functions, name_of
 from gradlint.static.tree import Uid
 from gradlint.static.values import (
+    OPTIMIZERS,
     UNKNOWN,
     Class,
     Function,
@@ -110,7 +111,7 @@ class Classes(Functions):
 
     def is_optimizer(self, cls: Class) -> bool:
         """Whether a class descends from torch's optimizers."""
-        return self.is_a(cls, "torch.optim.Optimizer", "torch.optim.optimizer.Optimizer") or any(
+        return self.is_a(cls, *OPTIMIZERS) or any(
             isinstance(base, Library) and self.models.role_of(base.name) == "optimizer"
             for ancestor in self.lineage(cls)
             for base in self.bases(ancestor)
