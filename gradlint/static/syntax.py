@@ -57,6 +57,10 @@ class Syntax:
         """Return the names of the methods that a function calls, or names as a statement."""
         return self._once(_called, function)
 
+    def functions(self, scope: ast.AST) -> frozenset[str]:
+        """Return the names that are called somewhere in a scope."""
+        return self._once(_functions, scope)
+
     def mentioned(self, node: ast.AST) -> frozenset[str]:
         """Return the names and attributes that are read somewhere in a node."""
         return self._once(_mentioned, node)
@@ -129,6 +133,11 @@ def _called(function: ast.AST) -> frozenset[str]:
     calls = (node.func for node in walk(function) if isinstance(node, ast.Call))
     bare = (node.value for node in walk(function) if isinstance(node, ast.Expr))
     return frozenset(node.attr for node in (*calls, *bare) if isinstance(node, ast.Attribute))
+
+
+def _functions(scope: ast.AST) -> frozenset[str]:
+    calls = (node.func for node in walk(scope) if isinstance(node, ast.Call))
+    return frozenset(func.id for func in calls if isinstance(func, ast.Name))
 
 
 def _mentioned(tree: ast.AST) -> frozenset[str]:
