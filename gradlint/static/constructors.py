@@ -12,8 +12,9 @@ from dataclasses import replace
 from gradlint.events import EventKind
 from gradlint.models import Meaning
 from gradlint.static.context import Grad, const
+from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
-from gradlint.static.gradients import SEQUENCES, Gradients, without_graph
+from gradlint.static.gradients import Gradients, without_graph
 from gradlint.static.library import made_by
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
 from gradlint.static.tree import (

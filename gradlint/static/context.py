@@ -47,6 +47,7 @@ from gradlint.static.values import (
     Instance,
     Items,
     Library,
+    Made,
     Method,
     Object,
     Tensor,
@@ -178,6 +179,7 @@ class Context(ABC):
         self.loop_numbers: dict[tuple[Uid, ast.AST], int] = {}
         self.loop_nodes: dict[int, ast.AST] = {}
         self.instances: dict[Uid, Class] = {}
+        self.ended: dict[ast.AST, tuple[Made | None, ...]] = {}
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
         self.descents: list[Descent] = []
