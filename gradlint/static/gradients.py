@@ -212,7 +212,8 @@ class Gradients(Classes):
     def _ended(self, module: Object, result: Tensor) -> Value:
         """Return the result of a module of another file with what its `forward` certainly ends in."""
         cls = self.instances.get(module.uid)
-        endings = self.endings(cls) if cls is not None else ()
+        # One of several classes has no origin.
+        endings = self.endings(cls) if cls is not None and cls.node.name == module.origin else ()
         if not any(endings):
             return result
         parts = [result] if len(endings) == 1 else [part_of(result, f"[{i}]") for i in range(len(endings))]

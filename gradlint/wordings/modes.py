@@ -28,8 +28,12 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "GL304": Wording(
         "`{subject}` is trained in evaluation mode after its first evaluation: dropout is off and batch statistics are frozen",
-        "call `{subject}.train()` at the start of every training epoch",
-        {"eval": "put into evaluation mode here, and never back", "forward": "the training forward that runs in it"},
+        "call `{subject}.train()` at the start of every training epoch, and at the end of an evaluation within one",
+        {
+            "eval": "put into evaluation mode here, and never back",
+            "forward": "the training forward that runs in it",
+            "step": "the training that goes on in it",
+        },
     ),
     "GL306": Wording(
         "this is computed with gradients off, and `{subject}` is made of it: {effect}",

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import MODE, State
+from gradlint.protocols import MODE, Marks, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import kept
@@ -62,10 +62,21 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
         lapsed = [state for state in states if MODE.advance(state, event.kind, event.place)[1] is not None]
         if event.kind is EventKind.STEP and lapsed and not names & {"unknown", "eval", "lapsed"}:
             state = min(lapsed, key=lambda each: each.marks)
-            if not all(_only_outside(analysis, root, event, state, each) for each in states if each.name == "restored"):
+            restored = [each for each in states if each.name == "restored"]
+            if not all(_only_outside(analysis, root, event, state, each) for each in restored):
                 continue
-            yield compose("GL304", Side.STATIC, event.place, state.marks, subject=_named(module))
+            place, marks = _cause(analysis, root, event, state) if restored else (event.place, state.marks)
+            yield compose("GL304", Side.STATIC, place, marks, subject=_named(module))
             return
+
+
+def _cause(analysis: Analysis, root: Root, step: Event, lapsed: State) -> tuple[Location, Marks]:
+    """Return where an evaluation amid an epoch has to be mended: where a function of its own begins it, else at the step."""
+    begun = lapsed.mark("eval")
+    apart = (each for each in analysis.events[root] if each.place == begun and each.kind is EventKind.EVAL)
+    if begun is not None and all(each.frame[: len(step.frame)] == step.frame != each.frame for each in apart):
+        return begun, (("step", step.place),)
+    return step.place, lapsed.marks
 
 
 def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, restored: State) -> bool:
