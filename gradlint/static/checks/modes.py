@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
@@ -65,18 +66,30 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             restored = [each for each in states if each.name == "restored"]
             if not all(_only_outside(analysis, root, event, state, each) for each in restored):
                 continue
-            place, marks = _cause(analysis, root, event, state) if restored else (event.place, state.marks)
+            place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
             yield compose("GL304", Side.STATIC, place, marks, subject=_named(module))
             return
 
 
-def _cause(analysis: Analysis, root: Root, step: Event, lapsed: State) -> tuple[Location, Marks]:
-    """Return where an evaluation amid an epoch has to be mended: where a function of its own begins it, else at the step."""
-    begun = lapsed.mark("eval")
-    apart = (each for each in analysis.events[root] if each.place == begun and each.kind is EventKind.EVAL)
-    if begun is not None and all(each.frame[: len(step.frame)] == step.frame != each.frame for each in apart):
-        return begun, (("step", step.place),)
-    return step.place, lapsed.marks
+def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, restored: bool) -> tuple[Location, Marks]:
+    """Return where `train()` is missing: behind an evaluation amid an epoch that is `restored` later, else in the loop around."""
+    begun, marks = lapsed.mark("eval"), (*lapsed.marks, ("step", step.place))
+    if begun is not None and restored:
+        return begun, marks[1:]
+    switched = (each for each in analysis.events[root] if each.place == begun and each.kind is EventKind.EVAL)
+    around = next((_common(each.loops, step.loops) for each in switched), ())
+    match analysis.lowering.loop_nodes.get(around[-1]) if around else None:
+        case (ast.For(iter=last) | ast.AsyncFor(iter=last) | ast.While(test=last)) as loop:
+            end = analysis.source.place(last)
+            head = replace(analysis.source.place(loop), end_row=end.end_row, end_column=end.end_column)
+            return head, marks
+        case _:
+            return step.place, lapsed.marks
+
+
+def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the loops that two places share."""
+    return tuple(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, restored: State) -> bool:
