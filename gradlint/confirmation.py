@@ -66,9 +66,9 @@ def _mentions_training(file: str, packages: frozenset[str]) -> bool:
 
 
 def _pairs(read: Sequence[Diagnostic], found: Sequence[Diagnostic]) -> list[tuple[Diagnostic, Diagnostic]]:
-    """Return who says the same: in the same line, else in the same function."""
+    """Return who says the same: in the same line, else in one that the other tells of, else in the same function."""
     pairs: list[tuple[Diagnostic, Diagnostic]] = []
-    for near in (_same_line, _same_function):
+    for near in (_same_line, _told_line, _same_function):
         for item in read:
             open_ones = (each for each in found if not any(each is one for _, one in pairs))
             if any(item is one for one, _ in pairs):
@@ -86,6 +86,11 @@ def _same_rule(item: Diagnostic, found: Diagnostic) -> bool:
 def _same_line(item: Diagnostic, found: Diagnostic) -> bool:
     one, other = item.location, found.location
     return _same_file(item, found) and one.row <= other.row <= max(one.end_row, one.row)
+
+
+def _told_line(item: Diagnostic, found: Diagnostic) -> bool:
+    told = (dataclasses.replace(item, location=each.location) for each in item.related)
+    return any(_same_line(each, found) for each in told)
 
 
 def _same_function(item: Diagnostic, found: Diagnostic) -> bool:

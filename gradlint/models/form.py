@@ -20,7 +20,7 @@ BASES = ("optimizer", "scheduler", "scaler", "module", "criterion", "engine")
 
 _VALUES = (
     "pure tensor fresh-tensor parameter wrapper copy tool unknown partial chain exit seed spawn spawn-target "
-    "loader sampler sharding backward grad clip no-grad enable-grad set-grad"
+    "loader sampler saved sharding backward grad clip no-grad enable-grad set-grad"
 )
 ROLES = frozenset((*BASES, *_VALUES.split()))
 """What a name can be without a word about its arguments."""

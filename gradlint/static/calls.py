@@ -12,9 +12,10 @@ from gradlint.events import EventKind
 from gradlint.static.context import Grad
 from gradlint.static.gradients import without_graph
 from gradlint.static.methods import Methods
-from gradlint.static.tree import Node, events
+from gradlint.static.tree import Atom, Node, events
 from gradlint.static.values import (
     UNKNOWN,
+    Choice,
     Class,
     Function,
     Instance,
@@ -28,6 +29,7 @@ from gradlint.static.values import (
     Unknown,
     Value,
     held,
+    join,
     unknown_uid,
 )
 
@@ -93,6 +95,8 @@ class Calls(Methods):
         match callee:
             case Function():
                 return self.inline(callee, node, args, named)
+            case Choice(functions, id_):
+                return self._one_of(functions, id_, node, args, named)
             case Class():
                 return self.instantiate(callee, node, args, named)
             case Instance():
@@ -111,6 +115,21 @@ class Calls(Methods):
                 return Unknown(
                     holds=self.escape(node, [callee, *args, *named.values()], _handed([*args, *named.values()]))
                 )
+
+    def _one_of(
+        self, functions: tuple[Function, ...], id_: str, node: ast.Call, args: list[Value], named: dict[str, Value]
+    ) -> Value:
+        """Call one of several functions, wherever it was chosen the same one."""
+        first, *rest = functions
+        if not rest:
+            return self.inline(first, node, args, named)
+        results: list[Value] = []
+        self.fork(
+            Atom(f"{id_ or self.spelled(node)} of {len(functions)}", frozenset({id_})),
+            lambda: results.append(self.inline(first, node, args, named)),
+            lambda: results.append(self._one_of(tuple(rest), id_, node, args, named)),
+        )
+        return join(*results)
 
     def _call_instance(self, instance: Instance, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         module = self.is_module(instance.cls)

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.events import EventKind
+from gradlint.static.endings import Forward
 from gradlint.static.functions import Functions, name_of
 from gradlint.static.tree import Uid
 from gradlint.static.values import (
+    OPTIMIZERS,
     UNKNOWN,
     Class,
     Function,
     Instance,
     Library,
+    Made,
     Method,
     Object,
     Super,
@@ -25,6 +28,8 @@ from gradlint.static.values import (
     Value,
 )
 
+_ACTIVATIONS = frozenset(["oftmax", "igmoid"])
+"""In the names of activations that a loss may apply itself."""
 TRAINING = frozenset({"backward", "step", "zero_grad", "manual_backward"})
 """Methods that make a module more than something that is run."""
 
@@ -72,6 +77,22 @@ class Classes(Functions):
             and not any(self.syntax.called(each.node) & TRAINING for each in self.lineage(cls))
         )
 
+    def endings(self, cls: Class) -> tuple[Made | None, ...]:
+        """Return the activations that the parts of what a module returns certainly come out of."""
+        if cls.node not in self.ended:
+            self.ended[cls.node] = tuple(self._endings(cls))
+        return self.ended[cls.node]
+
+    def _endings(self, cls: Class) -> Iterator[Made | None]:
+        lineage = list(self.lineage(cls))
+        home = self.frames.get(cls.frame, self.module).module
+        forward = self.method_of(cls, "forward")
+        if forward is None or isinstance(forward.node, ast.Lambda) or not home.contents.says(_ACTIVATIONS, cls.node):
+            return
+        read = Forward(forward.node, tuple(each.node for each in lineage), lambda node: self.seen_from(cls.frame, node))
+        for ending in read.endings():
+            yield None if ending is None else Made(ending.op, home.source.place(ending.node))
+
     def opaque_module(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Object:
         """Make a module of which nothing else is known; the layer of constructors knows how."""
         raise NotImplementedError
@@ -110,7 +131,7 @@ class Classes(Functions):
 
     def is_optimizer(self, cls: Class) -> bool:
         """Whether a class descends from torch's optimizers."""
-        return self.is_a(cls, "torch.optim.Optimizer", "torch.optim.optimizer.Optimizer") or any(
+        return self.is_a(cls, *OPTIMIZERS) or any(
             isinstance(base, Library) and self.models.role_of(base.name) == "optimizer"
             for ancestor in self.lineage(cls)
             for base in self.bases(ancestor)

@@ -9,6 +9,7 @@ import ast
 from dataclasses import replace
 
 from gradlint.static.context import const
+from gradlint.static.library import role_of
 from gradlint.static.modules import Modules
 from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import (
@@ -21,7 +22,9 @@ from gradlint.static.tree import (
 )
 from gradlint.static.values import (
     NONE,
+    OPTIMIZERS,
     UNKNOWN,
+    Choice,
     Class,
     Const,
     Function,
@@ -91,7 +94,7 @@ class Conditions(Modules):
         match value:
             case Const(literal):
                 return bool(literal)
-            case Object() | Function() | Class():
+            case Object() | Function() | Choice() | Class():
                 return True
             case _:
                 return None
@@ -206,8 +209,13 @@ def _sum(node: ast.expr) -> tuple[ast.expr, int]:
 
 
 def _is_instance(value: Value | None, cls: Value | None) -> bool | None:
-    """Whether a scheduler is of a class: the one that wants a metric is asked for before it is stepped."""
+    """Whether something is of a class that tells it from others: an optimizer from a function that updates by hand."""
     match value, cls:
+        case Function() | Choice(), Library(name) if role_of(name) in ("optimizer", "module") or name in OPTIMIZERS:
+            return False
+        case Object(kind=Kind.OPTIMIZER), Library(name) if name in OPTIMIZERS:
+            return True
+        # The scheduler that wants a metric is asked for before it is stepped.
         case Object(kind=Kind.SCHEDULER, origin=origin), Library(name) if origin.startswith("torch."):
             if name == origin:
                 return True

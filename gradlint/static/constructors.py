@@ -12,8 +12,9 @@ from dataclasses import replace
 from gradlint.events import EventKind
 from gradlint.models import Meaning
 from gradlint.static.context import Grad, const
+from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
-from gradlint.static.gradients import SEQUENCES, Gradients, without_graph
+from gradlint.static.gradients import Gradients, without_graph
 from gradlint.static.library import made_by
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
 from gradlint.static.tree import (
@@ -120,11 +121,17 @@ class Constructors(Gradients):
                 return Library(name)
             case "loader":
                 return self._loader(name, node, values)
+            case "saved" if self.hint and self.hint in self.syntax.functions(
+                self.frame.node or self.frame.module.contents.tree
+            ):
+                saved = self._construct(Kind.MODULE, name, node, [], {})
+                self.emit(EventKind.LOAD, node, frozenset({saved.uid}), self.hint)
+                return saved
             case "sampler":
                 return self._sampler(name, node, args, named)
             case "tool":
                 return Library(name if name.endswith("()") else f"{name}()")
-            case "pure" | "seed" | "enable-grad":
+            case "pure" | "seed" | "enable-grad" | "saved":
                 return UNKNOWN
             case _:
                 return Unknown(holds=self.escape(node, values, self._built(name, values)))

@@ -11,7 +11,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
@@ -39,6 +39,7 @@ from gradlint.static.tree import (
 from gradlint.static.values import (
     ANY_OPTIMIZER,
     UNKNOWN,
+    Choice,
     Class,
     Const,
     Function,
@@ -46,6 +47,7 @@ from gradlint.static.values import (
     Instance,
     Items,
     Library,
+    Made,
     Method,
     Object,
     Tensor,
@@ -177,6 +179,7 @@ class Context(ABC):
         self.loop_numbers: dict[tuple[Uid, ast.AST], int] = {}
         self.loop_nodes: dict[int, ast.AST] = {}
         self.instances: dict[Uid, Class] = {}
+        self.ended: dict[ast.AST, tuple[Made | None, ...]] = {}
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
         self.descents: list[Descent] = []
@@ -255,6 +258,8 @@ class Context(ABC):
         todo = list(values)
         while todo:
             value = todo.pop()
+            if isinstance(value, Choice):
+                todo.extend(value.functions)
             if isinstance(value, Function) and value.receiver is None:
                 todo.extend(self._captured(value))
             for uid in held((value,)) - found:
@@ -421,11 +426,11 @@ class Context(ABC):
     def _joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
         left, right = (self.named(each.name) if isinstance(each, Imported) else each for each in (left, right))
         value = left if left == right else self.either(left, right)
-        if not isinstance(value, Unknown):
+        if not isinstance(value, (Unknown, Choice)):
             return value
-        unknown = Unknown(f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}", value.holds)
-        self.renewed(unknown.id)
-        return unknown
+        named = replace(value, id=f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}")
+        self.renewed(named.id)
+        return named
 
     # Limits -----------------------------------------------------------------------------------
 

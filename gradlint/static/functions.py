@@ -15,6 +15,7 @@ from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import (
     NONE,
+    OPTIMIZERS,
     UNKNOWN,
     Class,
     Function,
@@ -195,7 +196,7 @@ class Functions(Expressions):
         annotation = self.quietly(arg.annotation) if arg.annotation is not None else UNKNOWN
         uid = (*self.frame.path, arg.arg)
         if isinstance(annotation, Library):
-            if annotation.name in ("torch.optim.Optimizer", "torch.optim.optimizer.Optimizer"):
+            if annotation.name in OPTIMIZERS:
                 return self._annotated(Object(Kind.OPTIMIZER, uid, "", self.place(arg)))
             match self.models.role_of(annotation.name):
                 case "optimizer":

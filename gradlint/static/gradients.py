@@ -13,6 +13,7 @@ from dataclasses import replace
 from gradlint.events import EventKind
 from gradlint.static.classes import Classes
 from gradlint.static.context import Descent, Grad, const
+from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
 from gradlint.static.library import made_by
 from gradlint.static.provenance import is_computed, is_leaf, lost_by, marked, requiring, unmarked
@@ -36,6 +37,7 @@ from gradlint.static.values import (
     Value,
     graph_of,
     held,
+    part_of,
     parts,
     scalers_of,
 )
@@ -43,8 +45,6 @@ from gradlint.static.values import (
 _ENDLESS = frozenset({Library("math.inf"), Library("torch.inf"), Library("numpy.inf")})
 _KEEPING = ("retain_graph", "create_graph", "retain_variables", "**")
 """Arguments by which a backward pass keeps the graph (the third is of torch before 0.3)."""
-SEQUENCES = frozenset(["torch.nn.Sequential", "torch.nn.modules.Sequential", "torch.nn.modules.container.Sequential"])
-"""Modules that return what the last of their arguments returns."""
 
 
 class Gradients(Classes):
@@ -207,7 +207,18 @@ class Gradients(Classes):
             return Items((result, result))
         if module.origin == "torch.nn.LSTM":
             return Items((result, Items((result, result))))
-        return marked(result, op, self.place(node))
+        return marked(result, op, self.place(node)) if op else self._ended(module, result)
+
+    def _ended(self, module: Object, result: Tensor) -> Value:
+        """Return the result of a module of another file with what its `forward` certainly ends in."""
+        cls = self.instances.get(module.uid)
+        # One of several classes has no origin.
+        endings = self.endings(cls) if cls is not None and cls.node.name == module.origin else ()
+        if not any(endings):
+            return result
+        parts = [result] if len(endings) == 1 else [part_of(result, f"[{i}]") for i in range(len(endings))]
+        ended = [replace(part, made=made) for part, made in zip(parts, endings, strict=True)]
+        return ended[0] if len(ended) == 1 else Items(tuple(ended))
 
     def output(self, module: Object) -> str:
         """Return what a module of a library certainly returns: that of the last of a sequence."""

@@ -24,7 +24,7 @@ _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _OURS = b"gradlint:"
 _KIN = (b"torch", b"zero_grad", b".backward", b"lightning", b"accelerate", b"deepspeed", _OURS)
 _ORDER = (b"backward", b"zero_grad", b".step", b"lr_scheduler", b".eval", b"no_grad", b"inference_mode")
-_TRAINING = (*_ORDER, b".parameters", b"Module", b"seed", _OURS)
+_TRAINING = (*_ORDER, b".parameters", b"Module", b"torch.load(", b"seed", _OURS)
 
 _PYTHON_2 = re.compile(
     r"\s*(print\s+[^=(\s]|print\s*$|print\s*>>|exec\s+[\"'\w]|raise\s+\w+\s*,|except\s+[\w.()\s,]+,\s*\w+\s*:)|.*(<>|\b0\d+\b)"

@@ -51,11 +51,18 @@ class Makers:
         """Whether a module, or what it is a part of, begins in training mode: a constructor made it."""
         return any(self._constructed(module[:length]) for length in range(1, len(module) + 1))
 
+    def is_saved(self, module: Uid) -> bool:
+        """Whether a module was saved as a whole and loaded: it has the mode that it had then."""
+        made = self._analysis.lowering.objects.get(module)
+        return made is not None and role_of(made.origin) == "saved"
+
     def _constructed(self, module: Uid) -> bool:
         lowering = self._analysis.lowering
         made = lowering.objects.get(module)
         return (
-            module in lowering.instances or (made is not None and bool(made.origin)) or self._maker(module) is not None
+            module in lowering.instances
+            or (made is not None and bool(made.origin) and not self.is_saved(module))
+            or self._maker(module) is not None
         )
 
     def sensitivity(self, module: Uid) -> Sensitivity:
@@ -63,6 +70,10 @@ class Makers:
         lowering = self._analysis.lowering
         if module in lowering.instances:
             return self._class(lowering.instances[module])
+        if self.is_saved(module):
+            # Its class must be importable; where the file imports any module, it is taken for that one.
+            found = [self._class(cls) for cls in self._classes()]
+            return _most(found) if found else Sensitivity.UNSEEN
         made = lowering.objects.get(module)
         node = self._maker(module) if made is None else self._call_at(made.place)
         return Sensitivity.UNSEEN if node is None else self._expression(node, lowering.module.path)
@@ -71,6 +82,14 @@ class Makers:
         """Return the innermost call that begins at a place."""
         calls, source = self._analysis.calls_in(place.row), self._analysis.source
         return next((node for node in reversed(calls) if source.place(node).column == place.column), None)
+
+    def _classes(self) -> Iterator[Class]:
+        """Yield the classes of modules that the file has a name for."""
+        lowering = self._analysis.lowering
+        for name in lowering.module.module.contents.bindings:
+            value = lowering.settled((lowering.module.path, name))
+            if isinstance(value, Class) and lowering.is_module(value):
+                yield value
 
     @cached_property
     def _assignments(self) -> dict[tuple[str, int], ast.expr]:

@@ -31,6 +31,8 @@ _PATTERNS = (
     (b"Module", re.compile(rb"\bclass \w+\([^)]*Module")),
     (b"nn.", re.compile(rb"\bclass \w+\([^)]*\bnn\.|(?:self\.\w+ *= *(?:\[\s*)?|append\()(?:torch\.)?nn\.[A-Z]")),
     (b"dropout(", re.compile(rb"\bclass \w+\(\s*\w")),
+    # A model that was saved as a whole and is called.
+    (b"torch.load(", re.compile(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),
     (b"best", re.compile(rb"\bstate_dict\(")),
     # Statements that do nothing.
     (b"_grad()", _BARE),

@@ -59,6 +59,10 @@ class Syntax:
         """Return the names of the methods that a function calls, or names as a statement."""
         return self._once(_called, function)
 
+    def functions(self, scope: ast.AST) -> frozenset[str]:
+        """Return the names that are called somewhere in a scope."""
+        return self._once(_functions, scope)
+
     def mentioned(self, node: ast.AST) -> frozenset[str]:
         """Return the names and attributes that are read somewhere in a node."""
         return self._once(_mentioned, node)
@@ -169,6 +173,11 @@ def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
 
 
 _NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])
+
+
+def _functions(scope: ast.AST) -> frozenset[str]:
+    calls = (node.func for node in walk(scope) if isinstance(node, ast.Call))
+    return frozenset(func.id for func in calls if isinstance(func, ast.Name))
 
 
 def _mentioned(tree: ast.AST) -> frozenset[str]:

@@ -112,6 +112,14 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several functions; which one may be another where `id` was made anew."""
+
+    functions: tuple[Function, ...]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Class:
     """A class of this file."""
 
@@ -201,6 +209,7 @@ Value: TypeAlias = (
     | Imported
     | Object
     | Function
+    | Choice
     | Class
     | Instance
     | Super
@@ -212,6 +221,9 @@ Value: TypeAlias = (
 
 LOADER = Library("torch.utils.data.DataLoader()")
 """A data loader: what it yields is data."""
+
+OPTIMIZERS = frozenset(["torch.optim.Optimizer", "torch.optim.optimizer.Optimizer"])
+"""What every optimizer of torch is."""
 
 ANY_OPTIMIZER = Library("torch.optim.*")
 """A class of optimizers, nobody knows which."""
@@ -237,6 +249,9 @@ def parts(value: Value) -> Iterator[Value]:
                 yield from parts(element)
         case Method(receiver) | Function(receiver=Instance() | Object() as receiver):
             yield from parts(receiver)
+        case Choice(functions):
+            for function in functions:
+                yield from parts(function)
         case Super(instance=instance):
             yield instance
         case _:
@@ -261,6 +276,9 @@ def unknown_uid(id_: str) -> Uid:
     """Return who an unknown value is: its attributes are parts of it."""
     return ("?", *id_.split("."))
 
+
+_MOST_CHOICES = 4
+"""Of more functions, none is followed."""
 
 _INERT = frozenset([Const, Library, Imported, Class])
 """What nobody can act through; most values are of these sorts."""
@@ -309,6 +327,8 @@ def join(left: Value, right: Value) -> Value:
         ):
             # One branch has shown who it is: it is nobody else in the other one.
             return known
+        case ((Function() | Choice()), (Function() | Choice())):
+            return _choice(left, right)
         case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
             return Items(tuple(map(join, left.elements, right.elements)), left.keys)
         case Tensor(), Tensor():
@@ -322,6 +342,14 @@ def join(left: Value, right: Value) -> Value:
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:
             return Unknown(holds=held((left, right)) | scalers_of((left, right)))
+
+
+def _choice(*callables: Function | Choice) -> Value:
+    """Return one of several functions; of many, nobody knows which."""
+    functions: dict[Function, None] = {}
+    for each in callables:
+        functions |= dict.fromkeys(each.functions if isinstance(each, Choice) else (each,))
+    return Choice(tuple(functions)) if len(functions) <= _MOST_CHOICES else Unknown(holds=held(callables))
 
 
 def scalers_of(values: Iterable[Value]) -> frozenset[Uid]:

@@ -8,14 +8,14 @@ from gradlint.wordings.wording import Wording
 
 WORDINGS: Mapping[str, Wording] = {
     "GL901": Wording(
-        "`{loss}` {does}, but gets the output of a softmax: the loss cannot come near its minimum and learns slowly",
+        "`{loss}` {does}, but gets the output of this softmax: the loss cannot come near its minimum and learns slowly",
         "give it {way}",
-        {"made": "the softmax is applied here"},
+        {"loss": "the loss is computed here"},
     ),
     "GL902": Wording(
-        "`{loss}` applies a sigmoid itself, but gets the output of one: even a perfect prediction has a large loss",
+        "`{loss}` applies a sigmoid itself, but gets the output of this one: even a perfect prediction has a large loss",
         "give it the raw scores (logits)",
-        {"made": "the sigmoid is applied here"},
+        {"loss": "the loss is computed here"},
     ),
     "GL904": Wording(
         "predictions of shape {one} meet targets of another: the loss is the mean over all {many} pairs, and the best"

@@ -21,17 +21,22 @@ WORDINGS: Mapping[str, Wording] = {
         {"eval": "evaluation begins here", "kept": "kept with its graph, batch after batch"},
     ),
     "GL303": Wording(
-        "`{subject}` is evaluated in training mode: dropout stays on and batch statistics follow what it is evaluated on",
+        "`{subject}` is evaluated in {mode}: dropout stays on and batch statistics follow what it is evaluated on",
         "call `{subject}.eval()` before, and `{subject}.train()` after it if training goes on",
-        {"stepped": "trained here, in training mode", "loaded": "its trained parameters are loaded here"},
+        {
+            "stepped": "trained here, in training mode",
+            "loaded": "its trained parameters are loaded here",
+            "forward": "and it is evaluated here",
+        },
     ),
     "GL304": Wording(
         "`{subject}` is trained in evaluation mode {when}: dropout is off and batch statistics are frozen",
-        "call `{subject}.train()` at the start of every training epoch",
+        "call `{subject}.train()` at the start of every training epoch, and at the end of an evaluation within one",
         {
             "eval": "put into evaluation mode here, and never back",
             "pretrained": "returned in evaluation mode here",
             "forward": "the training forward that runs in it",
+            "step": "the training that goes on in it",
         },
     ),
     "GL306": Wording(

@@ -94,3 +94,33 @@ def test_only_what_was_seen_fails_the_run(tmp_path: Path, argument: str, code: i
     ended = run(tmp_path, "--fail-on", "error", "train.py", *([argument] if argument else []))
     assert ended.code == code
     assert ("(not confirmed in 1 iteration)" in ended.err) is (code == 0)
+
+
+APART = """\
+import torch
+from torch import nn, optim
+
+def fit(model, optimizer):
+    for x in torch.randn(6, 2, 4):
+        optimizer.zero_grad()
+        model(x).mean().backward()
+        optimizer.step()
+
+def evaluate(model):
+    model.eval()
+    with torch.no_grad():
+        model(torch.randn(2, 4))
+
+model = nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5))
+optimizer = optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(3):
+    fit(model, optimizer)
+    evaluate(model)
+"""
+
+
+def test_what_a_run_sees_at_a_place_that_the_source_only_tells_of_is_one_finding(tmp_path: Path) -> None:
+    write(tmp_path, APART)
+    head = APART.splitlines().index("for epoch in range(3):") + 1
+    found = reported(tmp_path)
+    assert {at: (each["code"], each["verdict"]) for at, each in found.items()} == {head: ("GL304", CONFIRMED)}

@@ -22,20 +22,20 @@ _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"
 
 @check
 def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL901 and GL902: a softmax or sigmoid before a loss that applies it itself, once for each activation."""
+    """GL901 and GL902: a softmax or sigmoid before a loss that applies it itself, at the activation, which is one too many."""
     seen: set[tuple[str, Location]] = set()
     for call in analysis.nodes(ast.Call) if _LOSS.search(analysis.source.text) else ():
         match _input(analysis, call):
             case Tensor(made=Made(op, Location() as made)) if (op, made) not in seen:
-                for found in _activated(_loss(analysis, call), op, analysis.source.place(call), made):
+                for found in _activated(_loss(analysis, call), op, made, analysis.source.place(call)):
                     seen.add((op, made))
                     yield found
             case _:
                 continue
 
 
-def _activated(loss: str, op: str, place: Location, made: Location) -> Iterator[Diagnostic]:
-    marks = [("made", made)]
+def _activated(loss: str, op: str, place: Location, given: Location) -> Iterator[Diagnostic]:
+    marks = [("loss", given)]
     match op:
         case "softmax" if loss in _CROSS_ENTROPY:
             does, way = "applies a softmax itself", "the raw scores (logits)"

@@ -6,11 +6,12 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import takewhile
 
-from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import MODE, State
+from gradlint.protocols import MODE, Marks, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import kept
@@ -63,11 +64,34 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
         lapsed = [state for state in states if MODE.advance(state, event.kind, event.place)[1] is not None]
         if event.kind is EventKind.STEP and lapsed and not names & {"unknown", "eval", "lapsed"}:
             state = min(lapsed, key=lambda each: each.marks)
-            if not all(_only_outside(analysis, root, event, state, each) for each in states if each.name == "restored"):
+            restored = [each for each in states if each.name == "restored"]
+            if not all(_only_outside(analysis, root, event, state, each) for each in restored):
                 continue
+            place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
             name = _named(module)
-            yield compose("GL304", Side.STATIC, event.place, state.marks, subject=name, when=AFTER_EVALUATION)
+            yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
             return
+
+
+def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, restored: bool) -> tuple[Location, Marks]:
+    """Return where `train()` is missing: behind an evaluation amid an epoch that is `restored` later, else in the loop around."""
+    begun, marks = lapsed.mark("eval"), (*lapsed.marks, ("step", step.place))
+    if begun is not None and restored:
+        return begun, marks[1:]
+    switched = (each for each in analysis.events[root] if each.place == begun and each.kind is EventKind.EVAL)
+    around = next((_common(each.loops, step.loops) for each in switched), ())
+    match analysis.lowering.loop_nodes.get(around[-1]) if around else None:
+        case (ast.For(iter=last) | ast.AsyncFor(iter=last) | ast.While(test=last)) as loop:
+            end = analysis.source.place(last)
+            head = replace(analysis.source.place(loop), end_row=end.end_row, end_column=end.end_column)
+            return head, marks
+        case _:
+            return step.place, lapsed.marks
+
+
+def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the loops that two places share."""
+    return tuple(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, restored: State) -> bool:

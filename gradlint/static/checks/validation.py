@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import VALIDATION, State
+from gradlint.protocols import VALIDATION, Marks, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
@@ -66,8 +66,8 @@ class _Question:
     def start(self) -> State:
         """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""
         given = self.module[0] == "?" and (not any("@" in part for part in self.module) or self._from_a_loop())
-        known = self.makers.in_training_mode(self.module) or (given and self._never_switched())
-        return VALIDATION.initial if known else State("unknown")
+        known = self.makers.in_training_mode(self.module) or self.makers.is_saved(self.module)
+        return VALIDATION.initial if known or (given and self._never_switched()) else State("unknown")
 
     def _from_a_loop(self) -> bool:
         """Whether a module is each of those that a loop is given."""
@@ -124,9 +124,23 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         if validated or (names == {"loaded"} and not trains):
             severity = asked.severity()
             if severity is not None:
-                found = compose("GL303", Side.STATIC, event.place, min(s.marks for s in broken), subject=event.name)
+                place, marks = _place(asked, event, min(broken, key=lambda each: each.marks))
+                mode = _MODES[asked.makers.is_saved(asked.module)]
+                found = compose("GL303", Side.STATIC, place, marks, subject=event.name, mode=mode)
                 yield replace(found, severity=severity)
             return
+
+
+_MODES = {False: "training mode", True: "the mode in which it was saved, as a rule training mode"}
+
+
+def _place(asked: _Question, event: Event, state: State) -> tuple[Location, Marks]:
+    """Return where `eval()` is missing: behind the load that stands in the same function, else at the forward."""
+    load = state.mark("loaded")
+    if state.name == "loaded" and any(each.place == load and each.frame == event.frame for each in asked.found):
+        assert load is not None
+        return load, (("forward", event.place),)
+    return event.place, state.marks
 
 
 def _validates(asked: _Question, event: Event) -> bool:
