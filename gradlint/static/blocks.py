@@ -39,7 +39,7 @@ class Blocks(Loops):
 
     def lower_with(self, items: list[ast.withitem], body: list[ast.stmt]) -> None:
         """Lower a block in the grad mode that its contexts put it in."""
-        outer, casting = self.grad, self.autocast
+        outer, switch, casting, entered = self.grad, self.switch, self.autocast, False
         for item in items:
             before = self.grad
             value = self.evaluate(item.context_expr)
@@ -48,6 +48,8 @@ class Blocks(Loops):
                 # Whoever manages this context may switch gradients off.
                 mode = Grad.MAYBE
             self.grad = mode if mode is not None else before
+            if mode is not None:
+                self.switch, entered = None, True
             self.autocast = self._casts(item.context_expr)
             if item.optional_vars is not None:
                 self.assign(
@@ -59,7 +61,8 @@ class Blocks(Loops):
         self.block(body)
         self.autocast = casting
         # A `set_grad_enabled` statement inside outlives nothing: the context restores what was.
-        self.grad = outer if inside is not outer else self.grad
+        if entered or inside is not outer:
+            self.grad, self.switch = outer, switch
 
     def _casts(self, node: ast.expr) -> bool:
         """Whether operations run in lower precision inside a context: `autocast`, unless it is, or may be, switched off."""

@@ -181,11 +181,12 @@ class Classes(Functions):
         ]
         if len(setters) != 1 or self.exhausted(setters[0]) or name_of(setters[0]) == "__init__":
             return bool(setters)
-        loops, self.loops = self.loops, ()
+        (loops, self.loops), mode = (self.loops, ()), (self.grad, self.switch)
         reached = set(self.reached)
         with self.aside():
             self.inline(setters[0], setters[0].node, [], {})
         self.loops, self.reached = loops, reached
+        self.grad, self.switch = mode
         return True
 
     def superior(self, owner: Super, name: str) -> Value:

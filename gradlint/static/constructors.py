@@ -102,7 +102,7 @@ class Constructors(Gradients):
             case "clip":
                 return self.clip(node, args, named)
             case "set-grad":
-                self._set_grad(args)
+                self._set_grad(node, args)
                 return UNKNOWN
             case "partial" if args and isinstance(args[0], Library) and len(args) == 1:
                 return args[0]
@@ -336,6 +336,7 @@ class Constructors(Gradients):
             self.inline(target, node, rank + arguments, {})
         return UNKNOWN
 
-    def _set_grad(self, args: list[Value]) -> None:
+    def _set_grad(self, node: ast.Call, args: list[Value]) -> None:
         wanted = const(args[0]) if args else ...
         self.grad = {True: Grad.ON, False: Grad.OFF}.get(wanted, Grad.MAYBE) if isinstance(wanted, bool) else Grad.MAYBE
+        self.switch = self.place(node)

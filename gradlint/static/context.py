@@ -89,6 +89,7 @@ class Frame:
     cls: Class | None = None
     receiver: Value | None = None
     returned: list[Value] = field(default_factory=list)
+    left: list[tuple[Grad, Location | None]] = field(default_factory=list)
     captured: bool = False
     bound: set[str] = field(default_factory=set)
 
@@ -145,6 +146,8 @@ class Context(ABC):
         self.loops: tuple[int, ...] = ()
         self.pending: list[Pending] = []
         self.grad = Grad.ON
+        self.switch: Location | None = None  # the statement that set the mode, where no context has
+        self.switched: dict[Location, Location] = {}
         self.autocast = False
         self.perhaps = 0  # more than that: what happens here may have been made sure of before
         self.dead = False
@@ -377,21 +380,26 @@ class Context(ABC):
             case Known(truth):
                 sides[0 if truth else 1]()
                 return
-        before, grad = self.store, self.grad
+        before, grad, switch = self.store, self.grad, self.switch
         nodes: list[Node] = []
-        ends: list[tuple[Store, Grad]] = []
+        ends: list[tuple[Store, Grad, Location | None]] = []
         for side in sides:
-            self.store, self.grad, self.dead = dict(before), grad, False
+            self.store, self.grad, self.switch, self.dead = dict(before), grad, switch, False
             with self.aside() as out:
                 side()
             nodes.append(Seq(tuple(out)) if out else EMPTY)
             if not self.dead:
-                ends.append((self.store, self.grad))
+                ends.append((self.store, self.grad, self.switch))
         self.out.append(Branch(test, nodes[0], nodes[1]))
         self.dead = not ends
-        self.store = self.merge([store for store, _ in ends]) if ends else before
-        grads = {grad for _, grad in ends}
-        self.grad = grads.pop() if len(grads) == 1 else Grad.MAYBE
+        self.store = self.merge([store for store, *_ in ends]) if ends else before
+        self.meet([(grad, switch) for _, grad, switch in ends])
+
+    def meet(self, ends: Iterable[tuple[Grad, Location | None]]) -> None:
+        """Go on in the mode in which paths meet, each of which has one and the statement that set it."""
+        modes = dict(ends)
+        (self.grad, self.switch), *others = modes.items() or ((Grad.MAYBE, None),)
+        self.grad = Grad.MAYBE if others else self.grad
 
     def merge(self, stores: list[Store]) -> Store:
         """Return what is known where several paths meet; a name that only some of them bind keeps its value."""

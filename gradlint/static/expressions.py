@@ -30,6 +30,7 @@ from gradlint.static.values import (
     UNKNOWN,
     Class,
     Const,
+    Dropped,
     Function,
     Instance,
     Items,
@@ -300,8 +301,15 @@ class Expressions(Conditions):
         result = combined(values)
         if self.grad is Grad.ON or not isinstance(result, Tensor) or not result.nodes:
             return result
-        lost = lost_by("no-grad", self.place(node), values)
+        lost = self.lost(node, values)
         return replace(DATA, dropped=lost) if self.grad is Grad.OFF else UNKNOWN
+
+    def lost(self, node: ast.AST, values: Iterable[Value]) -> frozenset[Dropped]:
+        """Return the graphs that the result of an operation on `values` would have if gradients were on here."""
+        place = self.place(node)
+        if self.grad is Grad.OFF and self.switch is not None:
+            self.switched[place] = self.switch
+        return lost_by("no-grad", place, values)
 
     def _choice(self, test: Predicate, body: ast.expr, orelse: ast.expr) -> Value:
         results: list[Value] = []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 
 from gradlint.events import EventKind
@@ -227,10 +226,6 @@ class Gradients(Classes):
                 return Tensor(given | {replace(made, sure=False)})
             case _:
                 return result
-
-    def lost(self, node: ast.AST, values: Iterable[Value]) -> frozenset[Dropped]:
-        """Return the graphs that the result of an operation on `values` would have if gradients were on here."""
-        return lost_by("no-grad", self.place(node), values)
 
     def spelled(self, node: ast.AST) -> str:
         """Return how the user writes the callee, or the receiver of a method, of a call."""

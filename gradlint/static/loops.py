@@ -11,7 +11,7 @@ from collections.abc import Callable
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.calls import Calls
-from gradlint.static.context import Pending, Store
+from gradlint.static.context import Grad, Pending, Store
 from gradlint.static.library import role_of
 from gradlint.static.nodes import walk
 from gradlint.static.provenance import is_leaf, is_rebound, unmarked
@@ -118,10 +118,13 @@ class Loops(Calls):
         self.loop_nodes[number] = node
         renewed = self._renew(node, number)
         outer, self.loops = self.loops, (*self.loops, number)
-        before = dict(self.store)
+        before, mode = dict(self.store), self.grad
         first, ends, breaks = self._iteration(node.body, head, renewed)
         later = first
-        if ends and self._carries(before, ends) and len(self.stack) + len(self.loops) < _MOST_PEELED:
+        if len(ends) > 1 and self.grad is not mode:
+            self.grad = Grad.MAYBE
+        again = self.grad is not mode or self._carries(before, ends)
+        if ends and again and len(self.stack) + len(self.loops) < _MOST_PEELED:
             self.store = self._handed_on(self.merge(ends), _built(first))
             later, more, others = self._iteration(node.body, head, renewed)
             ends, breaks = ends + more, breaks + others

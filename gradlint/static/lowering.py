@@ -84,7 +84,7 @@ class Lowering(Statements):
             if function in self.reached:
                 continue
             self.store = dict(after)
-            self.dead, self.grad, self.followed, self.perhaps = False, Grad.ON, set(), 0
+            self.dead, self.grad, self.switch, self.followed, self.perhaps = False, Grad.ON, None, set(), 0
             with self.aside() as out:
                 self._alone(function, cls)
             yield Root(Seq(tuple(out)), False, function, frozenset(self.followed))

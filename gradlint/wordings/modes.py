@@ -40,6 +40,11 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` drops in evaluation mode too: it is called {what}, so every output of the trained model is random",
         "use `{way}`",
     ),
+    "GL310": Wording(
+        "gradients are switched off here and never on again: `{subject}` is computed without a graph, and its `backward()` raises RuntimeError",
+        "use it as a context, which restores the mode at its end: `with torch.no_grad():`",
+        {"made": "computed here, with gradients off", "backward": "the backward pass starts here"},
+    ),
     "GL314": Wording(
         "`{what}` sets the mode through `train(mode)`, but `{cls}.train` takes other arguments: it raises TypeError",
         "name the training routine of `{cls}` something else, such as `fit`",
