@@ -40,6 +40,7 @@ class Blocks(Loops):
     def lower_with(self, items: list[ast.withitem], body: list[ast.stmt]) -> None:
         """Lower a block in the grad mode that its contexts put it in."""
         outer, switch, casting, entered = self.grad, self.switch, self.autocast, False
+        inference = self.inference
         for item in items:
             before = self.grad
             value = self.evaluate(item.context_expr)
@@ -50,6 +51,7 @@ class Blocks(Loops):
             self.grad = mode if mode is not None else before
             if mode is not None:
                 self.switch, entered = None, True
+                self.inference = self.inference or (mode is Grad.OFF and self.is_inference_mode(item.context_expr))
             self.autocast = self._casts(item.context_expr)
             if item.optional_vars is not None:
                 self.assign(
@@ -59,7 +61,7 @@ class Blocks(Loops):
                 )
         inside = self.grad
         self.block(body)
-        self.autocast = casting
+        self.autocast, self.inference = casting, inference
         # A `set_grad_enabled` statement inside outlives nothing: the context restores what was.
         if entered or inside is not outer:
             self.grad, self.switch = outer, switch

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.context import Grad
-from gradlint.static.gradients import without_graph
 from gradlint.static.methods import Methods
 from gradlint.static.tree import Node, events
 from gradlint.static.values import (
@@ -128,7 +127,7 @@ class Calls(Methods):
             self.out.extend(out)
         if self.grad is Grad.ON:
             return self._collapsed(result, made, args)
-        return without_graph(result, self.grad, self.lost(node, (*args, *named.values(), Tensor(frozenset({made})))))
+        return self.ungraphed(result, node, (*args, *named.values(), Tensor(frozenset({made}))))
 
 
 def _acts(node: Node) -> bool:

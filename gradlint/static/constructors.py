@@ -13,7 +13,7 @@ from gradlint.events import EventKind
 from gradlint.models import Meaning
 from gradlint.static.context import Grad, const
 from gradlint.static.expressions import combined
-from gradlint.static.gradients import SEQUENCES, Gradients, without_graph
+from gradlint.static.gradients import SEQUENCES, Gradients
 from gradlint.static.library import made_by
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
 from gradlint.static.tree import (
@@ -77,11 +77,8 @@ class Constructors(Gradients):
             case "tensor" if "requires_grad" not in named and "out" not in named:
                 if name.endswith("_"):
                     self.forget(values)
-                result = (
-                    combined(values)
-                    if self.grad is Grad.ON
-                    else without_graph(DATA, self.grad, self.lost(node, values))
-                )
+                self.saved(name, node, args)
+                result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
                 if name in _SUMS and args:
                     result = summed(result, args[0])
                 return marked(result, made_by(name), self.place(node))

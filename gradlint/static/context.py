@@ -122,6 +122,16 @@ class Descent:
         return bool(value.value) if isinstance(value, Const) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A use of a tensor of the inference mode, where autograd would have to save it: `nodes` are the graph parts that it meets."""
+
+    node: ast.AST
+    spelled: str
+    made: Location | None
+    nodes: frozenset[GraphNode]
+
+
 @dataclass(slots=True)
 class Pending:
     """What was known where control left the iteration that is being lowered."""
@@ -147,6 +157,8 @@ class Context(ABC):
         self.pending: list[Pending] = []
         self.grad = Grad.ON
         self.switch: Location | None = None  # the statement that set the mode, where no context has
+        self.inference = False
+        self.refused: list[Refused] = []
         self.switched: dict[Location, Location] = {}
         self.autocast = False
         self.perhaps = 0  # more than that: what happens here may have been made sure of before

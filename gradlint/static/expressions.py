@@ -20,6 +20,7 @@ from gradlint.static.provenance import cut, lost_by, plain, summed, without_numb
 from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import (
     Atom,
+    GraphNode,
     Loop,
     Predicate,
     Seq,
@@ -278,6 +279,8 @@ class Expressions(Conditions):
     def arithmetic(self, left: Value, op: ast.operator, right: Value, node: ast.AST) -> Value:
         """Return the result of an operator on tensors: a sum keeps what its terms have lost, a multiple of it as well."""
         result = self.computed((left, right), node)
+        if isinstance(op, (ast.Mult, ast.Div)):
+            self.refuse(node, (left, right), graph_of((left, right)))
         match op:
             case ast.Add():
                 return summed(result, left, right)
@@ -294,6 +297,10 @@ class Expressions(Conditions):
                 return summed(result, left)
             case _:
                 return result
+
+    def refuse(self, node: ast.AST, values: Iterable[Value], nodes: frozenset[GraphNode]) -> None:
+        """Remember that autograd would have to save `values`; the layer of gradients knows how."""
+        raise NotImplementedError
 
     def computed(self, values: Iterable[Value], node: ast.AST) -> Value:
         """Return the result of an operation on tensors in the grad mode that holds here."""

@@ -56,7 +56,7 @@ class Functions(Expressions):
         if frame.module is not self.module.module:
             self.foreign[function.node] = frame.module
         outer, asked = (self.frame, self.grad, self.dead, self.hint, self.pending), self.perhaps
-        switch = self.switch
+        switch, inference = self.switch, self.inference
         self.frame, self.dead, self.hint, self.pending = frame, False, "", []
         self.stack.append(function.node)
         with self.aside() as out:
@@ -65,7 +65,7 @@ class Functions(Expressions):
         self.stack.pop()
         ends = [*frame.left, *([] if self.dead else [(self.grad, self.switch)])]
         self.frame, self.grad, self.dead, self.hint, self.pending = outer
-        self.switch = switch
+        self.switch, self.inference = switch, inference
         self._left_in(ends, function.node)
         self.perhaps = asked
         if out:
@@ -131,6 +131,7 @@ class Functions(Expressions):
         mode = self.decorated_mode(node)
         if mode is not None:
             self.grad, self.switch = mode, None
+            self.inference = self.inference or any(map(self.is_inference_mode, node.decorator_list))
         elif node in self.wrapped_by_others:
             self.grad = Grad.MAYBE
         self.block(node.body)
@@ -149,6 +150,11 @@ class Functions(Expressions):
                     case "set-grad":
                         return Grad.MAYBE
         return None
+
+    def is_inference_mode(self, node: ast.expr) -> bool:
+        """Whether a decorator or a context is torch's inference mode."""
+        value = self.quietly(node.func if isinstance(node, ast.Call) else node)
+        return isinstance(value, Library) and value.name.endswith(".inference_mode")
 
     def quietly(self, node: ast.expr) -> Value:
         """Return what names alone tell of an expression; nothing is emitted."""

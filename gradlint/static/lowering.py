@@ -84,6 +84,7 @@ class Lowering(Statements):
             if function in self.reached:
                 continue
             self.store = dict(after)
+            self.inference = False
             self.dead, self.grad, self.switch, self.followed, self.perhaps = False, Grad.ON, None, set(), 0
             with self.aside() as out:
                 self._alone(function, cls)

@@ -11,7 +11,16 @@ from gradlint.events import EventKind
 from gradlint.static.context import const
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
-from gradlint.static.provenance import changes_in_place, cut, is_plain, lost_by, marked, reshaped, unmarked
+from gradlint.static.provenance import (
+    changes_in_place,
+    cut,
+    is_of_inference,
+    is_plain,
+    lost_by,
+    marked,
+    reshaped,
+    unmarked,
+)
 from gradlint.static.updates import Updates
 from gradlint.static.values import (
     UNKNOWN,
@@ -118,8 +127,11 @@ class Methods(Updates):
         if name == "backward":
             return self.backward(node, [tensor], named)
         if name == "requires_grad_":
+            self.refuse(node, [tensor], frozenset(part for lost in tensor.dropped for part in lost.nodes))
             target = node.func.value if isinstance(node.func, ast.Attribute) else node.func
             return self.requires_gradients(target, tensor, next(iter((*args, *named.values())), Const(True)))
+        if is_of_inference(tensor) and name in words("tensor", "viewing"):
+            return tensor
         if name in words("tensor", "cut"):
             return cut(self.place(node), lost_by(name, self.place(node), (tensor,)))
         if changes_in_place(name) and not all(map(is_plain, args)):
