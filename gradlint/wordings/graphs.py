@@ -41,6 +41,11 @@ WORDINGS: Mapping[str, Wording] = {
         "convert first, and call `.requires_grad_()` on the result",
         {"optimizer": "it is given to an optimizer here"},
     ),
+    "GL507": Wording(
+        "`{subject}(create_graph=True)` gives the gradients a graph of their own: {effect}",
+        "leave it out (`retain_graph=True` if the loss is run through again); where gradients of gradients are wanted,"
+        " compute the first ones by `torch.autograd.grad(..., create_graph=True)`",
+    ),
     "GL508": Wording(
         "this backward runs through {subject} that an optimizer has changed in place since: torch raises RuntimeError",
         "run all backward passes before the step, or run the forward pass again after it (and `detach()` what shall not learn)",
