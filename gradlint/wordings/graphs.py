@@ -65,6 +65,11 @@ WORDINGS: Mapping[str, Wording] = {
         "add the tensor itself, and take the number only where it is told",
         {"backward": "the backward pass starts here"},
     ),
+    "GL512": Wording(
+        "`{subject}.data` is changed after `{subject}` was computed, and autograd does not know: the gradient is that of another function",
+        "compute a new tensor (`{subject} = {subject} * mask`); write to `.data` of parameters only",
+        {"made": "`{subject}` is computed here", "backward": "the backward pass runs through it here"},
+    ),
     "GL514": Wording(
         "gradients that are computed without `create_graph=True` have no graph, and `{subject}` is made of them: {effect}",
         "pass `create_graph=True` to `autograd.grad`",
