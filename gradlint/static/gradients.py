@@ -170,7 +170,9 @@ class Gradients(Classes):
         """Emit that gradients are computed aside; with `create_graph=True` they have a graph, else they have lost it."""
         roots = [args[0]] if args else [named.get("outputs", UNKNOWN)]
         nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
-        event = self.emit(EventKind.RETAIN, node, None, "", nodes, ("autograd-grad",))
+        inputs = args[1] if len(args) > 1 else named.get("inputs", UNKNOWN)
+        roles = ("autograd-grad", *(("of-parameters",) if isinstance(inputs, Params) else ()))
+        event = self.emit(EventKind.RETAIN, node, None, "", nodes, roles)
         descent = Descent(node, tuple(roots), named, event, self.frame.node)
         self.descents.append(descent)
         graph = const(args[4]) is True or None if len(args) > 4 else descent.flag("create_graph")

@@ -70,6 +70,11 @@ WORDINGS: Mapping[str, Wording] = {
         "compute a new tensor (`{subject} = {subject} * mask`); write to `.data` of parameters only",
         {"made": "`{subject}` is computed here", "backward": "the backward pass runs through it here"},
     ),
+    "GL513": Wording(
+        "`{subject}` steps on gradients that nobody has set: `autograd.grad` returns them and leaves every `.grad` alone, so no parameter moves",
+        "call `backward()` on the loss, or set `p.grad = g` for each parameter before the step",
+        {"computed": "the gradients are computed here"},
+    ),
     "GL514": Wording(
         "gradients that are computed without `create_graph=True` have no graph, and `{subject}` is made of them: {effect}",
         "pass `create_graph=True` to `autograd.grad`",
