@@ -132,6 +132,15 @@ class Refused:
     nodes: frozenset[GraphNode]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Hooked:
+    """A hook that is registered on a module, and the event of it."""
+
+    node: ast.Call
+    module: Uid
+    event: Event
+
+
 @dataclass(slots=True)
 class Pending:
     """What was known where control left the iteration that is being lowered."""
@@ -195,6 +204,7 @@ class Context(ABC):
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
         self.descents: list[Descent] = []
+        self.hooked: list[Hooked] = []
         self.begun: dict[tuple[Uid, str], tuple[tuple[int, ...], Location]] = {}
         self.statements = 0
         self.numbers = itertools.count(1)

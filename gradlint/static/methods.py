@@ -166,6 +166,8 @@ class Methods(Updates):
 
     def _unknown(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         values = [receiver, *args, *named.values()]
+        if isinstance(receiver, Unknown) and receiver.id:
+            self.hooks_on(unknown_uid(receiver.id), name, node)
         match name:
             case "backward" if not args or all(isinstance(arg, Tensor) and not arg.nodes for arg in args):
                 return self.backward(node, [receiver], named)

@@ -36,6 +36,11 @@ WORDINGS: Mapping[str, Wording] = {
             "used": "used here in this iteration",
         },
     ),
+    "GL517": Wording(
+        "`{subject}` is called in every turn of the loop and never undone: hooks pile up, and in turn n the module calls n of them",
+        "register it once, before the loop, or keep the handle and call `handle.remove()` at the end of the turn",
+        {"loop": "in each turn of this loop"},
+    ),
     "GL519": Wording(
         "`{subject}` is computed from the tensor that requires gradients, and is no leaf: torch refuses to optimize it",
         "convert first, and call `.requires_grad_()` on the result",
