@@ -163,6 +163,9 @@ class Classes(Functions):
                 return method
             function = replace(method, receiver=owner)
             return self.inline(function, node, [], {}) if decorators & {"property", "cached_property"} else function
+        if name == "module" and owner.uid in self.parallel:
+            # What a wrapper wraps is its `module`.
+            return owner
         if self._assigned_elsewhere(owner, name):
             return self.store.get((owner.uid, name)) or Unknown(self._path(owner, name), frozenset({owner.uid}))
         if self.is_module(owner.cls):

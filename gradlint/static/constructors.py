@@ -14,7 +14,7 @@ from gradlint.models import Meaning
 from gradlint.static.context import Grad, const
 from gradlint.static.expressions import combined
 from gradlint.static.gradients import SEQUENCES, Gradients
-from gradlint.static.library import made_by
+from gradlint.static.library import made_by, words
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
 from gradlint.static.tree import (
     JumpKind,
@@ -73,6 +73,8 @@ class Constructors(Gradients):
                     self.emit(EventKind.SHARD, node, self.reach(args[:1]), self.spelled(node))
                 return self._wrapped(args[0], "wrapper")
             case "wrapper" | "copy" if args:
+                if name in words("parallel", "wrappers"):
+                    self.parallel |= held(args[:1])
                 return self._wrapped(args[0], meaning.role)
             case "tensor" if "requires_grad" not in named and "out" not in named:
                 if name.endswith("_"):

@@ -194,6 +194,9 @@ class Context(ABC):
         self.outputs: dict[Uid, str] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.windows: set[Uid] = set()
+        self.parallel: set[Uid] = set()
+        self.bypassed: dict[Location, str] = {}
+        self.unsynced = False
         self.samplers: dict[Uid, Object] = {}
         self.cycles: dict[str, Cycle] = {}
         self.counts = False
@@ -250,7 +253,7 @@ class Context(ABC):
         scalers: frozenset[Uid] = frozenset(),
     ) -> Event:
         """Append an event to the current sequence and return it."""
-        everything = frozenset({*roles, self.grad.value})
+        everything = frozenset({*roles, self.grad.value, *(("no-sync",) if self.unsynced else ())})
         made = Event(kind, self.place(node), targets, self.frame.path, self.loops, nodes, name, everything, scalers)
         self.out.append(made)
         return made

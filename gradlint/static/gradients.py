@@ -212,6 +212,8 @@ class Gradients(Classes):
 
     def _ran(self, uid: Uid, node: ast.AST, sure: bool = True, roles: tuple[str, ...] = ()) -> GraphNode:
         made = GraphNode(self.place(node), uid, sure=sure)
+        if uid in self.parallel and isinstance(node, ast.Call) and _past_the_wrapper(node.func):
+            self.bypassed[made.place] = ast.unparse(node.func)
         self.emit(EventKind.FORWARD, node, frozenset({uid}), self.spelled(node), frozenset({made}), roles)
         return made
 
@@ -269,6 +271,15 @@ class Gradients(Classes):
 
     def _spelled_receiver(self, node: ast.Call) -> str:
         return ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+
+
+def _past_the_wrapper(callee: ast.expr) -> bool:
+    """Whether a callee is `ddp.module` or `ddp.module.forward`."""
+    match callee:
+        case ast.Attribute(attr="module") | ast.Attribute(ast.Attribute(attr="module"), "forward"):
+            return True
+        case _:
+            return False
 
 
 def parameters_of(value: Value) -> frozenset[Uid] | None:
