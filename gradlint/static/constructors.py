@@ -9,6 +9,7 @@ import ast
 import math
 from dataclasses import replace
 
+from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Meaning
 from gradlint.static.context import Grad, const
@@ -47,6 +48,9 @@ from gradlint.static.values import (
 
 COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])
 """Make a new tensor of what they are given, without its graph (the second where `requires_grad` is given)."""
+
+RESTORED = "*restored"
+"""Under this name an optimizer holds the place where its state was loaded."""
 
 _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 """Functions whose result is a sum of the terms of what they are given."""
@@ -213,6 +217,10 @@ class Constructors(Gradients):
                 # A module that is built of others has their parameters.
                 self.set_member(uid, f"*{index}", value)
         self.objects[uid] = made
+        for owner in made.of or () if kind is Kind.SCHEDULER else ():
+            restored = const(self.store.get((owner, RESTORED), UNKNOWN))
+            if isinstance(restored, Location):
+                self.restored[uid] = restored
         if kind is Kind.SCALER and const(named.get("enabled", UNKNOWN)) is False:
             self.disabled.add(uid)
         if name in SEQUENCES:

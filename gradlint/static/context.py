@@ -141,6 +141,15 @@ class Hooked:
     event: Event
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StateCall:
+    """A call of `state_dict` or `load_state_dict`: its name, where, and on what."""
+
+    name: str
+    place: Location
+    owner: Value
+
+
 @dataclass(slots=True)
 class Pending:
     """What was known where control left the iteration that is being lowered."""
@@ -208,6 +217,8 @@ class Context(ABC):
         self.keepings: list[Keeping] = []
         self.descents: list[Descent] = []
         self.hooked: list[Hooked] = []
+        self.states: list[StateCall] = []
+        self.restored: dict[Uid, Location] = {}
         self.begun: dict[tuple[Uid, str], tuple[tuple[int, ...], Location]] = {}
         self.statements = 0
         self.numbers = itertools.count(1)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 
 from gradlint.events import EventKind
-from gradlint.static.context import const
+from gradlint.static.constructors import RESTORED
+from gradlint.static.context import StateCall, const
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
 from gradlint.static.provenance import (
@@ -59,6 +60,8 @@ class Methods(Updates):
 
     def method(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Emit the events of calling a method and return the result."""
+        if name in ("state_dict", "load_state_dict"):
+            self._state_of(receiver, name, node)
         meaning = self.meaning_of_method(receiver, name)
         if meaning is not None:
             return self.perform(meaning, node, receiver, args, named)
@@ -117,6 +120,12 @@ class Methods(Updates):
             roles = ("argument",) if node.args or node.keywords else ()
             self.scheduled(scheduler, node, self._spelled_receiver(node), roles)
         return UNKNOWN
+
+    def _state_of(self, owner: Value, name: str, node: ast.Call) -> None:
+        """Remember whose state is told or restored; on the paths that go on from here, an optimizer has an old rate."""
+        self.states.append(StateCall(name, self.place(node), owner))
+        if name == "load_state_dict" and isinstance(owner, Object) and owner.kind is Kind.OPTIMIZER:
+            self.store[owner.uid, RESTORED] = Const(self.place(node))
 
     def _sampler_told(self, sampler: Object, name: str, node: ast.Call) -> Value:
         if name == "set_epoch":
