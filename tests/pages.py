@@ -147,7 +147,10 @@ def found_runtime(block: Block) -> frozenset[Seen]:
     exec(compile(block.prelude, str(RULES / "prelude.py"), "exec"), namespace)  # noqa: S102
     padded = "\n" * (block.row - 1) + block.source
     tolerated = (Exception,) if block.assertions else ()
-    with contextlib.suppress(*tolerated), gradlint.watch(output=None) as report:
+    import torch
+
+    # What a block does to the grad mode ends with it.
+    with torch.enable_grad(), contextlib.suppress(*tolerated), gradlint.watch(output=None) as report:
         exec(compile(padded, str(block.path), "exec"), namespace)  # noqa: S102
     return _seen(report.diagnostics, 0)
 

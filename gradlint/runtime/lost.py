@@ -21,6 +21,7 @@ from gradlint.runtime.failure import Failure
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.sites import Origin, origin_of, place_of
 from gradlint.runtime.sources import Source, source_of
+from gradlint.runtime.switches import switched_off
 
 LOST = "does not require grad and does not have a grad_fn"
 _NODES = 300
@@ -53,6 +54,10 @@ def explain_lost(failure: Failure, ledger: Ledger) -> None:
     cut = next(_cuts(source, root, failure.frame, set()), None) if source is not None and root is not None else None
     if cut is None:
         cut = _Cut("comes from nothing that requires gradients", failure.place, _code_of_none())
+    statement = switched_off(failure.frame) if cut.code == "GL306" and not torch.is_grad_enabled() else None
+    if statement is not None and cut.place == failure.place:
+        failure.report(ledger, "GL310", [("backward", failure.place)], statement, subject=name)
+        return
     marks = [("backward" if cut.code == "GL306" else "cut", failure.place if cut.code == "GL306" else cut.place)]
     marks = marks if cut.place != failure.place else []
     match cut.code:

@@ -190,9 +190,19 @@ def _holds_reducer(value: object) -> bool:
     return isinstance(value, Module) and hasattr(value, "reducer")
 
 
+def _of_inference(refusal: _Refusal, ledger: Ledger) -> None:
+    """A tensor of the inference mode is used where gradients are recorded."""
+    given = (node for node in ast.walk(refusal.call) if isinstance(node, ast.Name)) if refusal.call is not None else ()
+    values = {node.id: refusal.frame.f_locals.get(node.id, refusal.frame.f_globals.get(node.id)) for node in given}
+    found = [name for name, value in values.items() if isinstance(value, Tensor) and value.is_inference()]
+    ledger.report("GL309", refusal.place, subject=f"`{found[0]}`" if found else "a tensor")
+
+
 _EXPLAIN: dict[str, Callable[[_Refusal, Ledger], None]] = {
     "optimizer got an empty parameter list": _empty_list,
     "unscale_() has already been called": _unscaled_twice,
     "grad can be implicitly created only for scalar outputs": _no_scalar,
     "Expected to have finished reduction": _unfinished,
+    "Inference tensors cannot be saved for backward": _of_inference,
+    "Setting requires_grad=True on inference tensor": _of_inference,
 }

@@ -17,6 +17,7 @@ from gradlint.static.tree import (
 from gradlint.static.values import (
     UNKNOWN,
     Instance,
+    Kind,
     Library,
     Object,
     Unknown,
@@ -39,7 +40,8 @@ class Blocks(Loops):
 
     def lower_with(self, items: list[ast.withitem], body: list[ast.stmt]) -> None:
         """Lower a block in the grad mode that its contexts put it in."""
-        outer, casting = self.grad, self.autocast
+        outer, switch, casting, entered = self.grad, self.switch, self.autocast, False
+        inference, unsynced = self.inference, self.unsynced
         for item in items:
             before = self.grad
             value = self.evaluate(item.context_expr)
@@ -48,7 +50,11 @@ class Blocks(Loops):
                 # Whoever manages this context may switch gradients off.
                 mode = Grad.MAYBE
             self.grad = mode if mode is not None else before
+            if mode is not None:
+                self.switch, entered = None, True
+                self.inference = self.inference or (mode is Grad.OFF and self.is_inference_mode(item.context_expr))
             self.autocast = self._casts(item.context_expr)
+            self.unsynced = self.unsynced or self._leaves_ranks_alone(item.context_expr)
             if item.optional_vars is not None:
                 self.assign(
                     item.optional_vars,
@@ -57,9 +63,10 @@ class Blocks(Loops):
                 )
         inside = self.grad
         self.block(body)
-        self.autocast = casting
+        self.autocast, self.inference, self.unsynced = casting, inference, unsynced
         # A `set_grad_enabled` statement inside outlives nothing: the context restores what was.
-        self.grad = outer if inside is not outer else self.grad
+        if entered or inside is not outer:
+            self.grad, self.switch = outer, switch
 
     def _casts(self, node: ast.expr) -> bool:
         """Whether operations run in lower precision inside a context: `autocast`, unless it is, or may be, switched off."""
@@ -71,6 +78,17 @@ class Blocks(Loops):
         if given is None and len(node.args) > position:
             given = node.args[position]
         return given is None or const(self.latest.get(given, UNKNOWN)) is True
+
+    def _leaves_ranks_alone(self, node: ast.expr) -> bool:
+        """Whether a context is `ddp.no_sync()`, in which no backward pass averages gradients."""
+        match node:
+            case ast.Call(ast.Attribute(owner, "no_sync"), []):
+                known = self.latest.get(owner, UNKNOWN)
+                return isinstance(known, (Instance, Unknown)) or (
+                    isinstance(known, Object) and known.kind is Kind.MODULE
+                )
+            case _:
+                return False
 
     def _known_context(self, node: ast.expr) -> bool:
         """Whether a context is made by a library that has no hand on gradients."""

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.context import Grad
-from gradlint.static.gradients import without_graph
 from gradlint.static.methods import Methods
 from gradlint.static.tree import Atom, Node, events
 from gradlint.static.values import (
@@ -149,7 +148,7 @@ class Calls(Methods):
             self.out.extend(out)
         if self.grad is Grad.ON:
             return self._collapsed(result, made, args)
-        return without_graph(result, self.grad, self.lost(node, (*args, *named.values(), Tensor(frozenset({made})))))
+        return self.ungraphed(result, node, (*args, *named.values(), Tensor(frozenset({made}))))
 
 
 def _handed(args: list[Value]) -> tuple[str, ...]:

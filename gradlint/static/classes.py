@@ -184,6 +184,9 @@ class Classes(Functions):
                 return method
             function = replace(method, receiver=owner)
             return self.inline(function, node, [], {}) if decorators & {"property", "cached_property"} else function
+        if name == "module" and owner.uid in self.parallel:
+            # What a wrapper wraps is its `module`.
+            return owner
         if self._assigned_elsewhere(owner, name):
             return self.store.get((owner.uid, name)) or Unknown(self._path(owner, name), frozenset({owner.uid}))
         if self.is_module(owner.cls):
@@ -202,11 +205,12 @@ class Classes(Functions):
         ]
         if len(setters) != 1 or self.exhausted(setters[0]) or name_of(setters[0]) == "__init__":
             return bool(setters)
-        loops, self.loops = self.loops, ()
+        (loops, self.loops), mode = (self.loops, ()), (self.grad, self.switch)
         reached = set(self.reached)
         with self.aside():
             self.inline(setters[0], setters[0].node, [], {})
         self.loops, self.reached = loops, reached
+        self.grad, self.switch = mode
         return True
 
     def superior(self, owner: Super, name: str) -> Value:

@@ -9,13 +9,14 @@ import ast
 import math
 from dataclasses import replace
 
+from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Meaning
 from gradlint.static.context import Grad, const
 from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
-from gradlint.static.gradients import Gradients, without_graph
-from gradlint.static.library import made_by
+from gradlint.static.gradients import Gradients
+from gradlint.static.library import made_by, words
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
 from gradlint.static.tree import (
     JumpKind,
@@ -50,6 +51,9 @@ from gradlint.static.values import (
 COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])
 """Make a new tensor of what they are given, without its graph (the second where `requires_grad` is given)."""
 
+RESTORED = "*restored"
+"""Under this name an optimizer holds the place where its state was loaded."""
+
 _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 """Functions whose result is a sum of the terms of what they are given."""
 
@@ -75,15 +79,14 @@ class Constructors(Gradients):
                     self.emit(EventKind.SHARD, node, self.reach(args[:1]), self.spelled(node))
                 return self._wrapped(args[0], "wrapper")
             case "wrapper" | "copy" if args:
+                if name in words("parallel", "wrappers"):
+                    self.parallel |= held(args[:1])
                 return self._wrapped(args[0], meaning.role)
             case "tensor" if "requires_grad" not in named and "out" not in named:
                 if name.endswith("_"):
                     self.forget(values)
-                result = (
-                    combined(values)
-                    if self.grad is Grad.ON
-                    else without_graph(DATA, self.grad, self.lost(node, values))
-                )
+                self.saved(name, node, args)
+                result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
                 if name in _SUMS and args:
                     result = summed(result, args[0])
                 return marked(result, made_by(name), self.place(node))
@@ -104,7 +107,7 @@ class Constructors(Gradients):
             case "clip":
                 return self.clip(node, args, named)
             case "set-grad":
-                self._set_grad(args)
+                self._set_grad(node, args)
                 return UNKNOWN
             case "partial" if args and isinstance(args[0], Library) and len(args) == 1:
                 return args[0]
@@ -224,6 +227,10 @@ class Constructors(Gradients):
                 # A module that is built of others has their parameters.
                 self.set_member(uid, f"*{index}", value)
         self.objects[uid] = made
+        for owner in made.of or () if kind is Kind.SCHEDULER else ():
+            restored = const(self.store.get((owner, RESTORED), UNKNOWN))
+            if isinstance(restored, Location):
+                self.restored[uid] = restored
         if kind is Kind.SCALER and const(named.get("enabled", UNKNOWN)) is False:
             self.disabled.add(uid)
         if name in SEQUENCES:
@@ -348,6 +355,7 @@ class Constructors(Gradients):
             self.inline(target, node, rank + arguments, {})
         return UNKNOWN
 
-    def _set_grad(self, args: list[Value]) -> None:
+    def _set_grad(self, node: ast.Call, args: list[Value]) -> None:
         wanted = const(args[0]) if args else ...
         self.grad = {True: Grad.ON, False: Grad.OFF}.get(wanted, Grad.MAYBE) if isinstance(wanted, bool) else Grad.MAYBE
+        self.switch = self.place(node)

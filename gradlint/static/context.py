@@ -91,6 +91,7 @@ class Frame:
     cls: Class | None = None
     receiver: Value | None = None
     returned: list[Value] = field(default_factory=list)
+    left: list[tuple[Grad, Location | None]] = field(default_factory=list)
     captured: bool = False
     bound: set[str] = field(default_factory=set)
 
@@ -123,6 +124,34 @@ class Descent:
         return bool(value.value) if isinstance(value, Const) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A use of a tensor of the inference mode, where autograd would have to save it: `nodes` are the graph parts that it meets."""
+
+    node: ast.AST
+    spelled: str
+    made: Location | None
+    nodes: frozenset[GraphNode]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hooked:
+    """A hook that is registered on a module, and the event of it."""
+
+    node: ast.Call
+    module: Uid
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StateCall:
+    """A call of `state_dict` or `load_state_dict`: its name, where, and on what."""
+
+    name: str
+    place: Location
+    owner: Value
+
+
 @dataclass(slots=True)
 class Pending:
     """What was known where control left the iteration that is being lowered."""
@@ -147,6 +176,10 @@ class Context(ABC):
         self.loops: tuple[int, ...] = ()
         self.pending: list[Pending] = []
         self.grad = Grad.ON
+        self.switch: Location | None = None  # the statement that set the mode, where no context has
+        self.inference = False
+        self.refused: list[Refused] = []
+        self.switched: dict[Location, Location] = {}
         self.autocast = False
         self.perhaps = 0  # more than that: what happens here may have been made sure of before
         self.dead = False
@@ -172,6 +205,9 @@ class Context(ABC):
         self.outputs: dict[Uid, str] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.windows: set[Uid] = set()
+        self.parallel: set[Uid] = set()
+        self.bypassed: dict[Location, str] = {}
+        self.unsynced = False
         self.samplers: dict[Uid, Object] = {}
         self.cycles: dict[str, Cycle] = {}
         self.counts = False
@@ -183,6 +219,9 @@ class Context(ABC):
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
         self.descents: list[Descent] = []
+        self.hooked: list[Hooked] = []
+        self.states: list[StateCall] = []
+        self.restored: dict[Uid, Location] = {}
         self.begun: dict[tuple[Uid, str], tuple[tuple[int, ...], Location]] = {}
         self.statements = 0
         self.numbers = itertools.count(1)
@@ -228,7 +267,7 @@ class Context(ABC):
         scalers: frozenset[Uid] = frozenset(),
     ) -> Event:
         """Append an event to the current sequence and return it."""
-        everything = frozenset({*roles, self.grad.value})
+        everything = frozenset({*roles, self.grad.value, *(("no-sync",) if self.unsynced else ())})
         made = Event(kind, self.place(node), targets, self.frame.path, self.loops, nodes, name, everything, scalers)
         self.out.append(made)
         return made
@@ -382,21 +421,26 @@ class Context(ABC):
             case Known(truth):
                 sides[0 if truth else 1]()
                 return
-        before, grad = self.store, self.grad
+        before, grad, switch = self.store, self.grad, self.switch
         nodes: list[Node] = []
-        ends: list[tuple[Store, Grad]] = []
+        ends: list[tuple[Store, Grad, Location | None]] = []
         for side in sides:
-            self.store, self.grad, self.dead = dict(before), grad, False
+            self.store, self.grad, self.switch, self.dead = dict(before), grad, switch, False
             with self.aside() as out:
                 side()
             nodes.append(Seq(tuple(out)) if out else EMPTY)
             if not self.dead:
-                ends.append((self.store, self.grad))
+                ends.append((self.store, self.grad, self.switch))
         self.out.append(Branch(test, nodes[0], nodes[1]))
         self.dead = not ends
-        self.store = self.merge([store for store, _ in ends]) if ends else before
-        grads = {grad for _, grad in ends}
-        self.grad = grads.pop() if len(grads) == 1 else Grad.MAYBE
+        self.store = self.merge([store for store, *_ in ends]) if ends else before
+        self.meet([(grad, switch) for _, grad, switch in ends])
+
+    def meet(self, ends: Iterable[tuple[Grad, Location | None]]) -> None:
+        """Go on in the mode in which paths meet, each of which has one and the statement that set it."""
+        modes = dict(ends)
+        (self.grad, self.switch), *others = modes.items() or ((Grad.MAYBE, None),)
+        self.grad = Grad.MAYBE if others else self.grad
 
     def merge(self, stores: list[Store]) -> Store:
         """Return what is known where several paths meet; a name that only some of them bind keeps its value."""

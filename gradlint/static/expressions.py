@@ -20,6 +20,7 @@ from gradlint.static.provenance import cut, lost_by, plain, summed, without_numb
 from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import (
     Atom,
+    GraphNode,
     Loop,
     Predicate,
     Seq,
@@ -30,6 +31,7 @@ from gradlint.static.values import (
     UNKNOWN,
     Class,
     Const,
+    Dropped,
     Function,
     Instance,
     Items,
@@ -277,6 +279,8 @@ class Expressions(Conditions):
     def arithmetic(self, left: Value, op: ast.operator, right: Value, node: ast.AST) -> Value:
         """Return the result of an operator on tensors: a sum keeps what its terms have lost, a multiple of it as well."""
         result = self.computed((left, right), node)
+        if isinstance(op, (ast.Mult, ast.Div)):
+            self.refuse(node, (left, right), graph_of((left, right)))
         match op:
             case ast.Add():
                 return summed(result, left, right)
@@ -294,14 +298,25 @@ class Expressions(Conditions):
             case _:
                 return result
 
+    def refuse(self, node: ast.AST, values: Iterable[Value], nodes: frozenset[GraphNode]) -> None:
+        """Remember that autograd would have to save `values`; the layer of gradients knows how."""
+        raise NotImplementedError
+
     def computed(self, values: Iterable[Value], node: ast.AST) -> Value:
         """Return the result of an operation on tensors in the grad mode that holds here."""
         values = list(values)
         result = combined(values)
         if self.grad is Grad.ON or not isinstance(result, Tensor) or not result.nodes:
             return result
-        lost = lost_by("no-grad", self.place(node), values)
+        lost = self.lost(node, values)
         return replace(DATA, dropped=lost) if self.grad is Grad.OFF else UNKNOWN
+
+    def lost(self, node: ast.AST, values: Iterable[Value]) -> frozenset[Dropped]:
+        """Return the graphs that the result of an operation on `values` would have if gradients were on here."""
+        place = self.place(node)
+        if self.grad is Grad.OFF and self.switch is not None:
+            self.switched[place] = self.switch
+        return lost_by("no-grad", place, values)
 
     def _choice(self, test: Predicate, body: ast.expr, orelse: ast.expr) -> Value:
         results: list[Value] = []

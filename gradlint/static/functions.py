@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from gradlint.diagnostics import Location
 from gradlint.static.context import Frame, Grad
 from gradlint.static.expressions import Expressions
 from gradlint.static.syntax import FunctionNode
@@ -56,18 +57,29 @@ class Functions(Expressions):
         if frame.module is not self.module.module:
             self.foreign[function.node] = frame.module
         outer, asked = (self.frame, self.grad, self.dead, self.hint, self.pending), self.perhaps
+        switch, inference = self.switch, self.inference
         self.frame, self.dead, self.hint, self.pending = frame, False, "", []
         self.stack.append(function.node)
         with self.aside() as out:
             self._parameters(function.node.args, given, named)
             self._body(function.node)
         self.stack.pop()
+        ends = [*frame.left, *([] if self.dead else [(self.grad, self.switch)])]
         self.frame, self.grad, self.dead, self.hint, self.pending = outer
+        self.switch, self.inference = switch, inference
+        self._left_in(ends, function.node)
         self.perhaps = asked
         if out:
             self.out.append(Call(Seq(tuple(out))))
         self._leave(frame)
         return self._result(frame)
+
+    def _left_in(self, ends: list[tuple[Grad, Location | None]], node: FunctionNode | ast.Lambda) -> None:
+        """Go on after a call in the mode in which a statement of the function has left it; contexts and decorators leave none."""
+        here = (self.grad, self.switch)
+        left = [end if end[1] not in (None, self.switch) else here for end in ends]
+        if any(end is not here for end in left) and (isinstance(node, ast.Lambda) or self.decorated_mode(node) is None):
+            self.meet(left)
 
     def _beside_the_point(self, function: Function, given: list[Value]) -> bool:
         """Whether a function of another file gets nothing that is trained, and cannot train anything else."""
@@ -119,7 +131,8 @@ class Functions(Expressions):
             return
         mode = self.decorated_mode(node)
         if mode is not None:
-            self.grad = mode
+            self.grad, self.switch = mode, None
+            self.inference = self.inference or any(map(self.is_inference_mode, node.decorator_list))
         elif node in self.wrapped_by_others:
             self.grad = Grad.MAYBE
         self.block(node.body)
@@ -138,6 +151,11 @@ class Functions(Expressions):
                     case "set-grad":
                         return Grad.MAYBE
         return None
+
+    def is_inference_mode(self, node: ast.expr) -> bool:
+        """Whether a decorator or a context is torch's inference mode."""
+        value = self.quietly(node.func if isinstance(node, ast.Call) else node)
+        return isinstance(value, Library) and value.name.endswith(".inference_mode")
 
     def quietly(self, node: ast.expr) -> Value:
         """Return what names alone tell of an expression; nothing is emitted."""

@@ -10,13 +10,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.classes import Classes
-from gradlint.static.context import Descent, Grad, const
+from gradlint.static.context import Descent, Grad, Refused, const
 from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
-from gradlint.static.library import made_by
-from gradlint.static.provenance import is_computed, is_leaf, lost_by, marked, requiring, unmarked
+from gradlint.static.library import made_by, words
+from gradlint.static.nodes import walk
+from gradlint.static.provenance import is_computed, is_leaf, is_of_inference, lost_by, marked, requiring, unmarked
 from gradlint.static.tree import (
     GraphNode,
     Uid,
@@ -30,6 +32,7 @@ from gradlint.static.values import (
     Items,
     Kind,
     Library,
+    Made,
     Object,
     Params,
     Tensor,
@@ -167,7 +170,9 @@ class Gradients(Classes):
         """Emit that gradients are computed aside; with `create_graph=True` they have a graph, else they have lost it."""
         roots = [args[0]] if args else [named.get("outputs", UNKNOWN)]
         nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
-        event = self.emit(EventKind.RETAIN, node, None, "", nodes, ("autograd-grad",))
+        inputs = args[1] if len(args) > 1 else named.get("inputs", UNKNOWN)
+        roles = ("autograd-grad", *(("of-parameters",) if isinstance(inputs, Params) else ()))
+        event = self.emit(EventKind.RETAIN, node, None, "", nodes, roles)
         descent = Descent(node, tuple(roots), named, event, self.frame.node)
         self.descents.append(descent)
         graph = const(args[4]) is True or None if len(args) > 4 else descent.flag("create_graph")
@@ -175,8 +180,40 @@ class Gradients(Classes):
             return UNKNOWN
         return Tensor(nodes) if graph else replace(DATA, dropped=lost_by("grad", self.place(node), roots))
 
+    def ungraphed(self, result: Value, node: ast.AST, values: Iterable[Value]) -> Value:
+        """Return what a call on `values` returns where gradients are off, or perhaps off."""
+        lost = self.lost(node, values)
+        sure = any(part.sure for each in lost for part in each.nodes)
+        return without_graph(result, self.grad, lost, self.place(node) if self.inference and sure else None)
+
+    def refuse(self, node: ast.AST, values: Iterable[Value], nodes: frozenset[GraphNode]) -> None:
+        """Remember that autograd would have to save `values`, where the inference mode has made one of them."""
+        if self.grad is Grad.ON and not self.inference:
+            for value in values:
+                if isinstance(value, Tensor) and value.made is not None and is_of_inference(value):
+                    self.refused.append(Refused(node, self._spelled_value(node, value), value.made.place, nodes))
+
+    def saved(self, loss: str, node: ast.AST, args: list[Value]) -> None:
+        """Remember what a loss would have to save, which compares its two arguments."""
+        if loss.rpartition(".")[2] in words("saved", "losses"):
+            self.refuse(node, args[1:2], graph_of(args[:1]))
+
+    def _spelled_value(self, node: ast.AST, value: Value) -> str:
+        written = (part for part in walk(node) if isinstance(part, (ast.Name, ast.Attribute, ast.Call)))
+        return next((ast.unparse(part) for part in written if self.latest.get(part) is value), "")
+
+    def _saves_input(self, module: Object) -> bool:
+        """Whether a module of torch keeps what it is given for the backward pass of its parameters."""
+        if module.origin in SEQUENCES:
+            first = self.store.get((module.uid, "*0"))
+            return isinstance(first, Object) and self._saves_input(first)
+        package, _, name = module.origin.rpartition(".")
+        return package == "torch.nn" and name in words("saved", "modules")
+
     def _ran(self, uid: Uid, node: ast.AST, sure: bool = True, roles: tuple[str, ...] = ()) -> GraphNode:
         made = GraphNode(self.place(node), uid, sure=sure)
+        if uid in self.parallel and isinstance(node, ast.Call) and _past_the_wrapper(node.func):
+            self.bypassed[made.place] = ast.unparse(node.func)
         self.emit(EventKind.FORWARD, node, frozenset({uid}), self.spelled(node), frozenset({made}), roles)
         return made
 
@@ -186,20 +223,20 @@ class Gradients(Classes):
         values = [*args, *named.values()]
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         result = Tensor(graph_of(values) | {made})
-        return result if self.grad is Grad.ON else without_graph(DATA, self.grad, self.lost(node, (*values, result)))
+        return result if self.grad is Grad.ON else self.ungraphed(DATA, node, (*values, result))
 
     def _forward(self, module: Object, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         values = [*args, *named.values()]
         if module.kind is Kind.CRITERION:
-            result = (
-                combined(values) if self.grad is Grad.ON else without_graph(DATA, self.grad, self.lost(node, values))
-            )
+            self.saved(module.origin, node, args)
+            result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
             return marked(result, self.output(module), self.place(node))
         made = self._ran(module.uid, node, sure=module.origin.startswith("torch."))
         op = self.output(module)
         if self.grad is not Grad.ON:
-            lost = self.lost(node, (*values, Tensor(frozenset({made}))))
-            return marked(without_graph(DATA, self.grad, lost), op, self.place(node))
+            return marked(self.ungraphed(DATA, node, (*values, Tensor(frozenset({made})))), op, self.place(node))
+        if self._saves_input(module):
+            self.refuse(node, args[:1], frozenset({made}))
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         given = graph_of(values)
         result = Tensor(given | {made})
@@ -239,16 +276,21 @@ class Gradients(Classes):
             case _:
                 return result
 
-    def lost(self, node: ast.AST, values: Iterable[Value]) -> frozenset[Dropped]:
-        """Return the graphs that the result of an operation on `values` would have if gradients were on here."""
-        return lost_by("no-grad", self.place(node), values)
-
     def spelled(self, node: ast.AST) -> str:
         """Return how the user writes the callee, or the receiver of a method, of a call."""
         return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
 
     def _spelled_receiver(self, node: ast.Call) -> str:
         return ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+
+
+def _past_the_wrapper(callee: ast.expr) -> bool:
+    """Whether a callee is `ddp.module` or `ddp.module.forward`."""
+    match callee:
+        case ast.Attribute(attr="module") | ast.Attribute(ast.Attribute(attr="module"), "forward"):
+            return True
+        case _:
+            return False
 
 
 def parameters_of(value: Value) -> frozenset[Uid] | None:
@@ -264,14 +306,20 @@ def parameters_of(value: Value) -> frozenset[Uid] | None:
             return None
 
 
-def without_graph(result: Value, grad: Grad, lost: frozenset[Dropped] = frozenset()) -> Value:
-    """Return what a call returns where gradients are off, or perhaps off; `lost` is the graph that it would have."""
+def without_graph(
+    result: Value, grad: Grad, lost: frozenset[Dropped] = frozenset(), inference: Location | None = None
+) -> Value:
+    """Return what a call returns where gradients are off, or perhaps off; `lost` is the graph that it would have.
+
+    `inference` is where the inference mode makes it.
+    """
     if grad is Grad.MAYBE:
         return UNKNOWN
     match result:
         case Items(elements, keys):
-            return Items(tuple(without_graph(element, grad, lost) for element in elements), keys)
+            return Items(tuple(without_graph(element, grad, lost, inference) for element in elements), keys)
         case Tensor():
-            return replace(DATA, made=result.made if is_computed(result) else DATA.made, dropped=lost)
+            made = Made("inference", inference) if inference is not None else DATA.made
+            return replace(DATA, made=result.made if is_computed(result) else made, dropped=lost)
         case _:
             return UNKNOWN

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.constructors import Constructors
-from gradlint.static.context import const
+from gradlint.static.context import Hooked, const
 from gradlint.static.expressions import MODULE_METHODS
 from gradlint.static.library import words
 from gradlint.static.nodes import walk
@@ -54,6 +54,7 @@ class Instances(Constructors):
         """Call a method that torch's modules have, or one of an unknown module."""
         spelled = self._spelled_receiver(node)
         targets = frozenset({uid})
+        self.hooks_on(uid, name, node)
         match name:
             case "zero_grad":
                 roles = ("module", *self.fills([*args, *named.values()]))
@@ -87,6 +88,11 @@ class Instances(Constructors):
             case _:
                 return self._ran_by_owner(uid, node, args, named)
         return UNKNOWN
+
+    def hooks_on(self, uid: Uid, name: str, node: ast.Call) -> None:
+        """Remember that a hook is registered, if a method of a module does."""
+        if name in words("module", "hooks"):
+            self.hooked.append(Hooked(node, uid, self.emit(EventKind.ESCAPE, node, frozenset(), roles=("hook",))))
 
     def _method_in_sight(self, uid: Uid, name: str) -> Function | None:
         """Return a method of a module that is otherwise only run, where its class is in sight."""

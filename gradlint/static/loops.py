@@ -11,7 +11,7 @@ from collections.abc import Callable
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.calls import Calls
-from gradlint.static.context import Pending, Store
+from gradlint.static.context import Grad, Pending, Store
 from gradlint.static.library import role_of
 from gradlint.static.nodes import walk
 from gradlint.static.provenance import is_leaf, is_rebound, unmarked
@@ -114,23 +114,37 @@ class Loops(Calls):
 
     def _loop(self, node: ast.For | ast.AsyncFor | ast.While, head: Callable[[], object]) -> None:
         endless = isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and bool(node.test.value)
+        self.repeated(node, head, node.body, node.orelse, endless)
+
+    def repeated(
+        self,
+        node: ast.AST,
+        head: Callable[[], object],
+        body: list[ast.stmt],
+        orelse: list[ast.stmt],
+        endless: bool = False,
+    ) -> None:
+        """Lower what is done again and again: `head`, then the statements of `body`; `node` is the loop, or what stands for one."""
         number = self.number(node)
         self.loop_nodes[number] = node
         renewed = self._renew(node, number)
         outer, self.loops = self.loops, (*self.loops, number)
-        before = dict(self.store)
-        first, ends, breaks = self._iteration(node.body, head, renewed)
+        before, mode = dict(self.store), self.grad
+        first, ends, breaks = self._iteration(body, head, renewed)
         later = first
-        if ends and self._carries(before, ends) and len(self.stack) + len(self.loops) < _MOST_PEELED:
+        if len(ends) > 1 and self.grad is not mode:
+            self.grad = Grad.MAYBE
+        again = self.grad is not mode or self._carries(before, ends)
+        if ends and again and len(self.stack) + len(self.loops) < _MOST_PEELED:
             self.store = self._handed_on(self.merge(ends), _built(first))
-            later, more, others = self._iteration(node.body, head, renewed)
+            later, more, others = self._iteration(body, head, renewed)
             ends, breaks = ends + more, breaks + others
         self.loops = outer
         exits = breaks if endless else ends + breaks
         self.dead = not exits
         self.store = self.merge(exits) if exits else before
         with self.aside() as after:
-            self.block(node.orelse)
+            self.block(orelse)
         self.out.append(Loop(number, first, later, Seq(tuple(after)), endless))
 
     def _handed_on(self, store: Store, inside: frozenset[Location]) -> Store:
@@ -158,7 +172,7 @@ class Loops(Calls):
         self.dead = False
         return Seq(tuple(out)), ends + pending.continues, pending.breaks
 
-    def _renew(self, node: ast.For | ast.AsyncFor | ast.While, number: int) -> frozenset[str]:
+    def _renew(self, node: ast.AST, number: int) -> frozenset[str]:
         """Forget the constants that the loop changes: what held before it need not hold in it."""
         ids = set()
         for name in self.syntax.assigned(node):

@@ -18,10 +18,10 @@ from itertools import pairwise
 from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.actions import Step
-from gradlint.static.context import Grad
+from gradlint.static.context import Grad, Store
+from gradlint.static.hosted import Hosted
 from gradlint.static.nodes import children
 from gradlint.static.project import Module, Project
-from gradlint.static.statements import Statements
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Seq, Uid, events
 from gradlint.static.values import (
@@ -57,7 +57,7 @@ class Root:
     followed: frozenset[ast.AST]
 
 
-class Lowering(Statements):
+class Lowering(Hosted):
     """Lowers a file."""
 
     def __init__(self, project: Project, module: Module, models: Models) -> None:
@@ -73,6 +73,7 @@ class Lowering(Statements):
         with self.aside() as out:
             self._pieces(tree.body, pieces)
         yield Root(Seq(tuple(out)), True, tree, frozenset(self.followed))
+        yield from self._hosted(tree)
         functions = list(_functions(tree))
         training = self._training([function for function, _ in functions])
         waiting = [each for each in functions if each[0].name in training and each[0] not in self.reached]
@@ -83,11 +84,28 @@ class Lowering(Statements):
         for function, cls in waiting:
             if function in self.reached:
                 continue
-            self.store = dict(after)
-            self.dead, self.grad, self.followed, self.perhaps = False, Grad.ON, set(), 0
+            self._begin_anew(after)
             with self.aside() as out:
                 self._alone(function, cls)
             yield Root(Seq(tuple(out)), False, function, frozenset(self.followed))
+
+    def _hosted(self, tree: ast.Module) -> Iterator[Root]:
+        """Yield the training of each module that a trainer drives and that optimizes by itself."""
+        after = dict(self.store)
+        for node in tree.body if "automatic_optimization" in self.module.module.source.text else ():
+            cls = after.get((self.module.path, node.name)) if isinstance(node, ast.ClassDef) else None
+            if isinstance(cls, Class) and cls.node is node:
+                self._begin_anew(after)
+                with self.aside() as out:
+                    hosted = self.host(cls)
+                if hosted:
+                    yield Root(Seq(tuple(out)), False, node, frozenset(self.followed))
+
+    def _begin_anew(self, store: Store) -> None:
+        """Begin to read what nobody was seen to call, from what the module has left."""
+        self.store = dict(store)
+        self.dead, self.grad, self.switch, self.followed, self.perhaps = False, Grad.ON, None, set(), 0
+        self.inference = False
 
     def _pieces(self, body: list[ast.stmt], pieces: tuple[int, ...]) -> None:
         """Lower the cells of a notebook; a file is one."""

@@ -8,10 +8,20 @@ from __future__ import annotations
 import ast
 
 from gradlint.events import EventKind
-from gradlint.static.context import const
+from gradlint.static.constructors import RESTORED
+from gradlint.static.context import StateCall, const
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
-from gradlint.static.provenance import changes_in_place, cut, is_plain, lost_by, marked, reshaped, unmarked
+from gradlint.static.provenance import (
+    changes_in_place,
+    cut,
+    is_of_inference,
+    is_plain,
+    lost_by,
+    marked,
+    reshaped,
+    unmarked,
+)
 from gradlint.static.updates import Updates
 from gradlint.static.values import (
     UNKNOWN,
@@ -50,6 +60,8 @@ class Methods(Updates):
 
     def method(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Emit the events of calling a method and return the result."""
+        if name in ("state_dict", "load_state_dict"):
+            self._state_of(receiver, name, node)
         meaning = self.meaning_of_method(receiver, name)
         if meaning is not None:
             return self.perform(meaning, node, receiver, args, named)
@@ -109,6 +121,12 @@ class Methods(Updates):
             self.scheduled(scheduler, node, self._spelled_receiver(node), roles)
         return UNKNOWN
 
+    def _state_of(self, owner: Value, name: str, node: ast.Call) -> None:
+        """Remember whose state is told or restored; on the paths that go on from here, an optimizer has an old rate."""
+        self.states.append(StateCall(name, self.place(node), owner))
+        if name == "load_state_dict" and isinstance(owner, Object) and owner.kind is Kind.OPTIMIZER:
+            self.store[owner.uid, RESTORED] = Const(self.place(node))
+
     def _sampler_told(self, sampler: Object, name: str, node: ast.Call) -> Value:
         if name == "set_epoch":
             self.emit(EventKind.EPOCH, node, sampler.of or frozenset({sampler.uid}), self._spelled_receiver(node))
@@ -118,8 +136,11 @@ class Methods(Updates):
         if name == "backward":
             return self.backward(node, [tensor], named)
         if name == "requires_grad_":
+            self.refuse(node, [tensor], frozenset(part for lost in tensor.dropped for part in lost.nodes))
             target = node.func.value if isinstance(node.func, ast.Attribute) else node.func
             return self.requires_gradients(target, tensor, next(iter((*args, *named.values())), Const(True)))
+        if is_of_inference(tensor) and name in words("tensor", "viewing"):
+            return tensor
         if name in words("tensor", "cut"):
             return cut(self.place(node), lost_by(name, self.place(node), (tensor,)))
         if changes_in_place(name) and not all(map(is_plain, args)):
@@ -154,6 +175,8 @@ class Methods(Updates):
 
     def _unknown(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         values = [receiver, *args, *named.values()]
+        if isinstance(receiver, Unknown) and receiver.id:
+            self.hooks_on(unknown_uid(receiver.id), name, node)
         match name:
             case "backward" if not args or all(isinstance(arg, Tensor) and not arg.nodes for arg in args):
                 return self.backward(node, [receiver], named)

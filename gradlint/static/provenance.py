@@ -34,7 +34,7 @@ def reshaped(result: Value, tensor: Value, method: str) -> Value:
     return replace(result, made=tensor.made) if kept and tensor.made.op not in _OWN else result
 
 
-_OWN = frozenset(["leaf", "copy", "masked", "data", "rebound"])
+_OWN = frozenset(["leaf", "copy", "masked", "data", "inference", "rebound"])
 """True of one tensor object; what is computed from it is another one."""
 
 
@@ -44,7 +44,11 @@ def is_plain(value: Value) -> bool:
         case Tensor(nodes=nodes, scalers=scalers, made=made, cut=cut, dropped=dropped):
             op = made.op if made is not None else ""
             lost = bool(dropped) and op not in ("", *_OWN)
-            return not nodes and not scalers and (op == "data" or (cut is not None and op != "masked") or lost)
+            return (
+                not nodes
+                and not scalers
+                and (op in ("data", "inference") or (cut is not None and op != "masked") or lost)
+            )
         case Items(elements):
             return all(map(is_plain, elements))
         case Const(literal):
@@ -108,6 +112,11 @@ def is_leaf(value: Value) -> bool:
             return op in ("leaf", "copy") or (op == "masked" and cut is not None and not nodes)
         case _:
             return False
+
+
+def is_of_inference(value: Value) -> bool:
+    """Whether a value is a tensor that was made in the inference mode."""
+    return isinstance(value, Tensor) and value.made is not None and value.made.op == "inference"
 
 
 def is_rebound(value: Value) -> bool:

@@ -21,7 +21,7 @@ _OPTIMIZERS = (
     b"load_state_dict(",
 )
 _GRADIENTS = (b"autograd.grad", b"import grad", b"DistributedSampler")
-_LOSSES = (b"Loss(", b"cross_entropy(", b"nll_loss(", b"_with_logits(")
+_LOSSES = (b"Loss(", b"kl_div(", b"cross_entropy(", b"nll_loss(", b"_with_logits(")
 _MODULES = (b".forward(", b"def train(", b"gradlint:")
 _SIGNS = (*_ORDER, *_OPTIMIZERS, *_GRADIENTS, *_LOSSES, *_MODULES)
 

@@ -372,7 +372,7 @@ def aged(value: Value, inside: frozenset[Location]) -> Value:
 
 def part_of(value: Tensor, name: str) -> Tensor:
     """Return a part of what an unknown module returned: that one part carries a graph says nothing of the others."""
-    if not value.nodes and value.made == DATA.made:
+    if not value.nodes and value.made is not None and value.made.op in ("data", "inference"):
         return value
     nodes = (replace(node, module=(*node.module, name)) if not node.sure else node for node in value.nodes)
     return replace(value, nodes=frozenset(nodes), made=None, cut=None, dropped=frozenset())

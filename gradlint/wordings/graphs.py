@@ -36,10 +36,20 @@ WORDINGS: Mapping[str, Wording] = {
             "used": "used here in this iteration",
         },
     ),
+    "GL517": Wording(
+        "`{subject}` is called in every turn of the loop and never undone: hooks pile up, and in turn n the module calls n of them",
+        "register it once, before the loop, or keep the handle and call `handle.remove()` at the end of the turn",
+        {"loop": "in each turn of this loop"},
+    ),
     "GL519": Wording(
         "`{subject}` is computed from the tensor that requires gradients, and is no leaf: torch refuses to optimize it",
         "convert first, and call `.requires_grad_()` on the result",
         {"optimizer": "it is given to an optimizer here"},
+    ),
+    "GL507": Wording(
+        "`{subject}(create_graph=True)` gives the gradients a graph of their own: {effect}",
+        "leave it out (`retain_graph=True` if the loss is run through again); where gradients of gradients are wanted,"
+        " compute the first ones by `torch.autograd.grad(..., create_graph=True)`",
     ),
     "GL508": Wording(
         "this backward runs through {subject} that an optimizer has changed in place since: torch raises RuntimeError",
@@ -59,6 +69,16 @@ WORDINGS: Mapping[str, Wording] = {
         "{means} turns a term of `{subject}` into a plain number: {effect}",
         "add the tensor itself, and take the number only where it is told",
         {"backward": "the backward pass starts here"},
+    ),
+    "GL512": Wording(
+        "`{subject}.data` is changed after `{subject}` was computed, and autograd does not know: the gradient is that of another function",
+        "compute a new tensor (`{subject} = {subject} * mask`); write to `.data` of parameters only",
+        {"made": "`{subject}` is computed here", "backward": "the backward pass runs through it here"},
+    ),
+    "GL513": Wording(
+        "`{subject}` steps on gradients that nobody has set: `autograd.grad` returns them and leaves every `.grad` alone, so no parameter moves",
+        "call `backward()` on the loss, or set `p.grad = g` for each parameter before the step",
+        {"computed": "the gradients are computed here"},
     ),
     "GL514": Wording(
         "gradients that are computed without `create_graph=True` have no graph, and `{subject}` is made of them: {effect}",

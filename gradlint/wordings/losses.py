@@ -30,6 +30,7 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` is begun anew for each step, and is not shuffled: every step trains on its first batch",
         "loop over it, `for batch in {subject}:`, or call `iter({subject})` once, before the loop",
     ),
+    "GL907": Wording("{what}", "{remedy}"),
     "GL919": Wording(
         "`{subject}()` sets the same seed before every step: each iteration drops and draws the same",
         "seed once, before the loop",

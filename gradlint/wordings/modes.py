@@ -52,6 +52,16 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` drops in evaluation mode too: it is called {what}, so every output of the trained model is random",
         "use `{way}`",
     ),
+    "GL309": Wording(
+        "{subject} was made in inference mode, and autograd has to save it here: torch raises RuntimeError",
+        "make it under `torch.no_grad()` instead, or give a copy of it: `.clone()`",
+        {"made": "made here, under `torch.inference_mode()`"},
+    ),
+    "GL310": Wording(
+        "gradients are switched off here and never on again: `{subject}` is computed without a graph, and its `backward()` raises RuntimeError",
+        "use it as a context, which restores the mode at its end: `with torch.no_grad():`",
+        {"made": "computed here, with gradients off", "backward": "the backward pass starts here"},
+    ),
     "GL314": Wording(
         "`{what}` sets the mode through `train(mode)`, but `{cls}.train` takes other arguments: it raises TypeError",
         "name the training routine of `{cls}` something else, such as `fit`",

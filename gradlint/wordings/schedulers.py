@@ -75,6 +75,15 @@ WORDINGS: Mapping[str, Wording] = {
         "set the rate through the scheduler, or write it after `{subject}.step()`",
         {"scheduled": "the scheduler overwrites it here"},
     ),
+    "GL217": Wording(
+        "{what}",
+        "{remedy}",
+        {
+            "restored": "the state of the optimizer is restored here",
+            "resumed": "that of the schedule is restored here",
+            "saved": "its state is saved here",
+        },
+    ),
     "GL220": Wording(
         "the factor of this LambdaLR is 0 at first: the learning rate is 0 and nothing is trained until the factor grows",
         "begin with a factor above 0, such as `0.95 ** epoch` or `(epoch + 1) / warmup`",

@@ -43,7 +43,9 @@ WORDINGS: Mapping[str, Wording] = {
         {"built": "the sampler is built here, and shuffles"},
     ),
     "GL710": Wording(
-        "`{subject}` is one model on several ranks, but {what}: each rank trains a model of its own", "{remedy}"
+        "`{subject}` is one model on several ranks, but {what}: each rank trains a model of its own",
+        "{remedy}",
+        {"forward": "the forward pass goes past the wrapper here", "backward": "the gradients are computed here"},
     ),
     "GL711": Wording(
         "`{subject}` was built before `{sharding}` replaced the parameters that it holds: it steps on tensors that the model "

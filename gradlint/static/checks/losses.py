@@ -27,7 +27,7 @@ def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     for call in analysis.nodes(ast.Call) if _LOSS.search(analysis.source.text) else ():
         match _input(analysis, call):
             case Tensor(made=Made(op, Location() as made)) if (op, made) not in seen:
-                for found in _activated(_loss(analysis, call), op, made, analysis.source.place(call)):
+                for found in _activated(torch_loss(analysis, call), op, made, analysis.source.place(call)):
                     seen.add((op, made))
                     yield found
             case _:
@@ -47,7 +47,7 @@ def _activated(loss: str, op: str, place: Location, given: Location) -> Iterator
             yield compose("GL902", Side.STATIC, place, marks, loss=loss)
 
 
-def _loss(analysis: Analysis, call: ast.Call) -> str:
+def torch_loss(analysis: Analysis, call: ast.Call) -> str:
     """Return the name of the loss of torch that a call computes ("": it computes none)."""
     match analysis.value(call.func):
         case Object(kind=Kind.CRITERION, origin=name) if name.startswith("torch.nn."):

@@ -1,4 +1,4 @@
-"""Order of clearing, backward and step: GL101 to GL104, GL107 to GL109 and GL117.
+"""Order of clearing, backward and step: GL101 to GL104, GL106 to GL109, GL117 and GL513.
 
 One optimizer in one root gets one finding per step: what is wrong with the gradients it uses.
 """
@@ -16,7 +16,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import World
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import Effect, breaches, on_optimizer, run, touches
+from gradlint.static.subjects import Effect, breaches, on_optimizer, overlap, run, touches
 from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
 from gradlint.static.values import Kind, Object
 
@@ -47,7 +47,7 @@ def _silent(code: str) -> tuple[str, ...]:
 
 @check
 def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL101, GL102, GL103, GL104, GL107, GL108, GL109, GL117."""
+    """GL101, GL102, GL103, GL104, GL107, GL108, GL109, GL117, GL513."""
     optimizers = {
         optimizer.uid: (number, optimizer) for number, optimizer in enumerate(analysis.objects(Kind.OPTIMIZER))
     }
@@ -198,6 +198,9 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     if broken == {"GL103"}:
         state = min(states, key=lambda state: state.marks)
         return case.report("GL117" if _by_hand(case, state) else "GL103", state)
+    aside = _computed_aside(case)
+    if aside is not None:
+        return case.report("GL513", State(states[0].name, (("computed", aside.place),)))
     if not case.step.loops or not _would_train(case):
         return None
     # The first iteration tells: it comes to the step before any backward.
@@ -251,6 +254,18 @@ def _by_hand(case: _Case, state: State) -> bool:
     """Whether the gradients that are thrown away were written, not computed by a backward pass."""
     written = state.mark("fresh")
     return any(event.place == written and event.kind is EventKind.SETGRAD for event in case.events)
+
+
+def _computed_aside(case: _Case) -> Event | None:
+    """Return the `autograd.grad` before the step that computes what the step lacks."""
+    for event in case.events:
+        if event == case.step:
+            return None
+        aside = event.kind is EventKind.RETAIN and "of-parameters" in event.roles and event.loops == case.step.loops
+        owned = case.optimizer.of or ()
+        if aside and any(overlap(node.module, uid) for node in event.nodes for uid in owned):
+            return event
+    return None
 
 
 def _would_train(case: _Case) -> bool:

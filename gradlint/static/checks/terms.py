@@ -1,4 +1,4 @@
-"""Terms of a loss whose graph was lost on the way: GL306, GL510 and GL514."""
+"""Losses, or terms of one, whose graph was lost on the way: GL306, GL310, GL510 and GL514."""
 
 from __future__ import annotations
 
@@ -22,13 +22,26 @@ _CODES = {"no-grad": "GL306", "grad": "GL514"}
 
 @check
 def lost_terms(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL306, GL510 and GL514: a backward from a loss of which a part, or all, has lost its graph."""
+    """GL306, GL310, GL510 and GL514: a backward from a loss of which a part, or all, has lost its graph."""
     for descent in analysis.lowering.descents:
-        if descent.event.kind is not EventKind.BACKWARD or "grad" not in descent.event.roles:
+        if descent.event.kind is not EventKind.BACKWARD:
             continue
         for root in descent.roots:
             if isinstance(root, Tensor):
-                yield from _lost(analysis, descent, root)
+                lost = _lost if "grad" in descent.event.roles else _switched_off
+                yield from lost(analysis, descent, root)
+
+
+def _switched_off(analysis: Analysis, descent: Descent, root: Tensor) -> Iterator[Diagnostic]:
+    """GL310: a statement has switched gradients off for good, and the whole loss was computed since."""
+    if "no-grad" not in descent.event.roles or not is_plain(root) or root.cut is not None:
+        return
+    for lost in sorted(root.dropped, key=lambda each: each.place):
+        statement = analysis.lowering.switched.get(lost.place)
+        if statement is not None and lost.means == "no-grad" and _concerns(analysis, root, lost):
+            marks = (("made", lost.place), ("backward", descent.event.place))
+            yield compose("GL310", Side.STATIC, statement, marks, subject=_spelled(descent.node))
+            return
 
 
 def _lost(analysis: Analysis, descent: Descent, root: Tensor) -> Iterator[Diagnostic]:

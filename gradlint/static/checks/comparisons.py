@@ -1,0 +1,103 @@
+"""What is compared by a loss, and in which order: GL907."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.checks.graphs import is_trained
+from gradlint.static.checks.losses import torch_loss
+from gradlint.static.context import const
+from gradlint.static.provenance import is_plain
+from gradlint.static.values import UNKNOWN, Kind, Library, Object, Tensor, Value
+
+_SILENT = "it takes the target for the prediction, and its value and gradient are those of another loss"
+_REFUSED = "torch refuses a prediction of class numbers"
+_LOSSES = {
+    "BCELoss": _SILENT,
+    "binary_cross_entropy": _SILENT,
+    "BCEWithLogitsLoss": _SILENT,
+    "binary_cross_entropy_with_logits": _SILENT,
+    "CrossEntropyLoss": f"{_SILENT} ({_REFUSED})",
+    "cross_entropy": f"{_SILENT} ({_REFUSED})",
+    "NLLLoss": _REFUSED,
+    "nll_loss": _REFUSED,
+    "PoissonNLLLoss": _SILENT,
+    "poisson_nll_loss": _SILENT,
+    "MultiLabelSoftMarginLoss": _SILENT,
+    "multilabel_soft_margin_loss": _SILENT,
+}
+"""Losses that are not the same the other way round, and what they do then."""
+_DIVERGENCES = ("KLDivLoss", "kl_div")
+
+
+@check
+def compared(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL907: `criterion(target, prediction)`, or a divergence that is given probabilities."""
+    for call in analysis.nodes(ast.Call):
+        loss = torch_loss(analysis, call)
+        if loss in _LOSSES:
+            yield from _swapped(analysis, call, loss)
+        elif loss in _DIVERGENCES:
+            yield from _divergence(analysis, call, loss)
+
+
+def _given(analysis: Analysis, call: ast.Call, index: int, name: str) -> tuple[Value, str]:
+    """Return an argument of a loss, and how it is written (unknown: it is not seen)."""
+    if any(isinstance(arg, ast.Starred) for arg in call.args):
+        return UNKNOWN, ""
+    named = [keyword.value for keyword in call.keywords if keyword.arg == name]
+    written = next(iter([*call.args[index : index + 1], *named]), None)
+    return (UNKNOWN, "") if written is None else (analysis.value(written), ast.unparse(written))
+
+
+def _swapped(analysis: Analysis, call: ast.Call, loss: str) -> Iterator[Diagnostic]:
+    (first, target), (second, prediction) = _given(analysis, call, 0, "input"), _given(analysis, call, 1, "target")
+    trained = isinstance(second, Tensor) and any(node.sure and is_trained(analysis, node) for node in second.nodes)
+    if trained and _is_data(first):
+        what = f"`{loss}` wants the prediction first, but gets `{target}`, which no model has computed: {_LOSSES[loss]}"
+        remedy = f"swap them: `({prediction}, {target})`"
+        yield compose("GL907", Side.STATIC, analysis.source.place(call), what=what, remedy=remedy)
+
+
+def _is_data(value: Value) -> bool:
+    """Whether a value was drawn or made, and nobody has computed it without its graph."""
+    return isinstance(value, Tensor) and is_plain(value) and value.cut is None and not value.dropped
+
+
+def _divergence(analysis: Analysis, call: ast.Call, loss: str) -> Iterator[Diagnostic]:
+    (first, prediction), (second, target) = _given(analysis, call, 0, "input"), _given(analysis, call, 1, "target")
+    place = analysis.source.place(call)
+    if _came_out_of(first, "softmax"):
+        what = (
+            f"`{loss}` wants log-probabilities, but `{prediction}` is the output of a softmax: its value means nothing"
+        )
+        yield compose("GL907", Side.STATIC, place, what=what, remedy="use `log_softmax`")
+    elif _came_out_of(second, "log_softmax") and _logarithmic(analysis, call) is False:
+        what = f"`{loss}` wants probabilities as its target, but `{target}` is the output of a `log_softmax`: it returns nan"
+        yield compose("GL907", Side.STATIC, place, what=what, remedy="use `softmax`, or say `log_target=True`")
+
+
+def _came_out_of(value: Value, op: str) -> bool:
+    return isinstance(value, Tensor) and value.made is not None and value.made.op == op
+
+
+def _logarithmic(analysis: Analysis, call: ast.Call) -> bool | None:
+    """Return whether a divergence is told that its target is logarithmic; None where that is not certain."""
+    match analysis.value(call.func):
+        case Library():
+            told = next(
+                (analysis.value(keyword.value) for keyword in call.keywords if keyword.arg == "log_target"), None
+            )
+            spread = any(keyword.arg is None for keyword in call.keywords)
+        case Object(kind=Kind.CRITERION, calls=[made]):
+            told = made.argument(3, "log_target")
+            spread = False
+        case _:
+            return None
+    flag = False if told is None else const(told)
+    return flag if isinstance(flag, bool) and not spread else None

@@ -1,0 +1,46 @@
+"""Hooks that pile up: GL517."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.cadence import conditional
+from gradlint.static.checks import check
+from gradlint.static.context import Hooked
+from gradlint.static.lowering import Root
+from gradlint.static.subjects import overlap
+
+_Loop = ast.For | ast.AsyncFor | ast.While
+_REMOVED = re.compile(r"\.remove\(|_hooks\b")
+
+
+@check
+def registered_again(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL517: a loop registers a hook in each turn on a module that outlives the turn."""
+    hooked = [each for each in analysis.lowering.hooked if each.event.loops]
+    if not hooked or _REMOVED.search(analysis.source.text):
+        return
+    for root in analysis.roots:
+        for each in hooked:
+            loop = analysis.lowering.loop_nodes.get(each.event.loops[-1])
+            if isinstance(loop, _Loop) and _piles_up(analysis, root, each):
+                marks = (("loop", analysis.source.place(loop)),)
+                place = analysis.source.place(each.node)
+                yield compose("GL517", Side.STATIC, place, marks, subject=ast.unparse(each.node.func))
+
+
+def _piles_up(analysis: Analysis, root: Root, hooked: Hooked) -> bool:
+    """Whether each turn of the innermost loop registers a hook on the same module and runs it."""
+    loops = hooked.event.loops
+    turn = [event for event in analysis.events[root] if event.loops[: len(loops)] == loops]
+    if hooked.event not in turn or conditional(root.tree, hooked.event, loops[-1]):
+        return False
+    concerned = [event for event in turn if any(overlap(hooked.module, uid) for uid in event.targets or ())]
+    kinds = {event.kind for event in concerned}
+    return EventKind.FORWARD in kinds and EventKind.CREATE not in kinds

@@ -1,0 +1,90 @@
+"""Schedules of a run that goes on where it was stopped: GL217."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gradlint.diagnostics import Diagnostic, Location, Severity, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.context import StateCall, const
+from gradlint.static.values import UNKNOWN, Kind, Object
+
+_BEGINS = frozenset(["OneCycleLR", "CyclicLR", "LambdaLR", "CosineAnnealingWarmRestarts"])
+"""Schedulers that set the first rate of their schedule when they are built, and compute each later one from their own state."""
+_SCALES = frozenset(["LinearLR", "ConstantLR", "SequentialLR"])
+"""Schedulers that do so and compute each later rate from the one before."""
+_TORCHS = "torch.optim.lr_scheduler."
+
+
+@check
+def restored_too_early(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL217: a schedule that begins anew over a restored optimizer, or that is told where it stands before it can know."""
+    states = analysis.lowering.states
+    for scheduler in analysis.objects(Kind.SCHEDULER):
+        if scheduler.origin.startswith(_TORCHS) and len(scheduler.calls) == 1:
+            yield from _rewritten(analysis, scheduler, states)
+            yield from _never_restored(analysis, scheduler, states)
+            yield from _without_first_rate(analysis, scheduler, states)
+
+
+def _rewritten(analysis: Analysis, scheduler: Object, states: list[StateCall]) -> Iterator[Diagnostic]:
+    """The scheduler is built after its optimizer was restored, and restored itself: the rate is that of a new run."""
+    name, restored = _name(scheduler), analysis.lowering.restored.get(scheduler.uid)
+    resumed = _calls(states, "load_state_dict", scheduler)
+    if restored is None or not resumed or name not in _BEGINS | _SCALES or "last_epoch" in scheduler.calls[0].named:
+        return
+    lasting = name in _SCALES
+    effect = "every later rate is computed from it" if lasting else "it lasts until the scheduler is stepped"
+    what = f"`{name}` writes the first rate of its schedule over the one that was just restored: {effect}"
+    marks = (("restored", restored), ("resumed", resumed[0]))
+    remedy = "build the scheduler before `optimizer.load_state_dict(...)`"
+    found = compose("GL217", Side.STATIC, scheduler.place, marks, what=what, remedy=remedy)
+    yield found if lasting else replace(found, severity=Severity.WARNING)
+
+
+def _never_restored(analysis: Analysis, scheduler: Object, states: list[StateCall]) -> Iterator[Diagnostic]:
+    """The state of a schedule is saved, that of its optimizer restored, and its own is not."""
+    owners = scheduler.of or frozenset()
+    saved = _calls(states, "state_dict", scheduler)
+    loads = [call for call in states if call.name == "load_state_dict"]
+    restored = [call.place for call in loads if isinstance(call.owner, Object) and call.owner.uid in owners]
+    others = [call for call in loads if not isinstance(call.owner, Object) or call.owner.kind is Kind.SCHEDULER]
+    if saved and restored and not others and "last_epoch" not in scheduler.calls[0].named:
+        what = f"the state of this `{_name(scheduler)}` is saved but never restored: a run that goes on begins its schedule anew"
+        remedy = "restore it together with the optimizer: `scheduler.load_state_dict(...)`"
+        marks = (("saved", saved[0]), ("restored", restored[0]))
+        yield compose("GL217", Side.STATIC, scheduler.place, marks, what=what, remedy=remedy)
+
+
+def _without_first_rate(analysis: Analysis, scheduler: Object, states: list[StateCall]) -> Iterator[Diagnostic]:
+    """A new optimizer is scheduled from the middle: nobody has told it the first rate."""
+    (call,), epoch = scheduler.calls, const(scheduler.calls[0].named.get("last_epoch", UNKNOWN))
+    optimizers = [analysis.lowering.objects.get(uid) for uid in scheduler.of or ()]
+    new = all(each is not None and each.origin.startswith("torch.optim.") and each.calls for each in optimizers)
+    if not isinstance(epoch, int) or epoch < 0 or "initial_lr" in analysis.source.text or not optimizers or not new:
+        return
+    if scheduler.uid not in analysis.lowering.restored and not _escaped_load(states, scheduler):
+        what = f"`last_epoch={epoch}` asks for the `initial_lr` of each group, which a new optimizer does not have: torch raises KeyError"
+        remedy = "restore the optimizer first: `optimizer.load_state_dict(...)`"
+        yield compose("GL217", Side.STATIC, analysis.source.place(call.node), what=what, remedy=remedy)
+
+
+def _escaped_load(states: list[StateCall], scheduler: Object) -> bool:
+    """Whether somebody unknown is restored, who may be the optimizer."""
+    loads = (call for call in states if call.name == "load_state_dict" and call.place < scheduler.place)
+    return any(not isinstance(call.owner, Object) for call in loads)
+
+
+def _calls(states: list[StateCall], name: str, scheduler: Object) -> list[Location]:
+    return [
+        call.place
+        for call in states
+        if call.name == name and isinstance(call.owner, Object) and call.owner.uid == scheduler.uid
+    ]
+
+
+def _name(scheduler: Object) -> str:
+    return scheduler.origin.rpartition(".")[2]

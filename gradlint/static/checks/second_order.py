@@ -1,0 +1,54 @@
+"""Gradients that have a graph: GL507."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.context import Descent, const
+from gradlint.static.lowering import Root
+from gradlint.static.syntax import GRADIENT
+from gradlint.static.tree import Event
+from gradlint.static.values import UNKNOWN, Kind
+
+_UNUSED = "no optimizer here uses it, and each pass takes the memory and time of building it"
+_KEPT = "each parameter and its gradient hold each other, and nothing clears them: they are never freed"
+
+
+@check
+def second_order(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL507: `loss.backward(create_graph=True)` whose graph nobody uses, or nobody frees."""
+    for descent in analysis.lowering.descents:
+        if descent.event.kind is EventKind.BACKWARD and _creates_graph(descent):
+            for root in analysis.roots:
+                effect = _effect(analysis, root, descent.event)
+                if effect:
+                    place = analysis.source.place(descent.node)
+                    yield compose("GL507", Side.STATIC, place, subject=ast.unparse(descent.node.func), effect=effect)
+
+
+def _creates_graph(descent: Descent) -> bool:
+    return const(descent.named.get("create_graph", UNKNOWN)) is True
+
+
+def _effect(analysis: Analysis, root: Root, backward: Event) -> str:
+    """Return what it does to the run that gradients have a graph ("": they may well be used)."""
+    found = analysis.events[root]
+    if backward not in found:
+        return ""
+    if _reads_gradients(analysis):
+        cleared = any(event.kind in (EventKind.ZERO, EventKind.ESCAPE) for event in found)
+        return "" if cleared or not backward.loops else _KEPT
+    steps = [event for event in found if event.kind in (EventKind.STEP, EventKind.OTHER_STEP)]
+    torchs = {made.uid for made in analysis.objects(Kind.OPTIMIZER) if made.origin.startswith("torch.optim.")}
+    by_torch = bool(steps) and all(event.targets and event.targets <= torchs for event in steps)
+    return _UNUSED if by_torch and not any(event.kind is EventKind.RETAIN for event in found) else ""
+
+
+def _reads_gradients(analysis: Analysis) -> bool:
+    return any(node.attr in GRADIENT and isinstance(node.ctx, ast.Load) for node in analysis.nodes(ast.Attribute))
