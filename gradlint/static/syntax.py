@@ -65,6 +65,10 @@ class Syntax:
         """Return the names that a function computes from gradients, with the tensors whose gradients these are."""
         return self._once(_gradients, scope)
 
+    def locals(self, function: ast.AST) -> frozenset[ast.AST]:
+        """Return the mentions of names that a function binds itself: its parameters, and what it assigns."""
+        return self._once(_locals, function)
+
     def names(self, function: ast.AST) -> frozenset[str]:
         """Return the names that a function mentions."""
         return self._once(_names, function)
@@ -136,6 +140,12 @@ def _mentioned(tree: ast.AST) -> frozenset[str]:
     names = {node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is ast.Load}
     names |= {node.attr for node in nodes if type(node) is ast.Attribute and type(node.ctx) is ast.Load}
     return frozenset(names)
+
+
+def _locals(function: ast.AST) -> frozenset[ast.AST]:
+    given = {node.arg for node in walk(function) if isinstance(node, ast.arg)}
+    own = (given | _assigned(function)) - _declared(function)[0]
+    return frozenset(node for node in walk(function) if isinstance(node, ast.Name) and node.id in own)
 
 
 def _names(function: ast.AST) -> frozenset[str]:
