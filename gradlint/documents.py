@@ -52,6 +52,10 @@ _OTHER_LANGUAGES = frozenset(
     ]
 )
 """Cell magics under which the cell is not this notebook's Python."""
+_BARE = frozenset(
+    ["cat", "cd", "conda", "cp", "env", "ls", "man", "mkdir", "mv", "pip", "pwd", "rm", "rmdir", "run", "uv"]
+)
+"""Commands that IPython takes without `%`."""
 _PYTHON = frozenset(["py", "py3", "pycon", "python", "python3", "ipython", "ipython3"])
 _DIRECTIVES = frozenset(["code", "code-block", "code-cell", "sourcecode"])
 
@@ -144,17 +148,21 @@ def cell_lines(text: str, cell: int) -> Sequence[str]:
 
 def _notebook(text: str, filename: str) -> Document:
     starts, cells, lines, broken = [], [], list[str](), list[Broken]()
+    shifts = dict[int, int]()
     for number, source in _cells(text):
+        block, lost = _dedented(source)
         try:
-            plain = _plain(source)
+            plain = _plain(block)
         except SyntaxError as error:
-            place = Location(filename, error.lineno or 1, max(error.offset or 1, 1), cell=number)
+            row = min(error.lineno or 1, len(lost))
+            place = Location(filename, row, max(error.offset or 1, 1) + lost[row - 1], cell=number)
             broken.append(Broken(place, error.msg))
             continue
         starts.append(len(lines) + 1)
         cells.append(number)
+        shifts |= {row: columns for row, columns in enumerate(lost, len(lines) + 1) if columns}
         lines += plain
-    return Document("\n".join([*lines, ""]), tuple(starts), tuple(cells), broken=tuple(broken))
+    return Document("\n".join([*lines, ""]), tuple(starts), tuple(cells), shifts, tuple(broken))
 
 
 def _cells(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -180,6 +188,14 @@ def _source(cell: Mapping[str, Any]) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
+def _dedented(source: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Return a cell without the indentation of its first line, as IPython reads it, and what each line has lost."""
+    first = next((line for line in source if line.strip()), "")
+    indent = first[: len(first) - len(first.lstrip())]
+    lost = [len(indent) if indent and line.startswith(indent) else 0 for line in source]
+    return [line[count:] for line, count in zip(source, lost, strict=True)], lost
+
+
 def _plain(source: Sequence[str]) -> list[str]:
     """Return a cell as Python, line for line; raises SyntaxError."""
     lines = list(source)
@@ -190,12 +206,20 @@ def _plain(source: Sequence[str]) -> list[str]:
             return [""] * len(lines)
     while (error := _error(lines)) is not None:
         row = (error.lineno or 1) - 1
+        if _is_bare_magic(lines):
+            return [""] * len(lines)
         if row >= len(lines) or (not _COMMAND.match(lines[row]) and not _CAPTURED.match(lines[row])):
             if source[0].startswith("%%") and not any(_COMMAND.match(line) for line in lines):
                 return [""] * len(lines)  # An unknown magic may take anything.
             raise error
         _silence(lines, row)
     return lines
+
+
+def _is_bare_magic(lines: Sequence[str]) -> bool:
+    """Whether a cell is a single command without its `%`: IPython takes that if it is no Python."""
+    told = [line.split() for line in lines if line.strip()]
+    return len(told) == 1 and told[0][0] in _BARE
 
 
 def _error(lines: Sequence[str]) -> SyntaxError | None:

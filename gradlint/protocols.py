@@ -342,6 +342,7 @@ SAMPLER = Protocol(
     "sampler",
     State("new"),
     {
+        ("absent", _K.CREATE): Edge("new"),
         **_from(("new", "told"), _K.DRAW, Edge("drawn", "drawn")),
         ("drawn", _K.DRAW): Edge("drawn", violates="GL709"),
         **_from(("new", "drawn"), _K.EPOCH, Edge("told")),

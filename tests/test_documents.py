@@ -73,6 +73,11 @@ NOTEBOOKS = {
     "cell that is written to a file": ((SETUP, "%%writefile train.py\n" + STALE), []),
     "unknown cell magic": ((SETUP, "%%sparkle\nselect * from runs", STALE), ["3:4:5 GL101"]),
     "broken cell": ((SETUP, "x = = 1", STALE), ["2:1:5 GL000", "3:4:5 GL101"]),
+    "indented cell": ((SETUP, textwrap.indent(STALE, "  ")), ["2:4:7 GL101"]),
+    "indented cell with an error": ((SETUP, "  x = 1\n  y = = 2"), ["2:2:7 GL000"]),
+    "command without its percent sign": ((SETUP, "ls checkpoints/", STALE), ["3:4:5 GL101"]),
+    "command among code needs its percent sign": ((SETUP, "x = 1\nls checkpoints/"), ["2:2:4 GL000"]),
+    "name of a command": ((SETUP, "ls = 1", STALE), ["3:4:5 GL101"]),
     "awaiting": ((SETUP, "await model", STALE), ["3:4:5 GL101"]),
     "suppressed in its cell": (
         (SETUP, STALE + "  # gradlint: ignore[GL101] on purpose", "print(1)  # gradlint: ignore[GL101]"),

@@ -31,6 +31,12 @@ from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, graph
 _Node = TypeVar("_Node", bound=ast.AST)
 
 
+def _root(node: ast.AST) -> ast.AST:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node
+
+
 class Sources:
     """The file that is analyzed, and with it those that it calls into."""
 
@@ -81,13 +87,20 @@ class Analysis:
             return known
         match node:
             case ast.Name() | ast.Attribute():
-                return self.lowering.quietly(node)
+                told = self.lowering.quietly(node)
+                return UNKNOWN if told == UNKNOWN or _root(node) in self._local else told
             case _:
                 return UNKNOWN
 
     def says(self, *words: str) -> bool:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""
         return any(word in self.source.text for word in words)
+
+    @cached_property
+    def _local(self) -> frozenset[ast.AST]:
+        """The names that functions bind themselves: the module's value of such a name is another's."""
+        functions = self.nodes(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+        return frozenset(node for function in functions for node in self.lowering.syntax.locals(function))
 
     def nodes(self, *kinds: type[_Node]) -> Iterator[_Node]:
         """Yield the nodes of these kinds of syntax, breadth first, kind by kind; the tree is walked once for all checks."""

@@ -79,6 +79,10 @@ class Syntax:
         """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
         return self._once(_attributes_by_name, function).get(name, frozenset())
 
+    def locals(self, function: ast.AST) -> frozenset[ast.AST]:
+        """Return the mentions of names that a function binds itself: its parameters, and what it assigns."""
+        return self._once(_locals, function)
+
     def names(self, function: ast.AST) -> frozenset[str]:
         """Return the names that a function mentions."""
         return self._once(_names, function)
@@ -185,6 +189,12 @@ def _mentioned(tree: ast.AST) -> frozenset[str]:
     names = {node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is ast.Load}
     names |= {node.attr for node in nodes if type(node) is ast.Attribute and type(node.ctx) is ast.Load}
     return frozenset(names)
+
+
+def _locals(function: ast.AST) -> frozenset[ast.AST]:
+    given = {node.arg for node in walk(function) if isinstance(node, ast.arg)}
+    own = (given | _assigned(function)) - _declared(function)[0]
+    return frozenset(node for node in walk(function) if isinstance(node, ast.Name) and node.id in own)
 
 
 def _names(function: ast.AST) -> frozenset[str]:

@@ -9,12 +9,20 @@ from gradlint.diagnostics import Confidence, Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.cadence import conditional, definitions, in_batches, over_batches, same_count, turns
+from gradlint.static.cadence import (
+    conditional,
+    definitions,
+    in_batches,
+    last_name,
+    over_batches,
+    same_count,
+    turns,
+)
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Const, Construction, Items, Kind, Object
+from gradlint.static.values import Const, Construction, Items, Kind, Object, Unknown
 
 _FEW = 50
 """Nobody counts a decay in so few batches (a literal step size, patience or milestone)."""
@@ -88,13 +96,14 @@ def _per_window(analysis: Analysis, root: Root, scheduler: Object, event: Event)
     )
     if guarded and counted:
         # Here the length is what is wrong: the schedule moves on where it should.
-        marks, cls, how = (("stepped", event.place),), _class(scheduler), f"`{window}` batches"
-        names = {"subject": event.name, "cls": cls, "how": how, "way": f"updates: divide it by `{window}`"}
+        told = ast.unparse(window)
+        marks, cls, how = (("stepped", event.place),), _class(scheduler), f"`{told}` batches"
+        names = {"subject": event.name, "cls": cls, "how": how, "way": f"updates: divide it by `{told}`"}
         yield compose("GL204", Side.STATIC, scheduler.place, marks, confidence=Confidence.CERTAIN, **names)
 
 
-def _window(analysis: Analysis, event: Event) -> str | None:
-    """Return the number of batches that the condition around an event in its batch loop counts to, by its name."""
+def _window(analysis: Analysis, event: Event) -> ast.expr | None:
+    """Return the number of batches that the condition around an event in its batch loop counts to."""
     loop = analysis.lowering.loop_nodes[event.loops[-1]]
     for node in walk(loop):
         inside = isinstance(node, ast.If) and any(
@@ -103,19 +112,23 @@ def _window(analysis: Analysis, event: Event) -> str | None:
         for part in walk(node.test) if isinstance(node, ast.If) and inside else ():
             match part:
                 case ast.BinOp(_, ast.Mod(), (ast.Name() | ast.Attribute()) as count):
-                    return ast.unparse(count)
+                    return count
     return None
 
 
-def _knows(analysis: Analysis, call: Construction, window: str) -> bool:
-    """Whether anything that goes into a schedule's length has to do with the window."""
+def _knows(analysis: Analysis, call: Construction, window: ast.expr) -> bool:
+    """Whether anything that goes into a schedule's length has to do with the window, by its value or its last word."""
+    value, word = analysis.value(window), last_name(window)
     todo, seen = [*call.node.args, *(keyword.value for keyword in call.node.keywords)], set[str]()
     while todo:
         for part in walk(todo.pop()):
-            if isinstance(part, (ast.Name, ast.Attribute)) and (spelled := ast.unparse(part)) not in seen:
-                seen.add(spelled)
+            # Equal literals may be numbers of different things.
+            if last_name(part) == word or (isinstance(value, Unknown) and same_count(value, analysis.value(part))):
+                return True
+            if isinstance(part, (ast.Name, ast.Attribute)) and (text := ast.unparse(part)) not in seen:
+                seen.add(text)
                 todo.extend(definitions(analysis, part, call.scope))
-    return window in seen
+    return False
 
 
 def _scheduled(analysis: Analysis) -> Iterator[tuple[Root, Object, Event]]:

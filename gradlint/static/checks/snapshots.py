@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -154,13 +155,30 @@ def _is_used_later(tree: ast.Module, scope: ast.Module | FunctionNode, kept: _Ke
 
 def _is_read_after(scope: ast.Module | FunctionNode, loop: _Loop, kept: _Kept) -> bool:
     spelled, end = ast.unparse(kept.target), loop.end_lineno or 0
+    anew = (each.lineno for each in _following(scope, loop) if isinstance(each, ast.Assign) and _sets(each, spelled))
+    last = next(anew, sys.maxsize)
     return any(
         isinstance(node, (ast.Name, ast.Attribute))
         and isinstance(node.ctx, ast.Load)
-        and node.lineno > end
+        and end < node.lineno <= last
         and ast.unparse(node) == spelled
         for node in walk(scope)
     )
+
+
+def _sets(statement: ast.Assign, spelled: str) -> bool:
+    return any(ast.unparse(target) == spelled for target in statement.targets)
+
+
+def _following(around: ast.AST, loop: _Loop) -> Iterator[ast.stmt]:
+    """Yield the statements that are run when a loop is over, whatever happens: those after it in its block and in those around."""
+    for name in ("body", "orelse", "finalbody"):
+        block: list[ast.stmt] = getattr(around, name, [])
+        for index, statement in enumerate(block):
+            if statement.lineno <= loop.lineno <= (statement.end_lineno or 0):
+                if statement is not loop:
+                    yield from _following(statement, loop)
+                yield from block[index + 1 :]
 
 
 def _restored(tree: ast.Module) -> Iterator[str]:

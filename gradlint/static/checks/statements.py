@@ -135,9 +135,17 @@ def _method_given(analysis: Analysis, node: ast.Attribute) -> Iterator[Diagnosti
             mended = _required(function) <= (receiver is not None)
             yield _uncalled("GL803", analysis, node, mended=mended)
         case Unknown() if node.attr in _PARAMETERS and isinstance(analysis.value(node.value), Unknown):
-            yield _uncalled("GL803", analysis, node)
+            if not _is_attribute(analysis, node.attr):
+                yield _uncalled("GL803", analysis, node)
         case _:
             return
+
+
+def _is_attribute(analysis: Analysis, name: str) -> bool:
+    """Whether some class of the file has no method of that name, but a property or an attribute."""
+    properties = (node for node in analysis.nodes(ast.FunctionDef) if node.name == name and node.decorator_list)
+    assigned = (node for node in analysis.nodes(ast.Attribute) if node.attr == name and isinstance(node.ctx, ast.Store))
+    return next(properties, None) is not None or next(assigned, None) is not None
 
 
 @check

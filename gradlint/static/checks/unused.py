@@ -114,11 +114,20 @@ def _replaced(name: str, first: ast.stmt, rest: list[ast.stmt]) -> ast.stmt | No
         return None
     for index, statement in enumerate(rest):
         if name in _always_bound(statement) and not _reads(statement, name):
-            runs = any(_runs_backward(later, name) for later in rest[index + 1 :])
-            return statement if runs else None
+            return statement if _is_run_backward(name, rest[index + 1 :]) else None
         if _mentions(statement, name):
             return None
     return None
+
+
+def _is_run_backward(name: str, rest: list[ast.stmt]) -> bool:
+    """Whether a backward runs from what a name stands for now, not from what it stands for later."""
+    for statement in rest:
+        if _runs_backward(statement, name):
+            return name not in _always_bound(statement)
+        if name in _always_bound(statement) and not _reads(statement, name):
+            return False
+    return False
 
 
 def _reads(node: ast.AST, name: str) -> bool:
