@@ -9,10 +9,8 @@ labels = torch.tensor([0, 1])
 
 
 def score(out):
-    right = (
-        out.argmax(1) == labels
-    ).float()  # mark: the graph is lost here # right: right = out.softmax(1)[torch.arange(2), labels]
-    return right.mean()
+    hits = out.argmax(1) == labels  # mark: the graph is lost here # right: hits = out.softmax(1)[[0, 1], labels]
+    return hits.float().mean()
 
 
 for _ in range(3):
