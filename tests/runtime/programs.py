@@ -811,6 +811,25 @@ def late_clearing_in_place_stops() -> None:
                 parameter.grad.zero_()
 
 
+def late_clearing_stops_under_a_trainer_that_passes_no_closure() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(LATE + 20):
+        if i < LATE:
+            opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step(None)  # GL101
+
+
+def clearing_never_stops_under_a_trainer_that_passes_no_closure() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(2 * LATE):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step(None) if i % 3 else opt.step(closure=None)
+
+
 def late_clearing_is_skipped_now_and_then() -> None:
     model = net()
     opt = sgd(model)
