@@ -46,7 +46,8 @@ class Program:
 
     It runs in a copy of `folder` with `arguments`, the first of which is the script. `path` are folders of that copy and
     `stubs` folders of ours from which it imports, `data` is what `data.py` makes in the copy before, `needs` are the
-    packages beside torch. `edits` make it short, or let it run with the packages of today. `seconds` is its time limit.
+    packages beside torch. `edits` make it short, or let it run with the packages of today;
+    `driver` is a script of ours, `driver.py`, that calls its training loop. `seconds` is the time limit.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Program:
     data: str
     environment: dict[str, str]
     edits: Change
+    driver: str
     seconds: int
     mistakes: tuple[Mistake, ...]
 
@@ -86,6 +88,7 @@ def _program(stated: dict[str, Any], commits: dict[str, str]) -> Program:
         needs=tuple(stated.get("needs", ())),
         data=stated.get("data", ""),
         environment=stated.get("environment", {}),
+        driver=stated.get("driver", ""),
         edits=_change({"put": stated.get("edits", {})}, arguments[0]),
         seconds=stated.get("seconds", 120),
         mistakes=tuple(_mistake(each, arguments[0]) for each in stated["mistakes"]),

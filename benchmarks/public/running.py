@@ -81,6 +81,10 @@ class Runner:
         assert tree is not None
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(tree / program.folder, folder)
+        if program.driver:
+            (folder / "driver.py").write_text(program.driver, encoding="utf-8")
+        for notebook in folder.glob("*.ipynb"):
+            notebook.with_suffix(".py").write_text(_script(notebook.read_text(encoding="utf-8")), encoding="utf-8")
         for change in changes:
             file = folder / change.file
             file.write_text(change.apply(file.read_text(encoding="utf-8")), encoding="utf-8")
@@ -108,6 +112,13 @@ class Runner:
         stubs = (HERE / "stubs" / name for name in ("seeds", *program.stubs))
         path = [_ROOT, *stubs, *(folder / each for each in program.path)]
         return {**os.environ, **_ALONE, **program.environment, "PYTHONPATH": os.pathsep.join(map(str, path))}
+
+
+def _script(notebook: str) -> str:
+    """Return the code of a notebook, a blank line after each cell; magics become comments."""
+    cells = (each["source"] for each in json.loads(notebook)["cells"] if each["cell_type"] == "code")
+    text = "\n\n".join(cell if isinstance(cell, str) else "".join(cell) for cell in cells)
+    return re.sub(r"^(?=[%!])", "# ", text, flags=re.MULTILINE)
 
 
 def _cpu_of_children() -> float:

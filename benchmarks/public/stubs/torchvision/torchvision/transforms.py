@@ -2,6 +2,9 @@
 
 import sys
 
+import numpy
+import torch
+
 
 class _Nothing:
     def __init__(self, *given, **_):
@@ -10,6 +13,19 @@ class _Nothing:
 
     def __call__(self, image):
         return image
+
+
+class ToTensor:
+    """An image becomes a tensor; what is one already stays as it is."""
+
+    def __call__(self, image):
+        if isinstance(image, torch.Tensor):
+            return image
+        return torch.from_numpy(numpy.array(image)).permute(2, 0, 1) / 255
+
+
+class InterpolationMode:
+    BILINEAR = "bilinear"
 
 
 class Compose:
@@ -32,7 +48,7 @@ class Lambda:
 
 for _name in (
     "CenterCrop", "ColorJitter", "GaussianBlur", "Grayscale", "Normalize", "Pad", "RandomApply", "RandomCrop", "RandomGrayscale",
-    "RandomHorizontalFlip", "RandomResizedCrop", "Resize", "ToPILImage", "ToTensor",
+    "RandomHorizontalFlip", "RandomResizedCrop", "Resize", "ToPILImage", "PILToTensor", "ConvertImageDtype",
 ):  # fmt: skip
     globals()[_name] = type(_name, (_Nothing,), {})
 functional = sys.modules[__name__]
