@@ -83,8 +83,10 @@ class Runner:
         shutil.copytree(tree / program.folder, folder)
         if program.driver:
             (folder / "driver.py").write_text(program.driver, encoding="utf-8")
-        for notebook in folder.glob("*.ipynb"):
-            notebook.with_suffix(".py").write_text(_script(notebook.read_text(encoding="utf-8")), encoding="utf-8")
+        script = folder / program.arguments[0]
+        if not script.exists():
+            notebook = script.with_suffix(".ipynb").read_text(encoding="utf-8")
+            script.write_text(_script(notebook), encoding="utf-8")
         for change in changes:
             file = folder / change.file
             file.write_text(change.apply(file.read_text(encoding="utf-8")), encoding="utf-8")

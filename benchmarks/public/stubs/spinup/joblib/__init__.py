@@ -1,5 +1,0 @@
-"""Dumps that nobody reads."""
-
-
-def dump(*_, **__):
-    pass
