@@ -27,6 +27,7 @@ _ALONE = {
     "TOKENIZERS_PARALLELISM": "false",
     "WANDB_MODE": "disabled",
 }
+_LACKS = "import importlib.util, sys; print(*[name for name in sys.argv[1:] if not importlib.util.find_spec(name)])"
 _TIMED = re.compile(r"time|ms/|SPS|it/s|sec|\bdt\b|mfu|\d\.\d+s|0x[0-9a-f]|/s\b|elapsed|ETA|fps|pid", re.IGNORECASE)
 
 
@@ -59,10 +60,8 @@ class Runner:
         """Return what a program lacks here; nothing if it can run."""
         if self.trees.at(program.repo, program.commit) is None:
             return f"{program.repo} in the mirror"
-        for package in ("torch", *program.needs):
-            if subprocess.run([self.python, "-c", f"import {package}"], capture_output=True).returncode:
-                return f"package {package}"
-        return ""
+        asked = subprocess.run([self.python, "-c", _LACKS, *program.needs], capture_output=True, text=True, check=True)
+        return f"package {asked.stdout.strip()}" if asked.stdout.strip() else ""
 
     def bare(self, program: Program) -> Run:
         """Run a program as it is, by Python alone."""

@@ -21,7 +21,7 @@ from gradlint.runtime.closures import ClosureCall, closure_call, closure_in
 from gradlint.runtime.coverage import Coverage
 from gradlint.runtime.failures import Failures
 from gradlint.runtime.gradients import Gradient
-from gradlint.runtime.graph import clock, heads, leaves, nodes
+from gradlint.runtime.graph import clock, differentiates, heads, leaves, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
 from gradlint.runtime.ledger import Ledger
@@ -318,7 +318,7 @@ class Monitor:
             return
         self._unsettle()
         caller = user_frame(frame)
-        self._modes.changed(module, was, place_of(caller), caller, clock())
+        self._modes.changed(module, was, place_of(caller), caller, clock(), measures=not differentiates())
 
     @property
     def wants_forwards(self) -> bool:
