@@ -8,7 +8,7 @@ from __future__ import annotations
 import dis
 import re
 from collections.abc import Iterator
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 
 _GROWING = ("append", "extend", "add", "appendleft", "insert", "update", "setdefault")
 
@@ -74,6 +74,12 @@ def names_between(code: CodeType, first: int, last: int) -> set[str]:
 def names_of(frame: FrameType | None) -> set[str]:
     """Return the names of globals and attributes that the function of a frame uses, in what is nested in it too."""
     return _names(frame.f_code) if frame is not None else set()
+
+
+def names_of_called(frame: FrameType | None) -> set[str]:
+    """Return the names that the global functions use which the function of a frame names."""
+    called = (frame.f_globals.get(name) for name in names_of(frame)) if frame is not None else ()
+    return set().union(*(_names(each.__code__) for each in called if isinstance(each, FunctionType)))
 
 
 def _names(value: object) -> set[str]:

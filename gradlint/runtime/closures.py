@@ -22,6 +22,12 @@ from gradlint.runtime.sites import name_of, place_of
 Closure = Callable[[], Any]
 
 
+def closure_in(arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+    """Return the closure among the arguments of an optimizer's `step`; trainers pass None where there is none."""
+    args, kwargs = arguments
+    return kwargs.get("closure", args[1] if len(args) > 1 else None)
+
+
 @dataclass(slots=True)
 class ClosureCall:
     """One `step(closure)` of an optimizer, called in `frame`, until it returns; `demanding`: it is LBFGS."""

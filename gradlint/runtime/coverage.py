@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.bytecode import names_of
+from gradlint.runtime.bytecode import names_of, names_of_called
 from gradlint.runtime.gradients import few_of
 from gradlint.runtime.graph import is_parameter, leaves
 from gradlint.runtime.ledger import Ledger
@@ -44,6 +44,8 @@ class _Seen:
     sample: Any = None  # values of its first parameter, at the last pass
     used: bool = False  # somebody moves its parameters, or looks at their gradients
     cleared: int = 0
+    alone: int = 0  # passes that fed no other optimizer
+    emptied: int = 0  # how often its module was cleared instead
     fresh: Location | None = None
     beside: bool = False  # while it stepped in vain, parameters that nobody holds were trained
 
@@ -80,6 +82,7 @@ class Coverage(Observer):
             if seen.first_step is None:
                 self._never_stepped_yet(seen, passing)
             seen.passes += 1
+            seen.alone += watched.fed_alone
 
     def _never_stepped_yet(self, seen: _Seen, passing: Pass) -> None:
         """See whether somebody else than its optimizer has a use for the gradients."""
@@ -89,12 +92,15 @@ class Coverage(Observer):
             seen.used = before is not None and not bool((before == seen.sample).all())
         seen.fresh = seen.fresh or passing.place
         seen.name = name_of(seen.watched.optimizer, passing.frame)
-        seen.used = seen.used or "grad" in names_of(passing.frame)
+        seen.used = seen.used or "grad" in names_of(passing.frame) | names_of_called(passing.frame)
 
     def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
         """Count how often an optimizer itself is cleared: who wants to look at gradients clears the model."""
         if hasattr(owner, "param_groups"):
             self._of(self._registry.of(cast("Optimizer", owner))).cleared += 1
+        elif any(seen.first_step is None and seen.emptied < _PASSES for seen in self._seen.values()):
+            for watched in self._registry.owners_of(cast("Module", owner)):
+                self._of(watched).emptied += 1
 
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Note who steps, and whether it can change anything."""
@@ -127,6 +133,8 @@ class Coverage(Observer):
     def _never_stepped(self, seen: _Seen) -> None:
         """GL106: gradients came again and again, the run went on to its end, and nobody ever used them."""
         often = min(seen.passes, seen.cleared) >= _PASSES
+        if min(seen.alone, seen.emptied) >= _PASSES:  # a part of a training, whose other parts are stepped
+            often = often or any(other.watched.steps >= _PASSES for other in self._seen.values())
         used = seen.used or seen.watched.tried
         if often and seen.fresh is not None and not used and not self._interrupted():
             self._ledger.report("GL106", seen.fresh, subject=seen.name)

@@ -20,6 +20,7 @@ _ITEMS = 64
 
 # The number that the next node of this thread gets: nodes below it are older than now.
 clock: Callable[[], int] = torch._C._autograd._get_sequence_nr
+differentiates: Callable[[], bool] = torch.is_grad_enabled
 
 
 def heads(roots: Iterable[Any]) -> list[Any]:

@@ -337,8 +337,10 @@ class Hooks:
         return run
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
-        if self._rhythm.running and len(args) == 1 and not kwargs and self._rhythm.meets_step(optimizer):
-            return None
+        if self._rhythm.running:
+            alone = (len(args) == 1 or args[1:] == (None,)) and (not kwargs or kwargs == {"closure": None})
+            if alone and self._rhythm.meets_step(optimizer):
+                return None
         return self._listener.before_step(optimizer, (args, kwargs))
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:

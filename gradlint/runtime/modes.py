@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 _MODAL = ("Dropout", "BatchNorm", "InstanceNorm", "RReLU")
+_TRAINED = 2
 _TRAINED_IN_EVAL = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
 
 
@@ -38,6 +39,8 @@ class Evaluation:
     forward: Location | None = None
     used: bool = False  # some backward pass ran: its graphs are wanted
     training: dict[int, Location] = field(default_factory=dict)  # the backward passes of the training before
+    measures: bool = False  # it began with gradients off: it is there to measure, not to freeze
+    steps: int = 0  # those of the owners until it began
 
 
 class WatchedModule:
@@ -72,8 +75,13 @@ class Modes:
         watched = self._watched.get(id(module))
         return was and module.training and (watched is None or watched.evaluation is None)
 
-    def changed(self, module: Module, was: bool, place: Location, frame: FrameType | None, clock: int) -> None:
-        """`module` was put into the mode that it is in; `clock` is the number of the next graph node."""
+    def changed(
+        self, module: Module, was: bool, place: Location, frame: FrameType | None, clock: int, *, measures: bool
+    ) -> None:
+        """`module` was put into the mode that it is in; `clock` is the number of the next graph node.
+
+        `measures`: gradients are off.
+        """
         watched = self._watched.get(id(module))
         owners = self._registry.owners_of(module)
         if watched is None or watched.module() is not module:
@@ -87,8 +95,24 @@ class Modes:
         elif watched.evaluation is None:
             watched.track.advance(EventKind.EVAL, place)
             training = {key: feed for owner in owners for key, feed in owner.feeds.items()}
-            watched.evaluation = Evaluation(place, clock, training=training)
+            steps = sum(owner.steps for owner in owners)
+            watched.evaluation = Evaluation(place, clock, training=training, measures=was and measures, steps=steps)
             self._evaluating.append(watched)
+        elif watched.evaluation.place is place and watched.evaluation.measures:
+            self._measured_again(watched, watched.evaluation)
+
+    def _measured_again(self, watched: WatchedModule, evaluation: Evaluation) -> None:
+        """GL304: what went into evaluation mode to be measured, before it was trained, has been trained in it since."""
+        module = watched.module()
+        trained = sum(owner.steps for owner in watched.owners) >= evaluation.steps + _TRAINED
+        if module is None or not trained or not _lapsed(module):
+            return
+        for owner in watched.owners:
+            if self._whole_in_evaluation(owner) and owner.last_step is not None:
+                evaluation.measures = False
+                marks = (("eval", evaluation.place),)
+                self._ledger.report("GL304", owner.last_step, marks, iteration=owner.steps, subject=watched.name)
+                return
 
     def _close(self, watched: WatchedModule, clock: int) -> None:
         evaluation, watched.evaluation = watched.evaluation, None

@@ -17,11 +17,11 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import Violation
 from gradlint.runtime.byhand import ByHand
-from gradlint.runtime.closures import ClosureCall, closure_call
+from gradlint.runtime.closures import ClosureCall, closure_call, closure_in
 from gradlint.runtime.coverage import Coverage
 from gradlint.runtime.failures import Failures
 from gradlint.runtime.gradients import Gradient
-from gradlint.runtime.graph import clock, heads, leaves, nodes
+from gradlint.runtime.graph import clock, differentiates, heads, leaves, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
 from gradlint.runtime.ledger import Ledger
@@ -168,14 +168,14 @@ class Monitor:
 
     @guarded
     def _before_step(self, optimizer: Optimizer, arguments: Arguments, frame: FrameType) -> Arguments | None:
-        args, kwargs = arguments
+        self.rhythm.leave()
         watched = self._registry.of(optimizer)
         caller = user_frame(frame)
         steps = still_running(self._thread.steps, frame)
         outer = next((step for step in steps if self._registry.sharing(step.watched, watched)), None)
         step = _Step(watched, place_of(caller), id(frame))
         steps.append(step)
-        given = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        given = closure_in(arguments)
         if outer is not None or given is not None or self._thread.passing is not None:
             self._unsettle()
         if outer is None or outer.closure is not None:
@@ -318,7 +318,7 @@ class Monitor:
             return
         self._unsettle()
         caller = user_frame(frame)
-        self._modes.changed(module, was, place_of(caller), caller, clock())
+        self._modes.changed(module, was, place_of(caller), caller, clock(), measures=not differentiates())
 
     @property
     def wants_forwards(self) -> bool:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
+from gradlint.runtime.closures import closure_in
 from gradlint.runtime.forwards import Forwards
 from gradlint.runtime.graph import bindings, heads, nodes
 from gradlint.runtime.groups import Groups, RecordedOptimizer
@@ -153,7 +154,7 @@ class Recorder:
         watched.used = watched.rates()
         opened.optimizer, opened.rates, opened.caller = watched, watched.used, id(frame)
         opened.position = self._cutter.stepping(opened.act)
-        if len(arguments[0]) == 1 and not arguments[1]:  # a closure makes the gradients in the step
+        if closure_in(arguments) is None:  # a closure makes the gradients in the step
             self._judge(opened)
         self._thread.steps.append(opened)
         opened.start = self._now()

@@ -96,9 +96,9 @@ _C = TypeVar("_C", bound=_Called)
 
 
 def still_running(calls: list[_C], frame: FrameType) -> list[_C]:
-    """Return the calls whose callers (ids of frames) are around `frame`; one that raised is taken off the list."""
+    """Return the calls whose callers (ids of frames) are around `frame`, which calls now; one that raised is taken off."""
     if calls:
-        around = {id(each) for each in frames(frame)}
+        around = {id(each) for each in frames(frame.f_back)}
         calls[:] = [call for call in calls if call.caller in around]
     return calls
 

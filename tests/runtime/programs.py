@@ -811,6 +811,25 @@ def late_clearing_in_place_stops() -> None:
                 parameter.grad.zero_()
 
 
+def late_clearing_stops_under_a_trainer_that_passes_no_closure() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(LATE + 20):
+        if i < LATE:
+            opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step(None)  # GL101
+
+
+def clearing_never_stops_under_a_trainer_that_passes_no_closure() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(2 * LATE):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step(None) if i % 3 else opt.step(closure=None)
+
+
 def late_clearing_is_skipped_now_and_then() -> None:
     model = net()
     opt = sgd(model)
@@ -976,6 +995,51 @@ def late_evaluation_mode() -> None:
             F.mse_loss(model(X), Y).backward()
             opt.step()  # GL304
         model.eval()
+
+
+@torch.no_grad()
+def _measured(model: nn.Module, *, restores: bool) -> float:
+    was = model.training
+    model.eval()
+    loss = F.mse_loss(model(X), Y).item()
+    model.train(was and restores)
+    return loss
+
+
+def measured_first_and_trained_in_evaluation_mode() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(2 * STEPS):
+        if i % STEPS == 0:
+            _measured(model, restores=False)
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()  # GL304
+    _measured(model, restores=False)
+
+
+def measured_first_and_trained_in_training_mode() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(2 * STEPS):
+        if i % STEPS == 0:
+            _measured(model, restores=True)
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+    _measured(model, restores=True)
+
+
+def put_into_evaluation_mode_and_trained_there_on_purpose() -> None:
+    model = net()
+    opt = sgd(model)
+    for i in range(2 * STEPS):
+        if i % STEPS == 0:
+            model.eval()
+            _measured(model, restores=False)
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
 
 
 def late_unfreezing() -> None:
@@ -1147,6 +1211,48 @@ def never_stepped() -> None:
     for _ in range(STEPS):
         opt.zero_grad()
         F.mse_loss(model(X), Y).backward()  # GL106
+
+
+def critic_is_never_stepped() -> None:
+    generator, critic = nn.Linear(2, 4), nn.Linear(4, 1)
+    opt_g, opt_d = sgd(generator), sgd(critic)
+    assert opt_d
+    for _ in range(STEPS):
+        fake = generator(torch.randn(8, 2))
+        critic.zero_grad()
+        (critic(fake.detach()).mean() - critic(X).mean()).backward()  # GL106
+        generator.zero_grad()
+        (-critic(fake).mean()).backward()
+        opt_g.step()
+
+
+def critic_is_trained_already() -> None:
+    generator, critic = nn.Linear(2, 4), nn.Linear(4, 1)
+    opt_g, opt_d = sgd(generator), sgd(critic)
+    assert opt_d
+    for _ in range(STEPS):
+        critic.zero_grad()
+        generator.zero_grad()
+        (-critic(generator(torch.randn(8, 2))).mean()).backward()
+        opt_g.step()
+
+
+def critic_is_only_measured() -> None:
+    generator, critic = nn.Linear(2, 4), nn.Linear(4, 1)
+    opt_g, opt_d = sgd(generator), sgd(critic)
+    total = 0.0
+    for _ in range(STEPS):
+        fake = generator(torch.randn(8, 2))
+        critic.zero_grad()
+        (critic(fake.detach()).mean() - critic(X).mean()).backward()
+        total += _norm(opt_d)
+        generator.zero_grad()
+        (-critic(fake).mean()).backward()
+        opt_g.step()
+
+
+def _norm(optimizer: optim.Optimizer) -> float:
+    return sum(float(each.grad.norm()) for each in optimizer.param_groups[0]["params"])
 
 
 def first_the_one_and_then_the_other() -> None:

@@ -1,0 +1,1 @@
+"""Public programs that train, as data: what they are, how they are run short, and which mistakes are put into them."""
