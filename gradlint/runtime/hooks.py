@@ -10,7 +10,6 @@ called; LRScheduler.step() enters `_enable_get_lr_call` after its own warnings, 
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from gradlint.runtime.lines import Lines
+from gradlint.runtime.living import optimizers
 from gradlint.runtime.seams import replace
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -92,8 +92,8 @@ class Rhythm(Protocol):
     def meets_zero(self, owner: Optimizer | Module) -> bool:
         """Tell whether clearing the gradients of `owner` is what comes next; ask only while `running`."""
 
-    def meets_backward(self, frame: FrameType) -> bool:
-        """Tell whether a backward pass that starts in `frame` is what comes next; ask only while `running`."""
+    def meets_backward(self) -> bool:
+        """Tell whether a backward pass is what comes next, where it is called; ask in the seam, only while `running`."""
 
     def meets_step(self, optimizer: Optimizer) -> bool:
         """Tell whether a step of `optimizer` is what comes next; ask only while `running`."""
@@ -111,7 +111,7 @@ class NoRhythm:
         """Never asked."""
         return False
 
-    def meets_backward(self, frame: FrameType) -> bool:
+    def meets_backward(self) -> bool:
         """Never asked."""
         return False
 
@@ -164,7 +164,7 @@ class Hooks:
             self._patch(stack, getattr(lr_scheduler, name), "step", self._composed)
         stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
         stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
-        for optimizer in living(Optimizer):
+        for optimizer in optimizers():
             self._listener.optimizer_made(optimizer, None)
         return stack
 
@@ -193,13 +193,12 @@ class Hooks:
                 return original(roots, *args, **kwargs)
             for tell in self.passing:
                 tell()
-            frame = sys._getframe(1)
-            if not rhythm.running or lines.on or not rhythm.meets_backward(frame):
-                return self._closely(original, roots, args, kwargs, frame)
+            if not rhythm.running or lines.on or not rhythm.meets_backward():
+                return self._closely(original, roots, args, kwargs, sys._getframe(1))
             try:
                 return original(roots, *args, **kwargs)
             except BaseException as raised:
-                self._listener.after_backward(_tensors(roots), raised, frame)
+                self._listener.after_backward(_tensors(roots), raised, sys._getframe(1))
                 raise
 
         return run
@@ -356,8 +355,3 @@ def compiled() -> bool:
     """Tell whether torch.compile has compiled anything; its module is asked only where it is loaded already."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return dynamo is not None and bool(dynamo.counters.get("frames"))
-
-
-def living(kind: type) -> list[Any]:
-    """Return the objects of a class that exist already; no property of any object is touched."""
-    return [each for each in gc.get_objects() if issubclass(type(each), kind)]
