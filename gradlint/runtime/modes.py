@@ -111,7 +111,10 @@ class Modes:
             if self._whole_in_evaluation(owner) and owner.last_step is not None:
                 evaluation.measures = False
                 marks = (("eval", evaluation.place),)
-                self._ledger.report("GL304", owner.last_step, marks, iteration=owner.steps, subject=watched.name)
+                subject = watched.name
+                self._ledger.report(
+                    "GL304", owner.last_step, marks, iteration=owner.steps, subject=subject, when=AFTER_EVALUATION
+                )
                 return
 
     def _close(self, watched: WatchedModule, clock: int) -> None:
