@@ -23,7 +23,11 @@ WORDINGS: Mapping[str, Wording] = {
     "GL303": Wording(
         "`{subject}` is evaluated in training mode: dropout stays on and batch statistics follow what it is evaluated on",
         "call `{subject}.eval()` before, and `{subject}.train()` after it if training goes on",
-        {"stepped": "trained here, in training mode", "loaded": "its trained parameters are loaded here"},
+        {
+            "stepped": "trained here, in training mode",
+            "loaded": "its trained parameters are loaded here",
+            "forward": "the forward pass of the evaluation",
+        },
     ),
     "GL304": Wording(
         "`{subject}` is trained in evaluation mode {when}: dropout is off and batch statistics are frozen",

@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import VALIDATION, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.subjects import follow, on_validated, overlap
 from gradlint.static.tree import Event, Uid
@@ -105,9 +106,22 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         if validated or (names == {"loaded"} and not trains):
             severity = asked.severity()
             if severity is not None:
-                found = compose("GL303", Side.STATIC, event.place, min(s.marks for s in broken), subject=event.name)
+                marks = (*min(s.marks for s in broken), ("forward", event.place))
+                found = compose("GL303", Side.STATIC, _begin(asked, event), marks, subject=event.name)
                 yield replace(found, severity=severity)
             return
+
+
+def _begin(asked: _Question, forward: Event) -> Location:
+    """Return the head of the loop that evaluates, in front of which `eval()` is missing; else the forward itself."""
+    frame = asked.analysis.lowering.frames.get(forward.frame)
+    own = set(walk(frame.node)) if frame is not None and frame.node is not None else None
+    for depth, number in enumerate(forward.loops, 1):
+        loop, region = asked.analysis.lowering.loop_nodes.get(number), _inside_loops(forward, depth)
+        trains = any(region(other) for other in asked.found if other.kind in _UPDATES)
+        if isinstance(loop, (ast.For, ast.AsyncFor)) and not trains and (own is None or loop in own):
+            return asked.analysis.source.place(loop.iter)
+    return forward.place
 
 
 def _validates(asked: _Question, event: Event) -> bool:
