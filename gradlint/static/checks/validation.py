@@ -102,7 +102,9 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
             continue
         broken = [state for state in states if VALIDATION.advance(state, event.kind, event.place)[1] is not None]
         names = {state.name for state in states}
-        validated = "trained" in names and names <= {"trained", "new", "loaded"} and _validates(asked, event)
+        # Paths on which somebody unknown had the model excuse none on which nobody had.
+        known = names <= {"trained", "new", "loaded", "unknown"}
+        validated = "trained" in names and known and _validates(asked, event)
         if validated or (names == {"loaded"} and not trains):
             severity = asked.severity()
             if severity is not None:
