@@ -94,6 +94,14 @@ class Makers:
             case _:
                 return None
 
+    def is_pretrained(self, module: Uid) -> bool:
+        """Whether an unknown module is what some `from_pretrained` returned, in whichever mode."""
+        match self._written(module):
+            case ast.Call(ast.Attribute(attr="from_pretrained")):
+                return True
+            case _:
+                return False
+
     def _maker(self, module: Uid) -> ast.Call | None:
         """Return the call of another package's class that made an unknown module, if its name tells that it was one."""
         made = self._written(module)

@@ -60,7 +60,9 @@ class _Question:
 
     def start(self) -> State:
         """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""
-        given = self.module[0] == "?" and (not any("@" in part for part in self.module) or self._from_a_loop())
+        made = any("@" in part for part in self.module) and not self._from_a_loop()
+        # Whoever made it: in which mode it is trained is that in which it is evaluated.
+        given = self.module[0] == "?" and (not made or (self.owners and not self.makers.is_pretrained(self.module)))
         known = self.makers.in_training_mode(self.module) or (given and self._never_switched())
         return VALIDATION.initial if known else State("unknown")
 
