@@ -78,6 +78,9 @@ class Methods(Updates):
                 return self.on_super(receiver, name, node, args, named)
             case Tensor():
                 return self._tensor(receiver, name, node, args, named)
+            case Unknown(id=id_) if id_ in self.proven:
+                module = Object(Kind.MODULE, unknown_uid(id_), "", self.place(node))
+                return self.on_module(module.uid, module, name, node, args, named)
             case Items() | Params():
                 return self._collection(receiver, name, node, args)
             case _:
@@ -142,7 +145,9 @@ class Methods(Updates):
                 return Items(tuple(Items((Const(key), value)) for key, value in zip(keys, elements, strict=True)))
             case Items(elements, keys), "get" if keys is not None and args and const(args[0]) in keys:
                 return elements[keys.index(const(args[0]))]
-            case _, "append" | "extend" if len(args) == 1 and (grown := self._appended(receiver, name, args[0])) is not None:
+            case _, "append" | "extend" if (
+                len(args) == 1 and (grown := self._appended(receiver, name, args[0])) is not None
+            ):
                 self._rebound(node, grown)
                 return NONE
             case _, "append" | "extend" | "update" | "insert" | "pop" | "clear" | "remove" | "add":
