@@ -65,6 +65,10 @@ class Syntax:
         """Return the names that a function computes from gradients, with the tensors whose gradients these are."""
         return self._once(_gradients, scope)
 
+    def asked_of(self, scope: ast.AST, name: str) -> frozenset[str]:
+        """Return the methods that are called of a name in a function."""
+        return frozenset(self._once(_asked, scope).get(name, ()))
+
     def stepped_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who is asked, in a function or class, for what only an optimizer does: to clear gradients and to step."""
         return self._once(_stepped_by_name, scope)
