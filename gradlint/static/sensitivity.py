@@ -107,7 +107,9 @@ class Makers:
         made = self._written(module)
         match made:
             case ast.Call(ast.Name(name) | ast.Attribute(attr=name) as callee) if _CLASS.match(name):
-                return made if isinstance(self._analysis.value(callee), Library) else None
+                known = self._analysis.value(callee)
+                # A wrapper has no layers of its own.
+                return made if isinstance(known, Library) and role_of(known.name) != "wrapper" else None
             case _:
                 return None
 
