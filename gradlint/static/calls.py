@@ -108,6 +108,8 @@ class Calls(Methods):
                 return self.call_library(name, node, args, named)
             case Method(receiver, name):
                 return self.method(receiver, name, node, args, named)
+            case Unknown(id=id_) if id_ in self.proven:
+                return self._forward(Object(Kind.MODULE, unknown_uid(id_), "", self.place(node)), node, args, named)
             case Unknown(id=id_) if id_ in self.module_owners:
                 return self._ran_by_owner(unknown_uid(id_), node, args, named)
             case _:

@@ -190,7 +190,8 @@ class Classes(Functions):
         if self._assigned_elsewhere(owner, name):
             return self.store.get((owner.uid, name)) or Unknown(self._path(owner, name), frozenset({owner.uid}))
         if self.is_module(owner.cls):
-            return Method(owner, name)
+            # Only what wraps it has one, and a wrapper stands for what it wraps.
+            return owner if name == "module" else Method(owner, name)
         return Unknown(self._path(owner, name), frozenset({owner.uid}) if self.is_open(owner.cls) else frozenset())
 
     def _path(self, owner: Instance, name: str) -> str:

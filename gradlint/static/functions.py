@@ -225,18 +225,20 @@ class Functions(Expressions):
                     return self._annotated(Object(Kind.ENGINE, uid, annotation.name, self.place(arg)))
                 case "module":
                     return Object(Kind.MODULE, uid, "", self.place(arg))
-        if arg.annotation is None and self._is_stepped(arg.arg):
-            return self._annotated(Object(Kind.OPTIMIZER, uid, "", self.place(arg)))
+        kind = self._kind_by_use(arg.arg) if arg.annotation is None else None
+        if kind is not None:
+            return self._annotated(Object(kind, uid, "", self.place(arg)))
         return Unknown("/".join(uid))
 
-    def _is_stepped(self, name: str) -> bool:
-        """Whether a parameter is used as an optimizer is: by its function, or by the class that keeps it."""
+    def _kind_by_use(self, name: str) -> Kind | None:
+        """Return what a parameter is by the calls of its function, or of the class that keeps it."""
         node, cls = self.frame.node, self.frame.cls
         if node is None:
-            return False
-        if name in self.syntax.stepped_by_name(node):
-            return True
-        return cls is not None and bool(self.syntax.attributes_of(node, name) & self.syntax.stepped_by_name(cls.node))
+            return None
+        for kind, asked in ((Kind.OPTIMIZER, self.syntax.stepped_by_name), (Kind.SCALER, self.syntax.scaled_by_name)):
+            if name in asked(node) or (cls and self.syntax.attributes_of(node, name) & asked(cls.node)):
+                return kind
+        return None
 
     def _annotated(self, value: Object) -> Object:
         self.objects[value.uid] = value

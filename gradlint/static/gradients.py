@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
@@ -43,6 +43,7 @@ from gradlint.static.values import (
     part_of,
     parts,
     scalers_of,
+    unknown_uid,
 )
 
 _ENDLESS = frozenset({Library("math.inf"), Library("torch.inf"), Library("numpy.inf")})
@@ -144,6 +145,7 @@ class Gradients(Classes):
 
     def backward(self, node: ast.Call, roots: list[Value], named: dict[str, Value], by: tuple[str, ...] = ()) -> Value:
         """Emit a backward pass from the given roots, with the words `by` that say who runs it."""
+        roots = [*roots, *self._with_graphs(node, roots)]
         nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
         roles = [*by]
         if any(const(named.get(key, Const(False))) is not False for key in _KEEPING):
@@ -159,6 +161,23 @@ class Gradients(Classes):
         event = self.emit(EventKind.BACKWARD, node, None, self._spelled_receiver(node), nodes, roles, scalers)
         self.descents.append(Descent(node, tuple(roots), named, event, self.frame.node))
         return NONE
+
+    def _with_graphs(self, node: ast.Call, roots: list[Value]) -> Iterator[Tensor]:
+        """Yield what names stand for from a backward pass on, whose graph nobody has seen: they have one."""
+        receiver = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+        for written in (*receiver, *node.args) if self.grad is Grad.ON else ():
+            value = self.latest.get(written)
+            plain = isinstance(written, ast.Name) and value in roots and self._is_used_as_tensor(written.id)
+            if isinstance(written, ast.Name) and plain and _may_have_graph(value):
+                part = GraphNode(self.place(written), unknown_uid(written.id), sure=False)
+                known = replace(value if isinstance(value, Tensor) else Tensor(), nodes=frozenset({part}))
+                self.bind(written.id, known)
+                yield known
+
+    def _is_used_as_tensor(self, name: str) -> bool:
+        """Whether what a name stands for here is asked for nothing but what tensors are asked for."""
+        scope = self.frame.node or self.frame.module.contents.tree
+        return self.syntax.asked_of(scope, name) <= words("tensor", "cut") | words("tensor", "keep") | {"backward"}
 
     def _scaled(self, roots: list[Value]) -> tuple[frozenset[Uid], bool]:
         """Return the gradient scalers that have multiplied the roots of a backward pass, and whether that is certain."""
@@ -289,6 +308,17 @@ def _past_the_wrapper(callee: ast.expr) -> bool:
     match callee:
         case ast.Attribute(attr="module") | ast.Attribute(ast.Attribute(attr="module"), "forward"):
             return True
+        case _:
+            return False
+
+
+def _may_have_graph(value: Value | None) -> bool:
+    """Whether nothing is known of the graph of a value: not that it has one, nor that it has none."""
+    match value:
+        case Unknown():
+            return True
+        case Tensor(nodes=nodes, cut=cut, dropped=dropped):
+            return not nodes and cut is None and not dropped and is_computed(value)
         case _:
             return False
 

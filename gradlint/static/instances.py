@@ -137,6 +137,8 @@ class Instances(Constructors):
                 "to",
             ):
                 return self.on_module(instance.uid, instance, name, node, args, named)
+            case Unknown(id=id_) if id_ in self.module_owners:
+                return self.call(value, node, args, named)
             case Unknown() if name == "backward" and self.is_open(instance.cls):
                 self.escape(node, [instance, *args])
                 return UNKNOWN
@@ -175,6 +177,7 @@ class Instances(Constructors):
         """What has parameters is a module, whoever made it: from here on its name stands for one."""
         module = Object(Kind.MODULE, unknown_uid(receiver.id), "", self.place(node))
         self.module_owners.update(_prefixes(receiver.id))
+        self.proven.add(receiver.id)
         target = node.func.value if isinstance(node.func, ast.Attribute) else None
         match target:
             case ast.Name(name):

@@ -24,6 +24,7 @@ from gradlint.static.provenance import (
 )
 from gradlint.static.updates import Updates
 from gradlint.static.values import (
+    NONE,
     UNKNOWN,
     Class,
     Const,
@@ -38,6 +39,7 @@ from gradlint.static.values import (
     Unknown,
     Value,
     held,
+    join,
     unknown_uid,
 )
 
@@ -88,6 +90,9 @@ class Methods(Updates):
                 return self.on_super(receiver, name, node, args, named)
             case Tensor():
                 return self._tensor(receiver, name, node, args, named)
+            case Unknown(id=id_) if id_ in self.proven:
+                module = Object(Kind.MODULE, unknown_uid(id_), "", self.place(node))
+                return self.on_module(module.uid, module, name, node, args, named)
             case Items() | Params():
                 return self._collection(receiver, name, node, args)
             case _:
@@ -161,11 +166,26 @@ class Methods(Updates):
                 return Items(tuple(Items((Const(key), value)) for key, value in zip(keys, elements, strict=True)))
             case Items(elements, keys), "get" if keys is not None and args and const(args[0]) in keys:
                 return elements[keys.index(const(args[0]))]
+            case _, "append" | "extend" if (
+                len(args) == 1 and (grown := self._appended(receiver, name, args[0])) is not None
+            ):
+                self._rebound(node, grown)
+                return NONE
             case _, "append" | "extend" | "update" | "insert" | "pop" | "clear" | "remove" | "add":
                 self._rebound(node, Unknown(holds=held((receiver, *args))))
                 return Unknown(holds=held((receiver,)))
             case _:
                 return Unknown(holds=held((receiver, *args)))
+
+    def _appended(self, receiver: Items | Params, name: str, value: Value) -> Value | None:
+        """Return a list that a value was put into, if its elements are known still: parameters, or no others than written."""
+        match receiver, value:
+            case Items((), None) | Params(), Params():
+                return join(receiver, value)
+            case Items(elements, None), Object() | Instance() if name == "append" and not self.loops:
+                return Items((*elements, value))
+            case _:
+                return None
 
     def _rebound(self, node: ast.Call, value: Value) -> None:
         """A collection changed in place: the name it was called through is no longer what it was."""

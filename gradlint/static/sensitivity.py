@@ -113,12 +113,22 @@ class Makers:
             case _:
                 return None
 
+    def is_pretrained(self, module: Uid) -> bool:
+        """Whether an unknown module is what some `from_pretrained` returned, in whichever mode."""
+        match self._written(module):
+            case ast.Call(ast.Attribute(attr="from_pretrained")):
+                return True
+            case _:
+                return False
+
     def _maker(self, module: Uid) -> ast.Call | None:
         """Return the call of another package's class that made an unknown module, if its name tells that it was one."""
         made = self._written(module)
         match made:
             case ast.Call(ast.Name(name) | ast.Attribute(attr=name) as callee) if _CLASS.match(name):
-                return made if isinstance(self._analysis.value(callee), Library) else None
+                known = self._analysis.value(callee)
+                # A wrapper has no layers of its own.
+                return made if isinstance(known, Library) and role_of(known.name) != "wrapper" else None
             case _:
                 return None
 

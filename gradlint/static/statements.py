@@ -194,7 +194,7 @@ class Statements(Succession):
             case ast.Name(name):
                 self.begin((self.frame.shared.get(name, self.frame).path, name), value, node)
                 if isinstance(value, Unknown) and not value.id:
-                    value = self.fresh(name, node, value.holds)
+                    value = self._stepped_later(name, node, value) or self.fresh(name, node, value.holds)
                 elif isinstance(value, (Tensor, Library, Items, Params)):
                     self.renewed(f"{'/'.join(self.frame.path)}/{name}")
                 self.bind(name, value)
@@ -211,6 +211,17 @@ class Statements(Succession):
                     self._rate_written(self.latest.get(owner, UNKNOWN), target)
             case _:
                 return
+
+    def _stepped_later(self, name: str, node: ast.AST, value: Unknown) -> Object | None:
+        """Return the optimizer that somebody unknown made, where its name is asked for what only an optimizer does."""
+        scope = self.frame.node or self.frame.module.contents.tree
+        known = (self.objects[uid].kind for uid in value.holds if uid in self.objects)
+        if name not in self.syntax.stepped_by_name(scope) or Kind.OPTIMIZER in known:
+            return None
+        made = Object(Kind.OPTIMIZER, (*self.frame.path, name), "", self.place(node))
+        self.objects[made.uid] = made
+        self.emit(EventKind.ESCAPE, node, frozenset({made.uid}))
+        return made
 
     def _assign_attribute(self, owner: Value, name: str, value: Value, node: ast.Attribute) -> None:
         if name in ("grad", "_grad") or (

@@ -5,6 +5,7 @@ The bridge between lowering, which knows who is who, and the protocols, which kn
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -72,6 +73,11 @@ class Kin:
     def overlapping(self, uid: Uid) -> set[Uid]:
         """Return those that are a part of `uid` or the other way round."""
         return {*self.wholes(uid), *self._parts.get(uid, ())}
+
+
+def name_of(uid: Uid) -> str:
+    """Return how the file calls somebody, known or not (nothing where it has no name)."""
+    return re.split("[#@%]", uid[-1].rpartition("/")[2])[0].rpartition(".")[2]
 
 
 def within(part: Uid, whole: Uid) -> bool:

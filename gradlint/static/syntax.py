@@ -71,9 +71,17 @@ class Syntax:
         """Return the names that a function computes from gradients, with the tensors whose gradients these are."""
         return self._once(_gradients, scope)
 
+    def asked_of(self, scope: ast.AST, name: str) -> frozenset[str]:
+        """Return the methods that are called of a name in a function."""
+        return frozenset(self._once(_asked, scope).get(name, ()))
+
     def stepped_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who is asked, in a function or class, for what only an optimizer does: to clear gradients and to step."""
         return self._once(_stepped_by_name, scope)
+
+    def scaled_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return who is asked, in a function or class, for what only a gradient scaler does: to scale, to step another and to update."""
+        return self._once(_scaled_by_name, scope)
 
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
         """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
@@ -163,6 +171,20 @@ def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
 
 
 def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
+    # What runs backward by itself, or is told what to step, is an engine.
+    return frozenset(
+        name
+        for name, methods in _asked(scope).items()
+        if {"zero_grad", "step"} <= methods and not methods & _NO_OPTIMIZER
+    )
+
+
+def _scaled_by_name(scope: ast.AST) -> frozenset[str]:
+    return frozenset(name for name, methods in _asked(scope).items() if {"scale", "step(...)", "update"} <= methods)
+
+
+def _asked(scope: ast.AST) -> dict[str, set[str]]:
+    """Return the methods that are called of names and of attributes of `self`."""
     asked: dict[str, set[str]] = defaultdict(set)
     for node in walk(scope):
         match node:
@@ -170,10 +192,7 @@ def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
                 asked[ast.unparse(owner)].add(f"{method}(...)" if args and method == "step" else method)
             case _:
                 continue
-    # What runs backward by itself, or is told what to step, is an engine.
-    return frozenset(
-        name for name, methods in asked.items() if {"zero_grad", "step"} <= methods and not methods & _NO_OPTIMIZER
-    )
+    return asked
 
 
 _NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])

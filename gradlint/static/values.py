@@ -338,6 +338,8 @@ def join(left: Value, right: Value) -> Value:
             nodes, dropped = left.nodes & right.nodes, left.dropped & right.dropped
             cut = left.cut and right.cut
             return Tensor(nodes, left.scalers | right.scalers, sure, made, cut, dropped, leaves)
+        case (Items((), None), Params() as full) | (Params() as full, Items((), None)):
+            return full
         case Params(), Params():
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:

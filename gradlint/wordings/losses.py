@@ -35,4 +35,8 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}()` sets the same seed before every step: each iteration drops and draws the same",
         "seed once, before the loop",
     ),
+    "GL920": Wording(
+        "`{subject}` is a seed, and asked for its truth: 0 is taken for none",
+        "ask `{subject} is not None`",
+    ),
 }

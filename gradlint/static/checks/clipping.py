@@ -32,8 +32,18 @@ def clipping(analysis: Analysis) -> Iterator[Diagnostic]:
             if any(_overlaps(event.targets or (), optimizer.of or ()) for optimizer in owners):
                 states = {state for owner in owners for state in arrivals[owner.uid].get(event, ())}
                 yield from _misplaced(analysis, root, event, owners, states)
+            elif (only := _only_stepped(analysis, root)) is not None:
+                yield from _misplaced(analysis, root, event, [only], arrivals[only.uid].get(event, set()))
             elif optimizers and not owners:
                 yield from _of_others(analysis, root, event, optimizers)
+
+
+def _only_stepped(analysis: Analysis, root: Root) -> Object | None:
+    """Return the optimizer that a function is given, with nobody knows whose parameters, if it steps no other one."""
+    kinds = (EventKind.STEP, EventKind.OTHER_STEP)
+    stepped = {event.targets for event in analysis.events[root] if event.kind in kinds}
+    found = [each for each in analysis.objects(Kind.OPTIMIZER) if stepped == {frozenset({each.uid})}]
+    return found[0] if found and found[0].of is None and not found[0].calls else None
 
 
 def _arrivals(analysis: Analysis, root: Root, optimizer: Object, clipped: list[Event]) -> dict[Event, set[State]]:

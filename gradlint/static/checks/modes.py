@@ -17,7 +17,7 @@ from gradlint.static.checks import check
 from gradlint.static.checks.graphs import kept
 from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers, Sensitivity
-from gradlint.static.subjects import follow, on_module
+from gradlint.static.subjects import follow, name_of, on_module
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.wordings.modes import AFTER_EVALUATION
 
@@ -105,7 +105,7 @@ def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, re
 
 
 def _named(module: Uid) -> str:
-    return module[-1] if not module[-1].startswith("@") else "model"
+    return name_of(module) or "model"
 
 
 def _sensitive(analysis: Analysis, module: Uid) -> bool:
@@ -136,7 +136,7 @@ def _updates(
 
 
 def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:
-    names = [module[-1] for module, found in analysis.trained_by.items() if found & owners]
+    names = [_named(module) for module, found in analysis.trained_by.items() if found & owners]
     return names[0] if names else "the model"
 
 

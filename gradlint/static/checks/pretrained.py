@@ -17,7 +17,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers
-from gradlint.static.subjects import Effect, follow, on_module, within
+from gradlint.static.subjects import Effect, follow, name_of, on_module, within
 from gradlint.static.tree import Event, Uid
 from gradlint.wordings.modes import AS_RETURNED
 
@@ -45,7 +45,7 @@ def _trained(
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         if lost and all(state.name in ("pretrained-backward", "unknown") for state in states):
             place, marks = _training_loop(analysis, event), min(state.marks for state in lost)
-            found = compose("GL304", Side.STATIC, place, marks, subject=_spelled(module), when=AS_RETURNED)
+            found = compose("GL304", Side.STATIC, place, marks, subject=name_of(module), when=AS_RETURNED)
             # The source of the model is not in sight: it may have nothing that its mode matters to.
             yield replace(found, severity=Severity.WARNING)
             return
@@ -68,8 +68,3 @@ def _training_loop(analysis: Analysis, step: Event) -> Location:
         return step.place
     head = loop.test if isinstance(loop, ast.While) else loop.iter
     return analysis.source.place(head)
-
-
-def _spelled(module: Uid) -> str:
-    """Return how the file calls an unknown module."""
-    return module[-1].rpartition("/")[2].partition("@")[0].rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Seeds that are set again and again: GL919."""
+"""Seeds that are set again and again, or not at all: GL919 and GL920."""
 
 from __future__ import annotations
 
@@ -75,3 +75,24 @@ def _is_fixed(analysis: Analysis, call: ast.Call, loop: Ring) -> bool:
         and not any(isinstance(part, ast.Name) and part.id in changing for part in given)
         and not any(isinstance(part, ast.Attribute) and part.attr in changing for part in given)
     )
+
+
+@check
+def zero_ignored(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL920: whether a seed was given is asked by its truth, so that 0 is taken for none."""
+    if not _SEEDS.search(analysis.source.text):
+        return
+    branches: list[ast.If | ast.IfExp] = [*analysis.nodes(ast.If), *analysis.nodes(ast.IfExp)]
+    for node in branches:
+        if isinstance(node.test, (ast.Name, ast.Attribute)):
+            body: list[ast.AST] = [*node.body] if isinstance(node, ast.If) else [node.body]
+            calls = (each for part in body for each in walk(part) if isinstance(each, ast.Call))
+            if any(_seeds_with(each, ast.unparse(node.test)) for each in calls):
+                place = analysis.source.place(node.test)
+                yield compose("GL920", Side.STATIC, place, subject=ast.unparse(node.test))
+
+
+def _seeds_with(call: ast.Call, seed: str) -> bool:
+    """Whether a call seeds a generator with what is spelled like this."""
+    called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return bool(_SEEDS.fullmatch(called)) and bool(call.args) and ast.unparse(call.args[0]) == seed

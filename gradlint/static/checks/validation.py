@@ -15,6 +15,7 @@ from gradlint.protocols import VALIDATION, Marks, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.subjects import follow, on_validated, overlap
 from gradlint.static.tree import Event, Uid
@@ -65,7 +66,9 @@ class _Question:
 
     def start(self) -> State:
         """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""
-        given = self.module[0] == "?" and (not any("@" in part for part in self.module) or self._from_a_loop())
+        made = any("@" in part for part in self.module) and not self._from_a_loop()
+        # Whoever made it: in which mode it is trained is that in which it is evaluated.
+        given = self.module[0] == "?" and (not made or (self.owners and not self.makers.is_pretrained(self.module)))
         known = self.makers.in_training_mode(self.module) or self.makers.is_saved(self.module)
         return VALIDATION.initial if known or (given and self._never_switched()) else State("unknown")
 
@@ -120,7 +123,9 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
             continue
         broken = [state for state in states if VALIDATION.advance(state, event.kind, event.place)[1] is not None]
         names = {state.name for state in states}
-        validated = "trained" in names and names <= {"trained", "new", "loaded"} and _validates(asked, event)
+        # Paths on which somebody unknown had the model excuse none on which nobody had.
+        known = names <= {"trained", "new", "loaded", "unknown"}
+        validated = "trained" in names and known and _validates(asked, event)
         if validated or (names == {"loaded"} and not trains):
             severity = asked.severity()
             if severity is not None:
@@ -135,12 +140,24 @@ _MODES = {False: "training mode", True: "the mode in which it was saved, as a ru
 
 
 def _place(asked: _Question, event: Event, state: State) -> tuple[Location, Marks]:
-    """Return where `eval()` is missing: behind the load that stands in the same function, else at the forward."""
-    load = state.mark("loaded")
+    """Return where `eval()` is missing: behind the load that stands in the same function, else where the evaluation begins."""
+    load, forward = state.mark("loaded"), ("forward", event.place)
     if state.name == "loaded" and any(each.place == load and each.frame == event.frame for each in asked.found):
         assert load is not None
-        return load, (("forward", event.place),)
-    return event.place, state.marks
+        return load, (forward,)
+    return _begin(asked, event), (*state.marks, forward)
+
+
+def _begin(asked: _Question, forward: Event) -> Location:
+    """Return the head of the loop that evaluates, in front of which `eval()` is missing; else the forward itself."""
+    frame = asked.analysis.lowering.frames.get(forward.frame)
+    own = set(walk(frame.node)) if frame is not None and frame.node is not None else None
+    for depth, number in enumerate(forward.loops, 1):
+        loop, region = asked.analysis.lowering.loop_nodes.get(number), _inside_loops(forward, depth)
+        trains = any(region(other) for other in asked.found if other.kind in _UPDATES)
+        if isinstance(loop, (ast.For, ast.AsyncFor)) and not trains and (own is None or loop in own):
+            return asked.analysis.source.place(loop.iter)
+    return forward.place
 
 
 def _validates(asked: _Question, event: Event) -> bool:
