@@ -91,6 +91,7 @@ class Frame:
     cls: Class | None = None
     receiver: Value | None = None
     returned: list[Value] = field(default_factory=list)
+    exits: list[Store] = field(default_factory=list)
     captured: bool = False
     bound: set[str] = field(default_factory=set)
 

@@ -61,6 +61,8 @@ class Functions(Expressions):
         with self.aside() as out:
             self._parameters(function.node.args, given, named)
             self._body(function.node)
+        ends = frame.exits if self.dead else [*frame.exits, self.store]
+        self.store = self.merge(ends) if ends else self.store
         self.stack.pop()
         self.frame, self.grad, self.dead, self.hint, self.pending = outer
         self.perhaps = asked

@@ -130,6 +130,8 @@ class Instances(Constructors):
                 "to",
             ):
                 return self.on_module(instance.uid, instance, name, node, args, named)
+            case Unknown(id=id_) if id_ in self.module_owners:
+                return self.call(value, node, args, named)
             case Unknown() if name == "backward" and self.is_open(instance.cls):
                 self.escape(node, [instance, *args])
                 return UNKNOWN
@@ -168,6 +170,9 @@ class Instances(Constructors):
         """What has parameters is a module, whoever made it: from here on its name stands for one."""
         module = Object(Kind.MODULE, unknown_uid(receiver.id), "", self.place(node))
         self.module_owners.update(_prefixes(receiver.id))
+        for key, value in self.store.items():
+            if isinstance(value, Unknown) and value.id == receiver.id:
+                self.store[key] = module
         target = node.func.value if isinstance(node.func, ast.Attribute) else None
         match target:
             case ast.Name(name):

@@ -80,9 +80,9 @@ def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, resto
     around = next((_common(each.loops, step.loops) for each in switched), ())
     match analysis.lowering.loop_nodes.get(around[-1]) if around else None:
         case (ast.For(iter=last) | ast.AsyncFor(iter=last) | ast.While(test=last)) as loop:
-            end = analysis.source.place(last)
-            head = replace(analysis.source.place(loop), end_row=end.end_row, end_column=end.end_column)
-            return head, marks
+            source = analysis.source.of(last)
+            begin, end = source.place(loop), source.place(last)
+            return replace(begin, end_row=end.end_row, end_column=end.end_column), marks
         case _:
             return step.place, lapsed.marks
 
@@ -103,7 +103,7 @@ def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, re
 
 
 def _named(module: Uid) -> str:
-    return module[-1] if not module[-1].startswith("@") else "model"
+    return re.split("[@#]", module[-1].rpartition("/")[2])[0] or "model"
 
 
 def _sensitive(analysis: Analysis, module: Uid) -> bool:
