@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gradlint.declarations import Declaration, declarations
 from gradlint.diagnostics import Diagnostic, Location
@@ -268,6 +268,13 @@ Spot = tuple[str, int, str]
 """A function: its file, the row of its `def`, and its name."""
 
 
+class Callee(NamedTuple):
+    """Something that may be called from another file: its name, and the words of which one must stand there, too."""
+
+    name: str
+    homes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A finding, and the functions on whose own reading, with callers unknown, it rests (none: on no such reading)."""
@@ -283,6 +290,7 @@ class Understanding:
     found: tuple[Finding, ...]
     followed: frozenset[Spot]
     answers: Answers = NOTHING
+    waiting: frozenset[Callee] = frozenset()
 
 
 def analyze(
@@ -304,7 +312,19 @@ def analyze(
                 alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
                 found.setdefault((each.code, each.location), Finding(each, alone))
     followed = frozenset() if analysis.is_test else _followed(analysis)
-    return Understanding(tuple(found.values()), followed, analysis.project.sights.answers)
+    waiting = frozenset() if analysis.is_test else frozenset(_waiting(analysis, filename))
+    return Understanding(tuple(found.values()), followed, analysis.project.sights.answers, waiting)
+
+
+def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:
+    """Yield by what other files may set the training of this one in motion: functions that train, and their classes."""
+    path = PurePath(os.path.abspath(filename))
+    homes = (path.parent.name,) if path.stem == "__init__" else (path.stem, path.parent.name)
+    owners: dict[ast.AST, str] = {method: cls.name for cls in analysis.nodes(ast.ClassDef) for method in cls.body}
+    for root in analysis.roots:
+        trains = any(event.kind in (EventKind.BACKWARD, EventKind.STEP) for event in analysis.events[root])
+        if trains and isinstance(root.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield Callee(owners.get(root.node, root.node.name), homes)
 
 
 def _alone(found: Diagnostic, analysis: Analysis) -> frozenset[Spot]:

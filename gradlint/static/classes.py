@@ -51,6 +51,7 @@ class Classes(Functions):
         self.hint = ""
         self.instances[instance.uid] = cls
         self.born.append(instance.uid)
+        self.begun[instance.uid, "*"] = (self.loops, self.place(node))
         self.emit(EventKind.CREATE, node, frozenset({instance.uid}))
         init = self.method_of(cls, "__init__")
         if init is not None:
@@ -71,11 +72,11 @@ class Classes(Functions):
 
     def _only_runs(self, cls: Class) -> bool:
         """Whether a class is a module of another file without a hand in training: as good as a library's."""
-        return (
-            self.is_foreign(cls)
-            and self.is_module(cls)
-            and not any(self.syntax.called(each.node) & TRAINING for each in self.lineage(cls))
-        )
+        return self.is_foreign(cls) and self.is_module(cls) and not self.trains(cls)
+
+    def trains(self, cls: Class) -> bool:
+        """Whether a method of a class runs backward, clears or steps."""
+        return any(self.syntax.called(each.node) & TRAINING for each in self.lineage(cls))
 
     def endings(self, cls: Class) -> tuple[Made | None, ...]:
         """Return the activations that the parts of what a module returns certainly come out of."""

@@ -92,6 +92,7 @@ class Frame:
     receiver: Value | None = None
     returned: list[Value] = field(default_factory=list)
     left: list[tuple[Grad, Location | None]] = field(default_factory=list)
+    exits: list[Store] = field(default_factory=list)
     captured: bool = False
     bound: set[str] = field(default_factory=set)
 
@@ -248,6 +249,10 @@ class Context(ABC):
         """Return what a dotted name stands for: something of a file that is in sight, else of a library."""
 
     @abstractmethod
+    def trains(self, cls: Class) -> bool:
+        """Whether a class has a hand in training."""
+
+    @abstractmethod
     def is_module(self, cls: Class) -> bool:
         """Whether a class is proven to be a torch module."""
 
@@ -398,12 +403,38 @@ class Context(ABC):
             case ast.Name(name):
                 key, scope = (self.frame.path, name), self.frame.node
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
-                key, scope = (next(iter(held((self.latest[owner],)))), name), None
+                uid = next(iter(held((self.latest[owner],))))
+                key, scope = (uid, name), None
+                if nodes and self._collected(uid, nodes):
+                    return
             case _:
                 return
         loops, created = self.begun.get(key, (self.loops, None))
         if nodes and created is not None and len(loops) < len(self.loops):
             self.keepings.append(Keeping(self.place(node), ast.unparse(target), nodes, self.loops, created, scope))
+
+    def _collected(self, uid: Uid, nodes: frozenset[GraphNode]) -> bool:
+        """Whether an object of another file collects what a loop gives to one of its methods; the call is what is remembered."""
+        caller = self.frames.get(self.frame.path[:-1])
+        call = self.frame.callers[-1][1] if self.frame.callers else None
+        match call:
+            case ast.Call(ast.Attribute(ast.Name(name)), args) if caller is not None and self.frame.cls is not None:
+                known = self.store.get((caller.path, name))
+                loops, created = self.begun.get((uid, "*"), (self.loops, None))
+                given = graph_of(self.latest.get(arg, UNKNOWN) for arg in args)
+                apart = self.frame.module is not caller.module and not self.trains(self.frame.cls) and nodes <= given
+                if not apart or not isinstance(known, Instance) or known.uid != uid or self._loops_here():
+                    return False
+                if created is not None and len(loops) < len(self.loops):
+                    place = caller.module.source.place(call)
+                    self.keepings.append(Keeping(place, name, nodes, self.loops, created, caller.node))
+                return True
+            case _:
+                return False
+
+    def _loops_here(self) -> bool:
+        """Whether a loop of this activation is around."""
+        return any(number in self.loops for (path, _), number in self.loop_numbers.items() if path == self.frame.path)
 
     # Branches ---------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from gradlint.documents import Document, is_document
 from gradlint.models import models_with
 from gradlint.rulebook import rule
 from gradlint.static import reading, signs
-from gradlint.static.analysis import Finding, Understanding, analyze
+from gradlint.static.analysis import Callee, Finding, Understanding, analyze
 from gradlint.static.discovery import Candidate
 from gradlint.static.findings import FileFindings, selected
 from gradlint.static.reading import UNREADABLE, Unreadable
@@ -53,7 +53,7 @@ def report(found: Sequence[Diagnostic], files: int) -> Report:
 
 
 def look_at(
-    file: Candidate, settings: Settings, callees: frozenset[str] = frozenset()
+    file: Candidate, settings: Settings, callees: frozenset[Callee] = frozenset()
 ) -> tuple[bytes | None, FileFindings | None]:
     """Return the content of a file and what is found in it; neither where there is none.
 
@@ -66,10 +66,17 @@ def look_at(
         return None, None if callees else FileFindings(file.path, (Finding(error.diagnostic),))
     packages = models_with(settings.models).packages
     if callees:
-        worth = reading.mentions_training(data) and any(name.encode() in data for name in callees)
+        worth = any(_may_call(data, callee) for callee in callees)
     else:
         worth = file.named or (reading.mentions_training(data, packages) and _has_signs(data, file.path, packages))
     return data, _checked_bytes(data, file.path, settings) if worth else None
+
+
+def _may_call(data: bytes, callee: Callee) -> bool:
+    if callee.homes:
+        # Who imports it and hands it what others build need not know anything of training.
+        return callee.name.encode() in data and any(home.encode() in data for home in callee.homes)
+    return callee.name.encode() in data and reading.mentions_training(data)
 
 
 def _has_signs(data: bytes, filename: str, packages: frozenset[str]) -> bool:
@@ -93,7 +100,7 @@ def _checked_document(document: Document, filename: str, settings: Settings) -> 
     with collector_paused():
         known = _analyze(parse(document.text, filename), document.text, filename, settings, document.starts)
     comments = suppressions(document.text, filename)
-    return FileFindings(filename, known.found, known.followed, comments, document, broken, known.answers)
+    return FileFindings(filename, known.found, known.followed, comments, document, broken, known.answers, known.waiting)
 
 
 def _checked(source: str, filename: str, settings: Settings, pieces: tuple[int, ...] = ()) -> FileFindings:
@@ -104,7 +111,7 @@ def _checked(source: str, filename: str, settings: Settings, pieces: tuple[int, 
         return FileFindings(filename, (Finding(error.diagnostic),))
     found = _with_fixes(known.found, source, filename, settings)
     comments = suppressions(source, filename)
-    return FileFindings(filename, found, known.followed, comments, answers=known.answers)
+    return FileFindings(filename, found, known.followed, comments, answers=known.answers, waiting=known.waiting)
 
 
 def _ended(checked: FileFindings, settings: Settings) -> list[Diagnostic]:

@@ -16,7 +16,7 @@ from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.documents import Document
 from gradlint.static import discovery, reading
-from gradlint.static.analysis import Finding, Spot
+from gradlint.static.analysis import Callee, Finding, Spot
 from gradlint.static.reading import UNREADABLE, Unreadable
 from gradlint.static.sights import NOTHING, Answers
 from gradlint.suppression import Suppression, apply, suppressions
@@ -33,6 +33,7 @@ class FileFindings:
     document: Document | None = None
     broken: tuple[Finding, ...] = ()
     answers: Answers = NOTHING
+    waiting: frozenset[Callee] = frozenset()
 
     def placed(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
         """Return findings in the text that was read as findings in the file; and the pieces that could not be read."""
@@ -65,15 +66,20 @@ _IMPLICIT = frozenset(["__call__", "__init__", "forward"])
 """What is called by the name of its class, or of an object."""
 
 
-def excusable(files: Iterable[FileFindings]) -> frozenset[str]:
-    """Return the names of the functions of which a caller would make a finding void, and none was seen.
+def excusable(files: Iterable[FileFindings]) -> frozenset[Callee]:
+    """Return the functions of which a caller would make a finding void, and none was seen.
 
     An empty name stands for any.
     """
     files = list(files)
     followed = frozenset(spot for file in files for spot in file.followed)
     waiting = {spot for file in files for each in file.found for spot in each.alone - followed}
-    return frozenset("" if name in _IMPLICIT else name for _, _, name in waiting)
+    return frozenset(Callee("" if name in _IMPLICIT else name) for _, _, name in waiting)
+
+
+def driven(files: Iterable[FileFindings]) -> frozenset[Callee]:
+    """Return what trains, and was read without its callers: who sets it in motion says with what."""
+    return frozenset(each for file in files for each in file.waiting)
 
 
 def selected(found: Iterable[Diagnostic], filename: str, settings: Settings) -> list[Diagnostic]:

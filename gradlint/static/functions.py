@@ -63,6 +63,8 @@ class Functions(Expressions):
         with self.aside() as out:
             self._parameters(function.node.args, given, named)
             self._body(function.node)
+        stores = frame.exits if self.dead else [*frame.exits, self.store]
+        self.store = self.merge(stores) if stores else self.store
         self.stack.pop()
         ends = [*frame.left, *([] if self.dead else [(self.grad, self.switch)])]
         self.frame, self.grad, self.dead, self.hint, self.pending = outer

@@ -178,6 +178,9 @@ class Instances(Constructors):
         module = Object(Kind.MODULE, unknown_uid(receiver.id), "", self.place(node))
         self.module_owners.update(_prefixes(receiver.id))
         self.proven.add(receiver.id)
+        for key, value in self.store.items():
+            if isinstance(value, Unknown) and value.id == receiver.id:
+                self.store[key] = module
         target = node.func.value if isinstance(node.func, ast.Attribute) else None
         match target:
             case ast.Name(name):

@@ -25,6 +25,7 @@ from gradlint.static.report import Report
 from gradlint.static.sights import Stamp, digest_of, stamp_of, untouched
 
 if TYPE_CHECKING:
+    from gradlint.static.analysis import Callee
     from gradlint.static.cache import Cache
 
 _T = TypeVar("_T")
@@ -51,7 +52,7 @@ class Keys:
         """Return the key of the report on these arguments."""
         return digest_of(repr((self._base, "run", tuple(paths), force_exclude)).encode())
 
-    def of_file(self, path: str, digest: bytes, *, named: bool, callees: frozenset[str]) -> bytes:
+    def of_file(self, path: str, digest: bytes, *, named: bool, callees: frozenset[Callee]) -> bytes:
         """Return the key of what is found in a file, or in one that is read because it may call one of `callees`."""
         parts = (self._base, "file", path, os.path.abspath(path), digest, named, sorted(callees))
         return digest_of(repr(parts).encode())

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gradlint.config import Settings, find_settings
 from gradlint.static import discovery, reuse
+from gradlint.static.analysis import Callee
 from gradlint.static.checks import third_party
 from gradlint.static.discovery import Candidate
 from gradlint.static.engine import collector_paused, look_at, report
-from gradlint.static.findings import FileFindings, excusable, project_findings
+from gradlint.static.findings import FileFindings, driven, excusable, project_findings
 from gradlint.static.reading import UNREADABLE
 from gradlint.static.report import Report
 from gradlint.static.sights import Recheck, Stamp, digest_of, stamp_of
@@ -111,18 +112,21 @@ class _Run:
     def _with_callers(self, found: list[FileFindings], quiet: Sequence[Candidate]) -> list[FileFindings]:
         """Return what was found with what is to be said of `quiet` files: no rule finds anything there, but they may call.
 
-        They are read only as far as somebody asks: where a finding stands only as long as no caller is in sight.
+        They are read only as far as somebody asks: where something trains that they may set in motion, and where a
+        finding stands only as long as no caller is in sight.
         """
-        while quiet and (names := excusable(found)):
-            results = self._results(quiet, names)
-            callers = [result for result in results if result is not None]
-            if not callers:
-                break
-            quiet = [file for file, result in zip(quiet, results, strict=True) if result is None]
-            found = [*found, *callers]
+        ask: Callable[[Iterable[FileFindings]], frozenset[Callee]]
+        for ask in (driven, excusable):
+            while quiet and (names := ask(found)):
+                results = self._results(quiet, names)
+                callers = [result for result in results if result is not None]
+                if not callers:
+                    break
+                quiet = [file for file, result in zip(quiet, results, strict=True) if result is None]
+                found = [*found, *callers]
         return found
 
-    def _results(self, files: Sequence[Candidate], callees: frozenset[str]) -> list[FileFindings | None]:
+    def _results(self, files: Sequence[Candidate], callees: frozenset[Callee]) -> list[FileFindings | None]:
         """Return what is found in each of `files`; with `callees`, only in those that may call one of them."""
         known = self._known(files, callees) if self.cache is not None else {}
         new = [file for file in files if file.path not in known]
@@ -130,7 +134,8 @@ class _Run:
         look = functools.partial(_look, settings=self.settings, callees=callees)
         for file, seen in zip(new, self._spread(look, new), strict=True):
             fresh[file.path] = seen
-            self.progress(len(known) + len(fresh), len(files))
+            if not callees:  # What is read again for others' sake is counted already.
+                self.progress(len(known) + len(fresh), len(files))
         if self.cache is not None:
             self._keep(new, fresh, callees)
         return [known[file.path] if file.path in known else fresh[file.path].findings for file in files]
@@ -142,7 +147,7 @@ class _Run:
         for done in self.executor.map(functools.partial(all_of, work), chunks(files)):
             yield from done
 
-    def _known(self, files: Sequence[Candidate], callees: frozenset[str]) -> dict[str, FileFindings | None]:
+    def _known(self, files: Sequence[Candidate], callees: frozenset[Callee]) -> dict[str, FileFindings | None]:
         """Return what an earlier run found in those files whose result still holds."""
         assert self.cache is not None
         keys = {self._key(file, digest, callees): file for file in files if (digest := _digest(file)) is not None}
@@ -156,7 +161,7 @@ class _Run:
         self.used = used
         return known
 
-    def _keep(self, files: Sequence[Candidate], fresh: dict[str, _Seen], callees: frozenset[str]) -> None:
+    def _keep(self, files: Sequence[Candidate], fresh: dict[str, _Seen], callees: frozenset[Callee]) -> None:
         assert self.cache is not None
         values = {
             self._key(file, fresh[file.path].digest, callees): reuse.dumped(fresh[file.path])
@@ -166,11 +171,11 @@ class _Run:
         if values:
             self.cache.put(values, self.used)
 
-    def _key(self, file: Candidate, digest: bytes, callees: frozenset[str]) -> bytes:
+    def _key(self, file: Candidate, digest: bytes, callees: frozenset[Callee]) -> bytes:
         return self.keys.of_file(file.path, digest, named=file.named, callees=callees)
 
 
-def _look(file: Candidate, settings: Settings, callees: frozenset[str]) -> _Seen:
+def _look(file: Candidate, settings: Settings, callees: frozenset[Callee]) -> _Seen:
     data, findings = look_at(file, settings, callees)
     return _Seen(digest_of(data) if data is not None else b"", findings)
 

@@ -144,6 +144,7 @@ class Statements(Succession):
         self.frame.returned.append(self.evaluate(value) if value is not None else NONE)
         self.hint = ""
         self.frame.left.append((self.grad, self.switch))
+        self.frame.exits.append(self.store)
         self.jump(JumpKind.RETURN)
 
     def _leave_iteration(self, kind: JumpKind) -> None:

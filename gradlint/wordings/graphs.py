@@ -10,7 +10,11 @@ WORDINGS: Mapping[str, Wording] = {
     "GL501": Wording(
         "`{subject}` keeps the graph of every iteration alive: memory grows as long as the loop runs",
         "keep the value only: `.item()` (or `.detach()` for a tensor)",
-        {"made": "the loss with its graph comes from here", "created": "`{subject}` starts here and outlives the loop"},
+        {
+            "made": "the loss with its graph comes from here",
+            "created": "`{subject}` starts here and outlives the loop",
+            "beside": "what is kept beside it is detached",
+        },
     ),
     "GL503": Wording(
         "this backward runs through a graph that an earlier backward has already freed{through}",

@@ -147,7 +147,7 @@ def _scope(analysis: Analysis, keeping: Keeping) -> ast.AST:
 def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
     """Whether nobody runs backward from the kept value and nobody starts it anew within the loop."""
     loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
-    if loop is None or keeping.name in _assigned(loop):
+    if loop is None or keeping.name in _assigned(loop) or _begins_anew(loop, keeping.name):
         return False
     for node in walk(_scope(analysis, keeping)):
         match node:
@@ -173,6 +173,13 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
             case _:
                 continue
     return True
+
+
+def _begins_anew(loop: ast.AST, name: str) -> bool:
+    """Whether a meter forgets within the loop what it has collected."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == "reset" and _mentions(node.value, name) for node in walk(loop)
+    )
 
 
 _TELLING = frozenset(

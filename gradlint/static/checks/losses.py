@@ -24,7 +24,7 @@ _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"
 def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL901 and GL902: a softmax or sigmoid before a loss that applies it itself, at the activation, which is one too many."""
     seen: set[tuple[str, Location]] = set()
-    for call in analysis.nodes(ast.Call) if _LOSS.search(analysis.source.text) else ():
+    for call in _calls(analysis):
         match _input(analysis, call):
             case Tensor(made=Made(op, Location() as made)) if (op, made) not in seen:
                 for found in _activated(torch_loss(analysis, call), op, made, analysis.source.place(call)):
@@ -32,6 +32,15 @@ def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
                     yield found
             case _:
                 continue
+
+
+def _calls(analysis: Analysis) -> Iterator[ast.Call]:
+    """Yield the calls that may compute a loss: those of the file, and those of others that were followed."""
+    if _LOSS.search(analysis.source.text):
+        yield from analysis.nodes(ast.Call)
+    for node in analysis.lowering.foreign:
+        if isinstance(node, ast.Call) and torch_loss(analysis, node):
+            yield node
 
 
 def _activated(loss: str, op: str, place: Location, given: Location) -> Iterator[Diagnostic]:

@@ -82,9 +82,9 @@ def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, resto
     around = next((_common(each.loops, step.loops) for each in switched), ())
     match analysis.lowering.loop_nodes.get(around[-1]) if around else None:
         case (ast.For(iter=last) | ast.AsyncFor(iter=last) | ast.While(test=last)) as loop:
-            end = analysis.source.place(last)
-            head = replace(analysis.source.place(loop), end_row=end.end_row, end_column=end.end_column)
-            return head, marks
+            source = analysis.source.of(last)
+            begin, end = source.place(loop), source.place(last)
+            return replace(begin, end_row=end.end_row, end_column=end.end_column), marks
         case _:
             return step.place, lapsed.marks
 

@@ -70,7 +70,8 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _name(scheduler: Object) -> str:
     last = scheduler.uid[-1].partition("#")[0]
-    return scheduler.origin.rpartition(".")[2] if last.startswith("@") else last
+    # What a function returns has no name of its own, and one of several has no origin.
+    return (scheduler.origin.rpartition(".")[2] or "scheduler") if last.startswith("@") or last == "return" else last
 
 
 @check
