@@ -64,7 +64,7 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             state = min(lapsed, key=lambda each: each.marks)
             if not all(_only_outside(analysis, root, event, state, each) for each in states if each.name == "restored"):
                 continue
-            yield compose("GL304", Side.STATIC, event.place, state.marks, subject=_named(module))
+            yield compose("GL304", Side.STATIC, event.place, state.marks, subject=analysis.named(module))
             return
 
 
@@ -76,10 +76,6 @@ def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, re
         return False
     depth = len(step.loops)
     return loops.get(begun, ())[:depth] == step.loops and len(loops.get(back, step.loops)) < depth
-
-
-def _named(module: Uid) -> str:
-    return module[-1] if not module[-1].startswith("@") else "model"
 
 
 def _sensitive(analysis: Analysis, module: Uid) -> bool:
@@ -110,7 +106,7 @@ def _updates(
 
 
 def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:
-    names = [module[-1] for module, found in analysis.trained_by.items() if found & owners]
+    names = [analysis.named(module) for module, found in analysis.trained_by.items() if found & owners]
     return names[0] if names else "the model"
 
 
