@@ -147,7 +147,9 @@ class Analysis:
         name = re.split(r"[#@%]", uid[-1].rpartition("/")[2])[0]
         if name and "," not in name:
             return name
-        found = (event for each in self.events.values() for event in each if event.targets == frozenset({uid}))
+        only = frozenset({uid})
+        acts = (event for each in self.events.values() for event in each if event.kind is not EventKind.CREATE)
+        found = (event for event in acts if event.targets == only)
         made, cls = self.lowering.objects.get(uid), self.lowering.instances.get(uid)
         origin = made.origin.rpartition(".")[2] if made else cls.node.name if cls else ""
         return next((event.name for event in found if event.name), "") or origin or "the model"
