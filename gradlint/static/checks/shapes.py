@@ -61,6 +61,7 @@ class _Shapes:
     def __init__(self, analysis: Analysis, scope: ast.AST) -> None:
         self._analysis = analysis
         self.own = list(_own(scope))
+        self._in_batches = any(isinstance(node, ast.For) and self._takes_batches(node.iter) for node in self.own)
 
     def is_column(self, node: ast.expr, depth: int = 0) -> bool:
         """Whether an expression has a last dimension of one element, and others before it."""
@@ -98,10 +99,11 @@ class _Shapes:
     def is_row(self, node: ast.expr, depth: int = 0) -> bool:
         """Whether an expression has one dimension, or at least no last one of a single element."""
         match node:
+            # Of one sample alone there would be one element on both sides.
             case ast.Call(ast.Attribute(_, "view" | "reshape"), [ast.UnaryOp(ast.USub(), ast.Constant(1))]):
-                return True
+                return self._in_batches
             case ast.Call(ast.Attribute(owner, "flatten" | "ravel" | "squeeze"), [], []):
-                return not isinstance(self._analysis.value(owner), Library)
+                return self._in_batches and not isinstance(self._analysis.value(owner), Library)
             case ast.Call(ast.Attribute(inner, name)) if name in ("float", "double", "to", "cuda", "clone", "detach"):
                 return self.is_row(inner, depth)
             case ast.Call(callee, [size]) if self._is_fresh(callee):
@@ -112,12 +114,21 @@ class _Shapes:
             case _:
                 return False
 
+    def _takes_batches(self, source: ast.expr) -> bool:
+        """Whether a loop is over a loader, numbered or not."""
+        match source:
+            case ast.Call(ast.Name("enumerate" | "tqdm"), [inner, *_]):
+                return self._takes_batches(inner)
+            case _:
+                return is_loader(self._analysis.value(source))
+
     def _is_fresh(self, callee: ast.expr) -> bool:
         known = self._analysis.value(callee)
         return isinstance(known, Library) and known.name in ("torch.zeros", "torch.ones", "torch.rand", "torch.randn")
 
     def _is_number(self, size: ast.expr) -> bool:
-        return isinstance(const(self._analysis.value(size)), int) or (
+        number = const(self._analysis.value(size))
+        return (isinstance(number, int) and number > 1) or (
             isinstance(size, ast.Call) and isinstance(size.func, ast.Name) and size.func.id == "len"
         )
 
