@@ -289,14 +289,14 @@ GRADIENT = Protocol(
 
 RATE = Protocol(
     "rate",
-    State("scheduled"),
+    State("planned"),
     {
         # A rate that is written by hand under a scheduler: whether a step uses it before the scheduler computes the next.
-        ("scheduled", _K.RATE): Edge("written", "written"),
+        ("planned", _K.RATE): Edge("written", "written"),
         ("written", _K.RATE): Edge("written", "written"),
-        **_from(("written",), _K.STEP, Edge("scheduled")),
-        ("written", _K.SCHEDULE): Edge("scheduled", violates="GL216"),
-        ("written", _K.ESCAPE): Edge("scheduled"),
+        **_from(("written",), _K.STEP, Edge("planned")),
+        ("written", _K.SCHEDULE): Edge("planned", violates="GL216"),
+        ("written", _K.ESCAPE): Edge("planned"),
     },
     {"written": frozenset({"written"})},
 )

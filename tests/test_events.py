@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from pages import CASES, ROOT, RULES, Block, read_blocks
 
 from gradlint.cli import main
-from gradlint.protocols import GRAPH, MODE, OPTIMIZER, SCHEDULER
+from gradlint.protocols import GRADIENT, GRAPH, MODE, OPTIMIZER, RATE, SAMPLER, SCHEDULER, SHARDING
 from gradlint.reporters.story import MEANINGS, render
 from gradlint.static.analysis import Analysis
 from gradlint.static.narration import SHOWN, narrate
@@ -26,6 +26,7 @@ PROGRAMS = [
     for page in (ROOT / "docs" / "events.md", ROOT / "tests" / "stories.md")
     for found in _TOLD.finditer(page.read_text(encoding="utf-8"))
 ]
+PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, GRADIENT, RATE, SAMPLER, SHARDING)
 BLOCKS = [block for path in (*sorted(RULES.glob("GL*.md")), *sorted(CASES.glob("*.md"))) for block in read_blocks(path)]
 
 
@@ -76,7 +77,7 @@ def test_what_cannot_be_parsed_is_one_clear_line(folder: Path) -> None:
 
 
 def test_every_state_has_a_meaning() -> None:
-    states = {state for protocol in (OPTIMIZER, SCHEDULER, MODE, GRAPH) for state in protocol.states}
+    states = {state for protocol in PROTOCOLS for state in protocol.states}
     assert {SHOWN.get(state, state) for state in states} <= set(MEANINGS)
 
 

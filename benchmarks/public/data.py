@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_WORDS = "the a of loss grad step zero model train eval data epoch batch with and is not into over under again".split()
+_WORDS = ["the", "a", "of", "loss", "grad", "step", "zero", "model", "train", "eval", "data", "epoch", "batch", "with", "and", "is", "not", "into", "over", "under", "again"]
 _UNET = {
     "_class_name": "UNet2DModel",
     "sample_size": 16,

@@ -32,6 +32,14 @@ MEANINGS = {
     "unbuilt": "no graph yet",
     "live": "the graph can run backward",
     "freed": "a backward has used the graph up",
+    "none": "there is no gradient",
+    "set": "there is a gradient",
+    "planned": "the rate is the one that the schedule has set",
+    "written": "the rate was written by hand",
+    "told": "it was told the epoch",
+    "drawn": "batches were drawn in the order of the epoch that it knows",
+    "built": "the optimizer holds the parameters of the model",
+    "stale": "the model has other parameters by now",
 }
 """What a state says, in the order of the legend."""
 

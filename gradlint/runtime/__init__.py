@@ -22,6 +22,7 @@ from gradlint.runtime.guard import TrainingMistake
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.monitor import Monitor
 from gradlint.runtime.pictures import Path, Pictures, Wishes
+from gradlint.runtime.piles import Piles
 from gradlint.runtime.replicas import Replicas
 from gradlint.runtime.samplers import Samplers
 from gradlint.runtime.sites import reached
@@ -38,6 +39,7 @@ class Report:
         self._pictures = pictures
         self._process = os.getpid()
         self._samplers = Samplers(monitor.ledger, monitor.guard)
+        self._piles = Piles(monitor.ledger, monitor.guard)
         self._hooks = Hooks(monitor, monitor.rhythm)
         self._replicas = Replicas(monitor.guard, self._hooks)
         self._installed = ExitStack()
@@ -45,7 +47,7 @@ class Report:
     def install(self) -> ExitStack:
         """Start to watch; closing the returned stack undoes everything."""
         self._pictures.install(self._installed)
-        for each in (self._hooks, self._samplers, self._replicas):
+        for each in (self._hooks, self._samplers, self._piles, self._replicas):
             self._installed.enter_context(each.install())
         return self._installed
 

@@ -1,4 +1,4 @@
-"""Where torch is listened to; `samplers` and `replicas` have one seam each of their own, the rest is here.
+"""Where torch is listened to; `samplers`, `piles` and `replicas` have seams of their own, the rest is here.
 
 Torch's own hooks tell when an optimizer steps; nothing tells when a backward pass starts, gradients are cleared,
 a scheduler steps or a module changes its mode, so the few functions that do these are replaced while a run is

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -174,6 +175,18 @@ class Analysis:
                     if node.lineno in each.rows and each.steps is not None:
                         return each.steps
         return self.accumulation
+
+    def named(self, uid: Uid) -> str:
+        """Return what to call a subject: the name that it got, else how it is written where it runs, else its class."""
+        name = re.split(r"[#@%]", uid[-1].rpartition("/")[2])[0]
+        if name and "," not in name:
+            return name
+        only = frozenset({uid})
+        acts = (event for each in self.events.values() for event in each if event.kind is not EventKind.CREATE)
+        found = (event for event in acts if event.targets == only)
+        made, cls = self.lowering.objects.get(uid), self.lowering.instances.get(uid)
+        origin = made.origin.rpartition(".")[2] if made else cls.node.name if cls else ""
+        return next((event.name for event in found if event.name), "") or origin or "the model"
 
     @cached_property
     def stepped(self) -> frozenset[Uid]:

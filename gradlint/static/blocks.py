@@ -95,7 +95,7 @@ class Blocks(Loops):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = self.latest.get(node.func.value)
             if isinstance(owner, Object) or (
-                isinstance(owner, Unknown) and node.func.attr in ("autocast", "no_sync", "accumulate")
+                isinstance(owner, (Unknown, Instance)) and node.func.attr in ("autocast", "no_sync", "accumulate")
             ):
                 return True
         callee = self.quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN

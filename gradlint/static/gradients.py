@@ -199,11 +199,11 @@ class Gradients(Classes):
             return UNKNOWN
         return Tensor(nodes) if graph else replace(DATA, dropped=lost_by("grad", self.place(node), roots))
 
-    def ungraphed(self, result: Value, node: ast.AST, values: Iterable[Value]) -> Value:
-        """Return what a call on `values` returns where gradients are off, or perhaps off."""
+    def ungraphed(self, result: Value, node: ast.AST, values: Iterable[Value], *, computed: bool = False) -> Value:
+        """Return what a call on `values` returns where gradients are off, or perhaps off; it is certainly `computed` by a module."""
         lost = self.lost(node, values)
-        sure = any(part.sure for each in lost for part in each.nodes)
-        return without_graph(result, self.grad, lost, self.place(node) if self.inference and sure else None)
+        new = computed or any(part.sure for each in lost for part in each.nodes)
+        return without_graph(result, self.grad, lost, self.place(node) if self.inference and new else None)
 
     def refuse(self, node: ast.AST, values: Iterable[Value], nodes: frozenset[GraphNode]) -> None:
         """Remember that autograd would have to save `values`, where the inference mode has made one of them."""
@@ -253,7 +253,8 @@ class Gradients(Classes):
         made = self._ran(module.uid, node, sure=module.origin.startswith("torch."))
         op = self.output(module)
         if self.grad is not Grad.ON:
-            return marked(self.ungraphed(DATA, node, (*values, Tensor(frozenset({made})))), op, self.place(node))
+            result = self.ungraphed(DATA, node, (*values, Tensor(frozenset({made}))), computed=True)
+            return marked(result, op, self.place(node))
         if self._saves_input(module):
             self.refuse(node, args[:1], frozenset({made}))
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])

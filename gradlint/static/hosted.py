@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gradlint.static.nodes import walk
 from gradlint.static.statements import Statements
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.values import UNKNOWN, Class, Const, Function, Instance, Items, Kind, Library, Object, Value
+from gradlint.static.values import UNKNOWN, Class, Const, Function, Instance, Items, Kind, Library, Object, Value, held
 
 OPTIMIZERS, SCHEDULERS = "configured_optimizers", "configured_schedulers"
 """Under these names a module holds what it has configured: the models speak of them."""
@@ -81,6 +81,9 @@ class Hosted(Statements):
         configure = self.method_of(instance.cls, "configure_optimizers")
         result = self._run(instance, configure) if configure is not None else UNKNOWN
         configured = _configured(result)
+        if configured is not None and configure is not None and configure.node not in instance.cls.node.body:
+            # The class that it is inherited from may be driven automatically: its schedule moves on there.
+            self.escaped |= held(configured.schedulers)
         for name, values in (
             (OPTIMIZERS, configured.optimizers if configured else ()),
             (SCHEDULERS, configured.schedulers if configured else ()),
@@ -98,15 +101,13 @@ class Hosted(Statements):
     def _other_hooks(self, instance: Instance) -> Iterator[str]:
         """Yield the hooks of the class that may touch what is optimized, at whatever time the trainer calls them."""
         known = {*_BEFORE_EPOCH, *_BATCH, *_AFTER_EPOCH}
-        for ancestor in self.lineage(instance.cls):
-            for statement in ancestor.node.body:
-                if (
-                    isinstance(statement, FunctionNode)
-                    and statement.name.startswith("on_")
-                    and statement.name not in known
-                ):
-                    if self.syntax.called(statement) & {"step", "zero_grad", "backward", "manual_backward"}:
-                        yield statement.name
+        methods = (
+            each for cls in self.lineage(instance.cls) for each in cls.node.body if isinstance(each, FunctionNode)
+        )
+        for method in methods:
+            acts = self.syntax.called(method) & {"step", "zero_grad", "backward", "manual_backward"}
+            if method.name.startswith("on_") and method.name not in known and acts:
+                yield method.name
 
     def _called_by_trainer(self, instance: Instance, names: tuple[str, ...] | list[str]) -> None:
         for name in names:

@@ -75,6 +75,9 @@ class Instances(Constructors):
             case "clip_grad_norm_" if isinstance(module, Object):
                 # Torch's modules have none: this one is sharded.
                 self.clipped(node, targets, args[0] if args else named.get("max_norm", UNKNOWN), spelled)
+            case "no_sync":
+                # Of a wrapper, and a context that concerns only the processes.
+                return UNKNOWN
             case _ if name in SAME:
                 return module
             case "modules" | "named_modules" | "children" | "named_children" | "buffers":

@@ -17,7 +17,18 @@ from gradlint.diagnostics import Diagnostic, Location
 from gradlint.documents import is_document
 from gradlint.events import EventKind
 from gradlint.models import models_with
-from gradlint.protocols import GRAPH, MODE, OPTIMIZER, SCHEDULER, Protocol, State
+from gradlint.protocols import (
+    GRADIENT,
+    GRAPH,
+    MODE,
+    OPTIMIZER,
+    RATE,
+    SAMPLER,
+    SCHEDULER,
+    SHARDING,
+    Protocol,
+    State,
+)
 from gradlint.static import reading
 from gradlint.static.analysis import Analysis
 from gradlint.static.cast import Cast
@@ -26,7 +37,20 @@ from gradlint.static.flow import Flow
 from gradlint.static.layout import Layout
 from gradlint.static.lowering import Root
 from gradlint.static.reading import Unreadable
-from gradlint.static.subjects import Effect, on_graph, on_module, on_optimizer, on_scheduler, overlap, pruned
+from gradlint.static.subjects import (
+    Effect,
+    on_gradient,
+    on_graph,
+    on_module,
+    on_optimizer,
+    on_parameter,
+    on_rate,
+    on_sampler,
+    on_scheduler,
+    on_sharded,
+    overlap,
+    pruned,
+)
 from gradlint.static.tree import Branch, Call, Event, Loop, Node, Seq, Uid, events
 from gradlint.static.values import Kind
 from gradlint.story import Broken, Change, Happening, Section, Story
@@ -156,6 +180,28 @@ class _Narrator:
         for node in dict.fromkeys(node for nodes in built for node in nodes):
             age = ", an iteration old" if node.age else ""
             yield _Watched(f"graph of {node.place.row}{age}", GRAPH, on_graph(node))
+        yield from self._beside(found)
+
+    def _beside(self, found: Iterable[Event]) -> Iterator[_Watched]:
+        """Yield what few programs have: parameters that are updated by hand, rates that are written, samplers, shards."""
+        objects = self._lowering.objects
+        for event in dict.fromkeys(found):
+            targets = event.targets or frozenset()
+            match event.kind:
+                case EventKind.HAND_STEP if targets:
+                    yield _Watched(event.name, OPTIMIZER, on_parameter(targets, objects))
+                case EventKind.READ:
+                    yield _Watched(event.name, GRADIENT, on_gradient(targets, objects))
+                case EventKind.DRAW:
+                    for uid in sorted(targets):
+                        yield _Watched("sampler", SAMPLER, on_sampler(uid))
+                case EventKind.RATE:
+                    for made in self._analysis.objects(Kind.SCHEDULER):
+                        if targets & (made.of or frozenset()):
+                            yield _Watched("rate", RATE, on_rate(made))
+                case EventKind.SHARD:
+                    for made in self._analysis.objects(Kind.OPTIMIZER):
+                        yield _Watched(f"parameters of {self._cast.names[made.uid]}", SHARDING, on_sharded(made))
 
     # Happenings -------------------------------------------------------------------------------
 
@@ -254,7 +300,8 @@ def _change(watched: _Watched, event: Event, arrivals: set[_Arrival]) -> Change 
 
 
 def _broken(watched: _Watched, event: Event, arrivals: set[_Arrival]) -> Iterator[Broken]:
-    kind = watched.effect(event)
+    # What is wrong with a rate or with shards is reported where they were changed.
+    kind = watched.effect(event) if watched.protocol not in (RATE, SHARDING) else None
     found: dict[str, set[str]] = defaultdict(set)
     for arrival in arrivals if kind is not None else ():
         violation = watched.protocol.advance(arrival.state, kind, event.place)[1] if kind else None

@@ -13,10 +13,9 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import Flow
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import walk
 from gradlint.static.subjects import overlap, pruned, within
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Function, Kind, Object
+from gradlint.static.values import Function, Kind, Object, held
 
 _K = EventKind
 
@@ -89,31 +88,49 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
             return
 
 
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """A call of a function of the file that gets one optimizer twice, where another one is left without a step."""
+
+    call: ast.Call
+    first: ast.expr
+    second: ast.expr
+    optimizer: Uid
+    idle: Object
+
+
 @check
 def optimizer_never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL801: an optimizer that nobody can step, where another one was passed in its place."""
+    for twice in given_twice(analysis):
+        marks = (("given", analysis.source.place(twice.first)), ("built", twice.idle.place))
+        what = f"`{ast.unparse(twice.call.func)}` is given `{ast.unparse(twice.second)}` twice"
+        subject = analysis.named(twice.idle.uid)
+        yield compose("GL801", Side.STATIC, analysis.source.place(twice.second), marks, subject=subject, what=what)
+
+
+def given_twice(analysis: Analysis) -> Iterator[Twice]:
+    """Yield the calls that are given an optimizer in the place of another one, too."""
     optimizers = list(analysis.objects(Kind.OPTIMIZER))
     if len(optimizers) < 2:
         return
     hidden = analysis.lowering.escaped | analysis.stepped
     idle = [made for made in optimizers if made.of and made.uid not in hidden and analysis.private(made)]
-    for call in walk(analysis.tree) if idle else ():
-        if isinstance(call, ast.Call) and isinstance(analysis.value(call.func), Function):
-            yield from _passed_twice(analysis, call, idle)
+    for call in analysis.nodes(ast.Call) if idle else ():
+        if isinstance(analysis.value(call.func), Function):
+            yield from _given_twice(analysis, call, idle)
 
 
-def _passed_twice(analysis: Analysis, call: ast.Call, idle: list[Object]) -> Iterator[Diagnostic]:
-    """Report the second of two arguments that are the same optimizer, where the one that it should be never steps."""
+def _given_twice(analysis: Analysis, call: ast.Call, idle: list[Object]) -> Iterator[Twice]:
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    given = held(analysis.value(argument) for argument in arguments)
     seen: dict[Uid, ast.expr] = {}
-    for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+    for argument in arguments:
         match analysis.value(argument):
             case Object(kind=Kind.OPTIMIZER, uid=uid) if uid in analysis.stepped:
                 if uid in seen:
-                    marks = (("given", analysis.source.place(seen[uid])), ("built", idle[0].place))
-                    what = f"`{ast.unparse(call.func)}` is given `{ast.unparse(argument)}` twice"
-                    subject = idle[0].uid[-1].partition("#")[0]
-                    place = analysis.source.place(argument)
-                    yield compose("GL801", Side.STATIC, place, marks, subject=subject, what=what)
+                    meant = (made for made in idle if (made.of or frozenset()) & given)
+                    yield Twice(call, seen[uid], argument, uid, next(meant, idle[0]))
                 seen[uid] = argument
             case _:
                 continue

@@ -39,8 +39,18 @@ def _piles_up(analysis: Analysis, root: Root, hooked: Hooked) -> bool:
     """Whether each turn of the innermost loop registers a hook on the same module and runs it."""
     loops = hooked.event.loops
     turn = [event for event in analysis.events[root] if event.loops[: len(loops)] == loops]
-    if hooked.event not in turn or conditional(root.tree, hooked.event, loops[-1]):
+    if hooked.event not in turn or conditional(root.tree, hooked.event, loops[-1]) or _bound_in(analysis, hooked):
         return False
     concerned = [event for event in turn if any(overlap(hooked.module, uid) for uid in event.targets or ())]
     kinds = {event.kind for event in concerned}
     return EventKind.FORWARD in kinds and EventKind.CREATE not in kinds
+
+
+def _bound_in(analysis: Analysis, hooked: Hooked) -> bool:
+    """Whether an unknown module gets its name in the loop, or on several ways: it may be another one in each turn."""
+    if hooked.module[0] != "?":
+        return False
+    spelled, loop = "/".join(hooked.module), analysis.lowering.loop_nodes[hooked.event.loops[-1]]
+    assert isinstance(loop, _Loop)
+    rows = range(loop.lineno, (loop.end_lineno or loop.lineno) + 1)
+    return "#" in spelled or "%" in spelled or any(int(row) in rows for row in re.findall(r"@(\d+)", spelled))

@@ -15,7 +15,7 @@ from gradlint.static.checks.graphs import is_trained
 def saved_in_inference(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL309: a layer, a loss or a product that is trained has to save a tensor that autograd knows nothing of."""
     for refused in analysis.lowering.refused:
-        if any(node.sure and is_trained(analysis, node) for node in refused.nodes):
+        if any(is_trained(analysis, node) for node in refused.nodes):
             marks = (("made", refused.made),) if refused.made is not None else ()
             subject = f"`{refused.spelled}`" if refused.spelled else "this tensor"
             yield compose("GL309", Side.STATIC, analysis.source.place(refused.node), marks, subject=subject)

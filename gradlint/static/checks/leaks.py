@@ -47,7 +47,7 @@ def _end(node: GraphNode) -> tuple[int, int]:
 
 def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[Uid]) -> Iterator[Diagnostic]:
     effect = on_leak(node, analysis.trained_by[node.module], others)
-    name = node.module[-1].partition("#")[0]
+    name = analysis.named(node.module)
     for event, worlds in breaches(root.tree, LEAK, effect).items():
         states = {world.state for world in worlds}
         kind = effect(event)

@@ -17,7 +17,7 @@ from gradlint.static.checks import check
 from gradlint.static.checks.graphs import kept
 from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers, Sensitivity
-from gradlint.static.subjects import follow, name_of, on_module
+from gradlint.static.subjects import follow, on_module
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.wordings.modes import AFTER_EVALUATION
 
@@ -68,7 +68,7 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             if not all(_only_outside(analysis, root, event, state, each) for each in restored):
                 continue
             place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
-            name = _named(module)
+            name = analysis.named(module)
             yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
             return
 
@@ -104,10 +104,6 @@ def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, re
     return loops.get(begun, ())[:depth] == step.loops and len(loops.get(back, step.loops)) < depth
 
 
-def _named(module: Uid) -> str:
-    return name_of(module) or "model"
-
-
 def _sensitive(analysis: Analysis, module: Uid) -> bool:
     """Whether anything in the module behaves differently in evaluation mode, as far as its source is in sight."""
     return Makers(analysis).sensitivity(module) is not Sensitivity.NO
@@ -136,7 +132,7 @@ def _updates(
 
 
 def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:
-    names = [_named(module) for module, found in analysis.trained_by.items() if found & owners]
+    names = [analysis.named(module) for module, found in analysis.trained_by.items() if found & owners]
     return names[0] if names else "the model"
 
 

@@ -14,6 +14,7 @@ from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.checks.coverage import given_twice
 from gradlint.static.flow import World
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import Effect, breaches, on_optimizer, overlap, run, touches
@@ -51,9 +52,11 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
     optimizers = {
         optimizer.uid: (number, optimizer) for number, optimizer in enumerate(analysis.objects(Kind.OPTIMIZER))
     }
+    # Whoever is also given in the place of another one does what is meant for two.
+    doubles = {twice.optimizer for twice in given_twice(analysis)}
     for root in analysis.roots:
         steps = (event for event in analysis.events[root] if event.kind is EventKind.STEP)
-        stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers}
+        stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers and uid not in doubles}
         for _, optimizer in sorted((optimizers[uid] for uid in stepped), key=lambda item: item[0]):
             yield from _judge(analysis, root, optimizer)
 

@@ -58,9 +58,9 @@ def _trained(analysis: Analysis, step: Event) -> set[Uid]:
 
 
 def _unsynced(analysis: Analysis, root: Root, step: Event) -> Iterator[Diagnostic]:
-    passes = _backwards(analysis, root, step) if "no-sync" in step.roles else []
+    passes = _backwards(analysis, root, step)
     if passes and all("no-sync" in event.roles for event in passes):
-        what = f"`{step.name}` steps inside `no_sync()`, where no gradient is averaged"
+        what = f"all backward passes in front of `{step.name}.step()` run inside `no_sync()`, where no gradient is averaged"
         remedy = "leave `no_sync()` before the last forward and backward pass in front of each step"
         marks = (("backward", passes[0].place),)
         yield compose("GL710", Side.STATIC, step.place, marks, subject="the model", what=what, remedy=remedy)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Location, Severity, Side
+from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.context import StateCall, const
-from gradlint.static.values import UNKNOWN, Kind, Object
+from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 
 _BEGINS = frozenset(["OneCycleLR", "CyclicLR", "LambdaLR", "CosineAnnealingWarmRestarts"])
 """Schedulers that set the first rate of their schedule when they are built, and compute each later one from their own state."""
@@ -51,12 +52,33 @@ def _never_restored(analysis: Analysis, scheduler: Object, states: list[StateCal
     saved = _calls(states, "state_dict", scheduler)
     loads = [call for call in states if call.name == "load_state_dict"]
     restored = [call.place for call in loads if isinstance(call.owner, Object) and call.owner.uid in owners]
-    others = [call for call in loads if not isinstance(call.owner, Object) or call.owner.kind is Kind.SCHEDULER]
-    if saved and restored and not others and "last_epoch" not in scheduler.calls[0].named:
+    others = [call for call in loads if not _is_known(call.owner) or _is_scheduler(call.owner)]
+    if saved and restored and not others and not _wound_forward(analysis, scheduler):
         what = f"the state of this `{_name(scheduler)}` is saved but never restored: a run that goes on begins its schedule anew"
         remedy = "restore it together with the optimizer: `scheduler.load_state_dict(...)`"
         marks = (("saved", saved[0]), ("restored", restored[0]))
         yield compose("GL217", Side.STATIC, scheduler.place, marks, what=what, remedy=remedy)
+
+
+def _is_known(owner: Value) -> bool:
+    return isinstance(owner, (Object, Instance))
+
+
+def _is_scheduler(owner: Value) -> bool:
+    return isinstance(owner, Object) and owner.kind is Kind.SCHEDULER
+
+
+def _wound_forward(analysis: Analysis, scheduler: Object) -> bool:
+    """Whether a schedule may be brought to where it stood in another way."""
+    if any(word in analysis.source.text for word in ("last_epoch", "load_state(", "_step_count")):
+        return True
+    for found in analysis.events.values():
+        for event in found:
+            if event.kind is EventKind.SCHEDULE and scheduler.uid in (event.targets or ()):
+                ring = [each for each in found if each.loops[: len(event.loops)] == event.loops]
+                if "argument" in event.roles or not any(each.kind is EventKind.STEP for each in ring):
+                    return True
+    return False
 
 
 def _without_first_rate(analysis: Analysis, scheduler: Object, states: list[StateCall]) -> Iterator[Diagnostic]:

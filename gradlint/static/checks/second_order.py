@@ -12,8 +12,9 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.context import Descent, const
 from gradlint.static.lowering import Root
+from gradlint.static.subjects import overlap
 from gradlint.static.syntax import GRADIENT
-from gradlint.static.tree import Event
+from gradlint.static.tree import Event, Uid
 from gradlint.static.values import UNKNOWN, Kind
 
 _UNUSED = "no optimizer here uses it, and each pass takes the memory and time of building it"
@@ -47,7 +48,14 @@ def _effect(analysis: Analysis, root: Root, backward: Event) -> str:
     steps = [event for event in found if event.kind in (EventKind.STEP, EventKind.OTHER_STEP)]
     torchs = {made.uid for made in analysis.objects(Kind.OPTIMIZER) if made.origin.startswith("torch.optim.")}
     by_torch = bool(steps) and all(event.targets and event.targets <= torchs for event in steps)
-    return _UNUSED if by_torch and not any(event.kind is EventKind.RETAIN for event in found) else ""
+    owned = {module for uid in torchs for module in analysis.lowering.objects[uid].of or ()}
+    # Whoever gets the model may look at its gradients.
+    used = any(event.kind is EventKind.RETAIN or _hands_out(event, owned) for event in found)
+    return _UNUSED if by_torch and not used and "register_hook" not in analysis.source.text else ""
+
+
+def _hands_out(event: Event, modules: set[Uid]) -> bool:
+    return event.kind is EventKind.ESCAPE and any(overlap(uid, own) for uid in event.targets or () for own in modules)
 
 
 def _reads_gradients(analysis: Analysis) -> bool:

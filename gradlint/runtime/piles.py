@@ -1,0 +1,89 @@
+"""Hooks that pile up on modules: registered at one place in one turn of training after the other, and never removed.
+
+A turn is what lies between two registrations with a step of an optimizer in it. Knows modules and the handles of their hooks; must
+not know how an optimizer is watched.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import FrameType
+from typing import Any
+
+from torch.nn import Module
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from gradlint.diagnostics import Location
+from gradlint.runtime.guard import Guard, guarded
+from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.seams import replace
+from gradlint.runtime.sites import name_of, place_of, user_frame
+
+_METHODS = ("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook")
+_TURNS = 3
+
+
+class _Pile:
+    """The handles of the hooks that one place has registered on one module, each with its turn."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = weakref.ref(module)
+        self.handles: list[tuple[int, Any]] = []
+
+    def add(self, turn: int, handle: Any) -> int:
+        """Add a hook, and return how many turns have left one."""
+        self.handles = [(each, other) for each, other in self.handles if other.id in (other.hooks_dict_ref() or ())]
+        self.handles.append((turn, handle))
+        return len({each for each, _ in self.handles})
+
+
+class Piles:
+    """The hooks that are registered while a run is watched; steps are listened to after a registration only."""
+
+    def __init__(self, ledger: Ledger, guard: Guard) -> None:
+        self.guard = guard
+        self._ledger = ledger
+        self._piles: dict[tuple[int, Location], _Pile] = {}
+        self._turn = 0
+        self._steps = ExitStack()
+
+    def install(self) -> ExitStack:
+        """Start to watch; closing the returned stack undoes everything."""
+        stack = ExitStack()
+        stack.callback(self._steps.close)
+        for name in _METHODS:
+            replace(stack, Module, name, self._registering(name))
+        return stack
+
+    def _registering(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+            def run(module: Module, *args: Any, **kwargs: Any) -> Any:
+                handle = original(module, *args, **kwargs)
+                self.registered(module, name, handle, sys._getframe(1))
+                return handle
+
+            return run
+
+        return wrap
+
+    @guarded
+    def registered(self, module: Module, name: str, handle: Any, frame: FrameType) -> None:
+        """A hook was registered on `module`."""
+        caller = user_frame(frame)
+        place = place_of(caller)
+        pile = self._piles.get((id(module), place))
+        if pile is None or pile.module() is not module:
+            pile = self._piles[id(module), place] = _Pile(module)
+        if pile.add(self._turn, handle) >= _TURNS:
+            self._ledger.report("GL517", place, subject=f"{name_of(module, caller)}.{name}")
+        self._steps.close()
+        self._steps.callback(register_optimizer_step_post_hook(lambda *event: self.stepped()).remove)
+
+    @guarded
+    def stepped(self) -> None:
+        """An optimizer has stepped: what is registered from now on belongs to another turn."""
+        self._steps.close()
+        self._turn += 1
