@@ -206,8 +206,10 @@ def _sum(node: ast.expr) -> tuple[ast.expr, int]:
 
 
 def _is_instance(value: Value | None, cls: Value | None) -> bool | None:
-    """Whether a scheduler is of a class: the one that wants a metric is asked for before it is stepped."""
+    """Whether a module is one, or a scheduler of a class: the one that wants a metric is asked for before it is stepped."""
     match value, cls:
+        case Object(kind=Kind.MODULE), Library("torch.nn.Module" | "torch.nn.modules.Module"):
+            return True
         case Object(kind=Kind.SCHEDULER, origin=origin), Library(name) if origin.startswith("torch."):
             if name == origin:
                 return True

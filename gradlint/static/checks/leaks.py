@@ -48,6 +48,7 @@ def _end(node: GraphNode) -> tuple[int, int]:
 def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[Uid]) -> Iterator[Diagnostic]:
     effect = on_leak(node, analysis.trained_by[node.module], others)
     name = node.module[-1].partition("#")[0]
+    name = "model" if name.startswith("@") else name
     for event, states in follow(root.tree, LEAK, effect).items():
         kind = effect(event)
         broken = [each for each in states if kind and LEAK.advance(each, kind, event.place)[1] is not None]
