@@ -140,6 +140,10 @@ class Methods(Updates):
                 return Items(tuple(Items((Const(key), value)) for key, value in zip(keys, elements, strict=True)))
             case Items(elements, keys), "get" if keys is not None and args and const(args[0]) in keys:
                 return elements[keys.index(const(args[0]))]
+            case Items(elements, keys), "pop" if keys is not None and args and const(args[0]) in keys:
+                at = keys.index(const(args[0]))
+                self._rebound(node, Items(elements[:at] + elements[at + 1 :], keys[:at] + keys[at + 1 :]))
+                return elements[at]
             case _, "append" | "extend" | "update" | "insert" | "pop" | "clear" | "remove" | "add":
                 self._rebound(node, Unknown(holds=held((receiver, *args))))
                 return Unknown(holds=held((receiver,)))
