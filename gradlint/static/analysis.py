@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from gradlint.static.nodes import walk
 from gradlint.static.project import Module, Project
 from gradlint.static.sights import NOTHING, Answers
 from gradlint.static.source import Source
-from gradlint.static.subjects import Kin
+from gradlint.static.subjects import Kin, name_of
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, graph_of
@@ -178,7 +177,7 @@ class Analysis:
 
     def named(self, uid: Uid) -> str:
         """Return what to call a subject: the name that it got, else how it is written where it runs, else its class."""
-        name = re.split(r"[#@%]", uid[-1].rpartition("/")[2])[0]
+        name = name_of(uid)
         if name and "," not in name:
             return name
         only = frozenset({uid})

@@ -82,10 +82,15 @@ class Calls(Methods):
                 args.extend(value.elements)
             else:
                 args.append(Unknown("*", held((value,))))
-        named = {}
+        named: dict[str, Value] = {}
         for keyword in node.keywords:
             value = self.evaluate(keyword.value)
-            named[keyword.arg or "**"] = value if keyword.arg else Unknown("*", self.reach((value,)))
+            if keyword.arg is not None:
+                named[keyword.arg] = value
+            elif isinstance(value, Items) and value.keys is not None and all(isinstance(k, str) for k in value.keys):
+                named |= zip(map(str, value.keys), value.elements, strict=True)
+            else:
+                named["**"] = Unknown("*", self.reach((value,)))
         self.hint = hint
         return args, named
 

@@ -215,6 +215,8 @@ def _is_instance(value: Value | None, cls: Value | None) -> bool | None:
             return False
         case Object(kind=Kind.OPTIMIZER), Library(name) if name in OPTIMIZERS:
             return True
+        case Object(kind=Kind.MODULE), Library("torch.nn.Module" | "torch.nn.modules.Module"):
+            return True
         # The scheduler that wants a metric is asked for before it is stepped.
         case Object(kind=Kind.SCHEDULER, origin=origin), Library(name) if origin.startswith("torch."):
             if name == origin:

@@ -201,7 +201,11 @@ class Functions(Expressions):
         if arguments.vararg is not None:
             self.bind(arguments.vararg.arg, Items(tuple(given[len(positional) :])) if not spread else UNKNOWN)
         if arguments.kwarg is not None:
-            self.bind(arguments.kwarg.arg, Unknown(holds=self.reach(named.values())))
+            own = {arg.arg for arg in [*arguments.args, *arguments.kwonlyargs]}
+            rest = {name: value for name, value in named.items() if name not in own}
+            known = "**" not in rest
+            mixed = Unknown(holds=self.reach(rest.values()))
+            self.bind(arguments.kwarg.arg, Items(tuple(rest.values()), tuple(rest)) if known else mixed)
 
     def _annotated_as(self, value: Unknown, arg: ast.arg) -> Value:
         """Return what an unknown argument is by the annotation of its parameter."""

@@ -47,6 +47,8 @@ from gradlint.static.values import (
 )
 
 _ENDLESS = frozenset({Library("math.inf"), Library("torch.inf"), Library("numpy.inf")})
+_LEAF = "leaf@"
+"""How the name of a tensor of its own begins: it has the place at which it is made."""
 _KEEPING = ("retain_graph", "create_graph", "retain_variables", "**")
 """Arguments by which a backward pass keeps the graph (the third is of torch before 0.3)."""
 
@@ -68,7 +70,7 @@ class Gradients(Classes):
         """Return a tensor that begins to require gradients at `node` as somebody who can be told from others."""
         if not is_leaf(value):
             return value
-        uid = (*self.frame.path, f"leaf@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
+        uid = (*self.frame.path, f"{_LEAF}{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
         self.emit(EventKind.CREATE, node, frozenset({uid}))
         return replace(value, leaves=frozenset({uid}))
 
@@ -335,6 +337,11 @@ def parameters_of(value: Value) -> frozenset[Uid] | None:
             return frozenset({uid})
         case _:
             return None
+
+
+def is_own(uid: Uid) -> bool:
+    """Whether a subject is a tensor that began to require gradients by itself, in no module."""
+    return uid[-1].startswith(_LEAF)
 
 
 def without_graph(

@@ -171,6 +171,10 @@ class Methods(Updates):
             ):
                 self._rebound(node, grown)
                 return NONE
+            case Items(elements, keys), "pop" if keys is not None and args and const(args[0]) in keys:
+                at = keys.index(const(args[0]))
+                self._rebound(node, Items(elements[:at] + elements[at + 1 :], keys[:at] + keys[at + 1 :]))
+                return elements[at]
             case _, "append" | "extend" | "update" | "insert" | "pop" | "clear" | "remove" | "add":
                 self._rebound(node, Unknown(holds=held((receiver, *args))))
                 return Unknown(holds=held((receiver,)))

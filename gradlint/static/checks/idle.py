@@ -26,10 +26,20 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
         hidden = optimizer.uid in lowering.escaped | analysis.stepped or not analysis.private(optimizer)
         if hidden or optimizer.origin == "" or any(touched in lowering.escaped for touched in optimizer.of or ()):
             continue
+        if _is_stepped_by_another(analysis, optimizer):
+            continue
         for root in analysis.roots:
             found = analysis.events[root]
             if any(event.kind is EventKind.CREATE and optimizer.uid in (event.targets or ()) for event in found):
                 yield from _unused(analysis, optimizer, found) or _left_out(analysis, optimizer, found)
+
+
+def _is_stepped_by_another(analysis: Analysis, optimizer: Object) -> bool:
+    """Whether an optimizer that steps owns all of the same modules, as where a property builds one at each use."""
+    owned = {
+        uid for other in analysis.objects(Kind.OPTIMIZER) if other.uid in analysis.stepped for uid in other.of or ()
+    }
+    return bool(optimizer.of) and owned.issuperset(optimizer.of or ())
 
 
 def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[Diagnostic]:

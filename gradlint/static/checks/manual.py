@@ -13,6 +13,7 @@ from gradlint.messages import compose
 from gradlint.protocols import GRADIENT, OPTIMIZER, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.gradients import is_own
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import follow, on_gradient, on_parameter, run
 from gradlint.static.tree import Event, Kill, Uid, walk
@@ -64,13 +65,16 @@ def _stale(analysis: Analysis, root: Root, found: list[Event]) -> Iterator[Diagn
 
 
 def _subjects(event: Event, renewed: frozenset[str]) -> Iterator[frozenset[Uid]]:
-    """Yield who an update changes: each of the known parameters, or somebody unknown who stays the same."""
+    """Yield who an update changes: each of the known parameters, a tensor of its own, or somebody unknown who stays the same."""
     targets = event.targets or frozenset()
     if "name-only" in event.roles or not targets:
         return
     unknown = frozenset(uid for uid in targets if uid[0] == "?")
     if not unknown:
-        yield from (frozenset({uid}) for uid in sorted(targets))
+        # A tensor that is made at one of several places is the same subject, wherever it is made anew.
+        one = frozenset(uid for uid in targets if is_own(uid))
+        yield from ([one] if one else [])
+        yield from (frozenset({uid}) for uid in sorted(targets - one))
         return
     lasting = [uid for uid in unknown if ".".join(uid[1:]) not in renewed]
     if lasting:

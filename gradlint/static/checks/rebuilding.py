@@ -272,5 +272,5 @@ def _report(analysis: Analysis, event: Event, made: Object) -> Diagnostic:
     loop = analysis.lowering.loop_nodes[event.loops[-1]]
     marks = (("loop", analysis.source.place(loop)),)
     name = made.uid[-1].partition("#")[0]
-    subject = made.origin.rpartition(".")[2] if name.startswith("@") else name
+    subject = made.origin.rpartition(".")[2] if name == "return" or name.startswith("@") else name
     return compose("GL805", Side.STATIC, made.place, marks, subject=subject, what=what)

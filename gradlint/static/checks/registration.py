@@ -79,14 +79,20 @@ def _converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
     """GL809: `self.w = nn.Parameter(...).to(device)`, which is the result of a computation."""
     for node in walk(cls):
         match node:
-            case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(made, how))):
-                if how in _CONVERSIONS and is_parameter(analysis, made):
+            case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(made, how), args)):
+                if how in _CONVERSIONS and is_parameter(analysis, made) and not _is_so_already(made, args):
                     what = f"`self.{name}`, which `.{how}()` makes of a parameter and is none itself"
                     way = f"convert the tensor first: `nn.Parameter(tensor.{how}(...))`"
                     place = analysis.source.place(node)
                     yield compose("GL809", Side.STATIC, place, owner=cls.name, what=what, way=way)
             case _:
                 continue
+
+
+def _is_so_already(made: ast.expr, args: list[ast.expr]) -> bool:
+    """Whether a tensor is made with the very type that it is then converted to: it stays the same tensor."""
+    given = {ast.unparse(node.value) for node in walk(made) if isinstance(node, ast.keyword) and node.arg == "dtype"}
+    return len(args) == 1 and ast.unparse(args[0]) in given
 
 
 def _leaves_it_to_torch(analysis: Analysis, cls: ast.ClassDef) -> bool:

@@ -19,6 +19,7 @@ from gradlint.static.nodes import walk
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.subjects import follow, on_validated, overlap
 from gradlint.static.tree import Event, Uid
+from gradlint.static.values import Function, Instance
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
 _DATA = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z]|loader|set|data|iter|dl|gen|batch)", re.IGNORECASE)
@@ -91,9 +92,31 @@ class _Question:
             case Sensitivity.YES:
                 return Severity.ERROR
             case Sensitivity.UNSEEN if not self.makers.in_training_mode(self.module):
-                return Severity.WARNING
+                return None if self._is_given_only_insensitive() else Severity.WARNING
             case _:
                 return None
+
+    def _is_given_only_insensitive(self) -> bool:
+        """Whether all calls of the function in this file, in branches that are switched off too, give a model without a mode."""
+        node = self.root.node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return False
+        names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args)]
+        name = self.module[-1].rpartition("/")[2]
+        if name not in names:
+            return False
+        place = names.index(name)
+        calls = [call for call in self.analysis.nodes(ast.Call) if self._calls(call, node)]
+        given = [call.args[place] for call in calls if len(call.args) > place]
+        return 0 < len(given) == len(calls) and all(map(self._is_insensitive, given))
+
+    def _calls(self, call: ast.Call, node: ast.AST) -> bool:
+        callee = self.analysis.value(call.func)
+        return isinstance(callee, Function) and callee.node is node and callee.receiver is None
+
+    def _is_insensitive(self, argument: ast.expr) -> bool:
+        known = self.analysis.value(argument)
+        return isinstance(known, Instance) and self.makers.sensitivity(known.uid) is Sensitivity.NO
 
 
 def _may_be_found(asked: _Question) -> bool:
