@@ -387,8 +387,12 @@ class Context(ABC):
 
     def begin(self, key: tuple[Uid, str], value: Value, node: ast.AST) -> None:
         """Remember where a name became an empty sum or list; anything else makes it forgotten."""
-        empty = value in (Const(0), Const(0.0), Const(None)) or (isinstance(value, Items) and not value.elements)
-        if empty or (isinstance(value, Tensor) and not value.nodes and not is_computed(value)):
+        empty = isinstance(value, Const) and (value.value is None or value.value == 0)
+        if (
+            empty
+            or (isinstance(value, Items) and not value.elements)
+            or (isinstance(value, Tensor) and not value.nodes and not is_computed(value))
+        ):
             self.begun[key] = (self.loops, self.place(node))
         else:
             self.begun.pop(key, None)

@@ -186,11 +186,12 @@ class Loops(Calls):
                 unknown = Unknown(f"{'/'.join(frame.path)}/{name}%{number}", held((self.store[key],)))
                 self.store[key] = unknown
                 ids.add(unknown.id)
-        for name in self.syntax.assigned_attributes(node):
-            for key, value in list(self.store.items()):
-                if key[1] == name and isinstance(value, Const):
-                    self.store[key] = Unknown(f"{'/'.join(key[0])}.{name}%{number}")
-                    ids.add(f"{'/'.join(key[0])}.{name}%{number}")
+        attributes = self.syntax.assigned_attributes(node)
+        for key, value in list(self.store.items()) if attributes else ():
+            if key[1] in attributes and isinstance(value, Const):
+                unknown = Unknown(f"{'/'.join(key[0])}.{key[1]}%{number}")
+                self.store[key] = unknown
+                ids.add(unknown.id)
         return frozenset(ids)
 
     def _carries(self, before: Store, ends: list[Store]) -> bool:

@@ -44,7 +44,7 @@ _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Root:
     """Something that is read from its first line: the module, or a function that nobody is seen to call.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_ORDER = (b".backward", b"import backward", b"zero_grad", b".step(", b"lr_scheduler", b".eval(", b".train(")
+_ORDER = (b"zero_grad", b".step(", b"lr_scheduler", b".eval(", b".train(")
 _OPTIMIZERS = (
     b".parameters(",
     b'"params"',
@@ -17,19 +17,24 @@ _OPTIMIZERS = (
     b"clip_grad_",
     b"optim.",
     b"optim import",
-    b"import optim",
     b"load_state_dict(",
 )
-_GRADIENTS = (b"autograd.grad", b"import grad", b"DistributedSampler")
+_GRADIENTS = (b"import grad", b"DistributedSampler")
 _LOSSES = (b"Loss(", b"kl_div(", b"cross_entropy(", b"nll_loss(", b"_with_logits(")
 _MODULES = (b".forward(", b"def train(", b"gradlint:")
 _SIGNS = (*_ORDER, *_OPTIMIZERS, *_GRADIENTS, *_LOSSES, *_MODULES)
 
 _BARE = re.compile(rb"^[ \t]*[\w.]*(?:no_grad|inference_mode|enable_grad)\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 _PATTERNS = (
+    # Longer words begin with these (`autograd.grad_mode`).
+    (b"backward", re.compile(rb"(?:\.|import )backward\b")),
+    (b"autograd.grad", re.compile(rb"autograd\.grad\b")),
+    (b"import optim", re.compile(rb"import optim\b")),
     # A module is a class; what is wrong with how it is built needs no word of training.
-    (b"Module", re.compile(rb"\bclass \w+\([^)]*Module")),
-    (b"nn.", re.compile(rb"\bclass \w+\([^)]*\bnn\.|(?:self\.\w+ *= *(?:\[\s*)?|append\()(?:torch\.)?nn\.[A-Z]")),
+    (b"Module", re.compile(rb"class \w+\([^)]*Module")),
+    (b"nn.", re.compile(rb"class \w+\([^)]*\bnn\.")),
+    (b"nn.", re.compile(rb"self\.\w+ *= *(?:\[\s*)?(?:torch\.)?nn\.[A-Z]")),
+    (b"nn.", re.compile(rb"append\((?:torch\.)?nn\.[A-Z]")),
     (b"dropout(", re.compile(rb"\bclass \w+\(\s*\w")),
     # A model that was saved as a whole and is called.
     (b"torch.load(", re.compile(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),

@@ -9,7 +9,6 @@ import ast
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 from gradlint.static.nodes import below, children, walk
 
@@ -22,15 +21,13 @@ GRADIENT = frozenset(["grad", "_grad"])
 GRADIENT_WORDS = frozenset(f".{name}" for name in GRADIENT)
 """How these are written: few rows have them, while many name gradients."""
 
-_ANSWERS: WeakKeyDictionary[ast.AST, dict[Hashable, object]] = WeakKeyDictionary()
-"""What was asked of a node; many files ask the same of those that they import."""
-
 
 class Syntax:
-    """The answers, as long as the tree lives that a node belongs to."""
+    """The answers, as long as the tree lives that a node belongs to; many files ask the same of those that they import."""
 
     def _once(self, question: Callable[[ast.AST], T], node: ast.AST) -> T:
-        known = _ANSWERS.setdefault(node, {})
+        # The node itself keeps them: a table of weak references takes time to be emptied.
+        known: dict[Hashable, object] = node.__dict__.setdefault("_answers", {})
         if question not in known:
             known[question] = question(node)
         return known[question]  # type: ignore[return-value]
@@ -222,14 +219,17 @@ def _names(function: ast.AST) -> frozenset[str]:
 
 def _gradients(scope: ast.AST) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
+    nodes = walk(scope)
+    if not any(isinstance(node, ast.Attribute) and node.attr in GRADIENT for node in nodes):
+        return {}
     assigned = [
-        (node.targets[0].id, node.value)
-        for node in walk(scope)
+        (node.targets[0].id, walk(node.value))
+        for node in nodes
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     ]
     # Twice: a name may be computed from another one.
-    for name, value in (*assigned, *assigned):
-        for part in walk(value):
+    for name, parts in (*assigned, *assigned):
+        for part in parts:
             match part:
                 case ast.Attribute(owner, attr) if attr in GRADIENT:
                     found[name].add(ast.unparse(owner).removesuffix(".data"))

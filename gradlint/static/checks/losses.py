@@ -14,6 +14,7 @@ from gradlint.static.checks import check
 from gradlint.static.provenance import is_plain
 from gradlint.static.values import Kind, Library, Made, Object, Tensor, Value
 
+_BACKWARD = Library("torch.autograd.backward")
 _LOSS = re.compile("CrossEntropy|cross_entropy|NLLLoss|nll_loss|BCEWithLogits")
 _CROSS_ENTROPY = frozenset(["CrossEntropyLoss", "cross_entropy"])
 _NLL = frozenset(["NLLLoss", "NLLLoss2d", "nll_loss"])
@@ -107,7 +108,7 @@ def _roots(analysis: Analysis, call: ast.Call) -> list[ast.expr]:
                     return [owner]
         case ast.Attribute():
             return []
-    if analysis.value(call.func) == Library("torch.autograd.backward"):
+    if analysis.value(call.func) == _BACKWARD:
         return call.args[:1]
     return []
 

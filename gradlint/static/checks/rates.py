@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,7 +16,6 @@ from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Function, Kind, Library, Object
 
 _RATE = frozenset(["lr", "learning_rate"])
-_RATES = re.compile(r"\b(?:lr|learning_rate)\b")
 _SCHEDULERS = "torch.optim.lr_scheduler."
 
 
@@ -151,11 +149,11 @@ def _root(node: ast.expr) -> str:
 @check
 def ineffective_write(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL214: a learning rate written where no optimizer looks."""
-    if not _RATES.search(analysis.source.text):
-        return
     targets = [target for node in analysis.nodes(ast.Assign) for target in node.targets]
     targets += [node.target for node in analysis.nodes(ast.AugAssign)]
     for target in targets:
+        if not isinstance(target, (ast.Attribute, ast.Subscript)):
+            continue
         owner = _written(analysis, target)
         if owner is not None:
             place = analysis.source.place(target)

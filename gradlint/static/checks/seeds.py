@@ -27,7 +27,7 @@ Ring = ast.For | ast.AsyncFor | ast.While
 @check
 def reseeded(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL919: the generator is set to one and the same seed before each step."""
-    if not _SEEDS.search(analysis.source.text):
+    if not analysis.says("manual_seed", "seed_everything", "set_seed"):
         return
     for loop in rings(analysis):
         if _DRAWN.search(ast.unparse(loop)):
