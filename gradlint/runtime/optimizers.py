@@ -117,6 +117,7 @@ class WatchedOptimizer:
         worst = min(found, key=lambda violation: _EMPTY.index(violation.code))
         if worst.code == "GL109" and not (repeated and any(gradient.looks_the_same() for gradient in self._all)):
             return None
+        self._full_until = self.steps + _EVERY  # what goes wrong is counted
         if worst.code == "GL104":
             self._versions = [parameter._version for parameter in self.parameters()]
         return worst

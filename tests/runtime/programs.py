@@ -1042,6 +1042,17 @@ def put_into_evaluation_mode_and_trained_there_on_purpose() -> None:
         opt.step()
 
 
+def all_pairs_with_a_detached_side() -> None:
+    model = nn.Linear(4, 1)
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        out = model(X)
+        loss = (out - out.detach().T).abs().mean()
+        loss.backward()
+        opt.step()
+
+
 def late_unfreezing() -> None:
     model = net()
     opt = sgd(model)
