@@ -98,7 +98,7 @@ class Runner:
         command = [str(self.python), *before, *program.arguments]
         try:
             done = subprocess.run(
-                command, cwd=folder, env=self._environment(program, folder), stdin=subprocess.DEVNULL,
+                command, check=False, cwd=folder, env=self._environment(program, folder), stdin=subprocess.DEVNULL,
                 capture_output=True, text=True, errors="replace", timeout=program.seconds,
             )  # fmt: skip
             code, out, error = done.returncode, done.stdout, done.stderr

@@ -1053,6 +1053,29 @@ def all_pairs_with_a_detached_side() -> None:
         opt.step()
 
 
+def schedule_is_given_a_loss_that_grows() -> None:
+    model = net()
+    opt = sgd(model)
+    schedule = lr_scheduler.ExponentialLR(opt, 0.9)
+    for epoch in range(4):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y) + epoch
+        loss.backward()
+        opt.step()
+        schedule.step(loss.detach())  # GL206
+
+
+def schedule_is_given_parts_of_epochs() -> None:
+    model = net()
+    opt = sgd(model)
+    schedule = lr_scheduler.ExponentialLR(opt, 0.9)
+    for batch in range(8):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        schedule.step(batch / 4)
+
+
 def late_unfreezing() -> None:
     model = net()
     opt = sgd(model)
