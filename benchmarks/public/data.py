@@ -176,4 +176,5 @@ _MAKERS: dict[str, Callable[[Path], None]] = {
 
 if __name__ == "__main__":
     random.seed(0)
+    torch.manual_seed(0)
     _MAKERS[sys.argv[1]](Path(sys.argv[2]))
