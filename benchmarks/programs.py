@@ -24,7 +24,7 @@ from public.reading import Mistake, Program, read_programs
 from public.running import Runner
 
 ROOT = Path(__file__).resolve().parents[1]
-HEADINGS = ("program", "steps", "as bare", "findings", "mistakes found", "bare s", "watched s")
+HEADINGS = ("program", "steps", "as bare", "findings", "mistakes found on the line")
 
 
 @dataclass
@@ -63,7 +63,8 @@ def main() -> int:
         else:
             print_row(row_of(program, runner, total, details=options.details))
     print(f"\n{total.programs} programs, {total.silent} silent, {total.same} as bare; ", end="")
-    print(f"{total.found} of {total.mistakes} mistakes found on the line", *(f"- {note}" for note in total.notes), sep="\n")
+    print(f"{total.found} of {total.mistakes} mistakes found on the line")
+    print(*(f"- {note}" for note in total.notes), sep="\n")
     return int((total.silent, total.same, total.found) != (total.programs, total.programs, total.mistakes))
 
 
@@ -75,12 +76,13 @@ def row_of(program: Program, runner: Runner, total: Total, *, details: bool) -> 
     total.same += same
     total.silent += not watched.found
     if not same:
-        total.notes.append(f"{program.name}: exit code {bare.code} bare, {watched.code} watched; {bare.difference(watched)}")
+        difference = bare.difference(watched)
+        total.notes.append(f"{program.name}: exit code {bare.code} bare, {watched.code} watched; {difference}")
     if bare.code or watched.found:
         total.notes.append(f"{program.name}: {', '.join(watched.found) or 'fails: ' + bare.error}")
     found = [is_found(program, mistake, runner, total, details=details) for mistake in program.mistakes]
     yield from (program.name, str(watched.steps), "yes" if same else "no", str(len(watched.found)))
-    yield from (f"{sum(found)}/{len(found)}", f"{bare.seconds:.1f}", f"{watched.seconds:.1f}")
+    yield f"{sum(found)}/{len(found)}"
 
 
 def is_found(program: Program, mistake: Mistake, runner: Runner, total: Total, *, details: bool) -> bool:
@@ -93,7 +95,8 @@ def is_found(program: Program, mistake: Mistake, runner: Runner, total: Total, *
     if not right:
         total.notes.append(f"{told}, not {', '.join(mistake.finds)}")
     if details:
-        print(f"{told} {'' if right else f'!= {mistake.finds} exit {run.code} {run.error}'}", file=sys.stderr, flush=True)
+        told = told if right else f"{told} != {', '.join(mistake.finds)}; exit code {run.code} {run.error}"
+        print(told, file=sys.stderr, flush=True)
     return right
 
 

@@ -13,7 +13,29 @@ from typing import Any
 import numpy as np
 import torch
 
-_WORDS = ["the", "a", "of", "loss", "grad", "step", "zero", "model", "train", "eval", "data", "epoch", "batch", "with", "and", "is", "not", "into", "over", "under", "again"]
+_WORDS = [
+    "the",
+    "a",
+    "of",
+    "loss",
+    "grad",
+    "step",
+    "zero",
+    "model",
+    "train",
+    "eval",
+    "data",
+    "epoch",
+    "batch",
+    "with",
+    "and",
+    "is",
+    "not",
+    "into",
+    "over",
+    "under",
+    "again",
+]
 _UNET = {
     "_class_name": "UNet2DModel",
     "sample_size": 16,
@@ -106,7 +128,9 @@ def classification(folder: Path) -> None:
     tokenizer = _tokenizer()
     tokenizer.save_pretrained(folder / "bert-base-cased")
     shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder / "bert-base-cased")
+    BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(
+        folder / "bert-base-cased"
+    )
     glue = folder / "nyu-mll/glue"
     glue.mkdir(parents=True)
     (glue / "README.md").write_text(_PAIRS, encoding="utf-8")
@@ -152,4 +176,5 @@ _MAKERS: dict[str, Callable[[Path], None]] = {
 
 if __name__ == "__main__":
     random.seed(0)
+    torch.manual_seed(0)
     _MAKERS[sys.argv[1]](Path(sys.argv[2]))

@@ -90,7 +90,7 @@ def _program(stated: dict[str, Any], commits: dict[str, str]) -> Program:
         environment=stated.get("environment", {}),
         driver=stated.get("driver", ""),
         edits=_change({"put": stated.get("edits", {})}, arguments[0]),
-        seconds=stated.get("seconds", 120),
+        seconds=stated.get("seconds", 600),
         mistakes=tuple(_mistake(each, arguments[0]) for each in stated["mistakes"]),
     )
 

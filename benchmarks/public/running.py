@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -33,14 +32,13 @@ _TIMED = re.compile(r"time|ms/|SPS|it/s|sec|\bdt\b|mfu|\d\.\d+s|0x[0-9a-f]|/s\b|
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a program ended: its exit code, the lines that say nothing of time, CODE:ROW of each finding, CPU seconds."""
+    """How a program ended: its exit code, the lines that say nothing of time, CODE:ROW of each finding."""
 
     code: int
     lines: list[str]
     error: str
     found: list[str]
     steps: int
-    seconds: float
 
     def difference(self, other: Run) -> str:
         """Return the first line in which two runs differ, in words."""
@@ -94,11 +92,10 @@ class Runner:
         return folder
 
     def _run(self, program: Program, folder: Path, before: Sequence[str]) -> Run:
-        spent = _cpu_of_children()
         command = [str(self.python), *before, *program.arguments]
         try:
             done = subprocess.run(
-                command, cwd=folder, env=self._environment(program, folder), stdin=subprocess.DEVNULL,
+                command, check=False, cwd=folder, env=self._environment(program, folder), stdin=subprocess.DEVNULL,
                 capture_output=True, text=True, errors="replace", timeout=program.seconds,
             )  # fmt: skip
             code, out, error = done.returncode, done.stdout, done.stderr
@@ -107,7 +104,7 @@ class Runner:
         lines = [line for line in out.splitlines() if not _TIMED.search(line)]
         said = [line for line in error.splitlines() if "gradlint" in line]
         last = " ".join(said or error.strip().splitlines()[-1:])
-        return Run(code, lines, last, _found(folder), _steps(folder), _cpu_of_children() - spent)
+        return Run(code, lines, last, _found(folder), _steps(folder))
 
     def _environment(self, program: Program, folder: Path) -> dict[str, str]:
         stubs = (HERE / "stubs" / name for name in ("seeds", *program.stubs))
@@ -120,11 +117,6 @@ def _script(notebook: str) -> str:
     cells = (each["source"] for each in json.loads(notebook)["cells"] if each["cell_type"] == "code")
     text = "\n\n".join(cell if isinstance(cell, str) else "".join(cell) for cell in cells)
     return re.sub(r"^(?=[%!])", "# ", text, flags=re.MULTILINE)
-
-
-def _cpu_of_children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _found(folder: Path) -> list[str]:

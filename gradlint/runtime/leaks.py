@@ -7,10 +7,11 @@ Knows graph nodes and frames; must not know how torch is hooked.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -19,7 +20,7 @@ from gradlint.runtime.bytecode import growth_of
 from gradlint.runtime.graph import bindings, leaf, nodes, tensors_in
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
-from gradlint.runtime.sites import user_frames
+from gradlint.runtime.sites import Origin, frames, origin_of, user_frames
 
 _KEY = "gradlint"
 _MANY = 16
@@ -119,12 +120,25 @@ def _terms(root: Any) -> list[Any]:
 
 
 def _find_holder(frame: FrameType, tokens: set[int]) -> _Holder | None:
-    """Return the user's variable that holds several of the roots that carry `tokens`."""
+    """Return the user's variable that holds several of the roots that carry `tokens`, or an attribute of a trainer."""
     for caller in user_frames(frame, 3):
         for name, value in bindings(caller):
             if len(set(_tokens_of(value)) & tokens) > 1:
                 return _holder(caller, name)
+    within = takewhile(lambda each: each is not frame, frames(sys._getframe()))
+    for caller in (each for each in within if origin_of(each.f_code) is Origin.LIBRARY):
+        for name, value in _attributes(caller):
+            holder = _holder(caller, name) if len(set(_tokens_of(value)) & tokens) > 1 else None
+            if holder is not None and holder.adds is not None:
+                return holder
     return None
+
+
+def _attributes(frame: FrameType) -> Iterator[tuple[str, object]]:
+    """Yield the attributes of the object whose method a frame is in: a library's, of which the user's class is a kind."""
+    owner = frame.f_locals.get("self")
+    if hasattr(owner, "__dict__"):
+        yield from ((f"self.{key}", each) for key, each in list(vars(owner).items()))
 
 
 def _holder(frame: FrameType, name: str) -> _Holder:
@@ -135,7 +149,7 @@ def _holder(frame: FrameType, name: str) -> _Holder:
         methods = vars(type(frame.f_locals[owner])).values()
         codes += [method.__code__ for method in methods if isinstance(method, FunctionType)]
     adds, creates = None, None
-    for code in codes:
+    for code in (each for each in codes if origin_of(each) is Origin.USER):
         more, made = growth_of(code, last)
         adds = adds or (Location(code.co_filename, more) if more else None)
         creates = creates or (Location(code.co_filename, made) if made else None)

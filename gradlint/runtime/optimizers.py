@@ -118,6 +118,7 @@ class WatchedOptimizer:
             repeated and any(gradient.looks_the_same() for gradient in self._all[:_SAMPLED])
         ):
             return None
+        self._full_until = self.steps + _EVERY  # what goes wrong is counted
         if worst.code == "GL104":
             self._versions = [parameter._version for parameter in self.parameters()]
         return worst

@@ -57,16 +57,18 @@ class Rates:
             if all(_is_gone(now, first) for now, first in rates):
                 schedule.gone = schedule.steps
         if epoch is not None and not isinstance(epoch, int) and schedule.cls not in _TAKE_EPOCHS:
-            self._told(schedule, float(epoch), place)
+            self._told(schedule, epoch, place)
         if schedule.steps == _STEPS:
             self._compare(schedule, scheduler.optimizer, place)
 
-    def _told(self, schedule: _Schedule, epoch: float, place: Location) -> None:
-        """GL206: a number that is no epoch and does not grow is a metric; epochs and batches of them only grow."""
-        if not epoch.is_integer() and epoch < schedule.epoch:
-            metric = text_at(place).partition("(")[2].removesuffix(")") or f"{epoch:.4g}"
+    def _told(self, schedule: _Schedule, epoch: Any, place: Location) -> None:
+        """GL206: a tensor is a metric, and so is a number that is no epoch and does not grow; batches of epochs only grow."""
+        measured = hasattr(epoch, "grad_fn") and epoch.is_floating_point()
+        number = schedule.epoch if measured else float(epoch)  # the value of a tensor would be waited for
+        if measured or (not number.is_integer() and number < schedule.epoch):
+            metric = text_at(place).partition("(")[2].removesuffix(")") or f"{number:.4g}"
             self._ledger.report("GL206", place, subject=schedule.name, cls=schedule.cls, metric=metric)
-        schedule.epoch = epoch
+        schedule.epoch = number
 
     def _compare(self, schedule: _Schedule, optimizer: Any, place: Location) -> None:
         """Note that the optimizer of the schedule has not stepped yet, and another one steps the same parameters."""

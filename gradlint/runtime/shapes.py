@@ -6,6 +6,8 @@ know how torch is hooked.
 
 from __future__ import annotations
 
+import linecache
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -20,6 +22,8 @@ _LOOKS = 4
 _NEAR = 24
 _LOSSES = ("MseLossBackward0", "SmoothL1LossBackward0", "HuberLossBackward0")
 _REDUCED = ("MeanBackward0", "SumBackward0")
+# Who makes a row of a column wants all pairs, though one side of them be detached.
+_ON_PURPOSE = re.compile(r"\.m?T\b|\.t\(|\bNone\b|unsqueeze|transpose|permute")
 _BETWEEN = ("PowBackward0", "AbsBackward0", "MulBackward0")
 
 
@@ -37,9 +41,9 @@ class Shapes(Observer):
         self._looks += 1
         for root in passing.roots:
             for node in islice(nodes([root.grad_fn]), _NEAR):
-                found = _outer(node)
-                if found is not None:
-                    self._report(found, made_at(node) or passing.place)
+                found, place = _outer(node), made_at(node) or passing.place
+                if found is not None and not _ON_PURPOSE.search(linecache.getline(place.filename, place.row)):
+                    self._report(found, place)
 
     def _report(self, found: tuple[Any, Any], place: Location) -> None:
         one, many = (tuple(shape) for shape in found)

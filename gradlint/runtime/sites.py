@@ -44,6 +44,8 @@ _LIBRARIES = tuple(
         }
     )
 )
+# Also of another environment, which a path file or PYTHONPATH brought in.
+_PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 NOWHERE = Location("<unknown>", 1)
 
 # Keyed by id, because code objects hash by content, slowly; the values keep the objects alive, so that no id is reused.
@@ -73,7 +75,8 @@ def _judge(filename: str) -> Origin:
     torch = sys.modules.get("torch")
     if torch is not None and torch.__file__ and path.startswith(os.path.dirname(torch.__file__) + os.sep):
         return Origin.MACHINERY
-    return Origin.LIBRARY if path.startswith(_LIBRARIES) else Origin.USER
+    packaged = path.startswith(_LIBRARIES) or any(folder in path for folder in _PACKAGES)
+    return Origin.LIBRARY if packaged else Origin.USER
 
 
 def frames(frame: FrameType | None) -> Iterator[FrameType]:

@@ -1042,6 +1042,40 @@ def put_into_evaluation_mode_and_trained_there_on_purpose() -> None:
         opt.step()
 
 
+def all_pairs_with_a_detached_side() -> None:
+    model = nn.Linear(4, 1)
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        out = model(X)
+        loss = (out - out.detach().T).abs().mean()
+        loss.backward()
+        opt.step()
+
+
+def schedule_is_given_a_loss_that_grows() -> None:
+    model = net()
+    opt = sgd(model)
+    schedule = lr_scheduler.ExponentialLR(opt, 0.9)
+    for epoch in range(4):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y) + epoch
+        loss.backward()
+        opt.step()
+        schedule.step(loss.detach())  # GL206
+
+
+def schedule_is_given_parts_of_epochs() -> None:
+    model = net()
+    opt = sgd(model)
+    schedule = lr_scheduler.ExponentialLR(opt, 0.9)
+    for batch in range(8):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        schedule.step(batch / 4)
+
+
 def late_unfreezing() -> None:
     model = net()
     opt = sgd(model)

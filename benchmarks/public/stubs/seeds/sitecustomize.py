@@ -5,8 +5,8 @@ import sys
 
 random.seed(0)
 if any(argument.endswith(".py") for argument in sys.orig_argv):
-    import numpy
+    import numpy as np
     import torch
 
-    numpy.random.seed(0)
+    np.random.seed(0)
     torch.manual_seed(0)

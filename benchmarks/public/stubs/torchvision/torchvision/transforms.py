@@ -2,7 +2,7 @@
 
 import sys
 
-import numpy
+import numpy as np
 import torch
 
 
@@ -21,7 +21,7 @@ class ToTensor:
     def __call__(self, image):
         if isinstance(image, torch.Tensor):
             return image
-        return torch.from_numpy(numpy.array(image)).permute(2, 0, 1) / 255
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
 
 
 class InterpolationMode:
