@@ -92,8 +92,8 @@ class Rhythm(Protocol):
     def meets_zero(self, owner: Optimizer | Module) -> bool:
         """Tell whether clearing the gradients of `owner` is what comes next; ask only while `running`."""
 
-    def meets_backward(self, frame: FrameType) -> bool:
-        """Tell whether a backward pass that starts in `frame` is what comes next; ask only while `running`."""
+    def meets_backward(self) -> bool:
+        """Tell whether a backward pass is what comes next, where it is called; ask in the seam, only while `running`."""
 
     def meets_step(self, optimizer: Optimizer) -> bool:
         """Tell whether a step of `optimizer` is what comes next; ask only while `running`."""
@@ -111,7 +111,7 @@ class NoRhythm:
         """Never asked."""
         return False
 
-    def meets_backward(self, frame: FrameType) -> bool:
+    def meets_backward(self) -> bool:
         """Never asked."""
         return False
 
@@ -193,13 +193,12 @@ class Hooks:
                 return original(roots, *args, **kwargs)
             for tell in self.passing:
                 tell()
-            frame = sys._getframe(1)
-            if not rhythm.running or lines.on or not rhythm.meets_backward(frame):
-                return self._closely(original, roots, args, kwargs, frame)
+            if not rhythm.running or lines.on or not rhythm.meets_backward():
+                return self._closely(original, roots, args, kwargs, sys._getframe(1))
             try:
                 return original(roots, *args, **kwargs)
             except BaseException as raised:
-                self._listener.after_backward(_tensors(roots), raised, frame)
+                self._listener.after_backward(_tensors(roots), raised, sys._getframe(1))
                 raise
 
         return run

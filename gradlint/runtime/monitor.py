@@ -37,7 +37,7 @@ from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.shapes import Shapes
 from gradlint.runtime.sites import Origin, name_of, origin_of, place_of, still_running, user_frame
-from gradlint.runtime.steady import Steady, key_of
+from gradlint.runtime.steady import Steady, call_of
 from gradlint.runtime.windows import Windows
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Monitor:
             caller = user_frame(frame)
             passing = Pass(roots, place_of(caller), caller)
         self._backward_ended(passing, error)
-        self.rhythm.note(key_of(frame), passing.place)
+        self.rhythm.note(call_of(frame), passing.place)
 
     def _backward_ended(self, passing: Pass, error: BaseException | None) -> None:
         if error is not None:

@@ -17,15 +17,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from operator import length_hint
+from sys import _getframe
 from threading import get_ident
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gradlint.diagnostics import Location
 from gradlint.protocols import State
 from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
+from gradlint.runtime.sites import Origin, frames, origin_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,11 +43,19 @@ _ROUNDS = 3
 _ROUNDS_AGAIN = 2  # enough to see that graphs are let go
 
 
+class Call(NamedTuple):
+    """Where a backward pass is called: how many frames away from who asks, and by which instruction of which code."""
+
+    distance: int
+    code: CodeType
+    instruction: int
+
+
 @dataclass(slots=True)
 class Event:
     """One event of a cycle: its key, and the state of every gradient after it."""
 
-    key: int
+    key: int | Call
     place: Location
     states: list[tuple[Gradient, State]] = field(default_factory=list)
     stepped: WatchedOptimizer | None = None
@@ -67,11 +77,11 @@ class Steady:
         self._passes = passes
         self._clock = clock
         self._thread = get_ident()
-        self._anchor: int | None = None
+        self._anchor: int | Call | None = None
         self._events: list[Event] = []
         self._before: list[Event] = []
         self._same = 0
-        self._known: list[int] = []
+        self._known: list[int | Call] = []
         self._cycle: list[Event] = []
         self._ahead: list[Event] = []
         self._coming: Iterator[Event] = iter(())
@@ -88,15 +98,19 @@ class Steady:
             return self._leave()
         return self._leave(1)
 
-    def meets_backward(self, frame: FrameType) -> bool:
-        """Tell whether a backward pass that torch starts in `frame` is what comes next; ask only while `running`."""
+    def meets_backward(self) -> bool:
+        """Tell whether a backward pass is what comes next; to be asked in what stands in for torch's own entry to it."""
         try:
             event = next(self._coming)
-            if event.key == key_of(frame):
+            distance, code, instruction = event.key  # type: ignore[misc]
+            caller = _getframe(distance)  # at once: every frame on the way would be made for the question
+            if caller.f_lasti == instruction and caller.f_code is code:
                 self._passes.append((event.place, self._clock()))
                 return True
         except StopIteration:
             return self._leave()
+        except (TypeError, ValueError):  # something else is expected, or so deep a stack
+            pass
         return self._leave(1)
 
     def meets_step(self, optimizer: Optimizer) -> bool:
@@ -117,7 +131,7 @@ class Steady:
 
     def note(
         self,
-        key: int,
+        key: int | Call,
         place: Location,
         stepped: WatchedOptimizer | None = None,
         gradient: Gradient | None = None,
@@ -204,8 +218,9 @@ class Steady:
                 event.gradient.saw(event.last, event.version - event.growth + event.change)
 
 
-def key_of(frame: FrameType) -> int:
-    """Return what tells apart the calls of a backward pass: the two callers around torch's own entry in `frame`."""
-    near = frame.f_back or frame
-    far = near.f_back or near
-    return hash((near.f_lasti, id(far.f_code), far.f_lasti))
+def call_of(frame: FrameType) -> Call:
+    """Return what tells apart the calls of a backward pass, the nearest one outside of torch; `frame` is who called our caller."""
+    distance, caller = next(
+        (each for each in enumerate(frames(frame)) if origin_of(each[1].f_code) is not Origin.MACHINERY), (0, frame)
+    )
+    return Call(distance + 2, caller.f_code, caller.f_lasti)
