@@ -48,7 +48,6 @@ class WatchedOptimizer:
         self._known = 0
         self._full_until = _FULL_STEPS
         self._full_again = 0
-        self._turn = 0
         self._versions: list[int] | None = None
         self._empty: EmptySteps | None = None
         self.refresh()
@@ -115,7 +114,7 @@ class WatchedOptimizer:
             self._look_at_all(found[0].place)
             return None
         worst = min(found, key=lambda violation: _EMPTY.index(violation.code))
-        if worst.code == "GL109" and not (repeated and any(gradient.looks_the_same() for gradient in self._all)):
+        if worst.code == "GL109" and not (repeated and any(gradient.looks_the_same() for gradient in self._all[:_SAMPLED])):
             return None
         if worst.code == "GL104":
             self._versions = [parameter._version for parameter in self.parameters()]
@@ -168,16 +167,20 @@ class WatchedOptimizer:
                 gradient.take_sample()
 
     def _choose(self) -> None:
-        """Let one used gradient of the optimizer and the last one stand for all; another pair each time."""
+        """Let the first and the last used gradient of the optimizer stand for all."""
         used = [gradient for gradient in self._all if gradient.track.state.name == "spent"]
         if used and len(self._all) > _SAMPLED:
             self._full_again = self.steps + _EVERY
-            self._turn += 1
-            self._sentinels = [used[self._turn % len(used)], used[-1]]
+            self._sentinels = [used[0], used[-1]]
 
     def _look_at_all(self, place: Location) -> None:
-        """Look at every parameter for some steps; those not seen lately are as the step at `place` leaves them."""
+        """Look at every parameter for some steps; those not seen lately are as the step at `place` leaves them.
+
+        The one that stood for all goes to the end, but for the last: another pair comes next, and its first is known by now.
+        """
         lately, self._sentinels = self._sentinels, []
+        self._all.remove(lately[0])
+        self._all.insert(-1, lately[0])
         self._full_until = self.steps + _FULL_AGAIN
         self.refresh()
         for gradient in self._all:

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 _LONGEST = 128
 _WIDEST = 64
-_FIRST_STAY = 64
+_FIRST_STAY = 128
 _LONGEST_STAY = 1024
-_LONGER = 4
+_LONGER = 8
 _ROUNDS = 3
 _ROUNDS_AGAIN = 2  # enough to see that graphs are let go
 
@@ -149,7 +149,7 @@ class Steady:
         if gradient is not None:
             event.change = gradient.version - version
             event.parameter, event.sharded = gradient.reference, gradient.is_sharded
-        if self._same or self._known:
+        if self._same + 1 >= (_ROUNDS_AGAIN if self._known else _ROUNDS):
             event.states = [(each, each.track.state) for watched in self._registry for each in watched.gradients]
         self._events.append(event)
         if key == self._anchor:
