@@ -114,7 +114,9 @@ class WatchedOptimizer:
             self._look_at_all(found[0].place)
             return None
         worst = min(found, key=lambda violation: _EMPTY.index(violation.code))
-        if worst.code == "GL109" and not (repeated and any(gradient.looks_the_same() for gradient in self._all[:_SAMPLED])):
+        if worst.code == "GL109" and not (
+            repeated and any(gradient.looks_the_same() for gradient in self._all[:_SAMPLED])
+        ):
             return None
         if worst.code == "GL104":
             self._versions = [parameter._version for parameter in self.parameters()]
