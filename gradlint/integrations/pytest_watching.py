@@ -6,6 +6,7 @@ A test that failed on its own keeps its own failure, with the errors below it. K
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,11 +26,16 @@ _WARNING = "gradlint"  # the name of the property by which a warning travels, al
 class Watching:
     """The hooks of a session that is watched."""
 
+    def __init__(self) -> None:
+        self._session = ExitStack()
+        self._remembers = False
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         """Watch a test, unless it declines or watches itself."""
         if item.get_closest_marker("no_gradlint") or "gradlint_watch" in getattr(item, "fixturenames", ()):
             return (yield)
+        self._remember()
         failed = True
         try:
             with gradlint.watch(output=None) as report:
@@ -38,6 +44,19 @@ class Watching:
         finally:
             _tell(item, report.diagnostics, failed)
         return result
+
+    def _remember(self) -> None:
+        """Know the optimizers by heart, from the first test on: each test that looked for them would be slow."""
+        from gradlint.runtime.living import remembering
+
+        if not self._remembers:
+            self._session.enter_context(remembering())
+            self._remembers = True
+
+    @pytest.hookimpl
+    def pytest_unconfigure(self) -> None:
+        """The session is over."""
+        self._session.close()
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:

@@ -10,7 +10,6 @@ called; LRScheduler.step() enters `_enable_get_lr_call` after its own warnings, 
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from gradlint.runtime.lines import Lines
+from gradlint.runtime.living import optimizers
 from gradlint.runtime.seams import replace
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -164,7 +164,7 @@ class Hooks:
             self._patch(stack, getattr(lr_scheduler, name), "step", self._composed)
         stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
         stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
-        for optimizer in living(Optimizer):
+        for optimizer in optimizers():
             self._listener.optimizer_made(optimizer, None)
         return stack
 
@@ -353,8 +353,3 @@ def compiled() -> bool:
     """Tell whether torch.compile has compiled anything; its module is asked only where it is loaded already."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return dynamo is not None and bool(dynamo.counters.get("frames"))
-
-
-def living(kind: type) -> list[Any]:
-    """Return the objects of a class that exist already; no property of any object is touched."""
-    return [each for each in gc.get_objects() if issubclass(type(each), kind)]

@@ -24,7 +24,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from gradlint.diagnostics import Location
 from gradlint.records import Replica, Sums
 from gradlint.runtime.guard import Guard, guarded
-from gradlint.runtime.hooks import Hooks, living
+from gradlint.runtime.hooks import Hooks
+from gradlint.runtime.living import living
 from gradlint.runtime.seams import replace
 from gradlint.runtime.sites import NOWHERE, name_of, place_of, user_frame
 

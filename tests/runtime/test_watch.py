@@ -8,6 +8,7 @@ import io
 import pickle
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 import gradlint
 from gradlint.runtime import TrainingMistake
-from gradlint.runtime.hooks import living
+from gradlint.runtime.living import living, optimizers, remembering
 
 X, Y = torch.randn(16, 4), torch.randn(16, 1)
 
@@ -230,6 +231,23 @@ def test_a_run_that_was_under_way_is_judged_from_there() -> None:
         schedule.step()
         train(model, opt, 3)
     assert report.diagnostics == []
+
+
+@pytest.mark.parametrize("known", [nullcontext, remembering])
+def test_who_was_made_before_is_known(known: Callable[[], AbstractContextManager[None]]) -> None:
+    before = [*seams(), vars(optim.Optimizer)["__setstate__"]]
+    model = make()
+    made: list[optim.Optimizer] = [optim.SGD(model.parameters(), lr=0.01)]
+    with known():
+        made.append(optim.AdamW(model.parameters()))
+        made += [copy.deepcopy(made[0]), pickle.loads(pickle.dumps(made[1]))]
+        with gradlint.watch(output=None) as report:
+            made.append(optim.Adagrad(model.parameters()))
+        lost = weakref.ref(optim.SGD(model.parameters(), lr=0.01))
+        assert lost() is None
+        assert report.failure is None
+        assert {id(each) for each in made} <= {id(each) for each in optimizers()}
+    assert [*seams(), vars(optim.Optimizer)["__setstate__"]] == before
 
 
 def test_torch_errors_come_unchanged() -> None:
