@@ -9,28 +9,26 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from torch.optim import Optimizer
 
 from gradlint.runtime.seams import replace
 
-_T = TypeVar("_T")
-
 _remembered: list[weakref.ref[Optimizer]] | None = None
 
 
-def living(kind: type[_T]) -> list[_T]:
+def living(kind: type) -> list[Any]:
     """Return the objects of a class that exist already; no property of any object is touched."""
     # An object of a class written in Python refers to its class: who does is found faster than who is of it.
-    referring: list[Any] = gc.get_referrers(*_descent(kind))
-    return [each for each in referring if issubclass(type(each), kind)]
+    return [each for each in gc.get_referrers(*_descent(kind)) if issubclass(type(each), kind)]
 
 
 def _descent(kind: type) -> Iterator[type]:
     """Yield a class and those derived from it, some more than once."""
     yield kind
-    for each in type.__subclasses__(kind):
+    derived: list[type] = type.__subclasses__(kind)
+    for each in derived:
         yield from _descent(each)
 
 
