@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from torch.optim import Optimizer
 
-    from gradlint.runtime.hooks import Arguments
+    from gradlint.runtime.listening import Arguments
 
 _KEY = "gradlint-recording"
 _NODES = 20_000
