@@ -28,11 +28,7 @@ HEAVY = {"torch", "libcst", "click", "pathspec", "gradlint.static", "gradlint.ru
 
 def layer(file: Path) -> str:
     folder = file.relative_to(PACKAGE).parts[0]
-    return (
-        folder
-        if folder in BELOW
-        else {"cli.py": "cli", "__main__.py": "cli", "confirmation.py": "cli"}.get(folder, "core")
-    )
+    return folder if folder in BELOW else {"__main__.py": "cli", "confirmation.py": "cli"}.get(folder, "core")
 
 
 def imported(source: str) -> Iterator[str]:

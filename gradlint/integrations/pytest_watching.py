@@ -47,10 +47,8 @@ class Watching:
 
     def _remember(self) -> None:
         """Know the optimizers by heart, from the first test on: each test that looked for them would be slow."""
-        from gradlint.runtime.living import remembering
-
         if not self._remembers:
-            self._session.enter_context(remembering())
+            self._session.enter_context(gradlint.remembering())
             self._remembers = True
 
     @pytest.hookimpl

@@ -16,7 +16,7 @@ import torch
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.failure import Failure
-from gradlint.runtime.graph import bindings, nodes, visible
+from gradlint.runtime.graph import bindings, nodes, parameters_of, visible
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
 from gradlint.runtime.optimizers import WatchedOptimizer
@@ -77,11 +77,8 @@ def _same(one: Any, other: Any) -> bool:
 
 def _parameter_name(changed: Any, frame: FrameType | None) -> str | None:
     """Return what the parameter is called, by its path from a module that the user's frames can name."""
-    for name, module in _modules(frame):
-        for path, parameter in module.named_parameters():
-            if _same(parameter, changed):
-                return f"the parameter `{name}.{path}`"
-    return None
+    known = (each for name, module in _modules(frame) for each in parameters_of(name, module))
+    return next((f"the parameter `{path}`" for path, parameter in known if _same(parameter, changed)), None)
 
 
 def _modules(frame: FrameType | None) -> Iterator[tuple[str, torch.nn.Module]]:

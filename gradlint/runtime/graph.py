@@ -91,11 +91,16 @@ def named(tensor: torch.Tensor | None, frame: FrameType | None) -> str | None:
         for name, value in bindings(caller):
             if value is tensor:
                 return name
-            if isinstance(value, torch.nn.Module):
-                for path, parameter in value.named_parameters():
-                    if parameter is tensor:
-                        return f"{name}.{path}"
+            path = next((path for path, parameter in parameters_of(name, value) if parameter is tensor), None)
+            if path is not None:
+                return path
     return None
+
+
+def parameters_of(name: str, value: object) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the parameters of what is called `name`, if it is a module, by their paths from there."""
+    if isinstance(value, torch.nn.Module):
+        yield from ((f"{name}.{path}", parameter) for path, parameter in value.named_parameters())
 
 
 def visible(frame: FrameType | None) -> Iterator[tuple[FrameType, str, torch.Tensor]]:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from torch.optim import Optimizer
 
-    from gradlint.runtime.hooks import Arguments
+    from gradlint.runtime.listening import Arguments
 
 _NODES = 20_000
 

@@ -22,19 +22,20 @@ from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
 from gradlint.runtime.closures import closure_in
 from gradlint.runtime.forwards import Forwards
-from gradlint.runtime.graph import bindings, heads, nodes
+from gradlint.runtime.graph import heads, nodes
 from gradlint.runtime.groups import Groups, RecordedOptimizer
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.iterations import Cutter, Store
-from gradlint.runtime.sites import Origin, name_of, origin_of, place_of, still_running, user_frame
+from gradlint.runtime.naming import Names
+from gradlint.runtime.sites import place_of, still_running, user_frame
 from gradlint.timeline import Act, Event, Recording
 
 if TYPE_CHECKING:
     from torch.nn import Module
     from torch.optim import Optimizer
 
-    from gradlint.runtime.hooks import Arguments
+    from gradlint.runtime.listening import Arguments
 
 _KEY = "gradlint-recording"
 _NODES = 20_000
@@ -82,7 +83,7 @@ class Recorder:
         self._cutter = Cutter(self._iteration)
         self._tick = tick
         self._thread = _Thread(count().__next__)
-        self._names: dict[int, tuple[weakref.ref[Any], str]] = {}
+        self._names = Names()
         self._acts: dict[
             tuple[int, str, int], Act
         ] = {}  # by ids: to hash a place is slow, and places are kept for good
@@ -228,24 +229,12 @@ class Recorder:
         """Never called: not wanted."""
 
     def _of(self, optimizer: Any, frame: FrameType) -> RecordedOptimizer | None:
-        return self._groups.of(optimizer, lambda each: self._name(each, frame))
-
-    def _name(self, value: Any, frame: FrameType) -> str:
-        """Return what the user called `value` when it was first seen; what had the name before may still want it."""
-        known = self._names.get(id(value))
-        if known is not None and known[0]() is value:
-            return known[1]
-        caller = user_frame(frame)
-        name = name_of(value, caller)
-        taken = {used for each, used in self._names.values() if _is_held(each(), caller)}
-        free = next(each for each in (name, *(f"{name}#{n}" for n in range(2, len(taken) + 3))) if each not in taken)
-        self._names[id(value)] = weakref.ref(value), free
-        return free
+        return self._groups.of(optimizer, lambda each: self._names.of(each, frame))
 
     def _open(self, kind: EventKind, subject: Any, frame: FrameType) -> _Open:
         still_running(self._thread.steps, frame)
         place = place_of(user_frame(frame))
-        name = "" if subject is None else self._name(subject, frame)
+        name = "" if subject is None else self._names.of(subject, frame)
         act = self._acts.get((id(kind), name, id(place)))
         if act is None:
             act = self._acts[id(kind), name, id(place)] = Act(kind, name, place)
@@ -299,16 +288,3 @@ class Recorder:
             points=store.points,
             findings=tuple(findings),
         )
-
-
-def _is_held(value: Any, frame: FrameType | None) -> bool:
-    """Tell whether something that had a name is still in use: one that was built anew leaves its old self to the collector.
-
-    What a library holds cannot be looked for.
-    """
-    if value is None or frame is None or origin_of(frame.f_code) is not Origin.USER:
-        return value is not None
-    return any(
-        each is value or (isinstance(each, list | tuple) and any(item is value for item in each))
-        for _, each in bindings(frame)
-    )

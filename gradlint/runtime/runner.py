@@ -11,6 +11,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
@@ -29,12 +30,34 @@ from gradlint.timeline import Recording
 
 
 @dataclass(frozen=True, slots=True)
-class _Telling:
-    """How the report is written, and what is asked before."""
+class Telling:
+    """How the report is written (None: to stderr, for stdout is the program's), and who knows what else of the program."""
 
-    output_format: str
-    output_file: str | None
-    confirm: Callable[[Record], Sequence[Diagnostic]] | None
+    output_format: str = "full"
+    output_file: str | None = None
+    confirm: Callable[[Record], Sequence[Diagnostic]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Files for pictures of the run; `timeline` shows one on stderr."""
+
+    html: str | None = None
+    trace: str | None = None
+    record: str | None = None
+    timeline: bool = False
+
+    def of(self, gathering: Gathering) -> Drawing:
+        """Return what is left to this process: one draws for all, the others leave their recordings to it."""
+        wanted = self.html or self.trace or self.record or self.timeline
+        if gathering.first or not wanted:
+            return self
+        return Drawing(record=str(gathering.recording))
+
+    def watch(self) -> AbstractContextManager[Report]:
+        """Watch, and draw."""
+        timeline = sys.stderr if self.timeline else False
+        return watch(output=None, html=self.html, trace=self.trace, record=self.record, timeline=timeline)
 
 
 _FAILING = {"error": (Severity.ERROR,), "warning": (Severity.ERROR, Severity.WARNING), "info": tuple(Severity)}
@@ -46,36 +69,25 @@ def run_command(
     *,
     module: bool = False,
     fail_on: str | None = None,
-    output_format: str = "full",
-    output_file: str | None = None,
     output_dir: str | None = None,
-    confirm: Callable[[Record], Sequence[Diagnostic]] | None = None,
-    html: str | None = None,
-    trace: str | None = None,
-    record: str | None = None,
-    timeline: bool = False,
+    telling: Telling = Telling(),
+    drawing: Drawing = Drawing(),
 ) -> int:
     """Run a script (or a module) under watch, report when it is over, however it ends, and return the exit code.
 
     The code is the program's own, 2 if it could not be started; with `fail_on` (a severity) it is 1 if the program
     succeeded but a finding is at least that severe. After Ctrl-C the process ends by that signal, as Python does.
-    The report goes to `output_file`, else to stderr: stdout is the program's. `html`, `trace` and `record` are files for
-    pictures of the run; `timeline` shows one on stderr. In a run of many processes one of them reports and draws for
-    all; `output_dir` keeps what each of them saw. `confirm` brings in what else is known of the program.
+    In a run of many processes one of them reports and draws for all; `output_dir` keeps what each of them saw.
     """
     try:
         program = find_module(target, args) if module else find_script(target, args)
     except CannotRun as error:
         print(f"gradlint: {error}", file=sys.stderr)
         return 2
-    gathering, telling = gather(output_dir), _Telling(output_format, output_file, confirm)
+    gathering = gather(output_dir)
     gathering.begin()
-    if not gathering.first:
-        record = str(gathering.recording) if html or trace or record or timeline else None
-        html, trace, timeline = None, None, False
-    pictures = watch(output=None, html=html, trace=trace, record=record, timeline=sys.stderr if timeline else False)
     with (
-        pictures as report,
+        drawing.of(gathering).watch() as report,
         children(report, gathering),
         terminated(lambda: _tell(report, gathering, telling, -signal.SIGTERM)),
     ):
@@ -137,7 +149,7 @@ def _clean(trace: TracebackType | None) -> TracebackType | None:
     return below
 
 
-def _tell(report: Report, gathering: Gathering, telling: _Telling, code: int) -> Sequence[Diagnostic]:
+def _tell(report: Report, gathering: Gathering, telling: Telling, code: int) -> Sequence[Diagnostic]:
     """Write the report, once the program's own output is out; return what it says, nothing where another rank does.
 
     `code` is how the program ended: if it was killed, there is no time for its source, nor for its children.
@@ -157,7 +169,7 @@ def _tell(report: Report, gathering: Gathering, telling: _Telling, code: int) ->
     return found
 
 
-def _confirmed(known: Record, telling: _Telling) -> Sequence[Diagnostic]:
+def _confirmed(known: Record, telling: Telling) -> Sequence[Diagnostic]:
     """Return the findings with what else is known of the program; a failure there costs the run nothing."""
     if telling.confirm is None:
         return known.found

@@ -333,3 +333,32 @@ def test_a_mistake_that_begins_late_is_found_at_once() -> None:
             model(torch.ones(8, 4)).pow(2).mean().backward()
             opt.step()
     assert [(found.code, found.iteration) for found in report.diagnostics] == [("GL101", 5001)]
+
+
+@pytest.mark.parametrize("backward", [torch.Tensor.backward, torch.autograd.backward], ids=["method", "function"])
+def test_who_calls_a_backward_pass_is_compared_too(backward: Callable[[torch.Tensor], None]) -> None:
+    model = nn.Linear(4, 1)
+    opt = optim.SGD(model.parameters(), lr=0.01)
+
+    def step(again: bool = False) -> None:
+        loss = F.mse_loss(model(X), Y)
+        opt.zero_grad()
+        if again:
+            backward(loss)
+        else:
+            backward(loss)
+        opt.step()
+        if again:
+            backward(loss)
+
+    with gradlint.watch(output=None) as report:
+        for _ in range(60):
+            step()
+        assert report._monitor.rhythm.running
+        with pytest.raises(RuntimeError, match="second time"):
+            step(again=True)
+    (found,) = report.diagnostics
+    places = [found.location, *(each.location for each in found.related)]
+    rows = [each.row - step.__code__.co_firstlineno for each in places]
+    assert found.code == "GL503"
+    assert rows == [9, 4]
