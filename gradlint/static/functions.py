@@ -31,6 +31,7 @@ from gradlint.static.values import (
     graph_of,
     held,
     join,
+    unknown_uid,
 )
 
 
@@ -233,8 +234,25 @@ class Functions(Expressions):
                     return Object(Kind.MODULE, uid, "", self.place(arg))
         kind = self._kind_by_use(arg.arg) if arg.annotation is None else None
         if kind is not None:
-            return self._annotated(Object(kind, uid, "", self.place(arg)))
+            return self._annotated(Object(kind, uid, "", self.place(arg), self._trained_beside(arg.arg, kind)))
         return Unknown("/".join(uid))
+
+    def _trained_beside(self, name: str, kind: Kind) -> frozenset[Uid] | None:
+        """Return the module that a function is given together with its only optimizer, if there is one only as well."""
+        node = self.frame.node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or kind is not Kind.OPTIMIZER:
+            return None
+        given = {arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+        optimizers, modules = given & self.syntax.stepped_by_name(node), given & self.syntax.run_by_name(node)
+        if optimizers != {name} or len(modules) != 1:
+            return None
+        (module,) = modules
+        id_ = "/".join((*self.frame.path, module))
+        if self.store.get((self.frame.path, module), Unknown(id_)) != Unknown(id_):
+            return None
+        self.proven.add(id_)
+        self.module_owners.add(id_)
+        return frozenset({unknown_uid(id_)})
 
     def _kind_by_use(self, name: str) -> Kind | None:
         """Return what a parameter is by the calls of its function, or of the class that keeps it."""

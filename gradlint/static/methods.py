@@ -219,6 +219,9 @@ class Methods(Updates):
                 return UNKNOWN
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in ("train", "eval"):
                 return self.on_module(unknown_uid(receiver.id), receiver, name, node, args, named)
+            case "train" | "eval" if held([*args, *named.values()]):
+                # It is given somebody: a trainer, not a module.
+                return Unknown(holds=self.escape(node, values))
             case "train" | "eval" if isinstance(receiver, Unknown) and receiver.id and not args:
                 # It may turn out to be a module; whoever it is, nobody's gradients change.
                 self.set_mode(name, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node), args)

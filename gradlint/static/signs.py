@@ -46,6 +46,7 @@ _PATTERNS = (
     (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*==?[ \t]*(?:True|False)")),
     (b"seed", re.compile(rb"\.\w*seeds?[ \t]*=[^=]")),
+    (b"seed", re.compile(rb"\bif[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
 )
 
 

@@ -80,6 +80,10 @@ class Syntax:
         """Return who is asked, in a function or class, for what only a gradient scaler does: to scale, to step another and to update."""
         return self._once(_scaled_by_name, scope)
 
+    def run_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return the names that a function puts into training mode and calls: modules."""
+        return self._once(_run_by_name, scope)
+
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
         """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
         return self._once(_attributes_by_name, function).get(name, frozenset())
@@ -178,6 +182,11 @@ def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
 
 def _scaled_by_name(scope: ast.AST) -> frozenset[str]:
     return frozenset(name for name, methods in _asked(scope).items() if {"scale", "step(...)", "update"} <= methods)
+
+
+def _run_by_name(scope: ast.AST) -> frozenset[str]:
+    called = {node.func.id for node in walk(scope) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return frozenset(name for name, methods in _asked(scope).items() if "train" in methods and name in called)
 
 
 def _asked(scope: ast.AST) -> dict[str, set[str]]:

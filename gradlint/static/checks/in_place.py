@@ -36,9 +36,12 @@ def changed_in_place(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     for cls in analysis.nodes(ast.ClassDef):
         methods = {each.name: each for each in cls.body if isinstance(each, ast.FunctionDef)}
-        if "__init__" in methods and not _freezes(cls):
-            for method in _building(analysis, methods):
-                yield from _changes(analysis, _Parameters(analysis, cls, method))
+        found = [
+            each
+            for method in (_building(analysis, methods) if "__init__" in methods else ())
+            for each in _changes(analysis, _Parameters(analysis, cls, method))
+        ]
+        yield from found if found and not _freezes(cls) else ()
 
 
 def _freezes(cls: ast.ClassDef) -> bool:

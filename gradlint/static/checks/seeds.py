@@ -84,7 +84,7 @@ def zero_ignored(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     branches: list[ast.If | ast.IfExp] = [*analysis.nodes(ast.If), *analysis.nodes(ast.IfExp)]
     for node in branches:
-        if isinstance(node.test, (ast.Name, ast.Attribute)):
+        if isinstance(node.test, (ast.Name, ast.Attribute)) and "seed" in ast.unparse(node.test):
             body: list[ast.AST] = [*node.body] if isinstance(node, ast.If) else [node.body]
             calls = (each for part in body for each in walk(part) if isinstance(each, ast.Call))
             if any(_seeds_with(each, ast.unparse(node.test)) for each in calls):
