@@ -329,13 +329,15 @@ def analyze(
 
 
 def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:
-    """Yield by what other files may set the training of this one in motion: functions that train, and their classes."""
+    """Yield what other files may set in motion in this one: functions that train or load a model, and their classes."""
     path = PurePath(os.path.abspath(filename))
     homes = (path.parent.name,) if path.stem == "__init__" else (path.stem, path.parent.name)
     owners: dict[ast.AST, str] = {method: cls.name for cls in analysis.nodes(ast.ClassDef) for method in cls.body}
     for root in analysis.roots:
+        if not isinstance(root.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
         trains = any(event.kind in (EventKind.BACKWARD, EventKind.STEP) for event in analysis.events[root])
-        if trains and isinstance(root.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        if trains or "load_state_dict" in analysis.lowering.syntax.called(root.node):
             yield Callee(owners.get(root.node, root.node.name), homes)
 
 

@@ -9,16 +9,20 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
+from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.endings import Forward
 from gradlint.static.functions import Functions, name_of
+from gradlint.static.nodes import walk
 from gradlint.static.tree import Uid
 from gradlint.static.values import (
+    NONE,
     OPTIMIZERS,
     UNKNOWN,
     Class,
     Function,
     Instance,
+    Kind,
     Library,
     Made,
     Method,
@@ -174,7 +178,70 @@ class Classes(Functions):
         return replace(method, receiver=owner) if "classmethod" in _decorators(method) else method
 
     def member(self, owner: Instance, name: str, node: ast.expr) -> Value:
-        """Return an attribute of an instance of this file's class."""
+        """Return an attribute of an instance of this file's class; what nobody was seen to assign is what its class declares."""
+        value = self._found_member(owner, name, node)
+        # Using None would raise: by then, another method has assigned it.
+        unseen = value == NONE or (isinstance(value, Unknown) and not self._held(value))
+        declared = self._declared(owner.cls, name) if unseen else None
+        if declared is None:
+            return value
+        module = Object(Kind.MODULE, (*owner.uid, name), "", self.place(node))
+        self.declared[module.uid] = declared
+        self.set_member(owner.uid, name, module)
+        return module
+
+    def _held(self, value: Unknown) -> bool:
+        return any(uid in self.objects for uid in value.holds)
+
+    def _declared(self, cls: Class, name: str) -> Class | None:
+        """Return the class of modules that the body of a class, or of its bases, declares an attribute to be of."""
+        for ancestor in self.lineage(cls):
+            for statement in ancestor.node.body:
+                match statement:
+                    case ast.AnnAssign(ast.Name(id=target), annotation) if target == name:
+                        found = self.seen_from(ancestor.frame, annotation)
+                        return found if isinstance(found, Class) and self.is_module(found) else None
+        return None
+
+    def submodule(self, owner: Object, name: str) -> Value:
+        """Return a part of a module; of one that is declared, the optimizer of its own parameters that it makes itself."""
+        cls = self.declared.get(owner.uid)
+        made = next(self._makes_optimizer(cls, name), None) if cls is not None else None
+        if made is None:
+            return super().submodule(owner, name)
+        uid = (*owner.uid, name)
+        if uid not in self.objects:
+            self.objects[uid] = Object(Kind.OPTIMIZER, uid, "", made, frozenset({owner.uid}))
+        return self.objects[uid]
+
+    def _makes_optimizer(self, cls: Class, name: str) -> Iterator[Location]:
+        """Yield where a class assigns `self.{name} = optimizer_class(self.parameters(), ...)`."""
+        for ancestor in self.lineage(cls):
+            for method in self.syntax.setters(ancestor.node, name):
+                for node in walk(method):
+                    match node:
+                        case ast.Assign([ast.Attribute(ast.Name("self"), attr)], ast.Call(callee, [first, *_])) if (
+                            attr == name and ast.unparse(first) == "self.parameters()"
+                        ):
+                            if self._is_optimizer_class(callee, ancestor):
+                                yield self.frames.get(ancestor.frame, self.module).module.source.place(node)
+
+    def _is_optimizer_class(self, callee: ast.expr, cls: Class) -> bool:
+        """Whether a callee is a class of optimizers: one of a library, or what the constructor takes for one."""
+        value = self.seen_from(cls.frame, callee)
+        if isinstance(value, Library):
+            return self.models.role_of(value.name) == "optimizer"
+        init = self.method_of(cls, "__init__")
+        taken = init.node.args if init is not None else None
+        return taken is not None and any(
+            isinstance(callee, ast.Attribute)
+            and arg.arg == callee.attr
+            and arg.annotation is not None
+            and ast.unparse(arg.annotation).endswith(("Optimizer]", "Optimizer"))
+            for arg in (*taken.args, *taken.kwonlyargs)
+        )
+
+    def _found_member(self, owner: Instance, name: str, node: ast.expr) -> Value:
         value = self.store.get((owner.uid, name))
         if value is not None:
             return value

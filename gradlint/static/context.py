@@ -217,6 +217,7 @@ class Context(ABC):
         self.loop_numbers: dict[tuple[Uid, ast.AST], int] = {}
         self.loop_nodes: dict[int, ast.AST] = {}
         self.instances: dict[Uid, Class] = {}
+        self.declared: dict[Uid, Class] = {}
         self.ended: dict[ast.AST, tuple[Made | None, ...]] = {}
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []

@@ -69,7 +69,14 @@ def look_at(
         worth = any(_may_call(data, callee) for callee in callees)
     else:
         worth = file.named or (reading.mentions_training(data, packages) and _has_signs(data, file.path, packages))
-    return data, _checked_bytes(data, file.path, settings) if worth else None
+    found = _checked_bytes(data, file.path, settings) if worth else None
+    return data, _as_caller(found) if callees and found is not None else found
+
+
+def _as_caller(found: FileFindings) -> FileFindings:
+    """Return what is found in a file that is read for others' sake only: that it cannot be read is no defect of theirs."""
+    readable = tuple(each for each in found.found if each.diagnostic.code != UNREADABLE)
+    return replace(found, found=readable, broken=())
 
 
 def _may_call(data: bytes, callee: Callee) -> bool:
