@@ -47,6 +47,8 @@ class Calls(Methods):
                 return UNKNOWN
             if self.changed_by_method(node):
                 return receiver
+            if node.func.attr.endswith("_"):
+                self.writes_data(node.func.value, node)
             if node.func.attr == "append" and len(args) == 1:
                 self.keep(node.func.value, args[0], node)
             if node.func.attr == "detach_":

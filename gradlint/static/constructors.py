@@ -85,7 +85,7 @@ class Constructors(Gradients):
             case "tensor" if "requires_grad" not in named and "out" not in named:
                 if name.endswith("_"):
                     self.forget(values)
-                self.saved(name, node, args)
+                self.compares(name, node, args, named)
                 result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
                 if name in _SUMS and args:
                     result = summed(result, args[0])

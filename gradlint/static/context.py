@@ -125,6 +125,31 @@ class Descent:
         return bool(value.value) if isinstance(value, Const) else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """A loss of torch as it was computed once: its full name or object, and what it was given."""
+
+    node: ast.Call
+    loss: str
+    criterion: Object | None
+    args: tuple[Value, ...]
+    named: Mapping[str, Value]
+
+    def given(self, position: int, name: str) -> Value:
+        """Return an argument."""
+        return self.args[position] if position < len(self.args) else self.named.get(name, UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """A change of the `.data` of `owner`, which carried the graph parts `nodes`: the statement or call, and its scope."""
+
+    node: ast.expr | ast.stmt
+    owner: ast.expr
+    nodes: frozenset[GraphNode]
+    scope: ast.AST | None
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A use of a tensor of the inference mode, where autograd would have to save it: `nodes` are the graph parts that it meets."""
@@ -180,6 +205,8 @@ class Context(ABC):
         self.switch: Location | None = None  # the statement that set the mode, where no context has
         self.inference = False
         self.refused: list[Refused] = []
+        self.compared: list[Compared] = []
+        self.written: list[Written] = []
         self.switched: dict[Location, Location] = {}
         self.autocast = False
         self.perhaps = 0  # more than that: what happens here may have been made sure of before

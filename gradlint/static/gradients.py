@@ -13,7 +13,7 @@ from dataclasses import replace
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.classes import Classes
-from gradlint.static.context import Descent, Grad, Refused, const
+from gradlint.static.context import Compared, Descent, Grad, Refused, const
 from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
 from gradlint.static.library import made_by, words
@@ -214,8 +214,12 @@ class Gradients(Classes):
                 if isinstance(value, Tensor) and value.made is not None and is_of_inference(value):
                     self.refused.append(Refused(node, self._spelled_value(node, value), value.made.place, nodes))
 
-    def saved(self, loss: str, node: ast.AST, args: list[Value]) -> None:
-        """Remember what a loss would have to save, which compares its two arguments."""
+    def compares(
+        self, loss: str, node: ast.Call, args: list[Value], named: dict[str, Value], criterion: Object | None = None
+    ) -> None:
+        """Remember what a loss compares, and what it would have to save."""
+        if loss.startswith("torch.nn.") and self.grad is Grad.ON:
+            self.compared.append(Compared(node, loss, criterion, tuple(args), named))
         if loss.rpartition(".")[2] in words("saved", "losses"):
             self.refuse(node, args[1:2], graph_of(args[:1]))
 
@@ -249,7 +253,7 @@ class Gradients(Classes):
     def _forward(self, module: Object, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         values = [*args, *named.values()]
         if module.kind is Kind.CRITERION:
-            self.saved(module.origin, node, args)
+            self.compares(module.origin, node, args, named, module)
             result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
             return marked(result, self.output(module), self.place(node))
         made = self._ran(module.uid, node, sure=module.origin.startswith("torch."))

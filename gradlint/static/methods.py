@@ -152,7 +152,8 @@ class Methods(Updates):
             self.forget([tensor])
             tensor = unmarked(tensor)
         if name in words("tensor", "keep"):
-            result = self.computed((tensor, *args), node)
+            # Where to, or in which shape, says nothing of what is computed.
+            result = self.computed((tensor,) if name in words("tensor", "shaping") else (tensor, *args), node)
             if name in words("tensor", "made"):
                 return marked(result, name, self.place(node))
             return reshaped(result, tensor, name)

@@ -158,6 +158,7 @@ class Statements(Succession):
         born = len(self.born)
         result = self.evaluate(value)
         self.hint = ""
+        self.writes_data(targets[0], node)
         if len(targets) == 1 and self._by_gradient(targets[0], value, node):
             return
         if self._sum(targets, value, result, node):
@@ -284,6 +285,7 @@ class Statements(Succession):
 
     def _augmented(self, node: ast.AugAssign) -> None:
         value = self.evaluate(node.value)
+        self.writes_data(node.target, node)
         if self._edits_gradient(node, value):
             return
         if isinstance(node.op, (ast.Add, ast.Sub)) and self.updated(node.target, [node.value], node):

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from gradlint.events import EventKind
-from gradlint.static.context import Grad
+from gradlint.static.context import Grad, Written
 from gradlint.static.gradients import parameters_of
 from gradlint.static.nodes import walk
 from gradlint.static.provenance import is_leaf, is_rebound
@@ -62,6 +62,15 @@ class Updates(Scaling):
                 return False
             case _:
                 return False
+
+    def writes_data(self, target: ast.expr, node: ast.expr | ast.stmt) -> None:
+        """Remember that the data of a tensor are changed, if `target` is `h.data` or a part of it."""
+        inner = target.value if isinstance(target, ast.Subscript) else target
+        if isinstance(inner, ast.Attribute) and inner.attr == "data":
+            owner = inner.value
+            value = self.lookup(owner.id) if isinstance(owner, ast.Name) else self.latest.get(owner)
+            if isinstance(value, Tensor) and value.nodes and isinstance(owner, (ast.Name, ast.Attribute)):
+                self.written.append(Written(node, owner, value.nodes, self.frame.node))
 
     def _updated_value(self, owner: ast.expr) -> Value:
         plain = isinstance(owner, (ast.Name, ast.Attribute, ast.Subscript))

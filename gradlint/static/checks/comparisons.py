@@ -10,10 +10,9 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
-from gradlint.static.checks.losses import torch_loss
-from gradlint.static.context import const
+from gradlint.static.context import Compared, const
 from gradlint.static.provenance import is_plain
-from gradlint.static.values import UNKNOWN, Kind, Library, Object, Tensor, Value
+from gradlint.static.values import UNKNOWN, Tensor, Value
 
 _SILENT = "it takes the target for the prediction, and its value and gradient are those of another loss"
 _REFUSED = "torch refuses a prediction of class numbers"
@@ -38,30 +37,29 @@ _DIVERGENCES = ("KLDivLoss", "kl_div")
 @check
 def compared(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL907: `criterion(target, prediction)`, or a divergence that is given probabilities."""
-    for call in analysis.nodes(ast.Call):
-        loss = torch_loss(analysis, call)
+    for each in analysis.lowering.compared:
+        loss = each.loss.rpartition(".")[2]
         if loss in _LOSSES:
-            yield from _swapped(analysis, call, loss)
+            yield from _swapped(analysis, each, loss)
         elif loss in _DIVERGENCES:
-            yield from _divergence(analysis, call, loss)
+            yield from _divergence(analysis, each, loss)
 
 
-def _given(analysis: Analysis, call: ast.Call, index: int, name: str) -> tuple[Value, str]:
-    """Return an argument of a loss, and how it is written (unknown: it is not seen)."""
-    if any(isinstance(arg, ast.Starred) for arg in call.args):
-        return UNKNOWN, ""
+def _spelled(call: ast.Call, position: int, name: str) -> str:
+    """Return how an argument of a loss is written."""
     named = [keyword.value for keyword in call.keywords if keyword.arg == name]
-    written = next(iter([*call.args[index : index + 1], *named]), None)
-    return (UNKNOWN, "") if written is None else (analysis.value(written), ast.unparse(written))
+    written = next(iter([*call.args[position : position + 1], *named]), None)
+    return ast.unparse(written) if written is not None else name
 
 
-def _swapped(analysis: Analysis, call: ast.Call, loss: str) -> Iterator[Diagnostic]:
-    (first, target), (second, prediction) = _given(analysis, call, 0, "input"), _given(analysis, call, 1, "target")
+def _swapped(analysis: Analysis, each: Compared, loss: str) -> Iterator[Diagnostic]:
+    first, second = each.given(0, "input"), each.given(1, "target")
     trained = isinstance(second, Tensor) and any(node.sure and is_trained(analysis, node) for node in second.nodes)
     if trained and _is_data(first):
+        target, prediction = _spelled(each.node, 0, "input"), _spelled(each.node, 1, "target")
         what = f"`{loss}` wants the prediction first, but gets `{target}`, which no model has computed: {_LOSSES[loss]}"
         remedy = f"swap them: `({prediction}, {target})`"
-        yield compose("GL907", Side.STATIC, analysis.source.place(call), what=what, remedy=remedy)
+        yield compose("GL907", Side.STATIC, analysis.source.place(each.node), what=what, remedy=remedy)
 
 
 def _is_data(value: Value) -> bool:
@@ -69,15 +67,16 @@ def _is_data(value: Value) -> bool:
     return isinstance(value, Tensor) and is_plain(value) and value.cut is None and not value.dropped
 
 
-def _divergence(analysis: Analysis, call: ast.Call, loss: str) -> Iterator[Diagnostic]:
-    (first, prediction), (second, target) = _given(analysis, call, 0, "input"), _given(analysis, call, 1, "target")
-    place = analysis.source.place(call)
-    if _came_out_of(first, "softmax"):
+def _divergence(analysis: Analysis, each: Compared, loss: str) -> Iterator[Diagnostic]:
+    place = analysis.source.place(each.node)
+    if _came_out_of(each.given(0, "input"), "softmax"):
+        prediction = _spelled(each.node, 0, "input")
         what = (
             f"`{loss}` wants log-probabilities, but `{prediction}` is the output of a softmax: its value means nothing"
         )
         yield compose("GL907", Side.STATIC, place, what=what, remedy="use `log_softmax`")
-    elif _came_out_of(second, "log_softmax") and _logarithmic(analysis, call) is False:
+    elif _came_out_of(each.given(1, "target"), "log_softmax") and _logarithmic(each) is False:
+        target = _spelled(each.node, 1, "target")
         what = f"`{loss}` wants probabilities as its target, but `{target}` is the output of a `log_softmax`: it returns nan"
         yield compose("GL907", Side.STATIC, place, what=what, remedy="use `softmax`, or say `log_target=True`")
 
@@ -86,18 +85,13 @@ def _came_out_of(value: Value, op: str) -> bool:
     return isinstance(value, Tensor) and value.made is not None and value.made.op == op
 
 
-def _logarithmic(analysis: Analysis, call: ast.Call) -> bool | None:
+def _logarithmic(each: Compared) -> bool | None:
     """Return whether a divergence is told that its target is logarithmic; None where that is not certain."""
-    match analysis.value(call.func):
-        case Library():
-            told = next(
-                (analysis.value(keyword.value) for keyword in call.keywords if keyword.arg == "log_target"), None
-            )
-            spread = any(keyword.arg is None for keyword in call.keywords)
-        case Object(kind=Kind.CRITERION, calls=[made]):
-            told = made.argument(3, "log_target")
-            spread = False
-        case _:
-            return None
+    if each.criterion is None:
+        told = each.named.get("log_target", UNKNOWN if "**" in each.named else None)
+    elif len(each.criterion.calls) == 1:
+        told = each.criterion.calls[0].argument(3, "log_target")
+    else:
+        return None
     flag = False if told is None else const(told)
-    return flag if isinstance(flag, bool) and not spread else None
+    return flag if isinstance(flag, bool) else None

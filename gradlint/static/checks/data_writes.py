@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
@@ -13,10 +12,11 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
+from gradlint.static.context import Written
 from gradlint.static.nodes import walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, GraphNode
-from gradlint.static.values import Instance, Tensor
+from gradlint.static.values import Instance
 
 _ADDED = frozenset(["add_", "sub_", "requires_grad_", "detach_", "resize_", "set_"])
 """Methods after which the gradient is right still: that of a sum does not ask for its terms."""
@@ -24,31 +24,17 @@ _STRAIGHT_THROUGH = re.compile(r"sign|round|floor|ceil|quant|binar|heaviside|ber
 """Functions without a useful gradient: to go past them is what is wanted."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Write:
-    """`h.data.mul_(2)`: the statement's node, and `h`."""
-
-    node: ast.expr | ast.stmt
-    owner: ast.expr
-
-
 @check
 def written_data(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL512: the data of a tensor that is a result are changed before a backward pass runs through it."""
-    if ".data" not in analysis.source.text:
-        return
-    for scope in analysis.nodes(ast.Module, ast.FunctionDef, ast.AsyncFunctionDef):
-        writes = [write for node in _own(scope) for write in _written(node)]
-        for write in writes:
-            value = analysis.value(write.owner)
-            nodes = value.nodes if isinstance(value, Tensor) else frozenset()
-            trained = {node for node in nodes if node.sure and not node.age and is_trained(analysis, node)}
-            backward = _backward_after(analysis, scope, write, trained) if trained else None
-            if backward is not None:
-                made = min(node.place for node in trained)
-                marks = (("made", made), ("backward", backward.place))
-                place = analysis.source.place(write.node)
-                yield compose("GL512", Side.STATIC, place, marks, subject=ast.unparse(write.owner))
+    for write in analysis.lowering.written:
+        trained = {node for node in write.nodes if node.sure and not node.age and is_trained(analysis, node)}
+        backward = _backward_after(analysis, write, trained) if trained and _matters(write.node) else None
+        if backward is not None:
+            made = min(node.place for node in trained)
+            marks = (("made", made), ("backward", backward.place))
+            place = analysis.source.place(write.node)
+            yield compose("GL512", Side.STATIC, place, marks, subject=ast.unparse(write.owner))
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:
@@ -60,41 +46,38 @@ def _own(scope: ast.AST) -> Iterator[ast.AST]:
             todo.extend(ast.iter_child_nodes(node))
 
 
-def _written(node: ast.AST) -> Iterator[_Write]:
+def _matters(node: ast.AST) -> bool:
+    """Whether a change makes the gradient another one, and nobody wants just that."""
     match node:
-        case ast.Call(ast.Attribute(ast.Attribute(owner, "data"), name)) if name.endswith("_") and name not in _ADDED:
-            change: ast.AST = node
-        case ast.AugAssign(ast.Attribute(owner, "data") | ast.Subscript(ast.Attribute(owner, "data")), op) if (
-            not isinstance(op, (ast.Add, ast.Sub))
-        ):
-            change = node
-        case ast.Assign([ast.Attribute(owner, "data") | ast.Subscript(ast.Attribute(owner, "data"))], value):
-            change = value
+        case ast.Call(ast.Attribute(attr=name)):
+            return name not in _ADDED and not _STRAIGHT_THROUGH.search(ast.unparse(node))
+        case ast.AugAssign(op=op):
+            return not isinstance(op, (ast.Add, ast.Sub)) and not _STRAIGHT_THROUGH.search(ast.unparse(node))
+        case ast.Assign(value=value):
+            return not _STRAIGHT_THROUGH.search(ast.unparse(value))
         case _:
-            return
-    if isinstance(owner, (ast.Name, ast.Attribute)) and not _STRAIGHT_THROUGH.search(ast.unparse(change)):
-        assert isinstance(node, (ast.expr, ast.stmt))
-        yield _Write(node, owner)
+            return False
 
 
-def _backward_after(analysis: Analysis, scope: ast.AST, write: _Write, nodes: set[GraphNode]) -> Event | None:
+def _backward_after(analysis: Analysis, write: Written, nodes: set[GraphNode]) -> Event | None:
     """Return a backward pass that runs, after the write, through what was written to."""
     places = {node.place for node in nodes}
     for descent in analysis.lowering.descents:
         through = any(node.place in places and not node.age for node in descent.event.nodes)
-        later = descent.scope is (None if isinstance(scope, ast.Module) else scope) and _after(descent.node, write)
+        later = descent.scope is write.scope and _after(descent.node, write)
         if descent.event.kind is EventKind.BACKWARD and through and later:
             return descent.event
+    scope = write.scope
     if isinstance(scope, FunctionNode) and any(_is_read(node, write) for node in _own(scope)):
         return _backward_of_caller(analysis, scope, nodes)
     return None
 
 
-def _after(node: ast.expr | ast.stmt, write: _Write) -> bool:
+def _after(node: ast.expr | ast.stmt, write: Written) -> bool:
     return (node.lineno, node.col_offset) > (write.node.lineno, write.node.col_offset)
 
 
-def _is_read(node: ast.AST, write: _Write) -> bool:
+def _is_read(node: ast.AST, write: Written) -> bool:
     wanted = ast.unparse(write.owner)
     own = {id(part) for part in walk(write.node)}
     return (

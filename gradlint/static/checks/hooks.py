@@ -15,6 +15,8 @@ from gradlint.static.checks import check
 from gradlint.static.context import Hooked
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import overlap
+from gradlint.static.tree import Event, Uid
+from gradlint.static.values import Instance
 
 _Loop = ast.For | ast.AsyncFor | ast.While
 _REMOVED = re.compile(r"\.remove\(|_hooks\b")
@@ -41,9 +43,17 @@ def _piles_up(analysis: Analysis, root: Root, hooked: Hooked) -> bool:
     turn = [event for event in analysis.events[root] if event.loops[: len(loops)] == loops]
     if hooked.event not in turn or conditional(root.tree, hooked.event, loops[-1]) or _bound_in(analysis, hooked):
         return False
-    concerned = [event for event in turn if any(overlap(hooked.module, uid) for uid in event.targets or ())]
-    kinds = {event.kind for event in concerned}
+    kinds = {event.kind for event in turn if any(overlap(hooked.module, uid) for uid in _with_parts(analysis, event))}
     return EventKind.FORWARD in kinds and EventKind.CREATE not in kinds
+
+
+def _with_parts(analysis: Analysis, event: Event) -> frozenset[Uid]:
+    """Return whom an event is about; a module that runs, runs its parts."""
+    targets, lowering = event.targets or frozenset(), analysis.lowering
+    if event.kind is not EventKind.FORWARD:
+        return targets
+    running = (Instance(lowering.instances[uid], uid) for uid in targets if uid in lowering.instances)
+    return targets | lowering.reach(running)
 
 
 def _bound_in(analysis: Analysis, hooked: Hooked) -> bool:

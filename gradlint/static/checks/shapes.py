@@ -12,7 +12,7 @@ from gradlint.static.checks import check
 from gradlint.static.checks.losses import torch_loss
 from gradlint.static.context import const
 from gradlint.static.library import words
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import children, walk
 from gradlint.static.values import UNKNOWN, Class, Instance, Kind, Library, Object, Value, is_loader
 
 _LOSSES = frozenset(
@@ -28,15 +28,21 @@ def broadcast(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL904: predictions of shape (n, 1) are compared with targets of shape (n,)."""
     if "Linear(" not in analysis.source.text:
         return
-    for scope in analysis.nodes(ast.Module, ast.FunctionDef, ast.AsyncFunctionDef):
-        shapes = _Shapes(analysis, scope)
-        for node in shapes.own:
-            for one, other in _compared(analysis, node):
-                if (shapes.is_column(one) and shapes.is_row(other)) or (shapes.is_row(one) and shapes.is_column(other)):
-                    yield compose("GL904", Side.STATIC, analysis.source.place(node), one="(n, 1)", many="n * n")
+    pairs = [(node, *pair) for node in analysis.nodes(ast.Call) for pair in _compared(analysis, node)]
+    for node, one, other in pairs:
+        shapes = _Shapes(analysis, _scope(analysis, node))
+        if (shapes.is_column(one) and shapes.is_row(other)) or (shapes.is_row(one) and shapes.is_column(other)):
+            yield compose("GL904", Side.STATIC, analysis.source.place(node), one="(n, 1)", many="n * n")
 
 
-def _compared(analysis: Analysis, node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+def _scope(analysis: Analysis, node: ast.Call) -> ast.AST:
+    """Return the innermost function around a call, else the module."""
+    functions = analysis.nodes(ast.FunctionDef, ast.AsyncFunctionDef)
+    around = [each for each in functions if each.lineno <= node.lineno <= (each.end_lineno or each.lineno)]
+    return max(around, key=lambda each: each.lineno, default=analysis.tree)
+
+
+def _compared(analysis: Analysis, node: ast.Call) -> Iterator[tuple[ast.expr, ast.expr]]:
     """Yield the two sides of a difference that is squared and reduced."""
     match node:
         case ast.Call(args=[one, other, *_]) if torch_loss(analysis, node) in _LOSSES:
@@ -68,22 +74,22 @@ class _Shapes:
         match node:
             case ast.Call(ast.Attribute(inner, "sigmoid" | "relu" | "tanh" | "exp"), []):
                 return self.is_column(inner, depth)
-            case ast.Call(callee, [_]):
-                return self._returns_column(self._analysis.value(callee))
+            case ast.Call(callee, [_]) if depth < _MOST:
+                return self._returns_column(self._analysis.value(callee), depth + 1)
             case ast.Name() if depth < _MOST:
                 source = self._source(node)
                 return source is not None and self.is_column(source, depth + 1)
             case _:
                 return False
 
-    def _returns_column(self, module: Value) -> bool:
+    def _returns_column(self, module: Value, depth: int) -> bool:
         match module:
             case Object(kind=Kind.MODULE, origin=origin, calls=[made]):
                 name = origin.rpartition(".")[2]
                 if name == "Linear" and origin.startswith("torch.nn."):
                     return const(made.argument(1, "out_features") or UNKNOWN) == 1
                 parts = [each for each in made.args if not _keeps_shape(each)]
-                return name == "Sequential" and bool(parts) and self._returns_column(parts[-1])
+                return name == "Sequential" and bool(parts) and self._returns_column(parts[-1], depth)
             case Instance(cls=Class(node=node)):
                 forward = next(
                     (each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "forward"), None
@@ -91,7 +97,7 @@ class _Shapes:
                 returned = [each for each in walk(forward) if isinstance(each, ast.Return)] if forward else []
                 inner = _Shapes(self._analysis, forward) if forward else self
                 return bool(returned) and all(
-                    each.value is not None and inner.is_column(each.value) for each in returned
+                    each.value is not None and inner.is_column(each.value, depth) for each in returned
                 )
             case _:
                 return False
@@ -185,4 +191,4 @@ def _own(scope: ast.AST) -> Iterator[ast.AST]:
     for node in todo:
         yield node
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            todo.extend(ast.iter_child_nodes(node))
+            todo.extend(children(node))
