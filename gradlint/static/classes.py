@@ -13,6 +13,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.endings import Forward
 from gradlint.static.functions import Functions, name_of
+from gradlint.static.initializers import DATACLASSES, initializer
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Uid
 from gradlint.static.values import (
@@ -57,13 +58,32 @@ class Classes(Functions):
         self.born.append(instance.uid)
         self.begun[instance.uid, "*"] = (self.loops, self.place(node))
         self.emit(EventKind.CREATE, node, frozenset({instance.uid}))
-        init = self.method_of(cls, "__init__")
+        init = self._initializer(cls)
         if init is not None:
             self.inline(replace(init, receiver=instance), node, args, named)
         for index, value in enumerate([*args, *named.values()]):
             # What a base of another package does with them is unknown: it holds them.
             self.set_member(instance.uid, f"*{index}", value)
         return instance
+
+    def _initializer(self, cls: Class) -> Function | None:
+        """Return the `__init__` of a class, its own or that of the nearest base which has one or is a dataclass."""
+        lineage = list(self.lineage(cls))
+        for index, each in enumerate(lineage):
+            if any(isinstance(one, ast.FunctionDef) and one.name == "__init__" for one in each.node.body):
+                break
+            if self._is_dataclass(each):
+                if each.node not in self.initializers:
+                    bases = [base.node for base in reversed(lineage[index:]) if self._is_dataclass(base)]
+                    goes_on = self.method_of(each, "__post_init__") is not None
+                    self.initializers[each.node] = initializer(bases, goes_on=goes_on)
+                return Function(self.initializers[each.node], each.frame)
+        return self.method_of(cls, "__init__")
+
+    def _is_dataclass(self, cls: Class) -> bool:
+        callees = (node.func if isinstance(node, ast.Call) else node for node in cls.node.decorator_list)
+        known = [self.seen_from(cls.frame, callee) for callee in callees]
+        return any(isinstance(value, Library) and value.name in DATACLASSES for value in known)
 
     def _instance_uid(self, cls: Class, node: ast.AST) -> Uid:
         """Return who an instance is: under one name, one of another class is another one."""

@@ -232,6 +232,7 @@ class Context(ABC):
         self.hooks: dict[Uid, list[Value]] = {}
         self.disabled: set[Uid] = set()
         self.outputs: dict[Uid, str] = {}
+        self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.windows: set[Uid] = set()
         self.parallel: set[Uid] = set()

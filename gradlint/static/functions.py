@@ -204,7 +204,8 @@ class Functions(Expressions):
         if arguments.kwarg is not None:
             own = {arg.arg for arg in [*arguments.args, *arguments.kwonlyargs]}
             rest = {name: value for name, value in named.items() if name not in own}
-            known = "**" not in rest
+            # Where nobody is seen to call, nothing is given, and anything may be.
+            known = bool(rest) and "**" not in rest
             mixed = Unknown(holds=self.reach(rest.values()))
             self.bind(arguments.kwarg.arg, Items(tuple(rest.values()), tuple(rest)) if known else mixed)
 

@@ -285,7 +285,13 @@ def _would_train(case: _Case) -> bool:
 def _repeated(case: _Case) -> Diagnostic | None:
     state = next(iter(case.worlds)).state
     earlier = state.mark("spent")
-    # A closure that steps by itself is another rule's.
-    if earlier == case.step.place or not case.step.loops or "closure" in case.step.roles:
+    # A closure that steps by itself is another rule's; who shows what a step does writes no function for it.
+    if earlier == case.step.place or not (case.step.loops or _trains_here(case)) or "closure" in case.step.roles:
         return None
     return case.report("GL109", state)
+
+
+def _trains_here(case: _Case) -> bool:
+    """Whether the function in which the step stands runs backward."""
+    frame = case.step.frame
+    return len(frame) > 1 and any(event.kind is EventKind.BACKWARD and event.frame == frame for event in case.events)
