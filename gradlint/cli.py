@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -131,6 +132,7 @@ def check(
         settings = find_settings(start).changed(select, ignore, extend_select, preview=preview)
     except SettingsError as error:
         raise _Undone(str(error)) from error
+    settings = replace(settings, fixes=fix or diff or output_format != "concise")
     stdin = sys.stdin.buffer.read() if _STDIN in paths else None
     report = _checked(paths, stdin, stdin_filename, settings, force_exclude, jobs, no_cache)
     fixed = None

@@ -28,7 +28,8 @@ _USES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.ESCAPE)
 @check
 def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loss that is computed on every path, and replaced by another one before anything reads it."""
-    names = _recomputed(analysis) if analysis.says(*_BACKWARD) else frozenset()
+    trains = analysis.says(*_BACKWARD) and (analysis.lowering.objects or analysis.lowering.instances)
+    names = _recomputed(analysis) if trains else frozenset[str]()
     if not names:
         return
     names -= _free(analysis.tree)
