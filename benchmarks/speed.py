@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -38,15 +37,6 @@ import os, sys, click
 for name in sys.stdin.read().split("\\n"):
     os.stat(name)
 """
-FAMILIES = (
-    "dreambooth",
-    "text_to_image",
-    "controlnet",
-    "textual_inversion",
-    "unconditional",
-    "instruct_pix2pix",
-    "t2i_adapter",
-)
 LOOP = """
 def train_{n}(loader):
     model = torch.nn.Linear(2, 1)
@@ -60,24 +50,30 @@ def train_{n}(loader):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process took, in seconds: of the processor and by the clock."""
+    """What a process and those that it started took: seconds of the processor and by the clock, and MB at most in one of them."""
 
     cpu: float
     clock: float
+    memory: float
 
 
 def run(command: list[str], given: str = "", cache: Path | None = None, cwd: Path | None = None) -> Cost:
     """Run a Python with these arguments; its output is thrown away."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "GRADLINT_CACHE_DIR": str(cache or "/nonexistent")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *command], check=False, input=given, text=True, capture_output=True, env=environment, cwd=cwd
-    )
-    after, ended = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    if done.returncode not in (0, 1, 2) or "Traceback" in done.stderr:
-        raise SystemExit(done.stderr)
-    return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, ended - began)
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as told:
+        told.write(given)
+        told.seek(0)
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *command], stdin=told, stdout=subprocess.DEVNULL, stderr=said, env=environment, cwd=cwd
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        if process.returncode not in (0, 1, 2) or "Traceback" in (errors := said.read()):
+            raise SystemExit(errors)
+        return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - began, used.ru_maxrss / 1024)
 
 
 def gradlint(*args: str | Path) -> list[str]:
@@ -96,13 +92,14 @@ class Aim:
     most: float
     measured: Callable[[], float]
     reference: Callable[[], float]
+    unit: str = "s"
 
     def row(self, rounds: int) -> str:
         self.reference(), self.measured()  # Warm: byte code and files are there.
         pairs = [(self.reference(), self.measured()) for _ in range(rounds)]
         base, own = (statistics.median(column) for column in zip(*pairs, strict=True))
         verdict = "" if own / base <= self.most else "  MISSED"
-        return f"{self.name:58} {own:9.3f} s {base:9.3f} s {own / base:7.2f}x  at most {self.most:g}x{verdict}"
+        return f"{self.name:58} {own:9.3f} {self.unit} {base:9.3f} {self.unit} {own / base:7.2f}x  at most {self.most:g}x{verdict}"
 
 
 def python_files(folder: Path) -> list[Path]:
@@ -126,9 +123,7 @@ def trees(options: argparse.Namespace, work: Path) -> Iterator[Aim]:
         files = python_files(options.examples)
         yield against_parsing(f"examples, {len(files)} files, cold : ast.parse", 10, files, options.examples)
     if options.scripts:
-        files = [
-            file for family in FAMILIES for file in python_files(options.scripts / family) if "train_" in file.name
-        ]
+        files = [file for file in options.scripts.rglob("train_*.py") if "research_projects" not in file.parts]
         yield against_parsing(f"{len(files)} long scripts, cold : ast.parse", 10, files, *files)
 
 
@@ -195,6 +190,14 @@ def growth(work: Path) -> Iterator[Aim]:
         lambda: run(cold(large)).cpu / 100,
         lambda: run(cold(small)).cpu - start / 2,
     )
+    two = gradlint("--no-cache", "--jobs", "2")
+    yield Aim(
+        "memory of a worker, 10,000 files : 100 files",
+        1.5,
+        lambda: run([*two, str(large)]).memory,
+        lambda: run([*two, str(small)]).memory,
+        unit="MB",
+    )
     for name, text in SHAPES.items():
         one, ten = work / f"{name[0]}-1.py", work / f"{name[0]}-10.py"
         one.write_text(text(1))
@@ -207,9 +210,17 @@ def growth(work: Path) -> Iterator[Aim]:
         )
 
 
+BEGIN = "import torch\nm = torch.nn.Linear(1, 1)\no = torch.optim.SGD(m.parameters())\n"
+
+
 def nested(times: int) -> str:
-    loops = "".join(f"{' ' * depth}for i{depth} in range(2):\n" for depth in range(2 * times - 2))
-    return f"import torch\nm = torch.nn.Linear(1, 1)\no = torch.optim.SGD(m.parameters())\n{loops}{' ' * (2 * times - 2)}o.step()\n"
+    """Return loops in one another: Python parses 99 levels, and compiles 20."""
+    depths = range(times * 99 // 10)
+    return BEGIN + "".join(f"{' ' * depth}for i{depth} in x:\n" for depth in depths) + f"{' ' * len(depths)}o.step()\n"
+
+
+def comprehended(times: int) -> str:
+    return f"{BEGIN}[o.step() {' '.join(f'for i{n} in x' for n in range(20 * times))}]\n"
 
 
 def optimizers(times: int) -> str:
@@ -224,12 +235,13 @@ def optimizers(times: int) -> str:
 def helpers(times: int) -> str:
     made = "".join(f"def f{n}(m, o, x):\n    f{n + 1}(m, o, x)\n" for n in range(4 * times))
     last = f"def f{4 * times}(m, o, x):\n    o.zero_grad()\n    m(x).sum().backward()\n    o.step()\n"
-    return f"import torch\n{made}{last}m = torch.nn.Linear(1, 1)\no = torch.optim.SGD(m.parameters())\nfor x in y:\n    f0(m, o, x)\n"
+    return f"{made}{last}{BEGIN}for x in y:\n    f0(m, o, x)\n"
 
 
 SHAPES: dict[tuple[str, str], Callable[[int], str]] = {
     ("lines", "20,000 lines"): lambda times: "import torch\n" + "".join(LOOP.format(n=n) for n in range(250 * times)),
-    ("nested", "20 nested loops"): nested,
+    ("nested", "99 nested loops"): nested,
+    ("comprehended", "200 loops in a comprehension"): comprehended,
     ("optimizers", "500 optimizers"): optimizers,
     ("helpers", "40 levels of helpers"): helpers,
 }

@@ -37,6 +37,7 @@ class Settings:
 
     Codes may be prefixes (`GL1`); patterns are those of .gitignore, relative to `root`. `models` says what names of
     the project's own libraries mean, `accumulation_steps` how many batches a guarded step takes (0: nothing is said).
+    Without `fixes`, none is built for what is found: whoever shows or applies none saves the time.
     """
 
     select: tuple[str, ...] = ("GL",)
@@ -50,6 +51,7 @@ class Settings:
     accumulation_steps: int = 0
     models: Model = NO_MODEL
     root: str = ""
+    fixes: bool = True
 
     def selects(self, code: str) -> bool:
         """Tell whether `code` is reported: the longest matching prefix decides, `ignore` wins a tie.
@@ -83,7 +85,11 @@ class Settings:
         )
 
 
-_KEYS = {field.name.replace("_", "-"): field.name for field in dataclasses.fields(Settings) if field.name != "root"}
+_KEYS = {
+    field.name.replace("_", "-"): field.name
+    for field in dataclasses.fields(Settings)
+    if field.name not in ("root", "fixes")
+}
 _CODE_KEYS = ("select", "ignore", "extend-select")
 
 

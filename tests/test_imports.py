@@ -153,6 +153,11 @@ def test_libcst_is_loaded_for_a_fix_only(source: str, found: str, loaded: set[st
     assert loaded_by(said, {"libcst"}, tmp_path) == loaded
 
 
+def test_what_shows_no_fix_builds_none(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(LOOP.replace("    optimizer.zero_grad()\n", ""), encoding="utf-8")
+    assert loaded_by(command("check", "--output-format", "concise", "train.py"), {"libcst"}, tmp_path) == set()
+
+
 @pytest.mark.parametrize(
     ("code", "name"),
     [

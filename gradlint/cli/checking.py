@@ -10,7 +10,7 @@ import linecache
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -95,7 +95,7 @@ def check(paths: tuple[str, ...], **options: Any) -> None:
     asked = _Asked(paths or (".",), **options)
     if asked.fix and not asked.diff and _STDIN in asked.paths:
         raise click.UsageError("stdin cannot be fixed in place: use `--diff`")
-    settings = asked.settings()
+    settings = replace(asked.settings(), fixes=asked.fix or asked.diff or asked.output_format != "concise")
     stdin = sys.stdin.buffer.read() if _STDIN in asked.paths else None
     report = _checked(asked, settings, stdin)
     fixed = None

@@ -180,7 +180,7 @@ def _with_fixes(found: tuple[Finding, ...], source: str, filename: str, settings
     """Return the findings with fixes for those in the file itself that are reported."""
     wanted = [each.diagnostic for each in found if each.diagnostic.location.filename == filename]
     wanted = [each for each in wanted if not each.fix and rule(each.code).fix != "none"]
-    if not selected(wanted, filename, settings):
+    if not settings.fixes or not selected(wanted, filename, settings):
         return found
     from gradlint.static.fixes import with_fixes  # It loads libcst, which takes longer than checking a file.
 

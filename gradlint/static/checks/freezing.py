@@ -19,13 +19,14 @@ _MISSPELT = re.compile(r"(requires?|required|requred|reqires?|requries|requiers)
 _YIELDS = {"children": 0, "modules": 0, "named_children": 1, "named_modules": 1}
 """Methods that yield modules, and where in each item the module stands."""
 _WORD = frozenset(["requires_grad"])
-_TOLD = re.compile(r"\.\s*req\w*grad\w*\s*=")
+_TOLD = re.compile(r"req\w*grad\w*\s*=")
 
 
 @check
 def told_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL807: `requires_grad` of a module, a misspelt one, or one that is compared instead of assigned."""
-    if not _TOLD.search(analysis.source.text):
+    text = analysis.source.text
+    if not any(text[found.start() - 1] == "." for found in _TOLD.finditer(text)):
         return
     read = {node.attr for node in analysis.nodes(ast.Attribute) if isinstance(node.ctx, ast.Load)}
     modules: set[ast.AST] | None = None

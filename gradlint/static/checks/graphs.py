@@ -48,8 +48,9 @@ def is_trained(analysis: Analysis, node: GraphNode) -> bool:
 
 
 def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnostic]:
-    built = [event for event in found if event.kind is EventKind.FORWARD and node in event.nodes]
-    for event, worlds in breaches(root.tree, GRAPH, on_graph(node)).items():
+    arrivals = breaches(root.tree, GRAPH, on_graph(node))
+    built = [event for event in found if event.kind is EventKind.FORWARD and node in event.nodes] if arrivals else []
+    for event, worlds in arrivals.items():
         states = {world.state for world in worlds}
         freed = next((state for state in states if GRAPH.advance(state, event.kind, event.place)[1] is not None), None)
         if event.kind is not EventKind.BACKWARD or freed is None or "retain" in event.roles:

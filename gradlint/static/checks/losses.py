@@ -84,6 +84,8 @@ def _input(analysis: Analysis, call: ast.Call) -> Value | None:
 def nothing_to_train(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL111 and GL112: a backward from a loss that has no graph, masked or not."""
     for call in analysis.nodes(ast.Call) if analysis.says("backward") else ():
+        if isinstance(call.func, ast.Attribute) and call.func.attr != "backward":
+            continue
         for root in _roots(analysis, call):
             match analysis.value(root):
                 case Tensor(made=made) as loss if made is not None and made.op == "masked" and made.place is not None:
@@ -106,8 +108,6 @@ def _roots(analysis: Analysis, call: ast.Call) -> list[ast.expr]:
                     return call.args[:1]
                 case Tensor():
                     return [owner]
-        case ast.Attribute():
-            return []
     if analysis.value(call.func) == _BACKWARD:
         return call.args[:1]
     return []

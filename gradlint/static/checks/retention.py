@@ -54,9 +54,11 @@ def _owners(analysis: Analysis, node: GraphNode) -> frozenset[Uid]:
 
 
 def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
-    built = [each for each in analysis.events[root] if each.kind is EventKind.FORWARD and node in each.nodes]
     effect = on_saved(node, owners)
-    for event, worlds in breaches(root.tree, SAVED, effect).items():
+    arrivals = breaches(root.tree, SAVED, effect)
+    found = analysis.events[root] if arrivals else []
+    built = [each for each in found if each.kind is EventKind.FORWARD and node in each.nodes]
+    for event, worlds in arrivals.items():
         states = {world.state for world in worlds}
         kind = effect(event)
         broken = (state for state in states if kind and SAVED.advance(state, kind, event.place)[1] is not None)

@@ -28,7 +28,8 @@ _USES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.ESCAPE)
 @check
 def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loss that is computed on every path, and replaced by another one before anything reads it."""
-    names = _recomputed(analysis) if analysis.says(*_BACKWARD) else frozenset()
+    trains = analysis.says(*_BACKWARD) and (analysis.lowering.objects or analysis.lowering.instances)
+    names = _recomputed(analysis) if trains else frozenset[str]()
     if not names:
         return
     names -= _free(analysis.tree)
@@ -191,8 +192,8 @@ def _windows(analysis: Analysis) -> Iterator[_Window]:
             if step.kind is not EventKind.STEP or not isinstance(loop, (ast.For, ast.While)):
                 continue
             here = [event for event in found if event.loops == step.loops and event.frame == step.frame]
-            clears = [event for event in here if event.kind is EventKind.ZERO and _concerns(analysis, event, step)]
-            begin = max((each.place.row for each in clears if each.place.row < step.place.row), default=None)
+            before = [each for each in here if each.kind is EventKind.ZERO and each.place.row < step.place.row]
+            begin = max((each.place.row for each in before if _concerns(analysis, each, step)), default=None)
             if begin is not None and any(
                 event.kind is EventKind.BACKWARD and begin < event.place.row < step.place.row for event in here
             ):

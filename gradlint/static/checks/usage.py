@@ -23,7 +23,7 @@ _FLAGS_FIRST = frozenset(
 def called_in_the_wrong_form(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL810, GL811 and GL812."""
     text = analysis.source.text
-    losses, groups_given = "Loss" in text, "params" in text
+    losses, groups_given = analysis.says(*_FLAGS_FIRST), "params" in text
     for node in analysis.nodes(ast.Call):
         match node:
             case ast.Call(ast.Attribute(owner, "forward")) if _is_module(analysis, owner):
