@@ -1108,6 +1108,19 @@ def updated_by_hand_with_gradients_of_ones_own() -> None:
             parameter.data.add_(parameter.grad, alpha=-0.1)
 
 
+def optimizer_without_parameters() -> None:
+    model = net()
+    opt, other = sgd(model), optim.AdamW([{"params": []}, {"params": []}], lr=0.01)
+    schedule = lr_scheduler.StepLR(other, 4)
+    for _ in range(STEPS):
+        for each in (opt, other):
+            each.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        for each in (opt, other):
+            each.step()
+        schedule.step()
+
+
 def late_unfreezing() -> None:
     model = net()
     opt = sgd(model)
