@@ -74,7 +74,7 @@ def row_of(program: Program, runner: Runner, total: Total, *, details: bool) -> 
     same = bare.code == watched.code and bare.lines == watched.lines
     total.programs += 1
     total.same += same
-    total.silent += not watched.found
+    total.silent += not (bare.code or watched.found)
     if not same:
         difference = bare.difference(watched)
         total.notes.append(f"{program.name}: exit code {bare.code} bare, {watched.code} watched; {difference}")

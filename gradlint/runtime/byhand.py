@@ -68,6 +68,12 @@ class _Leaf:
         self.values = _some(tensor).clone()
         self.grad, self.grad_version = weakref.ref(grad), version_of(grad)
 
+    def clipped(self) -> None:
+        """The gradient is about to be scaled in place: it stays the one that the last pass left."""
+        tensor = self.tensor()
+        if tensor is not None and self._kept(tensor):
+            self.grad_version += 1
+
     def _descended(self, tensor: Any) -> bool:
         """Tell whether the values have moved along the gradient: averages and loaded weights move, too."""
         change, along = _some(tensor) - self.values, _some(tensor.grad)
@@ -110,6 +116,12 @@ class ByHand(Observer):
         """Take in what the pass did."""
         for each in self._leaves.values():
             each.remember(passing.place)
+
+    def clipping(self, parameters: Sequence[Any]) -> None:
+        """Some gradients are about to be clipped."""
+        for parameter in parameters if self._leaves else ():
+            if id(parameter) in self._leaves:
+                self._leaves[id(parameter)].clipped()
 
     def made(self, watched: WatchedOptimizer, place: Location) -> None:
         """Leave to an optimizer what it holds."""

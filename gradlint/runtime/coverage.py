@@ -120,7 +120,7 @@ class Coverage(Observer):
         for seen in self._seen.values():
             if seen.first_step is None:
                 self._never_stepped(seen)
-            elif not seen.trains:
+            elif not seen.trains and next(seen.watched.parameters(), None) is not None:
                 marks = (("built", seen.watched.built),) if seen.watched.built is not None else ()
                 what = "they are all frozen (`requires_grad` is False)"
                 self._ledger.report("GL801", seen.first_step, marks, subject=seen.name, what=what)

@@ -85,6 +85,7 @@ class Monitor:
         self._failures = Failures(self.ledger, self._registry)
         self.rhythm = Steady(self._registry, self._failures.passes, clock)
         self._scaling = Scaling(self.ledger, self._registry)
+        self._by_hand = ByHand(self.ledger, self._registry)
         self._observers: tuple[Observer, ...] = (
             self._scaling,
             Windows(self.ledger, self._registry),
@@ -92,7 +93,7 @@ class Monitor:
             Rebuilding(self.ledger),
             Retention(self.ledger),
             Shapes(self.ledger),
-            ByHand(self.ledger, self._registry),
+            self._by_hand,
             Coverage(self.ledger, self._registry, lambda: self.interrupted),
         )
         self.interrupted = False
@@ -287,6 +288,7 @@ class Monitor:
     def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
         """The gradients of `parameters` are about to be clipped."""
         caller = user_frame(frame)
+        self._by_hand.clipping(parameters)
         self._scaling.clipping(parameters, max_norm, place_of(caller), caller)
 
     def zeroed(self, owner: Optimizer | Module) -> None:

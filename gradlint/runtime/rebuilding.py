@@ -57,10 +57,12 @@ class Rebuilding(Observer):
 
     def after_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Note whether the optimizer has something to forget."""
+        optimizer, parameter = watched.optimizer, next(watched.parameters(), None)
+        if optimizer is None or parameter is None or watched.steps > _STEPS:
+            return
         for built in self._built.values():
-            if built.watched is watched and watched.steps <= _STEPS and watched.optimizer is not None:
-                parameter = next(watched.parameters())
+            if built.watched is watched:
                 built.version = parameter._version
-                state = watched.optimizer.state.get(parameter, {})
+                state = optimizer.state.get(parameter, {})
                 built.remembers = any(hasattr(value, "untyped_storage") for value in state.values())
-                built.name = name_of(watched.optimizer, frame)
+                built.name = name_of(optimizer, frame)

@@ -87,5 +87,5 @@ class Schedulers:
 
 
 def first_parameter(optimizer: Any) -> Any:
-    """Return the parameter by which an optimizer and its wrappers are known to be the same."""
-    return next(parameter for group in optimizer.param_groups for parameter in group["params"])
+    """Return the parameter by which an optimizer and its wrappers are known to be the same; itself if it has none."""
+    return next((parameter for group in optimizer.param_groups for parameter in group["params"]), optimizer)

@@ -1076,6 +1076,51 @@ def schedule_is_given_parts_of_epochs() -> None:
         schedule.step(batch / 4)
 
 
+def updated_by_hand_after_clipping() -> None:
+    model = net()
+    for _ in range(STEPS):
+        model.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        for parameter in model.parameters():
+            parameter.data.add_(parameter.grad, alpha=-0.1)
+
+
+def updated_by_hand_after_clipping_and_never_cleared() -> None:
+    model = net()
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        for parameter in model.parameters():
+            parameter.data.add_(parameter.grad, alpha=-0.1)  # GL115
+
+
+def updated_by_hand_with_gradients_of_ones_own() -> None:
+    model = net()
+    for _ in range(STEPS):
+        loss = F.mse_loss(model(X), Y)
+        loss.backward(retain_graph=True)
+        own = torch.autograd.grad(loss, list(model.parameters()))
+        for parameter, grad in zip(model.parameters(), own, strict=True):
+            parameter.grad.copy_(grad)
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        for parameter in model.parameters():
+            parameter.data.add_(parameter.grad, alpha=-0.1)
+
+
+def optimizer_without_parameters() -> None:
+    model = net()
+    opt, other = sgd(model), optim.AdamW([{"params": []}, {"params": []}], lr=0.01)
+    schedule = lr_scheduler.StepLR(other, 4)
+    for _ in range(STEPS):
+        for each in (opt, other):
+            each.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        for each in (opt, other):
+            each.step()
+        schedule.step()
+
+
 def late_unfreezing() -> None:
     model = net()
     opt = sgd(model)
