@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import Violation
 from gradlint.runtime.byhand import ByHand
-from gradlint.runtime.closures import ClosureCall, closure_call, closure_in
+from gradlint.runtime.closures import closure_call, closure_in
 from gradlint.runtime.coverage import Coverage
 from gradlint.runtime.failures import Failures
-from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.graph import clock, differentiates, heads, leaves, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
@@ -28,7 +25,7 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.modes import Modes
 from gradlint.runtime.movement import Movement
 from gradlint.runtime.observers import Observer, Pass
-from gradlint.runtime.optimizers import WatchedOptimizer, is_lbfgs
+from gradlint.runtime.optimizers import is_lbfgs
 from gradlint.runtime.rates import Rates
 from gradlint.runtime.rebuilding import Rebuilding
 from gradlint.runtime.registry import Registry
@@ -38,6 +35,7 @@ from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.shapes import Shapes
 from gradlint.runtime.sites import Origin, name_of, origin_of, place_of, still_running, user_frame
 from gradlint.runtime.steady import Steady, call_of
+from gradlint.runtime.steps import Step, with_closure
 from gradlint.runtime.windows import Windows
 
 if TYPE_CHECKING:
@@ -49,25 +47,11 @@ if TYPE_CHECKING:
 _NODES = 20_000
 
 
-@dataclass(slots=True)
-class _Step:
-    """A `step` that is running; `caller` tells whether it still is, should it never end well."""
-
-    watched: WatchedOptimizer
-    place: Location
-    caller: int
-    closure: ClosureCall | None = None
-    judged: bool = True
-    gradient: Gradient | None = None
-    version: int = 0
-    violation: Violation | None = None
-
-
 class _Thread(threading.local):
     """What one thread is in the middle of."""
 
     def __init__(self) -> None:
-        self.steps: list[_Step] = []
+        self.steps: list[Step] = []
         self.passing: Pass | None = None
 
 
@@ -174,7 +158,7 @@ class Monitor:
         caller = user_frame(frame)
         steps = still_running(self._thread.steps, frame)
         outer = next((step for step in steps if self._registry.sharing(step.watched, watched)), None)
-        step = _Step(watched, place_of(caller), id(frame))
+        step = Step(watched, place_of(caller), id(frame))
         steps.append(step)
         given = closure_in(arguments)
         if outer is not None or given is not None or self._thread.passing is not None:
@@ -187,7 +171,7 @@ class Monitor:
         elif callable(given):
             demanding, unused = is_lbfgs(optimizer), self._registry.unused(watched)
             step.closure = closure_call(self.ledger, watched, given, caller, demanding=demanding, unused=unused)
-            return _with_closure(arguments, step.closure.wrapped(self.guard))
+            return with_closure(arguments, step.closure.wrapped(self.guard))
         elif given is not None:
             step.judged = False
             watched.escape(step.place)
@@ -196,13 +180,8 @@ class Monitor:
             self._check_for_closure(optimizer, step.place, caller)
         return None
 
-    def _judge(self, step: _Step, outer: _Step | None) -> None:
-        if outer is not None:
-            outer.judged = False
-        cause = EventKind.BACKWARD if self._thread.passing is not None else None
-        step.gradient = step.watched.gradients[0] if step.watched.gradients else None
-        step.version = step.gradient.version if step.gradient is not None else 0
-        step.violation = step.watched.before_step(cause, step.place)
+    def _judge(self, step: Step, outer: Step | None) -> None:
+        step.judge(EventKind.BACKWARD if self._thread.passing is not None else None, outer)
 
     def _check_for_closure(self, optimizer: Optimizer, place: Location, frame: FrameType | None) -> None:
         if is_lbfgs(optimizer):  # torch raises TypeError now
@@ -230,7 +209,7 @@ class Monitor:
         for observer in self._observers:
             observer.after_step(watched, place, caller)
         if step.violation is not None:
-            self._violated(step, optimizer, caller)
+            step.tell(self.ledger, step.violation, name_of(optimizer, caller))
         if watched.steps == 1 or self._schedulers.waiting:
             self._schedulers.stepped(optimizer, place, caller)
         if self._modes.evaluating:
@@ -238,23 +217,6 @@ class Monitor:
         if step.violation is not None or self._modes.evaluating or self._leaks.suspicious:
             self.rhythm.spoil()
         self.rhythm.note(-id(optimizer), place, watched, step.gradient, step.version)
-
-    def _violated(self, step: _Step, optimizer: Optimizer, frame: FrameType | None) -> None:
-        violation, watched = step.violation, step.watched
-        if violation is None:
-            return
-        moved = watched.moved()
-        if violation.code in ("GL103", "GL104"):
-            if violation.code == "GL103" or not moved:
-                watched.empty_step(violation, name_of(optimizer, frame))
-            return
-        self.ledger.report(
-            violation.code,
-            violation.place,
-            violation.before.marks,
-            iteration=watched.steps,
-            subject=name_of(optimizer, frame),
-        )
 
     @guarded
     def scaled(self, scaler: Any, losses: Any) -> None:
@@ -354,11 +316,3 @@ class Monitor:
 def _epoch(frame: FrameType) -> Any:
     """Return what a scheduler's own `step` was given as the epoch; other frames may mean anything by that name."""
     return frame.f_locals.get("epoch") if origin_of(frame.f_code) is Origin.MACHINERY else None
-
-
-def _with_closure(arguments: Arguments, closure: Callable[[], Any]) -> Arguments:
-    """Return the arguments with `closure` in the place of the one that they hold."""
-    args, kwargs = arguments
-    if "closure" in kwargs:
-        return args, {**kwargs, "closure": closure}
-    return (args[0], closure, *args[2:]), kwargs
