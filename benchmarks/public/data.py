@@ -76,11 +76,6 @@ def tokens(folder: Path) -> None:
     (folder / "data/tiny/meta.pkl").write_bytes(pickle.dumps({"vocab_size": 64}))
 
 
-def story(folder: Path) -> None:
-    """One text."""
-    (folder / "the-verdict.txt").write_text(" ".join(random.choices(_WORDS, k=3_000)), encoding="utf-8")
-
-
 def sines(folder: Path) -> None:
     """Ten sine waves of sixty values."""
     shifts = np.random.default_rng(0).integers(-16, 16, (10, 1))
@@ -95,18 +90,6 @@ def citations(folder: Path) -> None:
     (folder / "cora/cora.content").write_text("\n".join(rows) + "\n", encoding="utf-8")
     pairs = (f"{random.choice(papers)}\t{random.choice(papers)}" for _ in range(900))
     (folder / "cora/cora.cites").write_text("\n".join(pairs) + "\n", encoding="utf-8")
-
-
-def masks(folder: Path) -> None:
-    """Small images and masks of them."""
-    from PIL import Image
-
-    numbers = np.random.default_rng(0)
-    for name, shape in (("imgs", (32, 32, 3)), ("masks", (32, 32))):
-        (folder / "data" / name).mkdir(parents=True, exist_ok=True)
-        for index in range(24):
-            values = numbers.integers(0, 2 if name == "masks" else 256, shape, dtype=np.uint8)
-            Image.fromarray(values * 255 if name == "masks" else values).save(folder / f"data/{name}/{index}.png")
 
 
 def images(folder: Path) -> None:
@@ -171,7 +154,7 @@ def _tokenizer() -> Any:
 
 
 _MAKERS: dict[str, Callable[[Path], None]] = {
-    each.__name__: each for each in (text, tokens, story, sines, citations, masks, images, classification, generation)
+    each.__name__: each for each in (text, tokens, sines, citations, images, classification, generation)
 }
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class _Seen:
     watched: WatchedOptimizer
     name: str = "optimizer"
     first_step: Location | None = None
+    holds: bool = False  # it had parameters at a step
     trains: bool = False  # some parameter of it required gradients at a step
     passes: int = 0
     sample: Any = None  # values of its first parameter, at the last pass
@@ -113,6 +114,7 @@ class Coverage(Observer):
             self._walks = min(self._walks, _WALKS - 1)
         elif not seen.passes and seen.watched.steps == _STEPS - 1:
             seen.beside = self._strays() and all(parameter.grad is None for parameter in watched.parameters())
+        seen.holds = seen.holds or next(watched.parameters(), None) is not None
         seen.trains = seen.trains or any(each.requires_grad or each.grad is not None for each in watched.parameters())
 
     def ended(self) -> None:
@@ -120,7 +122,7 @@ class Coverage(Observer):
         for seen in self._seen.values():
             if seen.first_step is None:
                 self._never_stepped(seen)
-            elif not seen.trains and next(seen.watched.parameters(), None) is not None:
+            elif seen.holds and not seen.trains:
                 marks = (("built", seen.watched.built),) if seen.watched.built is not None else ()
                 what = "they are all frozen (`requires_grad` is False)"
                 self._ledger.report("GL801", seen.first_step, marks, subject=seen.name, what=what)
