@@ -18,9 +18,10 @@ WRAPPERS = {
     "try": ("try:\n", "    ", "finally:\n    print('done')\n"),
     "with": ("with open('log') as log:\n", "    ", ""),
 }
-# In a function `global`, and a name that is assigned from itself, mean another variable; text and comments about gradlint
-# itself are not code.
-FIXED = re.compile(r"^ *global |^(\w+) = \1\.|GL000|GL001", re.MULTILINE)
+# In a function `global`, and a name that is assigned from itself, mean another variable; whoever steps twice outside of one
+# shows what a step does; what a module switches off can be switched on, in a function it is dead; text and comments about
+# gradlint itself are not code.
+FIXED = re.compile(r"^ *global |^\w+ = False$|^(\w+) = \1\.|^(\w+)\.step\(\)\n\2\.step|GL000|GL001", re.MULTILINE)
 LOCAL = ("function", "method")
 
 BLOCKS = [

@@ -17,6 +17,7 @@ _SOURCE = 64  # columns of source shown
 
 MEANINGS = {
     "new": "nothing has happened to it yet",
+    "absent": "it has not been built yet",
     "clean": "its gradients are cleared",
     "fresh": "its gradients are waiting to be used",
     "discarded": "its gradients were cleared before a step used them",

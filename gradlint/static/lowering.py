@@ -91,9 +91,11 @@ class Lowering(Hosted):
 
     def _hosted(self, tree: ast.Module) -> Iterator[Root]:
         """Yield the training of each module that a trainer drives and that optimizes by itself."""
+        if "automatic_optimization" not in self.module.module.source.text:
+            return
         after = dict(self.store)
-        for node in tree.body if "automatic_optimization" in self.module.module.source.text else ():
-            cls = after.get((self.module.path, node.name)) if isinstance(node, ast.ClassDef) else None
+        for node in dict.fromkeys(cls for _, cls in _functions(tree) if cls is not None):
+            cls = after.get((self.module.path, node.name))
             if isinstance(cls, Class) and cls.node is node:
                 self._begin_anew(after)
                 with self.aside() as out:
