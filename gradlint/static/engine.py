@@ -7,7 +7,9 @@ be checked is a GL000 diagnostic.
 from __future__ import annotations
 
 import ast
+import functools
 import gc
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -80,10 +82,26 @@ def _as_caller(found: FileFindings) -> FileFindings:
 
 
 def _may_call(data: bytes, callee: Callee) -> bool:
-    if callee.homes:
-        # Who imports it and hands it what others build need not know anything of training.
-        return callee.name.encode() in data and any(home.encode() in data for home in callee.homes)
-    return callee.name.encode() in data and reading.mentions_training(data)
+    name = callee.name.encode()
+    if name not in data:
+        return False
+    if not callee.homes:
+        return reading.mentions_training(data)
+    # Who imports it and hands it what others build need not know anything of training.
+    homes = [home.encode() for home in callee.homes if home.encode() in data]
+    return bool(homes) and bool(_call_of(name).search(data)) and any(_import_of(home).search(data) for home in homes)
+
+
+@functools.cache
+def _call_of(name: bytes) -> re.Pattern[bytes]:
+    """Find where a name is called, or handed to somebody in the first place."""
+    return re.compile(rb"\b%b\s*\(|\(\s*%b\b" % (name, name))
+
+
+@functools.cache
+def _import_of(home: bytes) -> re.Pattern[bytes]:
+    # In a notebook a line is a string of JSON.
+    return re.compile(rb"^[ \t\"]*(?:from|import)\b[^\n]*\b%b\b" % re.escape(home), re.MULTILINE)
 
 
 def _has_signs(data: bytes, filename: str, packages: frozenset[str]) -> bool:
