@@ -88,7 +88,7 @@ class Analysis:
         match node:
             case ast.Name() | ast.Attribute():
                 told = self.lowering.quietly(node)
-                return UNKNOWN if told == UNKNOWN or _root(node) in self._local else told
+                return UNKNOWN if told == UNKNOWN or self._is_local(_root(node)) else told
             case _:
                 return UNKNOWN
 
@@ -96,9 +96,18 @@ class Analysis:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""
         return any(word in self.source.text for word in words)
 
+    def _is_local(self, name: ast.AST) -> bool:
+        """Whether a name is one that a function binds itself: the module's value of such a name is another's."""
+        return isinstance(name, ast.Name) and name.id in self._bound and name in self._local
+
+    @cached_property
+    def _bound(self) -> frozenset[str]:
+        """What is bound anywhere, but for definitions and imports: few of those are bound again, and few files need `_local`."""
+        stored = (node.id for node in self.nodes(ast.Name) if type(node.ctx) is not ast.Load)
+        return frozenset(node.arg for node in self.nodes(ast.arg)) | frozenset(stored)
+
     @cached_property
     def _local(self) -> frozenset[ast.AST]:
-        """The names that functions bind themselves: the module's value of such a name is another's."""
         functions = self.nodes(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
         return frozenset(node for function in functions for node in self.lowering.syntax.locals(function))
 
@@ -336,7 +345,9 @@ def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:
     for root in analysis.roots:
         if not isinstance(root.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
-        trains = any(event.kind in (EventKind.BACKWARD, EventKind.STEP) for event in analysis.events[root])
+        # A backward pass of its own name is torch's, or stands in for it.
+        telling = {EventKind.STEP} if root.node.name == "backward" else {EventKind.STEP, EventKind.BACKWARD}
+        trains = any(event.kind in telling for event in analysis.events[root])
         if trains or "load_state_dict" in analysis.lowering.syntax.called(root.node):
             yield Callee(owners.get(root.node, root.node.name), homes)
 

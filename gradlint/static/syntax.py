@@ -190,11 +190,13 @@ def _run_by_name(scope: ast.AST) -> frozenset[str]:
 
 
 def _asked(scope: ast.AST) -> dict[str, set[str]]:
-    """Return the methods that are called of names and of attributes of `self`."""
+    """Return the telling methods that are called of names and of attributes of `self`."""
     asked: dict[str, set[str]] = defaultdict(set)
     for node in walk(scope):
         match node:
-            case ast.Call(ast.Attribute(ast.Name() | ast.Attribute(ast.Name("self")) as owner, method), args):
+            case ast.Call(ast.Attribute(ast.Name() | ast.Attribute(ast.Name("self")) as owner, method), args) if (
+                method in _TELLING
+            ):
                 asked[ast.unparse(owner)].add(f"{method}(...)" if args and method == "step" else method)
             case _:
                 continue
@@ -202,6 +204,7 @@ def _asked(scope: ast.AST) -> dict[str, set[str]]:
 
 
 _NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])
+_TELLING = _NO_OPTIMIZER | {"zero_grad", "step", "scale"}
 
 
 def _functions(scope: ast.AST) -> frozenset[str]:
