@@ -81,7 +81,8 @@ def row_of(program: Program, runner: Runner, total: Total, *, details: bool) -> 
     if bare.code or watched.found:
         total.notes.append(f"{program.name}: {', '.join(watched.found) or 'fails: ' + bare.error}")
     found = [is_found(program, mistake, runner, total, details=details) for mistake in program.mistakes]
-    yield from (program.name, str(watched.steps), "yes" if same else "no", str(len(watched.found)))
+    as_bare = "fails" if bare.code else "yes" if same else "no"
+    yield from (program.name, str(watched.steps), as_bare, str(len(watched.found)))
     yield f"{sum(found)}/{len(found)}"
 
 

@@ -1,6 +1,7 @@
 """Transforms that leave an image as it is, since it is random and a tensor already."""
 
 import sys
+from enum import Enum
 
 import numpy as np
 import torch
@@ -24,8 +25,11 @@ class ToTensor:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
 
 
-class InterpolationMode:
-    BILINEAR = "bilinear"
+InterpolationMode = Enum("InterpolationMode", "NEAREST NEAREST_EXACT BILINEAR BICUBIC BOX HAMMING LANCZOS")
+
+
+def pil_to_tensor(image):
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 class Compose:
@@ -51,5 +55,6 @@ for _name in (
     "RandomHorizontalFlip", "RandomResizedCrop", "Resize", "ToPILImage", "PILToTensor", "ConvertImageDtype",
 ):  # fmt: skip
     globals()[_name] = type(_name, (_Nothing,), {})
-functional = sys.modules[__name__]
-sys.modules[f"{__name__}.functional"] = functional
+functional = v2 = sys.modules[__name__]
+for _name in ("functional", "v2", "v2.functional"):
+    sys.modules[f"{__name__}.{_name}"] = functional
