@@ -18,12 +18,12 @@ from gradlint.declarations import Declaration, declarations
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
+from gradlint.static.kinship import Kin, name_of
 from gradlint.static.lowering import Lowering, Root
 from gradlint.static.nodes import walk
 from gradlint.static.project import Module, Project
 from gradlint.static.sights import NOTHING, Answers
 from gradlint.static.source import Source
-from gradlint.static.subjects import Kin, name_of
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, graph_of

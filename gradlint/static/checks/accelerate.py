@@ -15,9 +15,10 @@ from gradlint.static.averages import Means
 from gradlint.static.cadence import definitions, spelled
 from gradlint.static.checks import check
 from gradlint.static.expressions import window_end
+from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import follow, on_optimizer
+from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Kind, Object, Value
 from gradlint.static.windows import Guard, Paths

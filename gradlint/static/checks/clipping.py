@@ -10,8 +10,10 @@ from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.following import follow
+from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import clips, follow, on_optimizer, overlap
+from gradlint.static.subjects import clips, on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Kind, Object, held
 

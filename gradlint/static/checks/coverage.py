@@ -12,8 +12,9 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import Flow
+from gradlint.static.following import pruned
+from gradlint.static.kinship import overlap, within
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import overlap, pruned, within
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Function, Kind, Object, held
 

@@ -11,8 +11,8 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.context import Descent, const
+from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import overlap
 from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import UNKNOWN, Kind
