@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ast
 
-from gradlint.static.context import Grad, const
+from gradlint.static.context import const
+from gradlint.static.frames import Grad
 from gradlint.static.loops import Loops
 from gradlint.static.tree import (
     Atom,

@@ -9,7 +9,7 @@ import ast
 from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.static.context import Grad
+from gradlint.static.frames import Grad
 from gradlint.static.methods import Methods
 from gradlint.static.tree import Atom, Node, events
 from gradlint.static.values import (

@@ -12,9 +12,10 @@ from dataclasses import replace
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Meaning
-from gradlint.static.context import Grad, const
+from gradlint.static.context import const
 from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
+from gradlint.static.frames import Grad
 from gradlint.static.gradients import Gradients
 from gradlint.static.library import made_by, words
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.conditions import Conditions
-from gradlint.static.context import Grad, const
+from gradlint.static.context import const
+from gradlint.static.frames import Grad
 from gradlint.static.library import words
 from gradlint.static.modules import ITSELF
 from gradlint.static.nodes import children, walk

@@ -13,11 +13,13 @@ from dataclasses import replace
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.classes import Classes
-from gradlint.static.context import Compared, Descent, Grad, Refused, const
+from gradlint.static.context import const
 from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
+from gradlint.static.frames import Grad
 from gradlint.static.library import made_by, words
 from gradlint.static.nodes import walk
+from gradlint.static.notes import Compared, Descent, Refused
 from gradlint.static.provenance import is_computed, is_leaf, is_of_inference, lost_by, marked, requiring, unmarked
 from gradlint.static.tree import (
     GraphNode,

@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.constructors import Constructors
-from gradlint.static.context import Hooked, const
+from gradlint.static.context import const
 from gradlint.static.expressions import MODULE_METHODS
 from gradlint.static.library import words
 from gradlint.static.nodes import walk
+from gradlint.static.notes import Hooked
 from gradlint.static.tree import (
     Uid,
 )

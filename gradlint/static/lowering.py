@@ -18,7 +18,7 @@ from itertools import pairwise
 from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.actions import Step
-from gradlint.static.context import Grad, Store
+from gradlint.static.frames import Grad, Store
 from gradlint.static.hosted import Hosted
 from gradlint.static.nodes import children
 from gradlint.static.project import Module, Project

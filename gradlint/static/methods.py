@@ -9,9 +9,10 @@ import ast
 
 from gradlint.events import EventKind
 from gradlint.static.constructors import RESTORED
-from gradlint.static.context import StateCall, const
+from gradlint.static.context import const
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
+from gradlint.static.notes import StateCall
 from gradlint.static.provenance import (
     changes_in_place,
     cut,

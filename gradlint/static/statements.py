@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.static.context import Grad
+from gradlint.static.frames import Grad
 from gradlint.static.provenance import is_plain, unmarked
 from gradlint.static.succession import Succession
 from gradlint.static.syntax import GRADIENT, FunctionNode

@@ -9,9 +9,10 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from gradlint.events import EventKind
-from gradlint.static.context import Grad, Written
+from gradlint.static.frames import Grad
 from gradlint.static.gradients import parameters_of
 from gradlint.static.nodes import walk
+from gradlint.static.notes import Written
 from gradlint.static.provenance import is_leaf, is_rebound
 from gradlint.static.scaling import Scaling
 from gradlint.static.syntax import GRADIENT, GRADIENT_WORDS

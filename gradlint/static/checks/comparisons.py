@@ -10,7 +10,8 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
-from gradlint.static.context import Compared, const
+from gradlint.static.context import const
+from gradlint.static.notes import Compared
 from gradlint.static.provenance import is_plain
 from gradlint.static.values import UNKNOWN, Tensor, Value
 
