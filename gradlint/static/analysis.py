@@ -18,6 +18,7 @@ from gradlint.declarations import Declaration, declarations
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
+from gradlint.static.algebra import graph_of
 from gradlint.static.kinship import Kin, name_of
 from gradlint.static.lowering import Lowering, Root
 from gradlint.static.nodes import walk
@@ -26,7 +27,7 @@ from gradlint.static.sights import NOTHING, Answers
 from gradlint.static.source import Source
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, Uid, events
-from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, graph_of
+from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 
 _Node = TypeVar("_Node", bound=ast.AST)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 
-from gradlint.static.context import const
+from gradlint.static.algebra import held
 from gradlint.static.frames import Grad
 from gradlint.static.loops import Loops
 from gradlint.static.tree import (
@@ -15,15 +15,7 @@ from gradlint.static.tree import (
     Not,
     Predicate,
 )
-from gradlint.static.values import (
-    UNKNOWN,
-    Instance,
-    Kind,
-    Library,
-    Object,
-    Unknown,
-    held,
-)
+from gradlint.static.values import UNKNOWN, Instance, Kind, Library, Object, Unknown, const
 
 _AUTOCAST = frozenset(
     [

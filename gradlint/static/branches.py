@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
+from gradlint.static.algebra import join
 from gradlint.static.frames import Grad, Store
 from gradlint.static.remembering import Remembering
 from gradlint.static.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
-from gradlint.static.values import ANY_OPTIMIZER, Choice, Imported, Library, Unknown, Value, join
+from gradlint.static.values import ANY_OPTIMIZER, Choice, Imported, Library, Unknown, Value
 
 
 class Branches(Remembering):

@@ -9,6 +9,7 @@ import ast
 from dataclasses import replace
 
 from gradlint.events import EventKind
+from gradlint.static.algebra import held, join
 from gradlint.static.frames import Grad
 from gradlint.static.methods import Methods
 from gradlint.static.tree import Atom, Node, events
@@ -27,8 +28,6 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    held,
-    join,
     unknown_uid,
 )
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Meaning
-from gradlint.static.context import const
+from gradlint.static.algebra import held, join
 from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
 from gradlint.static.frames import Grad
@@ -44,9 +44,8 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    held,
+    const,
     is_loader,
-    join,
 )
 
 COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])

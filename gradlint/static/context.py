@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models
+from gradlint.static.algebra import graph_of, held, parts, scalers_of
 from gradlint.static.footprint import Footprints
 from gradlint.static.frames import Frame, Grad, Pending, Store
 from gradlint.static.library import role_of_builtin
@@ -25,7 +26,6 @@ from gradlint.static.values import (
     UNKNOWN,
     Choice,
     Class,
-    Const,
     Function,
     Imported,
     Instance,
@@ -36,10 +36,6 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    graph_of,
-    held,
-    parts,
-    scalers_of,
 )
 
 _MOST_CALLS = 12
@@ -273,8 +269,3 @@ class Context(ABC):
         foreign = self.frames.get(function.frame, self.module).module is not self.module.module
         most = _MOST_FOREIGN_STATEMENTS if foreign else _MOST_STATEMENTS
         return function.node in self.stack or len(self.stack) >= _MOST_CALLS or self.statements > most
-
-
-def const(value: Value) -> object:
-    """Return the literal of a constant, else Ellipsis."""
-    return value.value if isinstance(value, Const) else ...

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gradlint.events import EventKind
+from gradlint.static.algebra import graph_of, held, join, part_of, scalers_of
 from gradlint.static.conditions import Conditions
-from gradlint.static.context import const
 from gradlint.static.frames import Grad
 from gradlint.static.library import words
 from gradlint.static.modules import ITSELF
@@ -45,12 +45,8 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    graph_of,
-    held,
+    const,
     is_loader,
-    join,
-    part_of,
-    scalers_of,
     unknown_uid,
 )
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.static.algebra import graph_of, held, part_of, parts, scalers_of
 from gradlint.static.classes import Classes
-from gradlint.static.context import const
 from gradlint.static.endings import SEQUENCES
 from gradlint.static.expressions import combined
 from gradlint.static.frames import Grad
@@ -40,11 +40,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    graph_of,
-    held,
-    part_of,
-    parts,
-    scalers_of,
+    const,
     unknown_uid,
 )
 

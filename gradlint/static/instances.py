@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.events import EventKind
+from gradlint.static.algebra import held
 from gradlint.static.constructors import Constructors
-from gradlint.static.context import const
 from gradlint.static.expressions import MODULE_METHODS
 from gradlint.static.library import words
 from gradlint.static.nodes import walk
@@ -33,7 +33,7 @@ from gradlint.static.values import (
     Super,
     Unknown,
     Value,
-    held,
+    const,
     unknown_uid,
 )
 

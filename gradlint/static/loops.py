@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.static.algebra import aged, held, parts
 from gradlint.static.calls import Calls
 from gradlint.static.frames import Grad, Pending, Store
 from gradlint.static.library import role_of
@@ -38,10 +39,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    aged,
-    held,
     is_loader,
-    parts,
 )
 
 _MOST_PEELED = 9

@@ -8,8 +8,8 @@ from __future__ import annotations
 import ast
 
 from gradlint.events import EventKind
+from gradlint.static.algebra import held, join
 from gradlint.static.constructors import RESTORED
-from gradlint.static.context import const
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
 from gradlint.static.notes import StateCall
@@ -39,8 +39,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    held,
-    join,
+    const,
     unknown_uid,
 )
 

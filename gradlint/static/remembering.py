@@ -7,24 +7,12 @@ from __future__ import annotations
 
 import ast
 
+from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.context import Context
 from gradlint.static.notes import Keeping
 from gradlint.static.provenance import is_computed
 from gradlint.static.tree import GraphNode, Uid
-from gradlint.static.values import (
-    UNKNOWN,
-    Const,
-    Function,
-    Instance,
-    Items,
-    Method,
-    Object,
-    Tensor,
-    Value,
-    graph_of,
-    held,
-    join,
-)
+from gradlint.static.values import UNKNOWN, Const, Function, Instance, Items, Method, Object, Tensor, Value
 
 
 class Remembering(Context):
