@@ -13,8 +13,8 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Meaning
 from gradlint.static.algebra import held, join
+from gradlint.static.arithmetic import combined
 from gradlint.static.endings import SEQUENCES
-from gradlint.static.expressions import combined
 from gradlint.static.frames import Grad
 from gradlint.static.gradients import Gradients
 from gradlint.static.library import made_by, words

@@ -13,9 +13,9 @@ from dataclasses import replace
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.algebra import graph_of, held, part_of, parts, scalers_of
+from gradlint.static.arithmetic import combined
 from gradlint.static.classes import Classes
 from gradlint.static.endings import SEQUENCES
-from gradlint.static.expressions import combined
 from gradlint.static.frames import Grad
 from gradlint.static.library import made_by, words
 from gradlint.static.nodes import walk

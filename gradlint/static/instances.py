@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.algebra import held
+from gradlint.static.attributes import MODULE_METHODS
 from gradlint.static.constructors import Constructors
-from gradlint.static.expressions import MODULE_METHODS
 from gradlint.static.library import words
 from gradlint.static.nodes import walk
 from gradlint.static.notes import Hooked

@@ -11,10 +11,10 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
+from gradlint.static.attributes import window_end
 from gradlint.static.averages import Means
 from gradlint.static.cadence import definitions, spelled
 from gradlint.static.checks import check
-from gradlint.static.expressions import window_end
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
