@@ -43,7 +43,7 @@ class Arithmetic(Attributes):
                 return result
 
     def refuse(self, node: ast.AST, values: Iterable[Value], nodes: frozenset[GraphNode]) -> None:
-        """Remember that autograd would have to save `values`; the layer of gradients knows how."""
+        """Remember that autograd would have to save `values`; the layer of forward passes knows how."""
         raise NotImplementedError
 
     def computed(self, values: Iterable[Value], node: ast.AST) -> Value:
