@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from gradlint.events import EventKind
 from gradlint.models import Action, Meaning
 from gradlint.models.form import EVERYTHING, SELF
-from gradlint.static.expressions import window_end
+from gradlint.static.algebra import held
+from gradlint.static.attributes import window_end
 from gradlint.static.instances import Instances
 from gradlint.static.tree import Atom, Kill, Known, Predicate, Seq, Uid
 from gradlint.static.values import (
@@ -32,7 +33,6 @@ from gradlint.static.values import (
     Super,
     Unknown,
     Value,
-    held,
     is_loader,
 )
 

@@ -7,22 +7,15 @@ from __future__ import annotations
 
 import ast
 
-from gradlint.static.context import Grad, const
+from gradlint.static.algebra import held
+from gradlint.static.frames import Grad
 from gradlint.static.loops import Loops
 from gradlint.static.tree import (
     Atom,
     Not,
     Predicate,
 )
-from gradlint.static.values import (
-    UNKNOWN,
-    Instance,
-    Kind,
-    Library,
-    Object,
-    Unknown,
-    held,
-)
+from gradlint.static.values import UNKNOWN, Instance, Kind, Library, Object, Unknown, const
 
 _AUTOCAST = frozenset(
     [

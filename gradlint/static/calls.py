@@ -9,7 +9,8 @@ import ast
 from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.static.context import Grad
+from gradlint.static.algebra import held, join
+from gradlint.static.frames import Grad
 from gradlint.static.methods import Methods
 from gradlint.static.tree import Atom, Node, events
 from gradlint.static.values import (
@@ -27,8 +28,6 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    held,
-    join,
     unknown_uid,
 )
 

@@ -12,9 +12,10 @@ from functools import cached_property
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.static.algebra import held
 from gradlint.static.analysis import Analysis
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Kind, held
+from gradlint.static.values import Kind
 from gradlint.story import Subject
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
-from gradlint.static.context import const
 from gradlint.static.library import role_of
 from gradlint.static.modules import Modules
 from gradlint.static.syntax import GRADIENT
@@ -34,6 +33,7 @@ from gradlint.static.values import (
     Object,
     Unknown,
     Value,
+    const,
 )
 
 _WITH_METRIC = "ReduceLROnPlateau"

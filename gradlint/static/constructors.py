@@ -12,9 +12,10 @@ from dataclasses import replace
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Meaning
-from gradlint.static.context import Grad, const
+from gradlint.static.algebra import held, join
+from gradlint.static.arithmetic import combined
 from gradlint.static.endings import SEQUENCES
-from gradlint.static.expressions import combined
+from gradlint.static.frames import Grad
 from gradlint.static.gradients import Gradients
 from gradlint.static.library import made_by, words
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
@@ -43,9 +44,8 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    held,
+    const,
     is_loader,
-    join,
 )
 
 COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])

@@ -22,11 +22,11 @@ from gradlint.documents import Document, is_document
 from gradlint.models import models_with
 from gradlint.rulebook import rule
 from gradlint.static import reading, signs
-from gradlint.static.analysis import Callee, Finding, Understanding, analyze
 from gradlint.static.discovery import Candidate
 from gradlint.static.findings import FileFindings, selected
 from gradlint.static.reading import UNREADABLE, Unreadable
 from gradlint.static.report import Report
+from gradlint.static.understanding import Callee, Finding, Understanding, analyze
 from gradlint.suppression import apply, suppressions
 
 _DEFAULTS = Settings()

@@ -8,93 +8,35 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Iterable
-from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.static.conditions import Conditions
-from gradlint.static.context import Grad, const
-from gradlint.static.library import words
+from gradlint.static.algebra import held, join, part_of
+from gradlint.static.arithmetic import Arithmetic
 from gradlint.static.modules import ITSELF
 from gradlint.static.nodes import children, walk
-from gradlint.static.provenance import cut, lost_by, plain, summed, without_numbers
+from gradlint.static.provenance import cut
 from gradlint.static.syntax import GRADIENT
-from gradlint.static.tree import (
-    Atom,
-    GraphNode,
-    Loop,
-    Predicate,
-    Seq,
-    Uid,
-)
+from gradlint.static.tree import Atom, Loop, Predicate, Seq
 from gradlint.static.values import (
     DATA,
     UNKNOWN,
-    Class,
     Const,
-    Dropped,
     Function,
-    Instance,
     Items,
     Kind,
     Library,
-    Method,
     Object,
     Params,
-    Super,
     Tensor,
     Unknown,
     Value,
-    graph_of,
-    held,
+    const,
     is_loader,
-    join,
-    part_of,
-    scalers_of,
     unknown_uid,
 )
 
-MODULE_METHODS = frozenset(
-    [
-        "parameters",
-        "named_parameters",
-        "zero_grad",
-        "train",
-        "eval",
-        "to",
-        "cuda",
-        "cpu",
-        "half",
-        "double",
-        "float",
-        "bfloat16",
-        "apply",
-        "requires_grad_",
-        "state_dict",
-        "load_state_dict",
-        "modules",
-        "named_modules",
-        "children",
-        "named_children",
-        "buffers",
-        "named_buffers",
-        "forward",
-        "compile",
-        "register_forward_hook",
-        "register_buffer",
-        "register_parameter",
-        "register_module",
-        "add_module",
-        "share_memory",
-    ]
-)
 
-
-def window_end(owner: Uid) -> str:
-    """Return the id of the flag that tells the end of a window of batches."""
-    return f"{'/'.join(owner)}.window-end"
-
-
-class Expressions(Conditions):
+class Expressions(Arithmetic):
     """Evaluates expressions."""
 
     def evaluate(self, node: ast.expr) -> Value:
@@ -211,10 +153,6 @@ class Expressions(Conditions):
             case _:
                 return Unknown(holds=self.reach((owner,)))
 
-    def submodule(self, owner: Object, name: str) -> Value:
-        """Return the part `name` of a module of a library."""
-        return Object(Kind.MODULE, (*owner.uid, name), "", owner.place)
-
     def iterated(self, value: Value) -> Value:
         """Return what a loop over `value` gets each time."""
         match value:
@@ -276,48 +214,6 @@ class Expressions(Conditions):
             case _:
                 return self.arithmetic(left, op, right, node)
 
-    def arithmetic(self, left: Value, op: ast.operator, right: Value, node: ast.AST) -> Value:
-        """Return the result of an operator on tensors: a sum keeps what its terms have lost, a multiple of it as well."""
-        result = self.computed((left, right), node)
-        if isinstance(op, (ast.Mult, ast.Div)):
-            self.refuse(node, (left, right), graph_of((left, right)))
-        match op:
-            case ast.Add():
-                return summed(result, left, right)
-            case ast.Sub():
-                # `loss - loss.item()` says that the number is meant.
-                return summed(result, left, without_numbers(right))
-            case ast.Mult() if _is_number(left) or _is_number(right):
-                other = right if _is_number(left) else left
-                if isinstance(other, Tensor) and other.dropped and result == UNKNOWN:
-                    # A multiple of a value without a graph.
-                    return Tensor(dropped=other.dropped)
-                return summed(result, other)
-            case ast.Div() if isinstance(left, Tensor) and not (isinstance(right, Tensor) and right.nodes):
-                return summed(result, left)
-            case _:
-                return result
-
-    def refuse(self, node: ast.AST, values: Iterable[Value], nodes: frozenset[GraphNode]) -> None:
-        """Remember that autograd would have to save `values`; the layer of gradients knows how."""
-        raise NotImplementedError
-
-    def computed(self, values: Iterable[Value], node: ast.AST) -> Value:
-        """Return the result of an operation on tensors in the grad mode that holds here."""
-        values = list(values)
-        result = combined(values)
-        if self.grad is Grad.ON or not isinstance(result, Tensor) or not result.nodes:
-            return result
-        lost = self.lost(node, values)
-        return replace(DATA, dropped=lost) if self.grad is Grad.OFF else UNKNOWN
-
-    def lost(self, node: ast.AST, values: Iterable[Value]) -> frozenset[Dropped]:
-        """Return the graphs that the result of an operation on `values` would have if gradients were on here."""
-        place = self.place(node)
-        if self.grad is Grad.OFF and self.switch is not None:
-            self.switched[place] = self.switch
-        return lost_by("no-grad", place, values)
-
     def _choice(self, test: Predicate, body: ast.expr, orelse: ast.expr) -> Value:
         results: list[Value] = []
         self.fork(test, lambda: results.append(self.evaluate(body)), lambda: results.append(self.evaluate(orelse)))
@@ -342,80 +238,6 @@ class Expressions(Conditions):
         self.fork(test, lambda: found.append(self.evaluate(node)), lambda: None)
         self.perhaps -= 1
         return found[0]
-
-    def attribute(self, owner: Value, name: str, node: ast.expr) -> Value:
-        """Return the attribute `name` of a value."""
-        match owner:
-            case Library(dotted):
-                return self.named(f"{dotted}.{name}")
-            case Instance():
-                return self.member(owner, name, node)
-            case Class():
-                return self.class_member(owner, name)
-            case Super() | Function():
-                return Method(owner, name)
-            case Object(kind=Kind.MODULE):
-                if name == "module":
-                    return owner
-                return Method(owner, name) if name in MODULE_METHODS else self.submodule(owner, name)
-            case Object():
-                return self._made_attribute(owner, name)
-            case Tensor():
-                return self._tensor_attribute(owner, name, node)
-            case Unknown(id=id_, holds=holds):
-                return Unknown(f"{id_}.{name}" if id_ else "", holds)
-            case Params() | Items():
-                return Method(owner, name)
-            case _:
-                return UNKNOWN
-
-    def _made_attribute(self, owner: Object, name: str) -> Value:
-        """Return an attribute of an object that a framework makes: what it was made with, a flag, or a method."""
-        if owner.kind in (Kind.SAMPLER, Kind.LOADER) and name in ("sampler", "batch_sampler"):
-            return self.store.get((owner.uid, "sampler"), owner)
-        meaning = self.models.method_of(owner.origin, name)
-        if meaning is not None and any(action.verb == "window-end" for action in meaning.actions):
-            return Unknown(window_end(owner.uid))
-        given = self.store.get((owner.uid, name)) if meaning is None and owner.kind is Kind.ENGINE else None
-        return given or Method(owner, name)
-
-    def _tensor_attribute(self, owner: Tensor, name: str, node: ast.expr) -> Value:
-        if name == "data":
-            return cut(self.place(node), lost_by(name, self.place(node), (owner,)))
-        if name in ("T", "mT", "H", "real", "imag"):
-            return owner
-        # What an unknown module returned may be a record: its parts carry its graph. (A method that is called is not read here.)
-        if owner.nodes and not any(node.sure for node in owner.nodes) and name not in words("tensor", "facts"):
-            return part_of(owner, name)
-        return Method(owner, name) if name in words("tensor", "keep") | words("tensor", "cut") else UNKNOWN
-
-    def member(self, owner: Instance, name: str, node: ast.expr) -> Value:
-        """Return an attribute of an instance of this file's class; the layer of classes knows how."""
-        raise NotImplementedError
-
-    def class_member(self, owner: Class, name: str) -> Value:
-        """Return an attribute of a class of this file; the layer of classes knows how."""
-        raise NotImplementedError
-
-
-def _is_number(value: Value) -> bool:
-    """Whether a factor is a number: a literal, or an attribute of something that is not of torch."""
-    return isinstance(value, Const) or (isinstance(value, Unknown) and "." in value.id)
-
-
-def combined(values: Iterable[Value]) -> Value:
-    """Return the result of an operation on tensors: it carries the graphs of all of them."""
-    values = list(values)
-    without_graph = plain(values)
-    if without_graph is not None:
-        return without_graph
-    tensors = [value for value in values if isinstance(value, Tensor)]
-    if not tensors:
-        return UNKNOWN
-    nodes, scalers = graph_of(tensors), scalers_of(tensors)
-    if nodes or scalers or len(tensors) == len(values):
-        return Tensor(nodes, scalers, all(tensor.sure for tensor in tensors))
-    return UNKNOWN
 
 
 def _mixture(values: Iterable[Value]) -> Value:

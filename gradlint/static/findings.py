@@ -16,9 +16,9 @@ from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.documents import Document
 from gradlint.static import discovery, reading
-from gradlint.static.analysis import Callee, Finding, Spot
 from gradlint.static.reading import UNREADABLE, Unreadable
 from gradlint.static.sights import NOTHING, Answers
+from gradlint.static.understanding import Callee, Finding, Spot
 from gradlint.suppression import Suppression, apply, suppressions
 
 

@@ -10,8 +10,9 @@ import ast
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Location
-from gradlint.static.context import Frame, Grad
+from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.expressions import Expressions
+from gradlint.static.frames import Frame, Grad
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import (
@@ -28,9 +29,6 @@ from gradlint.static.values import (
     Params,
     Unknown,
     Value,
-    graph_of,
-    held,
-    join,
     unknown_uid,
 )
 

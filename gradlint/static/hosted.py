@@ -9,10 +9,11 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gradlint.static.algebra import held
 from gradlint.static.nodes import walk
 from gradlint.static.statements import Statements
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.values import UNKNOWN, Class, Const, Function, Instance, Items, Kind, Library, Object, Value, held
+from gradlint.static.values import UNKNOWN, Class, Const, Function, Instance, Items, Kind, Library, Object, Value
 
 OPTIMIZERS, SCHEDULERS = "configured_optimizers", "configured_schedulers"
 """Under these names a module holds what it has configured: the models speak of them."""

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from gradlint.static.analysis import Analysis
-from gradlint.static.context import Descent
 from gradlint.static.nodes import children, walk
+from gradlint.static.notes import Descent
 from gradlint.static.values import Const, Instance, Items, Tensor, Unknown, Value
 
 _NUMBERS = frozenset(["item", "detach", "tolist", "numpy", "float", "print", "format", "len", "str"])

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.events import EventKind
+from gradlint.static.algebra import held
+from gradlint.static.attributes import MODULE_METHODS
 from gradlint.static.constructors import Constructors
-from gradlint.static.context import Hooked, const
-from gradlint.static.expressions import MODULE_METHODS
 from gradlint.static.library import words
 from gradlint.static.nodes import walk
+from gradlint.static.notes import Hooked
 from gradlint.static.tree import (
     Uid,
 )
@@ -32,7 +33,7 @@ from gradlint.static.values import (
     Super,
     Unknown,
     Value,
-    held,
+    const,
     unknown_uid,
 )
 

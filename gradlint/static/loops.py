@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.static.algebra import aged, held, parts
 from gradlint.static.calls import Calls
-from gradlint.static.context import Grad, Pending, Store
+from gradlint.static.frames import Grad, Pending, Store
 from gradlint.static.library import role_of
 from gradlint.static.nodes import walk
 from gradlint.static.provenance import is_leaf, is_rebound, unmarked
@@ -38,10 +39,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    aged,
-    held,
     is_loader,
-    parts,
 )
 
 _MOST_PEELED = 9

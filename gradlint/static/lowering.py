@@ -18,24 +18,14 @@ from itertools import pairwise
 from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.actions import Step
-from gradlint.static.context import Grad, Store
+from gradlint.static.algebra import graph_of, held
+from gradlint.static.frames import Grad, Store
 from gradlint.static.hosted import Hosted
 from gradlint.static.nodes import children
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Seq, Uid, events
-from gradlint.static.values import (
-    UNKNOWN,
-    Class,
-    Function,
-    Instance,
-    Kind,
-    Object,
-    Unknown,
-    Value,
-    graph_of,
-    held,
-)
+from gradlint.static.values import UNKNOWN, Class, Function, Instance, Kind, Object, Unknown, Value
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import ast
 
 from gradlint.events import EventKind
+from gradlint.static.algebra import held, join
 from gradlint.static.constructors import RESTORED
-from gradlint.static.context import StateCall, const
 from gradlint.static.instances import SUSPECT
 from gradlint.static.library import words
+from gradlint.static.notes import StateCall
 from gradlint.static.provenance import (
     changes_in_place,
     cut,
@@ -38,8 +39,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    held,
-    join,
+    const,
     unknown_uid,
 )
 

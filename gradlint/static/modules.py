@@ -11,7 +11,8 @@ import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gradlint.static.context import Context, Frame, Grad
+from gradlint.static.branches import Branches
+from gradlint.static.frames import Frame, Grad
 from gradlint.static.project import Module
 from gradlint.static.values import UNKNOWN, Imported, Library, Unknown, Value
 
@@ -19,7 +20,7 @@ ITSELF = "sys.modules[__name__]"
 """A module as it names itself."""
 
 
-class Modules(Context):
+class Modules(Branches):
     """Finds the values of names that other files bind."""
 
     def named(self, dotted: str) -> Value:

@@ -34,23 +34,13 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cast import Cast
 from gradlint.static.engine import check_source, parse
 from gradlint.static.flow import Flow
+from gradlint.static.following import Effect, pruned
+from gradlint.static.kinship import overlap
 from gradlint.static.layout import Layout
 from gradlint.static.lowering import Root
 from gradlint.static.reading import Unreadable
-from gradlint.static.subjects import (
-    Effect,
-    on_gradient,
-    on_graph,
-    on_module,
-    on_optimizer,
-    on_parameter,
-    on_rate,
-    on_sampler,
-    on_scheduler,
-    on_sharded,
-    overlap,
-    pruned,
-)
+from gradlint.static.subjects import on_optimizer, on_rate, on_sampler, on_scheduler, on_sharded
+from gradlint.static.trained import on_gradient, on_graph, on_module, on_parameter
 from gradlint.static.tree import Branch, Call, Event, Loop, Node, Seq, Uid, events
 from gradlint.static.values import Kind
 from gradlint.story import Broken, Change, Happening, Section, Story

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
+from gradlint.static.algebra import dropped_by, graph_of, parts
 from gradlint.static.library import words
-from gradlint.static.values import DATA, Const, Dropped, Items, Made, Tensor, Value, dropped_by, graph_of, parts
+from gradlint.static.values import DATA, Const, Dropped, Items, Made, Tensor, Value
 
 
 def marked(result: Value, op: str, place: Location) -> Value:

@@ -25,8 +25,8 @@ from gradlint.static.report import Report
 from gradlint.static.sights import Stamp, digest_of, stamp_of, untouched
 
 if TYPE_CHECKING:
-    from gradlint.static.analysis import Callee
     from gradlint.static.cache import Cache
+    from gradlint.static.understanding import Callee
 
 _T = TypeVar("_T")
 _COARSEST = 2_000_000_000

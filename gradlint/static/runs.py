@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gradlint.config import Settings, find_settings
 from gradlint.static import discovery, reuse
-from gradlint.static.analysis import Callee
 from gradlint.static.checks import third_party
 from gradlint.static.discovery import Candidate
 from gradlint.static.engine import collector_paused, look_at, report
@@ -22,6 +21,7 @@ from gradlint.static.findings import FileFindings, driven, excusable, project_fi
 from gradlint.static.reading import UNREADABLE
 from gradlint.static.report import Report
 from gradlint.static.sights import Recheck, Stamp, digest_of, stamp_of
+from gradlint.static.understanding import Callee
 from gradlint.static.workers import Workers, all_of, chunks
 
 if TYPE_CHECKING:

@@ -10,19 +10,9 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.actions import Actions
+from gradlint.static.algebra import graph_of
 from gradlint.static.tree import Uid
-from gradlint.static.values import (
-    UNKNOWN,
-    Instance,
-    Items,
-    Kind,
-    Object,
-    Tensor,
-    Unknown,
-    Value,
-    graph_of,
-    unknown_uid,
-)
+from gradlint.static.values import UNKNOWN, Instance, Items, Kind, Object, Tensor, Unknown, Value, unknown_uid
 
 
 class Scaling(Actions):

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.static.context import Grad
+from gradlint.static.algebra import held, part_of
+from gradlint.static.frames import Grad
 from gradlint.static.provenance import is_plain, unmarked
 from gradlint.static.succession import Succession
 from gradlint.static.syntax import GRADIENT, FunctionNode
@@ -30,8 +31,6 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    held,
-    part_of,
 )
 
 UNCALLED = frozenset(["zero_grad", "step", "backward", "eval", "train"])

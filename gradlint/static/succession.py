@@ -8,10 +8,11 @@ from __future__ import annotations
 import ast
 
 from gradlint.events import EventKind
+from gradlint.static.algebra import held
 from gradlint.static.blocks import Blocks
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Uid
-from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, held
+from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 
 
 class Succession(Blocks):

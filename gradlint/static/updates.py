@@ -9,13 +9,15 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from gradlint.events import EventKind
-from gradlint.static.context import Grad, Written
+from gradlint.static.algebra import held
+from gradlint.static.frames import Grad
 from gradlint.static.gradients import parameters_of
 from gradlint.static.nodes import walk
+from gradlint.static.notes import Written
 from gradlint.static.provenance import is_leaf, is_rebound
 from gradlint.static.scaling import Scaling
 from gradlint.static.syntax import GRADIENT, GRADIENT_WORDS
-from gradlint.static.values import UNKNOWN, Made, Tensor, Unknown, Value, held
+from gradlint.static.values import UNKNOWN, Made, Tensor, Unknown, Value
 
 _SETTINGS = frozenset(["requires_grad_", "detach_", "retain_grad", "share_memory_", "zero_"])
 

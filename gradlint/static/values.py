@@ -1,15 +1,15 @@
 """Abstract values: what lowering knows about who a name is.
 
 Identity comes from constructors, imports and annotations, never from a name. What is not known
-is `Unknown`, and `Unknown` is silent.
+is `Unknown`, and `Unknown` is silent. What values are made of, and what two of them are together, is told in `algebra`.
 """
 
 from __future__ import annotations
 
 import ast
 import enum
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gradlint.diagnostics import Location
@@ -234,152 +234,17 @@ def is_loader(value: Value | None) -> bool:
     return value == LOADER or (isinstance(value, Object) and value.kind is Kind.LOADER)
 
 
+def const(value: Value) -> object:
+    """Return the literal of a constant, else Ellipsis."""
+    return value.value if isinstance(value, Const) else ...
+
+
 UNKNOWN = Unknown()
 NONE = Const(None)
 DATA = Tensor(made=Made("data"))
 """A tensor that certainly carries no graph and does not require gradients."""
 
 
-def parts(value: Value) -> Iterator[Value]:
-    """Yield `value` and everything that it is made of."""
-    yield value
-    match value:
-        case Items(elements):
-            for element in elements:
-                yield from parts(element)
-        case Method(receiver) | Function(receiver=Instance() | Object() as receiver):
-            yield from parts(receiver)
-        case Choice(functions):
-            for function in functions:
-                yield from parts(function)
-        case Super(instance=instance):
-            yield instance
-        case _:
-            return
-
-
-def graph_of(values: Iterable[Value]) -> frozenset[GraphNode]:
-    """Return the graph parts that `values`, or anything that they are made of, carry."""
-    return frozenset(
-        node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes
-    )
-
-
-def dropped_by(values: Iterable[Value]) -> frozenset[Dropped]:
-    """Return the graphs that `values`, or anything that they are made of, have lost."""
-    return frozenset(
-        lost for value in values for part in parts(value) if isinstance(part, Tensor) for lost in part.dropped
-    )
-
-
 def unknown_uid(id_: str) -> Uid:
     """Return who an unknown value is: its attributes are parts of it."""
     return ("?", *id_.split("."))
-
-
-_MOST_CHOICES = 4
-"""Of more functions, none is followed."""
-
-_INERT = frozenset([Const, Library, Imported, Class])
-"""What nobody can act through; most values are of these sorts."""
-
-
-def held(values: Iterable[Value]) -> frozenset[Uid]:
-    """Return the subjects that whoever gets `values` can act on (attributes of instances aside)."""
-    uids: set[Uid] = set()
-    for value in values:
-        if type(value) in _INERT:
-            continue
-        for part in parts(value):
-            match part:
-                case Object(uid=uid) | Instance(uid=uid):
-                    uids.add(uid)
-                case Unknown(id=id_, holds=holds):
-                    uids |= holds
-                    if id_:
-                        uids.add(unknown_uid(id_))
-                case Params(of=of) if of is not None:
-                    uids |= of
-                case Tensor(leaves=leaves):
-                    uids |= leaves
-                case _:
-                    continue
-    return frozenset(uids)
-
-
-def join(left: Value, right: Value) -> Value:
-    """Return what is known of a value that is one of two."""
-    if left == right:
-        return left
-    match left, right:
-        case Object(), Object() if left.uid == right.uid and left.kind is right.kind:
-            of = None if left.of is None or right.of is None else left.of | right.of
-            calls = (*left.calls, *(call for call in right.calls if call not in left.calls))
-            return replace(left, origin=left.origin if left.origin == right.origin else "", of=of, calls=calls)
-        case (Object() | Instance() | Function() as value, Const(None)) | (
-            Const(None),
-            Object() | Instance() | Function() as value,
-        ):
-            # Using None would raise: where it is used, it is the other one.
-            return value
-        case (Object(uid=uid) as known, Unknown(id=id_)) | (Unknown(id=id_), Object(uid=uid) as known) if (
-            id_ and unknown_uid(id_) == uid
-        ):
-            # One branch has shown who it is: it is nobody else in the other one.
-            return known
-        case ((Function() | Choice()), (Function() | Choice())):
-            return _choice(left, right)
-        case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
-            return Items(tuple(map(join, left.elements, right.elements)), left.keys)
-        case Tensor(), Tensor():
-            sure = left.scalers == right.scalers and left.sure and right.sure
-            made = left.made if left.made == right.made else None
-            leaves = left.leaves | right.leaves if left.leaves and right.leaves else frozenset()
-            nodes, dropped = left.nodes & right.nodes, left.dropped & right.dropped
-            cut = left.cut and right.cut
-            return Tensor(nodes, left.scalers | right.scalers, sure, made, cut, dropped, leaves)
-        case (Items((), None), Params() as full) | (Params() as full, Items((), None)):
-            return full
-        case Params(), Params():
-            return Params(None if left.of is None or right.of is None else left.of | right.of)
-        case _:
-            return Unknown(holds=held((left, right)) | scalers_of((left, right)))
-
-
-def _choice(*callables: Function | Choice) -> Value:
-    """Return one of several functions; of many, nobody knows which."""
-    functions: dict[Function, None] = {}
-    for each in callables:
-        functions |= dict.fromkeys(each.functions if isinstance(each, Choice) else (each,))
-    return Choice(tuple(functions)) if len(functions) <= _MOST_CHOICES else Unknown(holds=held(callables))
-
-
-def scalers_of(values: Iterable[Value]) -> frozenset[Uid]:
-    """Return the gradient scalers that have, or perhaps have, multiplied any of `values`."""
-    return frozenset(
-        uid for value in values for part in parts(value) if isinstance(part, Tensor) for uid in part.scalers
-    )
-
-
-def aged(value: Value, inside: frozenset[Location]) -> Value:
-    """Return `value` one loop iteration later: graph parts built at the places `inside` are older by one."""
-    match value:
-        case Tensor(nodes):
-            return replace(value, nodes=frozenset(_older(node) if node.place in inside else node for node in nodes))
-        case Items(elements, keys):
-            return Items(tuple(aged(element, inside) for element in elements), keys)
-        case _:
-            return value
-
-
-def part_of(value: Tensor, name: str) -> Tensor:
-    """Return a part of what an unknown module returned: that one part carries a graph says nothing of the others."""
-    if not value.nodes and value.made is not None and value.made.op in ("data", "inference"):
-        return value
-    nodes = (replace(node, module=(*node.module, name)) if not node.sure else node for node in value.nodes)
-    return replace(value, nodes=frozenset(nodes), made=None, cut=None, dropped=frozenset())
-
-
-def _older(node: GraphNode) -> GraphNode:
-    # Two generations tell "this iteration" from "an earlier one"; more would never converge.
-    return replace(node, age=1)

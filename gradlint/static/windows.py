@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from gradlint.events import EventKind
 from gradlint.protocols import OPTIMIZER, State
 from gradlint.static.analysis import Analysis
+from gradlint.static.following import follow
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import follow, on_optimizer
+from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import (
     Atom,
     Both,

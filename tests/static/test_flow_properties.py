@@ -20,7 +20,7 @@ from strategies import ATOMS, KINDS, crowd, programs_as_trees, trees
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.flow import Flow, World
-from gradlint.static.subjects import Effect, pruned
+from gradlint.static.following import Effect, pruned
 from gradlint.static.tree import (
     EMPTY,
     Atom,

@@ -11,13 +11,14 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
+from gradlint.static.attributes import window_end
 from gradlint.static.averages import Means
 from gradlint.static.cadence import definitions, spelled
 from gradlint.static.checks import check
-from gradlint.static.expressions import window_end
+from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import follow, on_optimizer
+from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Kind, Object, Value
 from gradlint.static.windows import Guard, Paths

@@ -8,12 +8,15 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER, State
+from gradlint.static.algebra import held
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.following import follow
+from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import clips, follow, on_optimizer, overlap
+from gradlint.static.subjects import clips, on_optimizer
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Kind, Object, held
+from gradlint.static.values import Kind, Object
 
 _USELESS = frozenset({"new", "clean", "discarded", "spent"})
 

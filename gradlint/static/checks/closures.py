@@ -13,9 +13,10 @@ from gradlint.protocols import OPTIMIZER, State
 from gradlint.static.actions import Step
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.following import run
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import children, walk
-from gradlint.static.subjects import MANY_EVALUATIONS, on_optimizer, run
+from gradlint.static.subjects import MANY_EVALUATIONS, on_optimizer
 from gradlint.static.tree import EMPTY, Branch, Call, Loop, Node, Seq, Uid, events
 from gradlint.static.values import Const, Function, Kind, Tensor
 

@@ -10,9 +10,9 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
-from gradlint.static.context import Compared, const
+from gradlint.static.notes import Compared
 from gradlint.static.provenance import is_plain
-from gradlint.static.values import UNKNOWN, Tensor, Value
+from gradlint.static.values import UNKNOWN, Tensor, Value, const
 
 _SILENT = "it takes the target for the prediction, and its value and gradient are those of another loss"
 _REFUSED = "torch refuses a prediction of class numbers"

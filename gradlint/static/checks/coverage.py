@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.static.algebra import held
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import Flow
+from gradlint.static.following import pruned
+from gradlint.static.kinship import overlap, within
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import overlap, pruned, within
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Function, Kind, Object, held
+from gradlint.static.values import Function, Kind, Object
 
 _K = EventKind
 

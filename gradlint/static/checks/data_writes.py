@@ -12,8 +12,8 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
-from gradlint.static.context import Written
 from gradlint.static.nodes import walk
+from gradlint.static.notes import Written
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, GraphNode
 from gradlint.static.values import Instance

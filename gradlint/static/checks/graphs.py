@@ -12,10 +12,11 @@ from gradlint.messages import compose
 from gradlint.protocols import GRAPH
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.context import Keeping
+from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import breaches, on_graph
+from gradlint.static.notes import Keeping
+from gradlint.static.trained import on_graph
 from gradlint.static.tree import Event, GraphNode
 
 

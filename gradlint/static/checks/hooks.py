@@ -12,9 +12,9 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import conditional
 from gradlint.static.checks import check
-from gradlint.static.context import Hooked
+from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import overlap
+from gradlint.static.notes import Hooked
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Instance
 

@@ -13,7 +13,8 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.subjects import on_optimizer, overlap, touches
+from gradlint.static.kinship import overlap, touches
+from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Kind, Object
 

@@ -12,8 +12,9 @@ from gradlint.protocols import LEAK
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
+from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import breaches, on_leak
+from gradlint.static.trained import on_leak
 from gradlint.static.tree import Event, GraphNode, Uid
 
 

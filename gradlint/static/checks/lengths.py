@@ -13,9 +13,10 @@ from gradlint.protocols import RATE
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import conditional, is_loader, last_name, over_batches
 from gradlint.static.checks import check
+from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import follow, on_rate
+from gradlint.static.subjects import on_rate
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Construction, Function, Items, Kind, Object, Value
 

@@ -13,9 +13,10 @@ from gradlint.messages import compose
 from gradlint.protocols import GRADIENT, OPTIMIZER, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.following import follow, run
 from gradlint.static.gradients import is_own
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import follow, on_gradient, on_parameter, run
+from gradlint.static.trained import on_gradient, on_parameter
 from gradlint.static.tree import Event, Kill, Uid, walk
 
 _HARM = {

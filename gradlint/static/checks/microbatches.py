@@ -15,9 +15,10 @@ from gradlint.static.averages import Means
 from gradlint.static.cadence import turns
 from gradlint.static.checks import check
 from gradlint.static.checks.accumulation import scale_matters
+from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import follow, on_optimizer
+from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Function, Kind, Object
 from gradlint.static.windows import Paths

@@ -15,9 +15,10 @@ from gradlint.protocols import MODE, Marks, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import kept
+from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers, Sensitivity
-from gradlint.static.subjects import follow, on_module
+from gradlint.static.trained import on_module
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.wordings.modes import AFTER_EVALUATION
 

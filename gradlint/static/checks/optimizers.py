@@ -16,8 +16,10 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.coverage import given_twice
 from gradlint.static.flow import World
+from gradlint.static.following import Effect, breaches, run
+from gradlint.static.kinship import overlap, touches
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import Effect, breaches, on_optimizer, overlap, run, touches
+from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
 from gradlint.static.values import Kind, Object
 

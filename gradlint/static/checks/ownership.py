@@ -13,8 +13,9 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import has_parameters
 from gradlint.static.checks import check
 from gradlint.static.flow import Flow
+from gradlint.static.following import pruned
+from gradlint.static.kinship import overlap, within
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import overlap, pruned, within
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Construction, Instance, Kind, Object, Params, Value
 from gradlint.wordings.construction import rebuilt

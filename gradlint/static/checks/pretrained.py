@@ -15,9 +15,11 @@ from gradlint.messages import compose
 from gradlint.protocols import MODE, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.following import Effect, follow
+from gradlint.static.kinship import name_of, within
 from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers
-from gradlint.static.subjects import Effect, follow, name_of, on_module, within
+from gradlint.static.trained import on_module
 from gradlint.static.tree import Event, Uid
 from gradlint.wordings.modes import AS_RETURNED
 

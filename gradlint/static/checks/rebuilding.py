@@ -13,12 +13,12 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.context import const
+from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import MANY_EVALUATIONS, overlap
+from gradlint.static.subjects import MANY_EVALUATIONS
 from gradlint.static.tree import Branch, Call, Event, Loop, Node, Seq, Uid
-from gradlint.static.values import Construction, Kind, Object
+from gradlint.static.values import Construction, Kind, Object, const
 
 _K = EventKind
 _RESETS = frozenset(

@@ -10,8 +10,8 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import overlap
 from gradlint.static.tree import Event, Uid
 
 _BY_HAND = re.compile(r"all_reduce|broadcast|average|comm_hook|reduce_scatter|allreduce")

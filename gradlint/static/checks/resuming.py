@@ -10,8 +10,8 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.context import StateCall, const
-from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
+from gradlint.static.notes import StateCall
+from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, const
 
 _BEGINS = frozenset(["OneCycleLR", "CyclicLR", "LambdaLR", "CosineAnnealingWarmRestarts"])
 """Schedulers that set the first rate of their schedule when they are built, and compute each later one from their own state."""

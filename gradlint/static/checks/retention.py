@@ -14,11 +14,13 @@ from gradlint.protocols import SAVED, Marks
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
-from gradlint.static.context import Descent
+from gradlint.static.following import breaches
 from gradlint.static.inputs import Inputs
+from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.subjects import breaches, on_saved, within
+from gradlint.static.notes import Descent
+from gradlint.static.trained import on_saved
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Tensor
 

@@ -11,8 +11,9 @@ from gradlint.protocols import SAMPLER, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import turns
 from gradlint.static.checks import check
+from gradlint.static.following import follow
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import follow, on_sampler
+from gradlint.static.subjects import on_sampler
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Object
 

@@ -16,8 +16,9 @@ from gradlint.protocols import SCALING, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import World
+from gradlint.static.following import Effect, run
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import Effect, on_scaling, run
+from gradlint.static.subjects import on_scaling
 from gradlint.static.tree import Event, Kill, Loop, Uid, walk
 from gradlint.static.values import Kind, Object
 

@@ -11,8 +11,9 @@ from gradlint.messages import compose
 from gradlint.protocols import SCHEDULER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import breaches, on_scheduler
+from gradlint.static.subjects import on_scheduler
 from gradlint.static.tree import Event, events
 from gradlint.static.values import Kind, Object
 

@@ -10,12 +10,12 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.context import Descent, const
+from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
-from gradlint.static.subjects import overlap
+from gradlint.static.notes import Descent
 from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import UNKNOWN, Kind
+from gradlint.static.values import UNKNOWN, Kind, const
 
 _UNUSED = "no optimizer here uses it, and each pass takes the memory and time of building it"
 _KEPT = "each parameter and its gradient hold each other, and nothing clears them: they are never freed"

@@ -10,10 +10,9 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.losses import torch_loss
-from gradlint.static.context import const
 from gradlint.static.library import words
 from gradlint.static.nodes import children, walk
-from gradlint.static.values import UNKNOWN, Class, Instance, Kind, Library, Object, Value, is_loader
+from gradlint.static.values import UNKNOWN, Class, Instance, Kind, Library, Object, Value, const, is_loader
 
 _LOSSES = frozenset(
     ["MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"]

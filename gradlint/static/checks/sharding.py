@@ -10,7 +10,8 @@ from gradlint.messages import compose
 from gradlint.protocols import SHARDING
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.subjects import follow, on_sharded
+from gradlint.static.following import follow
+from gradlint.static.subjects import on_sharded
 from gradlint.static.values import Kind
 
 

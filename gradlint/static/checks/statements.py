@@ -10,7 +10,6 @@ from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.context import const
 from gradlint.static.library import role_of
 from gradlint.static.nodes import walk
 from gradlint.static.subjects import MANY_EVALUATIONS
@@ -27,6 +26,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
+    const,
 )
 
 _ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "train", "detach_", "requires_grad_"])

@@ -12,7 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
-from gradlint.static.context import Descent
+from gradlint.static.notes import Descent
 from gradlint.static.provenance import is_plain
 from gradlint.static.values import Dropped, Tensor
 

@@ -14,10 +14,12 @@ from gradlint.messages import compose
 from gradlint.protocols import VALIDATION, Marks, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.following import follow
+from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.sensitivity import Makers, Sensitivity
-from gradlint.static.subjects import follow, on_validated, overlap
+from gradlint.static.trained import on_validated
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Function, Instance
 

@@ -1,0 +1,132 @@
+"""Attributes: what `owner.name` is, by what the owner is.
+
+It knows values and the models of libraries; instances and classes of the file are another layer's.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from gradlint.static.algebra import part_of
+from gradlint.static.conditions import Conditions
+from gradlint.static.library import words
+from gradlint.static.provenance import cut, lost_by
+from gradlint.static.tree import Uid
+from gradlint.static.values import (
+    UNKNOWN,
+    Class,
+    Function,
+    Instance,
+    Items,
+    Kind,
+    Library,
+    Method,
+    Object,
+    Params,
+    Super,
+    Tensor,
+    Unknown,
+    Value,
+)
+
+MODULE_METHODS = frozenset(
+    [
+        "parameters",
+        "named_parameters",
+        "zero_grad",
+        "train",
+        "eval",
+        "to",
+        "cuda",
+        "cpu",
+        "half",
+        "double",
+        "float",
+        "bfloat16",
+        "apply",
+        "requires_grad_",
+        "state_dict",
+        "load_state_dict",
+        "modules",
+        "named_modules",
+        "children",
+        "named_children",
+        "buffers",
+        "named_buffers",
+        "forward",
+        "compile",
+        "register_forward_hook",
+        "register_buffer",
+        "register_parameter",
+        "register_module",
+        "add_module",
+        "share_memory",
+    ]
+)
+
+
+def window_end(owner: Uid) -> str:
+    """Return the id of the flag that tells the end of a window of batches."""
+    return f"{'/'.join(owner)}.window-end"
+
+
+class Attributes(Conditions):
+    """Finds attributes of values."""
+
+    def attribute(self, owner: Value, name: str, node: ast.expr) -> Value:
+        """Return the attribute `name` of a value."""
+        match owner:
+            case Library(dotted):
+                return self.named(f"{dotted}.{name}")
+            case Instance():
+                return self.member(owner, name, node)
+            case Class():
+                return self.class_member(owner, name)
+            case Super() | Function():
+                return Method(owner, name)
+            case Object(kind=Kind.MODULE):
+                if name == "module":
+                    return owner
+                return Method(owner, name) if name in MODULE_METHODS else self.submodule(owner, name)
+            case Object():
+                return self._made_attribute(owner, name)
+            case Tensor():
+                return self._tensor_attribute(owner, name, node)
+            case Unknown(id=id_, holds=holds):
+                return Unknown(f"{id_}.{name}" if id_ else "", holds)
+            case Params() | Items():
+                return Method(owner, name)
+            case _:
+                return UNKNOWN
+
+    def _made_attribute(self, owner: Object, name: str) -> Value:
+        """Return an attribute of an object that a framework makes: what it was made with, a flag, or a method."""
+        if owner.kind in (Kind.SAMPLER, Kind.LOADER) and name in ("sampler", "batch_sampler"):
+            return self.store.get((owner.uid, "sampler"), owner)
+        meaning = self.models.method_of(owner.origin, name)
+        if meaning is not None and any(action.verb == "window-end" for action in meaning.actions):
+            return Unknown(window_end(owner.uid))
+        given = self.store.get((owner.uid, name)) if meaning is None and owner.kind is Kind.ENGINE else None
+        return given or Method(owner, name)
+
+    def _tensor_attribute(self, owner: Tensor, name: str, node: ast.expr) -> Value:
+        if name == "data":
+            return cut(self.place(node), lost_by(name, self.place(node), (owner,)))
+        if name in ("T", "mT", "H", "real", "imag"):
+            return owner
+        # What an unknown module returned may be a record: its parts carry its graph. (A method that is called is not read here.)
+        if owner.nodes and not any(node.sure for node in owner.nodes) and name not in words("tensor", "facts"):
+            return part_of(owner, name)
+        return Method(owner, name) if name in words("tensor", "keep") | words("tensor", "cut") else UNKNOWN
+
+    def submodule(self, owner: Object, name: str) -> Value:
+        """Return the part `name` of a module of a library."""
+        return Object(Kind.MODULE, (*owner.uid, name), "", owner.place)
+
+    def member(self, owner: Instance, name: str, node: ast.expr) -> Value:
+        """Return an attribute of an instance of this file's class; the layer of classes knows how."""
+        raise NotImplementedError
+
+    def class_member(self, owner: Class, name: str) -> Value:
+        """Return an attribute of a class of this file; the layer of classes knows how."""
+        raise NotImplementedError

@@ -1,0 +1,91 @@
+"""Branches: lowering alternatives from one point, and what is known where their paths meet.
+
+It knows stores and modes; what the condition says is another layer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from gradlint.diagnostics import Location
+from gradlint.static.algebra import join
+from gradlint.static.frames import Grad, Store
+from gradlint.static.remembering import Remembering
+from gradlint.static.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
+from gradlint.static.values import ANY_OPTIMIZER, Choice, Imported, Library, Unknown, Value
+
+
+class Branches(Remembering):
+    """Parts what is known, and joins it."""
+
+    @contextmanager
+    def aside(self) -> Iterator[list[Node]]:
+        """Collect what is emitted inside into a sequence of its own."""
+        outer, self.out = self.out, []
+        try:
+            yield self.out
+        finally:
+            self.out = outer
+
+    def fork(self, test: Predicate, *sides: Callable[[], object]) -> None:
+        """Lower two alternatives from the same point and join what is known after them."""
+        match test:
+            case Known(truth):
+                sides[0 if truth else 1]()
+                return
+        before, grad, switch = self.store, self.grad, self.switch
+        nodes: list[Node] = []
+        ends: list[tuple[Store, Grad, Location | None]] = []
+        for side in sides:
+            self.store, self.grad, self.switch, self.dead = dict(before), grad, switch, False
+            with self.aside() as out:
+                side()
+            nodes.append(Seq(tuple(out)) if out else EMPTY)
+            if not self.dead:
+                ends.append((self.store, self.grad, self.switch))
+        self.out.append(Branch(test, nodes[0], nodes[1]))
+        self.dead = not ends
+        self.store = self.merge([store for store, *_ in ends]) if ends else before
+        self.meet([(grad, switch) for _, grad, switch in ends])
+
+    def meet(self, ends: Iterable[tuple[Grad, Location | None]]) -> None:
+        """Go on in the mode in which paths meet, each of which has one and the statement that set it."""
+        modes = dict(ends)
+        (self.grad, self.switch), *others = modes.items() or ((Grad.MAYBE, None),)
+        self.grad = Grad.MAYBE if others else self.grad
+
+    def merge(self, stores: list[Store]) -> Store:
+        """Return what is known where several paths meet; a name that only some of them bind keeps its value."""
+        merged = dict(stores[0])
+        for store in stores[1:]:
+            # Few names differ, and there are many; to look for what was imported adds names.
+            for key, value in [item for item in store.items() if merged.get(item[0]) is not item[1]]:
+                known = merged.get(key)
+                if known is None:
+                    merged[key] = value
+                elif known != value:
+                    merged[key] = self._joined(key, known, value)
+        return merged
+
+    def either(self, left: Value, right: Value) -> Value:
+        """Return what is known of a value that is one of two; of two classes of optimizers, that it is one."""
+        match left, right:
+            case Library(one), Library(other) if one != other and self._makes_optimizers(one, other):
+                return ANY_OPTIMIZER
+            case _:
+                return join(left, right)
+
+    def _makes_optimizers(self, *names: str) -> bool:
+        meanings = [self.models.meaning_of(name) for name in names]
+        return all(meaning.role == "optimizer" and meaning.kind in ("", "optimizer") for meaning in meanings)
+
+    def _joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
+        left, right = (self.named(each.name) if isinstance(each, Imported) else each for each in (left, right))
+        value = left if left == right else self.either(left, right)
+        if not isinstance(value, (Unknown, Choice)):
+            return value
+        named = replace(value, id=f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}")
+        self.renewed(named.id)
+        return named

@@ -1,0 +1,61 @@
+"""Kinship: who is a part of whom, by uids alone.
+
+It looks at the targets of an event, never at its kind, and knows no protocol.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+from gradlint.static.tree import Event, Uid
+
+
+def overlap(a: Uid, b: Uid) -> bool:
+    """Whether one is a part of the other."""
+    return a == b[: len(a)] if len(a) <= len(b) else a[: len(b)] == b
+
+
+def any_overlap(some: Iterable[Uid], others: Iterable[Uid]) -> bool:
+    """Whether any of `some` is a part of any of `others`, or the other way round."""
+    for a in some:
+        for b in others:
+            if overlap(a, b):
+                return True
+    return False
+
+
+class Kin:
+    """Subjects of which it is asked again and again who is a part of whom: the answer takes no look at each of them."""
+
+    def __init__(self, uids: Iterable[Uid]) -> None:
+        self._uids = frozenset(uids)
+        self._parts: dict[Uid, list[Uid]] = defaultdict(list)
+        for uid in self._uids:
+            for length in range(len(uid) + 1):
+                self._parts[uid[:length]].append(uid)
+
+    def wholes(self, uid: Uid) -> list[Uid]:
+        """Return those that are `uid` or that it belongs to."""
+        return [uid[:length] for length in range(len(uid) + 1) if uid[:length] in self._uids]
+
+    def overlapping(self, uid: Uid) -> set[Uid]:
+        """Return those that are a part of `uid` or the other way round."""
+        return {*self.wholes(uid), *self._parts.get(uid, ())}
+
+
+def name_of(uid: Uid) -> str:
+    """Return how the file calls somebody, known or not (nothing where it has no name)."""
+    return re.split("[#@%]", uid[-1].rpartition("/")[2])[0].rpartition(".")[2]
+
+
+def within(part: Uid, whole: Uid) -> bool:
+    """Whether `part` is `whole` or belongs to it."""
+    return part[: len(whole)] == whole
+
+
+def touches(event: Event, uids: Iterable[Uid]) -> bool:
+    """Whether an event's targets have to do with any of `uids`; an event on somebody unknown has."""
+    targets = event.targets
+    return targets is None or any_overlap(targets, uids)

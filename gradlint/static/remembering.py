@@ -1,0 +1,101 @@
+"""Remembering: what an expression was, where a sum or list began, and which graphs a name from outside a loop keeps.
+
+It knows values, places and loops; it emits nothing and must not know any rule.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from gradlint.static.algebra import graph_of, held, join
+from gradlint.static.context import Context
+from gradlint.static.notes import Keeping
+from gradlint.static.provenance import is_computed
+from gradlint.static.tree import GraphNode, Uid
+from gradlint.static.values import UNKNOWN, Const, Function, Instance, Items, Method, Object, Tensor, Value
+
+
+class Remembering(Context):
+    """Remembers what was read, for the checks that look at source."""
+
+    def note(self, node: ast.AST, value: Value) -> Value:
+        """Remember what an expression was, for the checks that look at source."""
+        self.latest[node] = value
+        if self.frame.module is not self.module.module:
+            self.foreign[node] = self.frame.module
+        known = self.values.get(node)
+        if known is None:
+            self.values[node] = value
+        elif known is not value and not _alike(known, value):
+            self.values[node] = join(known, value)
+        return value
+
+    def begin(self, key: tuple[Uid, str], value: Value, node: ast.AST) -> None:
+        """Remember where a name became an empty sum or list; anything else makes it forgotten."""
+        empty = isinstance(value, Const) and (value.value is None or value.value == 0)
+        if (
+            empty
+            or (isinstance(value, Items) and not value.elements)
+            or (isinstance(value, Tensor) and not value.nodes and not is_computed(value))
+        ):
+            self.begun[key] = (self.loops, self.place(node))
+        else:
+            self.begun.pop(key, None)
+
+    def keep(self, target: ast.expr, value: Value, node: ast.AST) -> None:
+        """Remember that `target` from outside the loop now holds a graph of this iteration."""
+        if self.frame.cls is not None and self.is_module(self.frame.cls):
+            # What a module collects while it runs is its output.
+            return
+        nodes = graph_of((value,))
+        match target:
+            case ast.Name(name):
+                key, scope = (self.frame.path, name), self.frame.node
+            case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
+                uid = next(iter(held((self.latest[owner],))))
+                key, scope = (uid, name), None
+                if nodes and self._collected(uid, nodes):
+                    return
+            case _:
+                return
+        loops, created = self.begun.get(key, (self.loops, None))
+        if nodes and created is not None and len(loops) < len(self.loops):
+            self.keepings.append(Keeping(self.place(node), ast.unparse(target), nodes, self.loops, created, scope))
+
+    def _collected(self, uid: Uid, nodes: frozenset[GraphNode]) -> bool:
+        """Whether an object of another file collects what a loop gives to one of its methods; the call is what is remembered."""
+        caller = self.frames.get(self.frame.path[:-1])
+        call = self.frame.callers[-1][1] if self.frame.callers else None
+        match call:
+            case ast.Call(ast.Attribute(ast.Name(name)), args) if caller is not None and self.frame.cls is not None:
+                known = self.store.get((caller.path, name))
+                loops, created = self.begun.get((uid, "*"), (self.loops, None))
+                given = graph_of(self.latest.get(arg, UNKNOWN) for arg in args)
+                apart = self.frame.module is not caller.module and not self.trains(self.frame.cls) and nodes <= given
+                if not apart or not isinstance(known, Instance) or known.uid != uid or self._loops_here():
+                    return False
+                if created is not None and len(loops) < len(self.loops):
+                    place = caller.module.source.place(call)
+                    self.keepings.append(Keeping(place, name, nodes, self.loops, created, caller.node))
+                return True
+            case _:
+                return False
+
+    def _loops_here(self) -> bool:
+        """Whether a loop of this activation is around."""
+        return any(number in self.loops for (path, _), number in self.loop_numbers.items() if path == self.frame.path)
+
+
+def _alike(known: Value, value: Value) -> bool:
+    """Whether two readings of one expression found the same sort of thing, perhaps in two activations."""
+    match known, value:
+        case Object(), Object():
+            return known.kind is value.kind and known.origin == value.origin
+        case Instance(), Instance():
+            return known.cls.node is value.cls.node
+        case Function(), Function():
+            return known.node is value.node
+        case Method(), Method():
+            return known.name == value.name
+        case _:
+            return False

@@ -1,0 +1,133 @@
+"""What is understood of one file: the findings of all checks, and on what each of them rests.
+
+It knows the order of work and which findings a caller or a test excuses, not how anything is found.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import NamedTuple
+
+from gradlint.diagnostics import Diagnostic
+from gradlint.events import EventKind
+from gradlint.models import Models
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import all_checks, is_local
+from gradlint.static.sights import NOTHING, Answers
+
+_FAILS_ANYHOW = frozenset(
+    {
+        "GL001",
+        "GL110",
+        "GL205",
+        "GL307",
+        "GL401",
+        "GL404",
+        "GL405",
+        "GL503",
+        "GL504",
+        "GL506",
+        "GL508",
+        "GL803",
+        "GL804",
+        "GL905",
+    }
+)
+"""What is wrong in a test as well; tests break the order of a training loop on purpose."""
+
+_CALLERS_EXCUSE_NOTHING = _FAILS_ANYHOW | frozenset(
+    {"GL519", "GL609", "GL802", "GL807", "GL809", "GL810", "GL811", "GL812", "GL815"}
+)
+"""What is wrong in a function whoever calls it."""
+
+Spot = tuple[str, int, str]
+"""A function: its file, the row of its `def`, and its name."""
+
+
+class Callee(NamedTuple):
+    """Something that may be called from another file: its name, and the words of which one must stand there, too."""
+
+    name: str
+    homes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A finding, and the functions on whose own reading, with callers unknown, it rests (none: on no such reading)."""
+
+    diagnostic: Diagnostic
+    alone: frozenset[Spot] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """What the analysis of one file found, there and in other files, the functions of others that it followed, and on what it rests."""
+
+    found: tuple[Finding, ...]
+    followed: frozenset[Spot]
+    answers: Answers = NOTHING
+    waiting: frozenset[Callee] = frozenset()
+
+
+def analyze(
+    tree: ast.Module,
+    source: str,
+    filename: str,
+    models: Models | None = None,
+    pieces: tuple[int, ...] = (),
+    accumulation: int = 0,
+) -> Understanding:
+    """Analyze a parsed file, or a document with `pieces` that begin at these rows; each place and rule is found once."""
+    analysis = Analysis(tree, source, filename, models, pieces, accumulation)
+    found: dict[tuple[object, ...], Finding] = {}
+    for check in all_checks():
+        for each in check(analysis):
+            if not analysis.is_test or each.code in _FAILS_ANYHOW:
+                alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
+                found.setdefault((each.code, each.location), Finding(each, alone))
+    followed = frozenset() if analysis.is_test else _followed(analysis)
+    waiting = frozenset() if analysis.is_test else frozenset(_waiting(analysis, filename))
+    return Understanding(tuple(found.values()), followed, analysis.project.sights.answers, waiting)
+
+
+def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:
+    """Yield what other files may set in motion in this one: functions that train or load a model, and their classes."""
+    path = PurePath(os.path.abspath(filename))
+    homes = (path.parent.name,) if path.stem == "__init__" else (path.stem, path.parent.name)
+    owners: dict[ast.AST, str] = {method: cls.name for cls in analysis.nodes(ast.ClassDef) for method in cls.body}
+    for root in analysis.roots:
+        if not isinstance(root.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        # A backward pass of its own name is torch's, or stands in for it.
+        telling = {EventKind.STEP} if root.node.name == "backward" else {EventKind.STEP, EventKind.BACKWARD}
+        trains = any(event.kind in telling for event in analysis.events[root])
+        if trains or "load_state_dict" in analysis.lowering.syntax.called(root.node):
+            yield Callee(owners.get(root.node, root.node.name), homes)
+
+
+def _alone(found: Diagnostic, analysis: Analysis) -> frozenset[Spot]:
+    if found.code in _CALLERS_EXCUSE_NOTHING:
+        return frozenset()
+    around = [root for root in analysis.roots if any(_encloses(node, found, analysis) for node in root.followed)]
+    if any(root.complete for root in around):
+        return frozenset()
+    return frozenset(_spot(root.node, analysis) for root in around)
+
+
+def _encloses(function: ast.AST, found: Diagnostic, analysis: Analysis) -> bool:
+    place = analysis.source.place(function)
+    return place.filename == found.location.filename and place.row <= found.location.row <= place.end_row
+
+
+def _followed(analysis: Analysis) -> frozenset[Spot]:
+    nodes = {node for root in analysis.roots for node in root.followed}
+    return frozenset(_spot(node, analysis) for node in nodes if node in analysis.lowering.foreign)
+
+
+def _spot(function: ast.AST, analysis: Analysis) -> Spot:
+    place = analysis.source.place(function)
+    return os.path.abspath(place.filename), place.row, getattr(function, "name", "")
