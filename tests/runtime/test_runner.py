@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,15 @@ def test_right_program_is_met_with_silence(tmp_path: Path) -> None:
     assert run(tmp_path, "train.py") == Ended(0, "", "")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let children hear of SIGINT: a shell lets what it runs in the background ignore it, and they would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "")])
 def test_signals_end_it_with_a_report(tmp_path: Path, number: signal.Signals, name: str) -> None:
     write(tmp_path, LOOP + "main()\nprint('ready', flush=True)\nimport threading\nthreading.Event().wait(60)\n")
