@@ -37,23 +37,36 @@ def modes(analysis: Analysis) -> Iterator[Diagnostic]:
     for root in analysis.roots:
         found = analysis.events[root]
         modules = {uid for event in found if event.kind is EventKind.EVAL for uid in event.targets or ()}
+        known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]] = {}
         for module in sorted(modules | _trained_inside(analysis, modules)):
-            yield from _module(analysis, root, module)
+            yield from _module(analysis, root, module, known)
 
 
 def _trained_inside(analysis: Analysis, modules: Iterable[Uid]) -> set[Uid]:
     return {owned for owned in analysis.trained_by for uid in modules if owned[: len(uid)] == uid}
 
 
-def _module(analysis: Analysis, root: Root, module: Uid) -> Iterator[Diagnostic]:
+def _module(
+    analysis: Analysis,
+    root: Root,
+    module: Uid,
+    known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
+) -> Iterator[Diagnostic]:
     owners = frozenset(
         uid for owned, found in analysis.trained_by.items() if owned[: len(module)] == module for uid in found
     )
-    arrivals = follow(root.tree, MODE, on_module(module, owners))
+    tracks = root.complete and module not in analysis.lowering.frozen
+    if not owners and not tracks:
+        return
+    effect = on_module(module, owners)
+    felt = frozenset((event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None)
+    if felt not in known:  # Parts of one model mostly go through the same.
+        known[felt] = follow(root.tree, MODE, effect)
+    arrivals = known[felt]
     if owners:
         updates = list(_updates(analysis, root, owners, arrivals))
         yield from updates or _lapsed(analysis, root, module, arrivals)
-    if root.complete and module not in analysis.lowering.frozen:
+    if tracks:
         yield from _tracked(analysis, root, arrivals)
 
 
