@@ -17,7 +17,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
 from gradlint.static.algebra import graph_of
-from gradlint.static.kinship import Kin, name_of
+from gradlint.static.kinship import Kin, name_of, within
 from gradlint.static.lowering import Lowering, Root
 from gradlint.static.nodes import walk
 from gradlint.static.project import Module, Project
@@ -230,6 +230,10 @@ class Analysis:
             for module in optimizer.of or ():
                 owners[module].add(optimizer.uid)
         return {module: frozenset(found) for module, found in owners.items()}
+
+    def owners(self, module: Uid) -> frozenset[Uid]:
+        """Return the optimizers that train a module or a part of it."""
+        return frozenset(uid for owned, found in self.trained_by.items() if within(owned, module) for uid in found)
 
     @cached_property
     def trained(self) -> Kin:

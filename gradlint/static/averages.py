@@ -13,7 +13,7 @@ from itertools import starmap
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import definitions
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import own, walk
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Function, Instance, Kind, Library, Made, Object, Tensor, Unknown, Value
 
@@ -124,7 +124,7 @@ def _root(analysis: Analysis, call: ast.Call) -> ast.expr | None:
 
 def _unpacked(name: str, scope: ast.AST) -> Iterator[tuple[ast.Call, int]]:
     """Yield the calls that give a name one of several results, and which."""
-    for node in _own(scope):
+    for node in own(scope):
         match node:
             case ast.Assign([ast.Tuple(elements)], ast.Call() as call):
                 names = [each.id if isinstance(each, ast.Name) else "" for each in elements]
@@ -135,19 +135,11 @@ def _unpacked(name: str, scope: ast.AST) -> Iterator[tuple[ast.Call, int]]:
 
 
 def _given(name: str, scope: ast.AST) -> Iterator[ast.expr]:
-    for node in _own(scope):
+    for node in own(scope):
         if isinstance(node, ast.Assign) and any(
             isinstance(each, ast.Name) and each.id == name for each in node.targets
         ):
             yield node.value
-
-
-def _own(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a scope, without those of the functions and classes in it."""
-    for node in children(scope):
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            yield node
-            yield from _own(node)
 
 
 def _part(value: ast.expr | None, index: int | None) -> ast.expr | None:

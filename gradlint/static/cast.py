@@ -93,8 +93,3 @@ class Cast:
                 switched |= targets - inside
         known = {made.uid for made in self._analysis.objects(Kind.MODULE)} | set(lowering.instances)
         return trained | (switched & known)
-
-    def owners(self, module: Uid) -> frozenset[Uid]:
-        """Return the optimizers that train a module or a part of it."""
-        trained = self._analysis.trained_by.items()
-        return frozenset(uid for owned, found in trained if owned[: len(module)] == module for uid in found)

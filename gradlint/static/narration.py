@@ -165,7 +165,7 @@ class _Narrator:
                 yield _Watched(self._cast.names[made.uid], SCHEDULER, on_scheduler(made))
         for uid in sorted(self._cast.modules):
             if _concerned(found, (uid,)):
-                yield _Watched(self._cast.names[uid], MODE, on_module(uid, self._cast.owners(uid)))
+                yield _Watched(self._cast.names[uid], MODE, on_module(uid, self._analysis.owners(uid)))
         built = (event.nodes for event in found if event.kind is EventKind.FORWARD)
         for node in dict.fromkeys(node for nodes in built for node in nodes):
             age = ", an iteration old" if node.age else ""

@@ -52,6 +52,14 @@ def walk(node: ast.AST) -> list[ast.AST]:
     return [node, *below(node)]
 
 
+def own(scope: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes below a scope in order, but for what is below a function or class in it."""
+    for node in children(scope):
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            yield from own(node)
+
+
 def below(node: ast.AST) -> list[ast.AST]:
     """Return all nodes below a node, breadth first; whoever gets the list must not change it."""
     known: list[ast.AST] | None = getattr(node, "_below", None)

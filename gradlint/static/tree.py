@@ -51,6 +51,10 @@ class Event:
     roles: frozenset[str] = field(default=frozenset(), compare=False)
     scalers: frozenset[Uid] = field(default=frozenset(), compare=False)
 
+    def is_in(self, loops: tuple[int, ...]) -> bool:
+        """Whether it happens inside of all of `loops`, which are those around some place."""
+        return self.loops[: len(loops)] == loops
+
     def __hash__(self) -> int:
         # Events are looked up whenever a path reaches one: where, what and in whose frame tells almost all apart.
         return hash((self.place.row, self.place.column, self.kind, self.frame))

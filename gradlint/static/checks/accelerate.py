@@ -86,7 +86,7 @@ def _turns(analysis: Analysis, owners: set[Uid]) -> Iterator[_Turn]:
             paths.read(root.tree)
         for step, uid in steps.items():
             optimizer, loops = analysis.lowering.objects.get(uid), step.loops
-            ring = tuple(event for event in found if event.loops[: len(loops)] == loops)
+            ring = tuple(event for event in found if event.is_in(loops))
             backward = next((event for event in ring if event.kind is EventKind.BACKWARD), None)
             if optimizer is not None and loops and backward is not None and prepared.get(uid) in owners:
                 yield _Turn(root, optimizer, prepared[uid], step, ring, backward, paths)

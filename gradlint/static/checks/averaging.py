@@ -15,7 +15,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import words
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import own, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event
 from gradlint.static.values import Library
@@ -59,21 +59,13 @@ def _steps_in(event: Event, scope: _Scope) -> bool:
 def _averages(analysis: Analysis, scope: _Scope) -> Iterator[_Average]:
     made = {
         node.targets[0].id: node
-        for node in _own(scope)
+        for node in own(scope)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _makes(analysis, node.value)
     }
     for name, node in made.items():
         calls = _calls_through(scope, name)
         if calls is not None:
             yield _Average(name, node, tuple(calls))
-
-
-def _own(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a scope, without those of the functions and classes in it."""
-    for node in children(scope):
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            yield node
-            yield from _own(node)
 
 
 def _makes(analysis: Analysis, node: ast.expr) -> bool:

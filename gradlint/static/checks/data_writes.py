@@ -12,7 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import own, walk
 from gradlint.static.notes import Written
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, GraphNode
@@ -37,15 +37,6 @@ def written_data(analysis: Analysis) -> Iterator[Diagnostic]:
             yield compose("GL512", Side.STATIC, place, marks, subject=ast.unparse(write.owner))
 
 
-def _own(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a scope, but for those of the functions and classes in it."""
-    todo: list[ast.AST] = list(getattr(scope, "body", ()))
-    for node in todo:
-        yield node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            todo.extend(ast.iter_child_nodes(node))
-
-
 def _matters(node: ast.AST) -> bool:
     """Whether a change makes the gradient another one, and nobody wants just that."""
     match node:
@@ -68,7 +59,7 @@ def _backward_after(analysis: Analysis, write: Written, nodes: set[GraphNode]) -
         if descent.event.kind is EventKind.BACKWARD and through and later:
             return descent.event
     scope = write.scope
-    if isinstance(scope, FunctionNode) and any(_is_read(node, write) for node in _own(scope)):
+    if isinstance(scope, FunctionNode) and any(_is_read(node, write) for node in own(scope)):
         return _backward_of_caller(analysis, scope, nodes)
     return None
 

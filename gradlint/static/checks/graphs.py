@@ -57,7 +57,7 @@ def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnost
         if event.kind is not EventKind.BACKWARD or freed is None or "retain" in event.roles:
             continue
         again = freed.mark("freed") == event.place
-        inside = any(forward.loops[: len(event.loops)] == event.loops for forward in built)
+        inside = any(forward.is_in(event.loops) for forward in built)
         if {state.name for state in states} == {"freed"} and inside and not again:
             yield compose("GL503", Side.STATIC, event.place, freed.marks, through="")
         elif again and not inside and {state.name for state in states} <= {"live", "freed"}:
@@ -135,7 +135,7 @@ def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
     """Whether a backward outside the loop runs through what the loop made: the sum is the loss."""
     places = {node.place for node in keeping.nodes}
     return any(
-        event.loops[: len(keeping.loops)] != keeping.loops and any(node.place in places for node in event.nodes)
+        not event.is_in(keeping.loops) and any(node.place in places for node in event.nodes)
         for found in analysis.events.values()
         for event in found
         if event.kind in (EventKind.BACKWARD, EventKind.RETAIN)
@@ -282,6 +282,6 @@ def _backwarded(analysis: Analysis, loops: tuple[int, ...]) -> frozenset[GraphNo
         node
         for found in analysis.events.values()
         for event in found
-        if event.kind is EventKind.BACKWARD and event.loops[: len(loops)] == loops
+        if event.kind is EventKind.BACKWARD and event.is_in(loops)
         for node in event.nodes
     )

@@ -68,7 +68,7 @@ def _left_out(analysis: Analysis, optimizer: Object, found: list[Event]) -> list
         here = event.kind is EventKind.BACKWARD and bool(event.loops) and event.frame == optimizer.uid[:-1]
         if not here or effect(event) is not EventKind.BACKWARD:
             continue
-        ring = [other for other in found if other.loops[: len(event.loops)] == event.loops]
+        ring = [other for other in found if other.is_in(event.loops)]
         others = _stepped_in(analysis, ring)
         cleared = any(effect(other) is EventKind.ZERO for other in ring)
         if others and not cleared and _runs(ring, owned) and not any(overlap(a, b) for a in others for b in owned):

@@ -16,6 +16,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import kept
 from gradlint.static.following import follow
+from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_module
@@ -43,7 +44,7 @@ def modes(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _trained_inside(analysis: Analysis, modules: Iterable[Uid]) -> set[Uid]:
-    return {owned for owned in analysis.trained_by for uid in modules if owned[: len(uid)] == uid}
+    return {owned for owned in analysis.trained_by for uid in modules if within(owned, uid)}
 
 
 def _module(
@@ -52,9 +53,7 @@ def _module(
     module: Uid,
     known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
 ) -> Iterator[Diagnostic]:
-    owners = frozenset(
-        uid for owned, found in analysis.trained_by.items() if owned[: len(module)] == module for uid in found
-    )
+    owners = analysis.owners(module)
     tracks = root.complete and module not in analysis.lowering.frozen
     if not owners and not tracks:
         return
@@ -198,9 +197,7 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
             continue
         state = min(states, key=lambda each: each.marks)
         evaluation = _evaluation_loops(analysis, root, event, state)
-        if not any(other.loops[: len(evaluation)] == evaluation for other in used) and not _asks_gradients(
-            analysis, event
-        ):
+        if not any(other.is_in(evaluation) for other in used) and not _asks_gradients(analysis, event):
             yield event, state
 
 
@@ -208,11 +205,7 @@ def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State
     """Return the loops of the forward up to the outermost one that the evaluation does not share with `eval()`."""
     begun = state.mark("eval")
     outer = max(
-        (
-            len(other.loops)
-            for other in analysis.events[root]
-            if other.place == begun and event.loops[: len(other.loops)] == other.loops
-        ),
+        (len(other.loops) for other in analysis.events[root] if other.place == begun and event.is_in(other.loops)),
         default=0,
     )
     return event.loops[: outer + 1]

@@ -147,7 +147,7 @@ def _outside(case: _Case, place: Location) -> bool:
 def _cleared_instead(case: _Case) -> Event | None:
     effect = on_optimizer(case.optimizer, case.objects)
     for event in case.events:
-        ring = event.loops[: len(case.step.loops)] == case.step.loops
+        ring = event.is_in(case.step.loops)
         if event.kind is EventKind.ZERO and event.targets is not None and event.name and ring and effect(event) is None:
             return event
     return None

@@ -121,7 +121,7 @@ class _Turn:
     def depth(self, event: Event) -> int | None:
         """Return how many loops deeper an event lies than the construction (None: elsewhere)."""
         own = self.created.loops
-        return len(event.loops) - len(own) if event.loops[: len(own)] == own else None
+        return len(event.loops) - len(own) if event.is_in(own) else None
 
     def begins(self, uid: Uid) -> bool:
         """Whether somebody begins anew in a turn too."""

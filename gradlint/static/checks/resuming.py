@@ -75,7 +75,7 @@ def _wound_forward(analysis: Analysis, scheduler: Object) -> bool:
     for found in analysis.events.values():
         for event in found:
             if event.kind is EventKind.SCHEDULE and scheduler.uid in (event.targets or ()):
-                ring = [each for each in found if each.loops[: len(event.loops)] == event.loops]
+                ring = [each for each in found if each.is_in(event.loops)]
                 if "argument" in event.roles or not any(each.kind is EventKind.STEP for each in ring):
                     return True
     return False

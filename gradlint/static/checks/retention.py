@@ -68,7 +68,7 @@ def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Ui
         if stale is None or event.kind is not EventKind.BACKWARD or event.scalers:
             continue
         retained = "retain" in event.roles
-        if any(forward.loops[: len(event.loops)] == event.loops for forward in built):
+        if any(forward.is_in(event.loops) for forward in built):
             if _is_deep(analysis, node.module):
                 yield compose("GL508", Side.STATIC, event.place, stale.marks, subject="parameters")
         elif retained:
@@ -136,7 +136,7 @@ def _rebuilt(analysis: Analysis, descent: Descent) -> bool:
         if any(node.place in places for node in other.nodes):
             if other.kind is EventKind.ESCAPE:
                 return False
-            if other.kind is EventKind.FORWARD and other.loops[: len(event.loops)] != event.loops:
+            if other.kind is EventKind.FORWARD and not other.is_in(event.loops):
                 return False
     return True
 
@@ -174,8 +174,5 @@ def carried_with_its_graph(analysis: Analysis) -> Iterator[Diagnostic]:
 def _steps(analysis: Analysis, found: list[Event], event: Event, node: GraphNode) -> bool:
     owners = _owners(analysis, node)
     return any(
-        each.kind is EventKind.STEP
-        and each.loops[: len(event.loops)] == event.loops
-        and owners & (each.targets or owners)
-        for each in found
+        each.kind is EventKind.STEP and each.is_in(event.loops) and owners & (each.targets or owners) for each in found
     )

@@ -11,7 +11,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.losses import torch_loss
 from gradlint.static.library import words
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import own, walk
 from gradlint.static.values import UNKNOWN, Class, Instance, Kind, Library, Object, Value, const, is_loader
 
 _LOSSES = frozenset(
@@ -65,7 +65,7 @@ class _Shapes:
 
     def __init__(self, analysis: Analysis, scope: ast.AST) -> None:
         self._analysis = analysis
-        self.own = list(_own(scope))
+        self.own = list(own(scope))
         self._in_batches = any(isinstance(node, ast.For) and self._takes_batches(node.iter) for node in self.own)
 
     def is_column(self, node: ast.expr, depth: int = 0) -> bool:
@@ -182,12 +182,3 @@ def _keeps_shape(part: Value) -> bool:
 
 def _is_name(targets: list[ast.expr], name: str) -> bool:
     return len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id == name
-
-
-def _own(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a function, but for those of the functions and classes in it."""
-    todo: list[ast.AST] = list(getattr(scope, "body", ()))
-    for node in todo:
-        yield node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            todo.extend(children(node))
