@@ -26,6 +26,7 @@ _Scope: TypeAlias = (
     | ast.DictComp
     | ast.GeneratorExp
 )
+_Import: TypeAlias = ast.Import | ast.ImportFrom
 _Node = TypeVar("_Node", bound=ast.AST)
 
 
@@ -94,6 +95,32 @@ class Outline:
             if isinstance(around, Loop) and all(self.sibling(node, around.body) is not None for node in nodes):
                 return around
         return None
+
+    def spelling(self, name: str) -> str | None:
+        """Return the shortest way in which this file can say a dotted name; None if it imports no part of it."""
+        return min(self._spellings(name), key=len, default=None)
+
+    def _spellings(self, name: str) -> Iterator[str]:
+        for node in self.tree.body:
+            for alias in node.names if isinstance(node, _Import) else ():
+                home = f"{node.module}." if isinstance(node, ast.ImportFrom) and not node.level else ""
+                whole = f"{home}{alias.name}" if alias.asname or home else alias.name.partition(".")[0]
+                if f"{name}.".startswith(f"{whole}."):
+                    yield (alias.asname or whole.removeprefix(home)) + name[len(whole) :]
+
+    def imports(self, node: ast.expr) -> bool:
+        """Tell whether an attribute chain begins at a name that the file imports."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        imported = (alias for each in self.tree.body if isinstance(each, _Import) for alias in each.names)
+        return isinstance(node, ast.Name) and any(
+            node.id == (alias.asname or alias.name).partition(".")[0] for alias in imported
+        )
+
+    def is_argument(self, node: ast.AST) -> bool:
+        """Tell whether `node` is what a call is given by position."""
+        parent = self._parents[node]
+        return isinstance(parent, ast.Call) and node in parent.args
 
     def rows(self, first: int, last: int) -> range:
         """Return the rows of the top-level statements that have a part in the rows `first` to `last`."""

@@ -30,10 +30,11 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Put the simple statement at `place` before the one at `to`, with its comments: beside it, and right above it."""
+    """Put the simple statement at `place` before the one at `to` (or behind), with its comments: beside and right above it."""
 
     place: Location
     to: Location
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,15 @@ class Enter:
     place: Location
 
 
-Change: TypeAlias = Insert | Move | Enter
+@dataclass(frozen=True, slots=True)
+class Wrap:
+    """Make the statement at `place` the body of a block that begins with `code`, such as `with torch.no_grad():`."""
+
+    code: str
+    place: Location
+
+
+Change: TypeAlias = Insert | Move | Enter | Wrap
 
 _Container: TypeAlias = cst.Module | cst.IndentedBlock | cst.SimpleStatementLine | cst.SimpleStatementSuite
 _Statement: TypeAlias = cst.BaseCompoundStatement | cst.BaseSmallStatement
@@ -96,6 +105,7 @@ class _Rewriter(cst.CSTTransformer):
         self._behind: dict[cst.CSTNode, cst.CSTNode] = {}
         self._changed: dict[cst.CSTNode, dict[str, Any]] = {}
         self._removed: set[cst.CSTNode] = set()
+        self._wrapped: dict[cst.CSTNode, cst.BaseCompoundStatement] = {}
         for node, span in MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider).items():
             if isinstance(node, _Statement):
                 self._statements[span.start.line, span.start.column] = node
@@ -109,11 +119,16 @@ class _Rewriter(cst.CSTTransformer):
                 anchor = self._anchor(self._at(place), -1 if behind else 0)
                 line = cst.ensure_type(cst.parse_statement(code), cst.SimpleStatementLine)
                 (self._behind if behind else self._before)[anchor] = _fitting(line, anchor)
-            case Move(place, to):
-                anchor = self._anchor(self._at(to), 0)
-                self._before[anchor] = _fitting(self._taken(self._at(place)), anchor)
+            case Move(place, to, behind):
+                anchor = self._anchor(self._at(to), -1 if behind else 0)
+                (self._behind if behind else self._before)[anchor] = _fitting(self._taken(self._at(place)), anchor)
             case Enter(place):
                 self._enter(self._at(place))
+            case Wrap(code, place):
+                anchor = self._anchor(self._at(place), 0)
+                if isinstance(anchor, cst.BaseSmallStatement) or anchor is not self._anchor(self._at(place), -1):
+                    raise _Inexact
+                self._wrapped[anchor] = _block(code)
         return cst.ensure_type(self._module.visit(self), cst.Module).code
 
     def on_leave(self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT) -> _Result[cst.CSTNodeT]:
@@ -121,6 +136,8 @@ class _Rewriter(cst.CSTTransformer):
         if original_node in self._removed:
             return cst.RemoveFromParent()
         updated = updated_node.with_changes(**self._changed.get(original_node, {}))
+        if original_node in self._wrapped:
+            return _inside(self._wrapped[original_node], updated)  # type: ignore[return-value]
         row = (self._before.get(original_node), updated, self._behind.get(original_node))
         nodes = [node for node in row if node is not None]
         return cst.FlattenSentinel(nodes) if len(nodes) > 1 else updated  # type: ignore[arg-type]
@@ -147,6 +164,8 @@ class _Rewriter(cst.CSTTransformer):
         return cst.SimpleStatementLine([statement.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)])
 
     def _line_taken(self, line: cst.SimpleStatementLine) -> cst.SimpleStatementLine:
+        if len(self._homes[line].body) == 1:
+            raise _Inexact  # An empty block.
         above = line.leading_lines
         own = len(list(takewhile(lambda empty: empty.comment is not None, reversed(above))))
         body = self._homes[line].body
@@ -175,6 +194,19 @@ class _Rewriter(cst.CSTTransformer):
             leading_lines=line.leading_lines,
         )
         self._changed[block] = {"body": (*block.body[:index], entered)}
+
+
+def _block(head: str) -> cst.BaseCompoundStatement:
+    block = cst.parse_statement(f"{head}\n pass")
+    assert isinstance(block, cst.BaseCompoundStatement)
+    return block
+
+
+def _inside(block: cst.BaseCompoundStatement, statement: cst.CSTNode) -> cst.BaseCompoundStatement:
+    """Return the block with nothing but `statement` in it, and the comments above that above it."""
+    above = getattr(statement, "leading_lines", ())
+    body = cst.IndentedBlock([statement.with_changes(leading_lines=())])  # type: ignore[list-item]
+    return block.with_changes(leading_lines=above, body=body)
 
 
 def _fitting(line: cst.SimpleStatementLine, anchor: cst.CSTNode) -> cst.CSTNode:
