@@ -21,7 +21,7 @@ from gradlint.diagnostics import Edit, Location
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """Put the simple statement `code` before the statement at `place`, or behind it."""
+    """Put the statement `code` before the statement at `place`, or behind it."""
 
     code: str
     place: Location
@@ -117,8 +117,7 @@ class _Rewriter(cst.CSTTransformer):
         match change:
             case Insert(code, place, behind):
                 anchor = self._anchor(self._at(place), -1 if behind else 0)
-                line = cst.ensure_type(cst.parse_statement(code), cst.SimpleStatementLine)
-                (self._behind if behind else self._before)[anchor] = _fitting(line, anchor)
+                (self._behind if behind else self._before)[anchor] = _fitting(cst.parse_statement(code), anchor)
             case Move(place, to, behind):
                 anchor = self._anchor(self._at(to), -1 if behind else 0)
                 (self._behind if behind else self._before)[anchor] = _fitting(self._taken(self._at(place)), anchor)
@@ -209,10 +208,14 @@ def _inside(block: cst.BaseCompoundStatement, statement: cst.CSTNode) -> cst.Bas
     return block.with_changes(leading_lines=above, body=body)
 
 
-def _fitting(line: cst.SimpleStatementLine, anchor: cst.CSTNode) -> cst.CSTNode:
+def _fitting(line: cst.SimpleStatementLine | cst.BaseCompoundStatement, anchor: cst.CSTNode) -> cst.CSTNode:
     """Return `line`, or its statement alone where the anchor shares its line with others."""
     if not isinstance(anchor, cst.BaseSmallStatement):
         return line
-    if line.leading_lines or line.trailing_whitespace.comment is not None:
+    if (
+        isinstance(line, cst.BaseCompoundStatement)
+        or line.leading_lines
+        or line.trailing_whitespace.comment is not None
+    ):
         raise _Inexact
     return line.body[0]

@@ -63,22 +63,16 @@ def _leaks(rest: list[ast.stmt], outline: Outline, statement: ast.Expr) -> bool:
 
 
 def _without_graphs(item: Diagnostic, outline: Outline) -> Remedy | None:
-    """GL302: run the loop over the evaluation's batches without graphs."""
+    """GL302: run what follows `eval()`, as far as the forward pass is part of it, without graphs."""
     forward, begun = outline.at(item.location, ast.Call), outline.at(related(item, "eval"), ast.Call)
     spelled = outline.spelling("torch.no_grad")
-    if forward is None or spelled is None:
+    # In a function that does not switch the mode itself the model may be trained as well.
+    if forward is None or begun is None or spelled is None or outline.scope(begun) is not outline.scope(forward):
         return None
-    scope = outline.scope(forward)
-    start = outline.statement(begun) if begun is not None and outline.scope(begun) is scope else None
-    block = outline.block(start) if start else []
-    goal = outline.sibling(forward, block) or outline.loop(forward) or outline.statement(forward)
-    if _mentions_training(goal, outline):
+    goal = outline.sibling(forward, outline.block(outline.statement(begun)))
+    if goal is None or isinstance(goal, ast.Return) or _trains([goal], outline):
         return None
     return Remedy(f"Put it under `with {spelled}():`", (Wrap(f"with {spelled}():", outline.place(goal)),))
-
-
-def _mentions_training(statement: ast.stmt, outline: Outline) -> bool:
-    return isinstance(statement, (ast.Return, ast.FunctionDef)) or _trains([statement], outline)
 
 
 BUILDERS: Mapping[str, Builder] = {"GL302": _without_graphs, "GL307": _enter}

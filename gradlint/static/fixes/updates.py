@@ -24,7 +24,7 @@ def _drop_gradient(item: Diagnostic, outline: Outline) -> Remedy | None:
     update = outline.at(item.location, ast.AugAssign)
     if update is None or not plain(update.target):
         return None
-    text = f"{outline.spelled(update.target)}.grad = None"
+    text = f"{outline.spelled(update.target).removesuffix('.data')}.grad = None"
     return Remedy(f"Insert `{text}`", (Insert(text, outline.place(update), behind=True),))
 
 

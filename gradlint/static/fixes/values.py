@@ -170,6 +170,8 @@ def _cut_fake(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL509: give the other model what the generator returned, without its graph."""
     made, backward = outline.at(related(item, "made"), ast.Call), outline.at(item.location, ast.Call)
     statement = outline.statement(made) if made else None
+    if made is not None and outline.is_argument(made):
+        return Remedy(f"Give it `{ast.unparse(made)}.detach()`", wrapped(outline, made, "", ".detach()"))
     match statement:
         case ast.Assign([ast.Name(name)], value) if value is made and backward is not None:
             block = outline.block(statement)

@@ -19,7 +19,7 @@ from gradlint.static.fixes.remedy import (
     unchanged,
     wrapped,
 )
-from gradlint.static.outline import Loop, Outline
+from gradlint.static.outline import Loop, Outline, written
 from gradlint.static.rewriting import Insert, Move
 
 
@@ -87,26 +87,43 @@ def _count(outline: Outline, step: ast.Call) -> str | None:
 
 
 def _set_epoch(item: Diagnostic, outline: Outline) -> Remedy | None:
-    """GL709: tell the sampler the epoch before its batches are drawn."""
+    """GL709: tell the sampler the epoch before its batches are drawn, where it is of the kind that wants to know."""
     drawn = outline.at(item.location, ast.Name) or outline.at(item.location, ast.Attribute)
-    built = outline.at(related(item, "built"), ast.Call)
     inner = next((node for node in outline.above(drawn) if isinstance(node, Loop)), None) if drawn else None
     outer = outline.loop(inner) if inner else None
-    if drawn is None or not plain(drawn) or not isinstance(outer, ast.For) or not isinstance(outer.target, ast.Name):
-        return None
-    sampler = _sampler(outline, built, outer) or f"{outline.spelled(drawn)}.sampler"
-    call = f"{sampler}.set_epoch({outer.target.id})"
-    return Remedy(f"Begin the epoch with `{call}`", (Insert(call, outline.place(outer.body[0])),))
+    built = outline.at(related(item, "built"), ast.Call)
+    sampler = _sampler(outline, built, outer) if built and outer else None
+    match outer:
+        case ast.For(ast.Name(epoch)) if built and sampler and not epoch.startswith("_"):
+            call = f"{sampler}.set_epoch({epoch})"
+            code = call if _is_always(outline, built, sampler, outer) else _guarded(outline, built, sampler, call)
+        case _:
+            return None
+    return Remedy(f"Begin the epoch with `{call}`", (Insert(code, outline.place(outer.body[0])),)) if code else None
 
 
-def _sampler(outline: Outline, built: ast.Call | None, loop: ast.For) -> str | None:
-    """Return the name of the sampler, if the loop can see it and nobody gives it to another one."""
-    statement = outline.statement(built) if built else None
+def _sampler(outline: Outline, built: ast.Call, loop: Loop) -> str | None:
+    """Return the name of the sampler, if the loop can see it."""
+    statement = outline.statement(built)
     match statement:
         case ast.Assign([ast.Name(name)], value) if value is built and outline.scope(statement) is outline.scope(loop):
             return name
         case _:
             return None
+
+
+def _is_always(outline: Outline, built: ast.Call, sampler: str, loop: Loop) -> bool:
+    """Whether the sampler is this one in each run: bound once, and under no condition that the loop is not under."""
+    bound = [
+        node for node in ast.walk(outline.scope(loop)) if isinstance(node, ast.Assign) and sampler in written([node])
+    ]
+    return len(bound) == 1 and set(outline.above(bound[0])) <= set(outline.above(loop))
+
+
+def _guarded(outline: Outline, built: ast.Call, sampler: str, call: str) -> str | None:
+    if not outline.imports(built.func):
+        return None
+    return f"if isinstance({sampler}, {outline.spelled(built.func)}):\n    {call}"
 
 
 def _removed(item: Diagnostic, outline: Outline) -> Remedy | None:
