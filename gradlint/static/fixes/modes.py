@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-from gradlint.diagnostics import Diagnostic, Edit, Location
-from gradlint.static.fixes.remedy import Builder, Remedy, plain, related, replaced, unchanged, wrapped
+from gradlint.diagnostics import Diagnostic, Location
+from gradlint.static.fixes.remedy import Builder, Remedy, plain, related, unchanged, wrapped
 from gradlint.static.outline import Loop, Outline
 from gradlint.static.rewriting import Change, Insert
 
@@ -55,20 +55,11 @@ def _follow_mode(item: Diagnostic, outline: Outline) -> Remedy | None:
     method = outline.scope(call) if call else None
     if call is None or not isinstance(method, ast.FunctionDef) or not method.args.args or len(call.args) > 2:
         return None
-    text = f"{method.args.args[0].arg}.training"
-    given = [key for key in call.keywords if key.arg in ("training", None)]
-    return Remedy(f"Pass `training={text}`", _argument(outline, call, given, text)) if call.args else None
-
-
-def _argument(outline: Outline, call: ast.Call, given: list[ast.keyword], text: str) -> tuple[Edit, ...]:
-    match given:
-        case [ast.keyword("training", value)]:
-            return (replaced(outline, value, text),)
-        case []:
-            last = max((*call.args, *(key.value for key in call.keywords)), key=outline.place)
-            return wrapped(outline, last, "", f", training={text}")
-        case _:
-            return ()
+    if not call.args or any(key.arg in ("training", None) for key in call.keywords):
+        return None
+    text = f"training={method.args.args[0].arg}.training"
+    last = max((*call.args, *(key.value for key in call.keywords)), key=outline.place)
+    return Remedy(f"Pass `{text}`", wrapped(outline, last, "", f", {text}"))
 
 
 BUILDERS: Mapping[str, Builder] = {"GL303": _evaluate, "GL304": _train, "GL308": _follow_mode}

@@ -120,6 +120,18 @@ def removed(outline: Outline, statement: ast.stmt) -> tuple[Edit, ...]:
     return (Edit(replace(place, column=1, end_row=place.end_row + 1, end_column=1), ""),)
 
 
+def added(outline: Outline, statement: ast.stmt, text: str) -> Edit | None:
+    """Return the edit that puts a line behind a statement; None if that shares its line with another."""
+    place = outline.place(statement)
+    first, last = outline.lines[place.row - 1], outline.lines[place.end_row - 1].rstrip("\r\n")
+    indent, rest = first[: place.column - 1], last[place.end_column - 1 :].strip()
+    if indent.strip() or not (not rest or rest.startswith("#")):
+        return None
+    end = len(last) + 1
+    where = replace(place, row=place.end_row, column=end, end_row=place.end_row, end_column=end)
+    return Edit(where, f"\n{indent}{text}")
+
+
 def without(outline: Outline, call: ast.Call, given: ast.keyword) -> Edit:
     """Return the edit that takes an argument, and the comma beside it, out of a call."""
     places = sorted(outline.place(each) for each in (*call.args, *call.keywords))

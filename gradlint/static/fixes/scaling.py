@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.static.fixes.remedy import Builder, Remedy, alone, calls, plain, receiver, related, replaced
+from gradlint.static.fixes.remedy import Builder, Remedy, added, alone, calls, plain, receiver, related, replaced
 from gradlint.static.outline import Outline
 from gradlint.static.rewriting import Insert, Move
 
@@ -63,8 +63,11 @@ def _step_scaled(item: Diagnostic, outline: Outline) -> Remedy | None:
         return None
     text = f"{name}.step({outline.spelled(stepped)})"
     updated = any(ast.unparse(found.func) == f"{name}.update" for found in calls([outline.scope(call)], "update"))
-    more = () if updated else (Insert(f"{name}.update()", outline.place(statement), behind=True),)
-    return Remedy(f"Step by `{text}`", (replaced(outline, call, text), *more))
+    step = replaced(outline, call, text)
+    if updated:
+        return Remedy(f"Step by `{text}`", (step,))
+    update = added(outline, statement, f"{name}.update()")
+    return Remedy(f"Step by `{text}`", (step, update)) if update else None
 
 
 def _update(item: Diagnostic, outline: Outline) -> Remedy | None:

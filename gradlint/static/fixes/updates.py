@@ -5,18 +5,47 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-from gradlint.diagnostics import Diagnostic
-from gradlint.static.fixes.remedy import Builder, Remedy, alone, plain, replaced, unchanged
+from gradlint.diagnostics import Diagnostic, Edit
+from gradlint.static.fixes.remedy import Builder, Remedy, alone, mentions, plain, replaced, unchanged
 from gradlint.static.outline import Outline
 from gradlint.static.rewriting import Insert, Move, Wrap
 
 
 def _untracked(item: Diagnostic, outline: Outline) -> Remedy | None:
-    """GL114: change a parameter in place without a graph."""
-    changed, spelled = outline.at(item.location, ast.AugAssign), outline.spelling("torch.no_grad")
-    if changed is None or spelled is None:
+    """GL114: change a parameter in place, and without a graph."""
+    spelled = outline.spelling("torch.no_grad")
+    changed = outline.at(item.location, ast.AugAssign) or alone(outline, outline.at(item.location, ast.Call))
+    if spelled is None:
         return None
-    return Remedy(f"Put it under `with {spelled}():`", (Wrap(f"with {spelled}():", outline.place(changed)),))
+    if changed is not None:
+        return Remedy(f"Put it under `with {spelled}():`", (Wrap(f"with {spelled}():", outline.place(changed)),))
+    match outline.at(item.location, ast.Assign):
+        case ast.Assign([target], ast.BinOp(left, ast.Sub() | ast.Add() as way, right)) as rebound if plain(
+            target
+        ) and ast.unparse(target) == ast.unparse(left):
+            text = f"{outline.spelled(target)} {'-' if isinstance(way, ast.Sub) else '+'}= {outline.spelled(right)}"
+        case _:
+            return None
+    head = "" if _is_untracked(outline, rebound) else f"with {spelled}():"
+    edit = _headed(outline, rebound, head, text)
+    return Remedy("Change it in place, without a graph", (edit,)) if edit else None
+
+
+def _is_untracked(outline: Outline, statement: ast.stmt) -> bool:
+    around = [item for node in outline.above(statement) if isinstance(node, ast.With) for item in node.items]
+    return mentions([item.context_expr for item in around], {"no_grad", "inference_mode", "set_grad_enabled"})
+
+
+def _headed(outline: Outline, statement: ast.stmt, head: str, text: str) -> Edit | None:
+    """Return the edit that makes of a statement `text` in a block of its own; None if it shares its line."""
+    row = outline.lines[statement.lineno - 1]
+    indent = row[: len(row) - len(row.lstrip())]
+    if not head:
+        return replaced(outline, statement, text)
+    if outline.place(statement).column - 1 != len(indent):
+        return None
+    deeper = indent + ("\t" if indent.startswith("\t") else "    ")
+    return replaced(outline, statement, f"{head}\n{deeper}{text}")
 
 
 def _drop_gradient(item: Diagnostic, outline: Outline) -> Remedy | None:
@@ -48,14 +77,11 @@ def _written_to_groups(item: Diagnostic, outline: Outline) -> Remedy | None:
             statement = outline.statement(target)
         case _:
             return None
-    row = outline.lines[statement.lineno - 1]
-    indent = row[: len(row) - len(row.lstrip())]
-    if not isinstance(statement, ast.Assign) or statement.targets != [target] or statement.col_offset != len(indent):
+    if not isinstance(statement, ast.Assign) or statement.targets != [target]:
         return None
     head = f"for group in {outline.spelled(owner)}.param_groups:"
-    deeper = indent + ("\t" if indent.startswith("\t") else "    ")
-    text = f'{head}\n{deeper}group["lr"] = {outline.spelled(statement.value)}'
-    return Remedy("Write the rate of each group", (replaced(outline, statement, text),))
+    edit = _headed(outline, statement, head, f'group["lr"] = {outline.spelled(statement.value)}')
+    return Remedy("Write the rate of each group", (edit,)) if edit else None
 
 
 def _seed_once(item: Diagnostic, outline: Outline) -> Remedy | None:
