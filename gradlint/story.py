@@ -5,7 +5,8 @@ It knows neither how a file is understood nor how the story is shown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.documents import Document
@@ -93,3 +94,38 @@ class Story:
     def label(self, row: int) -> str:
         """Return what to call a row."""
         return self.document.label(row) if self.document else str(row)
+
+
+def merged(happenings: Iterable[Happening]) -> list[Happening]:
+    """Join what is one event in the source: of several calls, of first and later iterations."""
+    known: dict[tuple[str, Location, str], Happening] = {}
+    for each in happenings:
+        key = (each.kind, each.place, each.what)
+        known[key] = replace(known[key], changes=_joined(known[key].changes + each.changes)) if key in known else each
+    return [replace(each, changes=_joined(each.changes)) for each in known.values()]
+
+
+def _joined(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    known: dict[str, Change] = {}
+    for each in changes:
+        other = known.get(each.subject)
+        known[each.subject] = each if other is None else _both(other, each)
+    return tuple(known.values())
+
+
+def _both(one: Change, two: Change) -> Change:
+    found: dict[str, Broken] = {}
+    for item in (*one.broken, *two.broken):
+        same = found.get(item.code, item)
+        found[item.code] = Broken(item.code, _union(same.found, item.found), _union(same.others, item.others))
+    return Change(
+        one.subject,
+        _union(one.first, two.first),
+        _union(one.later, two.later),
+        tuple(sorted({*one.unknown_since, *two.unknown_since})),
+        tuple(found.values()),
+    )
+
+
+def _union(one: tuple[str, ...], two: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*one, *two}))

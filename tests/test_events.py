@@ -16,7 +16,8 @@ from gradlint.cli import main
 from gradlint.protocols import GRADIENT, GRAPH, MODE, OPTIMIZER, RATE, SAMPLER, SCHEDULER, SHARDING
 from gradlint.reporters.story import MEANINGS, render
 from gradlint.static.analysis import Analysis
-from gradlint.static.narration import SHOWN, narrate
+from gradlint.static.arrivals import SHOWN
+from gradlint.static.narration import narrate
 
 _TOLD = re.compile(
     r"^```py (?P<name>\S+)\n(?P<source>.*?)^```\n\n```text\n(?P<shown>.*?)^```$", re.MULTILINE | re.DOTALL
