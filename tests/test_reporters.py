@@ -374,3 +374,17 @@ def test_no_place_and_no_source_stops_a_report(
     found: list[Diagnostic], source: str, output_format: str, color: bool
 ) -> None:
     assert shown(found, output_format, color=color, f_py=source)
+
+
+@pytest.mark.parametrize(
+    ("safe", "told"),
+    [
+        ((), []),
+        ((True,), ["1 finding can be mended: `--diff` shows how."]),
+        ((True, False), ["2 findings can be mended: `--unsafe-fixes --diff` shows how."]),
+    ],
+)
+def test_full_says_how_many_can_be_mended(safe: tuple[bool, ...], told: list[str]) -> None:
+    edits = (Edit(Location("train.py", 4, 5, 4, 5), "optimizer.zero_grad()\n    "),)
+    found = [finding(), *(finding(fix=Fix("Insert the call", edits, each)) for each in safe)]
+    assert [line for line in shown(found, train_py=LOOP).splitlines() if "can be mended" in line] == told

@@ -34,8 +34,17 @@ def render(found: Sequence[Diagnostic], stream: TextIO, context: Context) -> Non
     for item in unseen:
         stream.write(f"{_line(item, paint)}\n")
     stream.write(f"{paint(summary(found, context.files, context.fixed), 'bold')}\n")
+    stream.writelines(f"{paint(line, 'dim')}\n" for line in _ways_on(found))
+
+
+def _ways_on(found: Sequence[Diagnostic]) -> Iterator[str]:
+    """Yield what a reader may want to do next."""
+    fixes = [item.fix for item in found if item.fix]
+    if fixes:
+        way = "--diff" if all(fix.safe for fix in fixes) else "--unsafe-fixes --diff"
+        yield f"{plural(len(fixes), 'finding')} can be mended: `{way}` shows how."
     if found:
-        stream.write(f"{paint(f'`gradlint rule {found[0].code}` explains the rule.', 'dim')}\n")
+        yield f"`gradlint rule {found[0].code}` explains the rule."
 
 
 def _line(item: Diagnostic, paint: Paint) -> str:
