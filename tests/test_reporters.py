@@ -373,7 +373,8 @@ FINDINGS = st.builds(
 def test_no_place_and_no_source_stops_a_report(
     found: list[Diagnostic], source: str, output_format: str, color: bool
 ) -> None:
-    assert shown(found, output_format, color=color, f_py=source)
+    nothing = output_format == "github" and not found
+    assert nothing or shown(found, output_format, color=color, f_py=source)
 
 
 @pytest.mark.parametrize(

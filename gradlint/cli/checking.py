@@ -19,7 +19,7 @@ import click
 from gradlint.cli import common
 from gradlint.cli.common import Undone, opened
 from gradlint.diagnostics import Severity
-from gradlint.reporters import render, source_lines
+from gradlint.reporters import WITH_FIXES, render, source_lines
 
 if TYPE_CHECKING:
     from gradlint.config import Settings
@@ -95,7 +95,7 @@ def check(paths: tuple[str, ...], **options: Any) -> None:
     asked = _Asked(paths or (".",), **options)
     if asked.fix and not asked.diff and _STDIN in asked.paths:
         raise click.UsageError("stdin cannot be fixed in place: use `--diff`")
-    settings = replace(asked.settings(), fixes=asked.fix or asked.diff or asked.output_format != "concise")
+    settings = replace(asked.settings(), fixes=asked.fix or asked.diff or asked.output_format in WITH_FIXES)
     stdin = sys.stdin.buffer.read() if _STDIN in asked.paths else None
     report = _checked(asked, settings, stdin)
     fixed = None

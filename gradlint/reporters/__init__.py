@@ -15,7 +15,9 @@ from typing import Protocol, TextIO
 from gradlint.diagnostics import Diagnostic
 from gradlint.documents import cell_lines
 
-FORMATS = ("full", "concise", "json")
+FORMATS = ("full", "concise", "json", "github", "gitlab", "junit", "sarif")
+WITH_FIXES = frozenset(["full", "json", "sarif"])
+"""The formats that tell of fixes: for the others none need be built."""
 
 
 def source_lines(where: str, texts: Mapping[str, str] | None = None) -> Sequence[str]:

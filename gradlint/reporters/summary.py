@@ -41,6 +41,12 @@ def statistics(found: Sequence[Diagnostic], stream: TextIO, output_format: str) 
     )
 
 
+def placed(item: Diagnostic) -> str:
+    """Return what a finding says where nothing else of it is shown: its message, its help, and its place in a notebook."""
+    place = f"cell {item.location.cell}, line {item.location.row}: " if item.location.cell else ""
+    return f"{place}{item.message}" + (f"\n{item.help}" if item.help else "")
+
+
 def plural(count: int, word: str) -> str:
     """Return `count` of `word`, in English."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
