@@ -14,6 +14,10 @@ DEFAULT = Settings(preview=True)
 STEP = "    optimizer.zero_grad()\n    criterion(model(x), y).backward()\n    optimizer.step()\n"
 
 BUILT = {
+    "compared-in-place-of-assigned": (
+        "for p in model.parameters():\n    p.requires_grad == False\n",
+        "for p in model.parameters():\n    p.requires_grad = False\n",
+    ),
     "kept-loss-is-a-sum": (
         f"total = 0.0\nfor x, y in loader:\n{STEP}    total += criterion(model(x), y) + model(x).mean()\n",
         f"total = 0.0\nfor x, y in loader:\n{STEP}    total += (criterion(model(x), y) + model(x).mean()).detach()\n",

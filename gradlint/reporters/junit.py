@@ -24,9 +24,7 @@ def render(found: Sequence[Diagnostic], stream: TextIO, context: Context) -> Non
             _failure(suite, item)
     if not found:
         suite = ET.SubElement(root, "testsuite", name="gradlint", tests="1", failures="0")
-        ET.SubElement(
-            suite, "testcase", name=summary(found, context.files, context.fixed), classname="gradlint"
-        )
+        ET.SubElement(suite, "testcase", name=summary(found, context.files, context.fixed), classname="gradlint")
     ET.indent(root)
     stream.write(f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, "unicode")}\n')
 

@@ -83,14 +83,16 @@ def _registered(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 
 def _told_all(item: Diagnostic, outline: Outline) -> Remedy | None:
-    """GL807: tell the parameters of a module, not the module."""
-    assigned = outline.at(item.location, ast.Assign)
-    match assigned:
+    """GL807: tell the parameters of a module, not the module; spell the attribute of a parameter as it is."""
+    statement = outline.at(item.location, ast.Assign) or outline.at(item.location, ast.Expr)
+    match statement:
         case ast.Assign([ast.Attribute(owner, "requires_grad")], ast.Constant(bool() as wanted)) if plain(owner):
             text = f"{outline.spelled(owner)}.requires_grad_({wanted})"
+        case ast.Assign([ast.Attribute(owner)], value) | ast.Expr(ast.Compare(ast.Attribute(owner), [_], [value])):
+            text = f"{outline.spelled(owner)}.requires_grad = {outline.spelled(value)}"
         case _:
             return None
-    return Remedy(f"Call `{text}`", (replaced(outline, assigned, text),))
+    return Remedy(f"Make it `{text}`", (replaced(outline, statement, text),), safe=True)
 
 
 def _made_first(item: Diagnostic, outline: Outline) -> Remedy | None:
