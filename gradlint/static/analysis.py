@@ -19,7 +19,7 @@ from gradlint.models import Models, built_in, described_packages
 from gradlint.static.algebra import graph_of
 from gradlint.static.kinship import Kin, name_of, within
 from gradlint.static.lowering import Lowering, Root
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import below, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.syntax import FunctionNode
@@ -27,6 +27,7 @@ from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 
 _Node = TypeVar("_Node", bound=ast.AST)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 def _root(node: ast.AST) -> ast.AST:
@@ -75,6 +76,7 @@ class Analysis:
         self.lowering = Lowering(project, module, models or built_in())
         self.roots: list[Root] = list(self.lowering.roots(tree, pieces))
         self.source = Sources(module.source, self.lowering.foreign)
+        self._told: dict[str, Value] = {}
         self._kin: dict[int, tuple[int, Kin]] = {}
         self._declarations: dict[str, tuple[Declaration, ...]] = {}
 
@@ -84,11 +86,15 @@ class Analysis:
         if known is not None:
             return known
         match node:
-            case ast.Name() | ast.Attribute():
+            case ast.Name(name):
+                if name not in self._told:
+                    self._told[name] = self.lowering.quietly(node)
+                told = self._told[name]
+            case ast.Attribute():
                 told = self.lowering.quietly(node)
-                return UNKNOWN if told == UNKNOWN or self._is_local(_root(node)) else told
             case _:
                 return UNKNOWN
+        return UNKNOWN if told == UNKNOWN or self._is_local(_root(node)) else told
 
     def says(self, *words: str) -> bool:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""
@@ -106,8 +112,13 @@ class Analysis:
 
     @cached_property
     def _local(self) -> frozenset[ast.AST]:
-        functions = self.nodes(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-        return frozenset(node for function in functions for node in self.lowering.syntax.locals(function))
+        syntax, found, seen = self.lowering.syntax, set[ast.AST](), set[ast.AST]()
+        for function in self.nodes(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda):
+            if function not in seen:
+                found |= syntax.locals(function)
+                if not syntax.declared(function)[0]:  # What a function binds holds for those in it, too.
+                    seen.update(each for each in below(function) if isinstance(each, _FUNCTIONS))
+        return frozenset(found)
 
     def nodes(self, *kinds: type[_Node]) -> Iterator[_Node]:
         """Yield the nodes of these kinds of syntax, breadth first, kind by kind; the tree is walked once for all checks."""

@@ -22,9 +22,8 @@ _FLAGS_FIRST = frozenset(
 @check
 def called_in_the_wrong_form(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL810, GL811 and GL812."""
-    text = analysis.source.text
-    losses, groups_given = analysis.says(*_FLAGS_FIRST), "params" in text
-    for node in analysis.nodes(ast.Call):
+    losses, groups_given = analysis.says(*_FLAGS_FIRST), analysis.says("params")
+    for node in analysis.nodes(ast.Call) if losses or groups_given or analysis.says("forward") else ():
         match node:
             case ast.Call(ast.Attribute(owner, "forward")) if _is_module(analysis, owner):
                 place, subject = analysis.source.place(node), ast.unparse(owner)
