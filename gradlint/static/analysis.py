@@ -73,12 +73,47 @@ class Analysis:
         self.is_test = is_test(tree, filename)
         self.project = project = Project(filename, described_packages(), sighted=not self.is_test)
         module = project.main(Source(text, filename), tree)
-        self.lowering = Lowering(project, module, models or built_in())
-        self.roots: list[Root] = list(self.lowering.roots(tree, pieces))
-        self.source = Sources(module.source, self.lowering.foreign)
+        self.contents = module.contents
+        self._pieces = pieces
+        self._lowering = Lowering(project, module, models or built_in())
+        self.source = Sources(module.source, self._lowering.foreign)
         self._told: dict[str, Value] = {}
         self._kin: dict[int, tuple[int, Kin]] = {}
         self._declarations: dict[str, tuple[Declaration, ...]] = {}
+
+    @cached_property
+    def roots(self) -> list[Root]:
+        """What is read from its first line; the file is lowered when somebody asks for the first time."""
+        return list(self._lowering.roots(self.tree, self._pieces))
+
+    @property
+    def lowering(self) -> Lowering:
+        """What was understood in lowering the file."""
+        self.roots  # noqa: B018 (to ask is to lower)
+        return self._lowering
+
+    @property
+    def is_lowered(self) -> bool:
+        """Whether anybody has asked what happens in the file."""
+        return "roots" in self.__dict__
+
+    @cached_property
+    def mentions(self) -> frozenset[str]:
+        """The names and attributes that stand in the code, and the keys of dicts; comments and docstrings are none."""
+        found = {node.id for node in self.nodes(ast.Name)}
+        found |= {node.attr for node in self.nodes(ast.Attribute)}
+        found |= {part for node in self.nodes(ast.alias) for part in node.name.split(".")}
+        found |= {part for node in self.nodes(ast.ImportFrom) for part in (node.module or "").split(".")}
+        return frozenset(found | set(self._keys()))
+
+    def _keys(self) -> Iterator[str]:
+        for display in self.nodes(ast.Dict):
+            pairs = zip(display.keys, display.values, strict=True)
+            plain = (key for key, value in pairs if not isinstance(value, ast.Constant))
+            yield from (key.value for key in plain if isinstance(key, ast.Constant) and isinstance(key.value, str))
+        for node in self.nodes(ast.Subscript):
+            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+                yield node.slice.value
 
     def value(self, node: ast.AST) -> Value:
         """Return what an expression was, or what its names alone tell where it was not read."""

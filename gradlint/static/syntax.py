@@ -234,7 +234,9 @@ def _gradients(scope: ast.AST) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     nodes = walk(scope)
     rows = {node.lineno for node in nodes if type(node) is ast.Attribute and node.attr in GRADIENT}
-    named = [node for node in nodes if type(node) is ast.Assign and isinstance(node.targets[0], ast.Name)] if rows else []
+    named = (
+        [node for node in nodes if type(node) is ast.Assign and isinstance(node.targets[0], ast.Name)] if rows else []
+    )
     if all(rows.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1)) for node in named):
         return {}
     assigned = [(node.targets[0].id, walk(node.value)) for node in named]  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import is_layer, is_parameter
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.nodes import children, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Library
@@ -31,6 +31,7 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
 @check
+@by_words
 def changed_in_place(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL114: a parameter is initialised in place outside of `torch.no_grad()`."""
     if "self." not in analysis.source.text or "torch" not in analysis.source.text:

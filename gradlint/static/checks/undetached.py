@@ -29,7 +29,7 @@ _FEW = 2
 @check
 def undetached(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL501: an entry of statistics with the graph of the loss that is returned beside them."""
-    contents = analysis.lowering.module.module.contents
+    contents = analysis.contents
     for function in analysis.nodes(ast.FunctionDef) if analysis.says(*_DETACHED) else ():
         if function.name not in ("forward", "__call__") and contents.says(_DETACHED, function):
             yield from _of_function(analysis, function)

@@ -9,7 +9,7 @@ from itertools import combinations
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.library import role_of
 from gradlint.static.values import Const, Library
 
@@ -20,6 +20,7 @@ _FLAGS_FIRST = frozenset(
 
 
 @check
+@by_words
 def called_in_the_wrong_form(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL810, GL811 and GL812."""
     losses, groups_given = analysis.says(*_FLAGS_FIRST), analysis.says("params")
