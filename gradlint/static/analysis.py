@@ -19,7 +19,7 @@ from gradlint.models import Models, built_in, described_packages
 from gradlint.static.algebra import graph_of
 from gradlint.static.kinship import Kin, name_of, within
 from gradlint.static.lowering import Lowering, Root
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import below, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.syntax import FunctionNode
@@ -27,6 +27,7 @@ from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 
 _Node = TypeVar("_Node", bound=ast.AST)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 def _root(node: ast.AST) -> ast.AST:
@@ -72,11 +73,47 @@ class Analysis:
         self.is_test = is_test(tree, filename)
         self.project = project = Project(filename, described_packages(), sighted=not self.is_test)
         module = project.main(Source(text, filename), tree)
-        self.lowering = Lowering(project, module, models or built_in())
-        self.roots: list[Root] = list(self.lowering.roots(tree, pieces))
-        self.source = Sources(module.source, self.lowering.foreign)
+        self.contents = module.contents
+        self._pieces = pieces
+        self._lowering = Lowering(project, module, models or built_in())
+        self.source = Sources(module.source, self._lowering.foreign)
+        self._told: dict[str, Value] = {}
         self._kin: dict[int, tuple[int, Kin]] = {}
         self._declarations: dict[str, tuple[Declaration, ...]] = {}
+
+    @cached_property
+    def roots(self) -> list[Root]:
+        """What is read from its first line; the file is lowered when somebody asks for the first time."""
+        return list(self._lowering.roots(self.tree, self._pieces))
+
+    @property
+    def lowering(self) -> Lowering:
+        """What was understood in lowering the file."""
+        self.roots  # noqa: B018 (to ask is to lower)
+        return self._lowering
+
+    @property
+    def is_lowered(self) -> bool:
+        """Whether anybody has asked what happens in the file."""
+        return "roots" in self.__dict__
+
+    @cached_property
+    def mentions(self) -> frozenset[str]:
+        """The names and attributes that stand in the code, and the keys of dicts; comments and docstrings are none."""
+        found = {node.id for node in self.nodes(ast.Name)}
+        found |= {node.attr for node in self.nodes(ast.Attribute)}
+        found |= {part for node in self.nodes(ast.alias) for part in node.name.split(".")}
+        found |= {part for node in self.nodes(ast.ImportFrom) for part in (node.module or "").split(".")}
+        return frozenset(found | set(self._keys()))
+
+    def _keys(self) -> Iterator[str]:
+        for display in self.nodes(ast.Dict):
+            pairs = zip(display.keys, display.values, strict=True)
+            plain = (key for key, value in pairs if not isinstance(value, ast.Constant))
+            yield from (key.value for key in plain if isinstance(key, ast.Constant) and isinstance(key.value, str))
+        for node in self.nodes(ast.Subscript):
+            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+                yield node.slice.value
 
     def value(self, node: ast.AST) -> Value:
         """Return what an expression was, or what its names alone tell where it was not read."""
@@ -84,11 +121,15 @@ class Analysis:
         if known is not None:
             return known
         match node:
-            case ast.Name() | ast.Attribute():
+            case ast.Name(name):
+                if name not in self._told:
+                    self._told[name] = self.lowering.quietly(node)
+                told = self._told[name]
+            case ast.Attribute():
                 told = self.lowering.quietly(node)
-                return UNKNOWN if told == UNKNOWN or self._is_local(_root(node)) else told
             case _:
                 return UNKNOWN
+        return UNKNOWN if told == UNKNOWN or self._is_local(_root(node)) else told
 
     def says(self, *words: str) -> bool:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""
@@ -106,8 +147,13 @@ class Analysis:
 
     @cached_property
     def _local(self) -> frozenset[ast.AST]:
-        functions = self.nodes(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-        return frozenset(node for function in functions for node in self.lowering.syntax.locals(function))
+        syntax, found, seen = self.lowering.syntax, set[ast.AST](), set[ast.AST]()
+        for function in self.nodes(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda):
+            if function not in seen:
+                found |= syntax.locals(function)
+                if not syntax.declared(function)[0]:  # What a function binds holds for those in it, too.
+                    seen.update(each for each in below(function) if isinstance(each, _FUNCTIONS))
+        return frozenset(found)
 
     def nodes(self, *kinds: type[_Node]) -> Iterator[_Node]:
         """Yield the nodes of these kinds of syntax, breadth first, kind by kind; the tree is walked once for all checks."""

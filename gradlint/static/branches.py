@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import compress
+from operator import is_not
 
 from gradlint.diagnostics import Location
 from gradlint.static.algebra import join
@@ -61,7 +63,8 @@ class Branches(Remembering):
         merged = dict(stores[0])
         for store in stores[1:]:
             # Few names differ, and there are many; to look for what was imported adds names.
-            for key, value in [item for item in store.items() if merged.get(item[0]) is not item[1]]:
+            differ = map(is_not, store.values(), map(merged.get, store))
+            for key, value in list(compress(store.items(), differ)):
                 known = merged.get(key)
                 if known is None:
                     merged[key] = value

@@ -43,9 +43,9 @@ def check_source(
     return _ended(_checked(source, filename, settings, pieces), settings)
 
 
-def check_bytes(data: bytes, filename: str, settings: Settings) -> list[Diagnostic]:
-    """Return the findings in an undecoded source."""
-    return _ended(_checked_bytes(data, filename, settings), settings)
+def check_bytes(data: bytes, filename: str, settings: Settings, *, whole: bool = True) -> list[Diagnostic]:
+    """Return the findings in an undecoded source, unless it is to be read as a `whole` by words only where nothing acts."""
+    return _ended(_checked_bytes(data, filename, settings, whole=whole), settings)
 
 
 def report(found: Sequence[Diagnostic], files: int) -> Report:
@@ -66,12 +66,13 @@ def look_at(
         data = reading.read(file.path)
     except Unreadable as error:
         return None, None if callees else FileFindings(file.path, (Finding(error.diagnostic),))
-    packages = models_with(settings.models).packages
+    packages, whole = models_with(settings.models).packages, True
     if callees:
         worth = any(_may_call(data, callee) for callee in callees)
     else:
         worth = file.named or (reading.mentions_training(data, packages) and _has_signs(data, file.path, packages))
-    found = _checked_bytes(data, file.path, settings) if worth else None
+        whole = file.named or not signs.is_plain(data, packages)
+    found = _checked_bytes(data, file.path, settings, whole=whole) if worth else None
     return data, _as_caller(found) if callees and found is not None else found
 
 
@@ -109,12 +110,12 @@ def _has_signs(data: bytes, filename: str, packages: frozenset[str]) -> bool:
     return is_document(filename) or signs.may_find(data, packages)
 
 
-def _checked_bytes(data: bytes, filename: str, settings: Settings) -> FileFindings:
+def _checked_bytes(data: bytes, filename: str, settings: Settings, *, whole: bool = True) -> FileFindings:
     try:
         text = reading.decode(data, filename)
         if is_document(filename):
             return _checked_document(reading.document(text, filename), filename, settings)
-        return _checked(text, filename, settings)
+        return _checked(text, filename, settings, whole=whole)
     except Unreadable as error:
         return FileFindings(filename, (Finding(error.diagnostic),))
 
@@ -128,15 +129,20 @@ def _checked_document(document: Document, filename: str, settings: Settings) -> 
     return FileFindings(filename, known.found, known.followed, comments, document, broken, known.answers, known.waiting)
 
 
-def _checked(source: str, filename: str, settings: Settings, pieces: tuple[int, ...] = ()) -> FileFindings:
+def _checked(
+    source: str, filename: str, settings: Settings, pieces: tuple[int, ...] = (), *, whole: bool = True
+) -> FileFindings:
+    """Check a source; unless it is to be read as a `whole`, only by words where nothing of training happens."""
     try:
         with collector_paused():
-            known = _analyze(parse(source, filename), source, filename, settings, pieces)
+            known = _analyze(parse(source, filename), source, filename, settings, pieces, whole=whole)
     except Unreadable as error:
         return FileFindings(filename, (Finding(error.diagnostic),))
     found = _with_fixes(known.found, source, filename, settings)
     comments = suppressions(source, filename)
-    return FileFindings(filename, found, known.followed, comments, answers=known.answers, waiting=known.waiting)
+    return FileFindings(
+        filename, found, known.followed, comments, answers=known.answers, waiting=known.waiting, lowered=known.lowered
+    )
 
 
 def _ended(checked: FileFindings, settings: Settings) -> list[Diagnostic]:
@@ -174,10 +180,17 @@ def parse(source: str, filename: str) -> ast.Module:
 
 
 def _analyze(
-    tree: ast.Module, source: str, filename: str, settings: Settings, pieces: tuple[int, ...] = ()
+    tree: ast.Module,
+    source: str,
+    filename: str,
+    settings: Settings,
+    pieces: tuple[int, ...] = (),
+    *,
+    whole: bool = True,
 ) -> Understanding:
+    models, steps = models_with(settings.models), settings.accumulation_steps
     try:
-        return analyze(tree, source, filename, models_with(settings.models), pieces, settings.accumulation_steps)
+        return analyze(tree, source, filename, models, pieces, steps, whole)
     except RecursionError as error:
         raise Unreadable(
             filename, "the code is nested too deeply to be checked", "leave the file out with `exclude`"

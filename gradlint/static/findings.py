@@ -24,7 +24,10 @@ from gradlint.suppression import Suppression, apply, suppressions
 
 @dataclass(frozen=True, slots=True)
 class FileFindings:
-    """What the check of one file found, in it and in those that it calls into; and the file's comments on findings."""
+    """What the check of one file found, in it and in those that it calls into; and the file's comments on findings.
+
+    One that was not `lowered` was read by words only: whom it calls is not known.
+    """
 
     filename: str
     found: tuple[Finding, ...]
@@ -34,6 +37,7 @@ class FileFindings:
     broken: tuple[Finding, ...] = ()
     answers: Answers = NOTHING
     waiting: frozenset[Callee] = frozenset()
+    lowered: bool = True
 
     def placed(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
         """Return findings in the text that was read as findings in the file; and the pieces that could not be read."""

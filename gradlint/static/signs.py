@@ -2,6 +2,10 @@
 
 A *sign* is a word without which no rule has anything to find. It knows words; it must not know syntax. A file without
 a sign may still call into others: those are read when a finding depends on who calls (`engine`).
+
+In many files that have a sign it stands in a comment or a docstring, or is for a rule that goes by words alone (`by_words`):
+nothing of training happens there, which `act` tells when the file is parsed. A sign of which it is not known how it looks in
+code (`_NEW`) makes a file be read as a whole.
 """
 
 from __future__ import annotations
@@ -48,6 +52,51 @@ _PATTERNS = (
     (b"seed", re.compile(rb"\.\w*seeds?[ \t]*=[^=]")),
     (b"seed", re.compile(rb"\bif[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
 )
+
+_KNOWN_IN_CODE = frozenset(
+    (
+        *_ORDER,
+        *_OPTIMIZERS,
+        *_GRADIENTS,
+        *_LOSSES,
+        *_MODULES,
+        b"backward",
+        b"autograd.grad",
+        b"import optim",
+        b"torch.load(",
+        b".eval",
+    )
+)
+_BY_WORDS = frozenset(
+    (b"Module", b"nn.", b"dropout(", b"best", b"_grad()", b"inference_mode()", b".detach()", b".req", b"seed")
+)
+"""Beginnings of patterns that are for rules which go by words alone."""
+_NEW = tuple(
+    (word, pattern)
+    for word, pattern in (*((sign, None) for sign in _SIGNS), *_PATTERNS)
+    if word not in _BY_WORDS and word not in _KNOWN_IN_CODE
+)
+_ACTORS = frozenset(["backward", "eval", "grad", "load", "parameters", "params", "train"])
+_PARTS_OF_ACTORS = re.compile(
+    r"zero_grad|lr_scheduler\b|optim\b|load_state_dict\b|\bclip_grad_|DistributedSampler"
+    r"|Loss\b|kl_div\b|cross_entropy\b|nll_loss\b|_with_logits\b"
+)
+_STEPS = re.compile(r"[oO]ptimizer|[sS]ched|[sS]caler|[eE]ngine|[aA]ccelerat|[fF]abric")
+"""Who may be stepped; an environment is stepped, too."""
+
+
+def act(mentioned: frozenset[str]) -> bool:
+    """Tell whether anything of training happens in code that mentions these names, attributes and keys."""
+    if not mentioned.isdisjoint(_ACTORS):
+        return True
+    names = " ".join(mentioned)
+    return bool(_PARTS_OF_ACTORS.search(names) or ("step" in mentioned and _STEPS.search(names)))
+
+
+def is_plain(data: bytes, packages: Iterable[str] = ()) -> bool:
+    """Tell whether all signs in `data` are of those that `act` knows in code."""
+    new = any(word in data and (pattern is None or pattern.search(data)) for word, pattern in _NEW)
+    return not new and not any(package.encode() in data for package in packages)
 
 
 def may_find(data: bytes, packages: Iterable[str] = ()) -> bool:

@@ -131,7 +131,7 @@ def _is_generator(function: ast.AST) -> bool:
 
 
 def _declared(function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
-    nodes = list(walk(function))
+    nodes = [node for node in walk(function) if isinstance(node, (ast.Global, ast.Nonlocal))]
     return (
         frozenset(name for node in nodes if isinstance(node, ast.Global) for name in node.names),
         frozenset(name for node in nodes if isinstance(node, ast.Nonlocal) for name in node.names),
@@ -143,9 +143,7 @@ def _assigned(loop: ast.AST) -> frozenset[str]:
 
 
 def _bound(loop: ast.AST) -> Iterator[str]:
-    for node in walk(loop):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
-            yield node.id
+    return (node.id for node in walk(loop) if type(node) is ast.Name and type(node.ctx) is not ast.Load)
 
 
 def _assigned_attributes(loop: ast.AST) -> frozenset[str]:
@@ -155,9 +153,10 @@ def _assigned_attributes(loop: ast.AST) -> frozenset[str]:
 
 
 def _called(function: ast.AST) -> frozenset[str]:
-    calls = (node.func for node in walk(function) if isinstance(node, ast.Call))
-    bare = (node.value for node in walk(function) if isinstance(node, ast.Expr))
-    return frozenset(node.attr for node in (*calls, *bare) if isinstance(node, ast.Attribute))
+    nodes = walk(function)
+    found = [node.func for node in nodes if type(node) is ast.Call]
+    found += [node.value for node in nodes if type(node) is ast.Expr]
+    return frozenset(node.attr for node in found if type(node) is ast.Attribute)
 
 
 def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
@@ -192,11 +191,10 @@ def _run_by_name(scope: ast.AST) -> frozenset[str]:
 def _asked(scope: ast.AST) -> dict[str, set[str]]:
     """Return the telling methods that are called of names and of attributes of `self`."""
     asked: dict[str, set[str]] = defaultdict(set)
-    for node in walk(scope):
-        match node:
-            case ast.Call(ast.Attribute(ast.Name() | ast.Attribute(ast.Name("self")) as owner, method), args) if (
-                method in _TELLING
-            ):
+    calls = (node for node in walk(scope) if type(node) is ast.Call and type(node.func) is ast.Attribute)
+    for call in (call for call in calls if call.func.attr in _TELLING):  # type: ignore[attr-defined]
+        match call:
+            case ast.Call(ast.Attribute(ast.Name() | ast.Attribute(ast.Name("self")) as owner, method), args):
                 asked[ast.unparse(owner)].add(f"{method}(...)" if args and method == "step" else method)
             case _:
                 continue
@@ -220,9 +218,12 @@ def _mentioned(tree: ast.AST) -> frozenset[str]:
 
 
 def _locals(function: ast.AST) -> frozenset[ast.AST]:
-    given = {node.arg for node in walk(function) if isinstance(node, ast.arg)}
-    own = (given | _assigned(function)) - _declared(function)[0]
-    return frozenset(node for node in walk(function) if isinstance(node, ast.Name) and node.id in own)
+    nodes = walk(function)
+    names = [node for node in nodes if type(node) is ast.Name]
+    own = {node.id for node in names if type(node.ctx) is not ast.Load}
+    own |= {node.arg for node in nodes if type(node) is ast.arg}
+    own -= _declared(function)[0]
+    return frozenset(node for node in names if node.id in own)
 
 
 def _names(function: ast.AST) -> frozenset[str]:
@@ -232,13 +233,13 @@ def _names(function: ast.AST) -> frozenset[str]:
 def _gradients(scope: ast.AST) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     nodes = walk(scope)
-    if not any(isinstance(node, ast.Attribute) and node.attr in GRADIENT for node in nodes):
+    rows = {node.lineno for node in nodes if type(node) is ast.Attribute and node.attr in GRADIENT}
+    named = (
+        [node for node in nodes if type(node) is ast.Assign and isinstance(node.targets[0], ast.Name)] if rows else []
+    )
+    if all(rows.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1)) for node in named):
         return {}
-    assigned = [
-        (node.targets[0].id, walk(node.value))
-        for node in nodes
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    ]
+    assigned = [(node.targets[0].id, walk(node.value)) for node in named]  # type: ignore[attr-defined]
     # Twice: a name may be computed from another one.
     for name, parts in (*assigned, *assigned):
         for part in parts:

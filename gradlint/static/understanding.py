@@ -15,8 +15,9 @@ from typing import NamedTuple
 from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
 from gradlint.models import Models
+from gradlint.static import signs
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import all_checks, is_local
+from gradlint.static.checks import all_checks, is_by_words, is_local
 from gradlint.static.sights import NOTHING, Answers
 
 _FAILS_ANYHOW = frozenset(
@@ -71,6 +72,7 @@ class Understanding:
     followed: frozenset[Spot]
     answers: Answers = NOTHING
     waiting: frozenset[Callee] = frozenset()
+    lowered: bool = True
 
 
 def analyze(
@@ -80,18 +82,25 @@ def analyze(
     models: Models | None = None,
     pieces: tuple[int, ...] = (),
     accumulation: int = 0,
+    whole: bool = True,
 ) -> Understanding:
-    """Analyze a parsed file, or a document with `pieces` that begin at these rows; each place and rule is found once."""
+    """Analyze a parsed file, or a document with `pieces` that begin at these rows; each place and rule is found once.
+
+    Unless it is to be read as a `whole`, rules that go by words are all that is asked where nothing of training happens.
+    """
     analysis = Analysis(tree, source, filename, models, pieces, accumulation)
     found: dict[tuple[object, ...], Finding] = {}
-    for check in all_checks():
+    acts = whole or signs.act(analysis.mentions)
+    for check in all_checks() if acts else filter(is_by_words, all_checks()):
         for each in check(analysis):
             if not analysis.is_test or each.code in _FAILS_ANYHOW:
                 alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
                 found.setdefault((each.code, each.location), Finding(each, alone))
-    followed = frozenset() if analysis.is_test else _followed(analysis)
-    waiting = frozenset() if analysis.is_test else frozenset(_waiting(analysis, filename))
-    return Understanding(tuple(found.values()), followed, analysis.project.sights.answers, waiting)
+    mute = analysis.is_test or not (acts or analysis.is_lowered)
+    followed = frozenset() if mute else _followed(analysis)
+    waiting = frozenset() if mute else frozenset(_waiting(analysis, filename))
+    answers = analysis.project.sights.answers
+    return Understanding(tuple(found.values()), followed, answers, waiting, acts or analysis.is_lowered)
 
 
 def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:

@@ -21,6 +21,7 @@ Check = Callable[["Analysis"], Iterator[Diagnostic]]
 
 _found: list[Check] = []
 _local: set[Check] = set()
+_wordy: set[Check] = set()
 
 
 def check(function: Check) -> Check:
@@ -33,6 +34,20 @@ def local_check(function: Check) -> Check:
     """Register a static rule that reads a function by itself: no caller can excuse what it finds."""
     _local.add(function)
     return check(function)
+
+
+def by_words(function: Check) -> Check:
+    """Say of a static rule that it finds something where nothing of training happens, too.
+
+    It looks for words or syntax of its own, and asks for values and events only of what it found.
+    """
+    _wordy.add(function)
+    return function
+
+
+def is_by_words(function: Check) -> bool:
+    """Whether a rule finds something where nothing of training happens."""
+    return function in _wordy
 
 
 def is_local(function: Check) -> bool:

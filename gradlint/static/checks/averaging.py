@@ -42,6 +42,8 @@ def averages(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL820 and GL821: an average that is built beside a training loop and never updated, or that is left in the model."""
     if not any(maker.rpartition(".")[2] in analysis.source.text for maker in words("average", "makers")):
         return
+    if not any(_makes(analysis, node.value) for node in analysis.nodes(ast.Assign)):
+        return
     scopes: list[_Scope] = [analysis.tree, *analysis.nodes(ast.FunctionDef), *analysis.nodes(ast.AsyncFunctionDef)]
     for scope in scopes:
         for average in _averages(analysis, scope):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.values import Tensor, Value
 
 _RETURNING = frozenset(["detach", "to", "cuda", "cpu", "float", "half", "double", "contiguous"])
@@ -16,6 +16,7 @@ _RETURNING = frozenset(["detach", "to", "cuda", "cpu", "float", "half", "double"
 
 
 @check
+@by_words
 def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL522: `hidden.detach()` as a statement."""
     for node in analysis.nodes(ast.Expr):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.nodes import children, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Class, Library, Value
@@ -24,6 +24,7 @@ _ON_PURPOSE = re.compile(
 
 
 @check
+@by_words
 def dropout_always_on(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL308: what the forward of a module drops, it drops in evaluation mode, too."""
     text = analysis.source.text

@@ -11,7 +11,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import makes_module
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.nodes import walk
 from gradlint.static.values import Instance, Object
 
@@ -23,6 +23,7 @@ _TOLD = re.compile(r"req\w*grad\w*\s*=")
 
 
 @check
+@by_words
 def told_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL807: `requires_grad` of a module, a misspelt one, or one that is compared instead of assigned."""
     text = analysis.source.text
@@ -73,7 +74,7 @@ def _is_module(analysis: Analysis, owner: ast.expr) -> bool:
 
 def _named_modules(analysis: Analysis) -> Iterator[ast.AST]:
     """Yield the names and attributes that stand for modules where they are told."""
-    contents = analysis.lowering.module.module.contents
+    contents = analysis.contents
     for node in analysis.nodes(ast.For, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef):
         if not contents.says(_WORD, node):
             continue

@@ -15,7 +15,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import is_layer, is_parameter
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.nodes import children, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Library
@@ -27,14 +27,18 @@ _VIEWS = frozenset(
 )
 _SETTINGS = frozenset(["requires_grad_", "detach_", "share_memory_", "rename_"])
 _SWITCHES = frozenset(["set_grad_enabled", "inference_mode"])
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
 @check
+@by_words
 def changed_in_place(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL114: a parameter is initialised in place outside of `torch.no_grad()`."""
     if "self." not in analysis.source.text or "torch" not in analysis.source.text:
         return
     for cls in analysis.nodes(ast.ClassDef):
+        if not any(map(_may_change, walk(cls))):
+            continue
         methods = {each.name: each for each in cls.body if isinstance(each, ast.FunctionDef)}
         found = [
             each
@@ -76,14 +80,16 @@ def _plain(analysis: Analysis, method: FunctionNode) -> bool:
 
 def _recorded(analysis: Analysis, body: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """Yield the nodes of statements, without what stands under another grad mode or in a function of its own."""
-    for node in body:
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() | ast.ClassDef():
-                continue
-            case ast.With(items) if any(_switches(analysis, item.context_expr) for item in items):
-                continue
+    todo = [*body]
+    todo.reverse()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, _SCOPES):
+            continue
+        if isinstance(node, ast.With) and any(_switches(analysis, item.context_expr) for item in node.items):
+            continue
         yield node
-        yield from _recorded(analysis, children(node))
+        todo += reversed(children(node))
 
 
 def _switches(analysis: Analysis, context: ast.expr) -> bool:
@@ -186,6 +192,19 @@ def _changes(analysis: Analysis, known: _Parameters) -> Iterator[Diagnostic]:
 
 
 _REFUSED = "a leaf that requires gradients is changed in place where they are recorded, and torch raises RuntimeError"
+
+
+def _may_change(node: ast.AST) -> bool:
+    """Whether a node is of a sort that changes something in place."""
+    match node:
+        case ast.Assign([ast.Subscript()]) | ast.AugAssign():
+            return True
+        case ast.Call(func, keywords=keywords):
+            return (isinstance(func, ast.Attribute) and _in_place(func.attr)) or any(
+                each.arg == "out" for each in keywords
+            )
+        case _:
+            return False
 
 
 def _changed(analysis: Analysis, node: ast.AST) -> ast.expr | None:

@@ -36,7 +36,9 @@ def exhausted_iterator(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL609: `params = model.parameters()`, given to an optimizer and then to a clipping."""
     if "parameters()" not in analysis.source.text:
         return
-    rows = [node.lineno for node in analysis.nodes(ast.Assign) if _may_iterate(node.value)]
+    reader = _Reader(analysis)
+    made = (node for node in analysis.nodes(ast.Assign) if _may_iterate(node.value))
+    rows = [node.lineno for node in made if reader.is_iterator(node.value)]
     for node in walk(analysis.tree) if rows else ():
         if isinstance(node, ast.Module) or (
             isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))

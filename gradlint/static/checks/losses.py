@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from gradlint.static.provenance import is_plain
 from gradlint.static.values import Kind, Library, Made, Object, Tensor, Value
 
 _BACKWARD = Library("torch.autograd.backward")
-_LOSS = re.compile("CrossEntropy|cross_entropy|NLLLoss|nll_loss|BCEWithLogits")
+_LOSSES = ("CrossEntropy", "cross_entropy", "NLLLoss", "nll_loss", "BCEWithLogits")
 _CROSS_ENTROPY = frozenset(["CrossEntropyLoss", "cross_entropy"])
 _NLL = frozenset(["NLLLoss", "NLLLoss2d", "nll_loss"])
 _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"])
@@ -37,7 +36,7 @@ def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _calls(analysis: Analysis) -> Iterator[ast.Call]:
     """Yield the calls that may compute a loss: those of the file, and those of others that were followed."""
-    if _LOSS.search(analysis.source.text):
+    if analysis.says(*_LOSSES):
         yield from analysis.nodes(ast.Call)
     for node in analysis.lowering.foreign:
         if isinstance(node, ast.Call) and torch_loss(analysis, node):

@@ -11,7 +11,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import bears_parameters, is_parameter
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.nodes import children, walk
 from gradlint.static.values import Class, Library
 
@@ -48,6 +48,7 @@ class _Growth:
 
 
 @check
+@by_words
 def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL802 and GL809: modules, or parameters, in a plain list or dict, where torch does not look."""
     if "self." not in analysis.source.text or "torch" not in analysis.source.text:

@@ -10,7 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.library import role_of
 from gradlint.static.nodes import walk
 from gradlint.static.values import Library
@@ -25,6 +25,7 @@ Ring = ast.For | ast.AsyncFor | ast.While
 
 
 @check
+@by_words
 def reseeded(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL919: the generator is set to one and the same seed before each step."""
     if not analysis.says("manual_seed", "seed_everything", "set_seed"):
@@ -78,6 +79,7 @@ def _is_fixed(analysis: Analysis, call: ast.Call, loop: Ring) -> bool:
 
 
 @check
+@by_words
 def zero_ignored(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL920: whether a seed was given is asked by its truth, so that 0 is taken for none."""
     if not _SEEDS.search(analysis.source.text):

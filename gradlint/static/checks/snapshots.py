@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.nodes import walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Kind, Object
@@ -30,6 +30,7 @@ class _Kept:
 
 
 @check
+@by_words
 def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL815: `best = model.state_dict()`, a view of tensors that the next step changes."""
     if "state_dict" not in analysis.source.text and "best" not in analysis.source.text:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.library import role_of
 from gradlint.static.nodes import walk
 from gradlint.static.subjects import MANY_EVALUATIONS
@@ -34,6 +34,7 @@ _PARAMETERS = ("parameters", "named_parameters")
 
 
 @check
+@by_words
 def uncalled_method(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL110: `optimizer.zero_grad` without parentheses."""
     for node in analysis.nodes(ast.Expr):
@@ -94,6 +95,7 @@ def _uncalled(code: str, analysis: Analysis, node: ast.expr, *, mended: bool = T
 
 
 @check
+@by_words
 def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL307: `torch.no_grad()` as a statement."""
     for node in analysis.nodes(ast.Expr) if analysis.says("no_grad", "enable_grad", "inference_mode") else ():
@@ -149,6 +151,7 @@ def _is_attribute(analysis: Analysis, name: str) -> bool:
 
 
 @check
+@by_words
 def missing_super_init(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL804: a module that assigns modules before `super().__init__()`."""
     for node in analysis.nodes(ast.ClassDef):
@@ -218,6 +221,7 @@ def _assigns_module(analysis: Analysis, statement: ast.stmt, self_name: str) -> 
 
 
 @check
+@by_words
 def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL905: `torch.random.seeds = 100`."""
     for node in analysis.nodes(ast.Assign) if analysis.says("seed") else ():

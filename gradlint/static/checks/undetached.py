@@ -21,6 +21,7 @@ from gradlint.static.nodes import walk
 from gradlint.static.syntax import FunctionNode
 
 _STATISTICS = re.compile(r"stat|metric|log(?!it|p)|info|record|hist|summar|track|monitor", re.IGNORECASE)
+_DETACHED = frozenset(["detach()"])
 _FEW = 2
 """So many entries must be detached on purpose."""
 
@@ -28,10 +29,9 @@ _FEW = 2
 @check
 def undetached(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL501: an entry of statistics with the graph of the loss that is returned beside them."""
-    if "detach()" not in analysis.source.text:
-        return
-    for function in analysis.nodes(ast.FunctionDef):
-        if function.name not in ("forward", "__call__"):
+    contents = analysis.contents
+    for function in analysis.nodes(ast.FunctionDef) if analysis.says(*_DETACHED) else ():
+        if function.name not in ("forward", "__call__") and contents.says(_DETACHED, function):
             yield from _of_function(analysis, function)
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.library import role_of
 from gradlint.static.values import Const, Library
 
@@ -20,11 +20,11 @@ _FLAGS_FIRST = frozenset(
 
 
 @check
+@by_words
 def called_in_the_wrong_form(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL810, GL811 and GL812."""
-    text = analysis.source.text
-    losses, groups_given = analysis.says(*_FLAGS_FIRST), "params" in text
-    for node in analysis.nodes(ast.Call):
+    losses, groups_given = analysis.says(*_FLAGS_FIRST), analysis.says("params")
+    for node in analysis.nodes(ast.Call) if losses or groups_given or analysis.says("forward") else ():
         match node:
             case ast.Call(ast.Attribute(owner, "forward")) if _is_module(analysis, owner):
                 place, subject = analysis.source.place(node), ast.unparse(owner)
