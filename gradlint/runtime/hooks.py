@@ -14,8 +14,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from sys import _getframe
 from types import FrameType
 from typing import Any
+from weakref import ref
 
 import torch
 from torch.nn import Module
@@ -24,10 +26,12 @@ from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from gradlint.runtime.graph import clock
 from gradlint.runtime.lines import Lines
-from gradlint.runtime.listening import Arguments, Listener, NoRhythm, Rhythm
+from gradlint.runtime.listening import NOTHING, Arguments, Listener, NoRhythm, Rhythm
 from gradlint.runtime.living import optimizers
 from gradlint.runtime.seams import replace
+from gradlint.runtime.tracing import compiled, is_compiling, is_traced
 
 
 class Hooks:
@@ -69,8 +73,8 @@ class Hooks:
             self._patch(stack, lr_scheduler, "_enable_get_lr_call", self._scheduled)
         for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
             self._patch(stack, getattr(lr_scheduler, name), "step", self._composed)
-        stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
-        stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
+        stack.callback(register_optimizer_step_pre_hook(self._before()).remove)
+        stack.callback(register_optimizer_step_post_hook(self._after()).remove)
         for optimizer in optimizers():
             self._listener.optimizer_made(optimizer, None)
         return stack
@@ -93,25 +97,35 @@ class Hooks:
             inside[what] = False
 
     def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        rhythm, lines = self._rhythm, self._lines
+        rhythm, passing = self._rhythm, self.passing
 
         def run(roots: Any, *args: Any, **kwargs: Any) -> Any:
-            if torch.compiler.is_compiling():
+            if is_traced():
                 return original(roots, *args, **kwargs)
-            for tell in self.passing:
+            for tell in passing:
                 tell()
-            if not rhythm.running or lines.on or not rhythm.meets_backward():
-                return self._closely(original, roots, args, kwargs, sys._getframe(1))
+            event = next(rhythm.coming, NOTHING)
+            try:  # at once: every frame on the way would be made for the question
+                caller = _getframe(event.distance)
+                expected = caller.f_lasti == event.instruction and caller.f_code is event.code
+            except ValueError:  # not so deep a stack
+                expected = False
+            if not expected:
+                rhythm.unexpected()
+                return self._closely(original, roots, args, kwargs, _getframe(1))
+            event.began = clock()
             try:
                 return original(roots, *args, **kwargs)
             except BaseException as raised:
-                self._listener.after_backward(_tensors(roots), raised, sys._getframe(1))
+                self._listener.after_backward(_tensors(roots), raised, _getframe(1))
                 raise
 
         return run
 
     def _closely(self, original: Callable[..., Any], roots: Any, args: Any, kwargs: Any, frame: FrameType) -> Any:
         """Run a backward pass between its two events; one inside another is a part of it."""
+        if is_compiling():
+            return original(roots, *args, **kwargs)
         inside = self._inside.__dict__
         if inside.get("backward"):
             self._rhythm.forbid()
@@ -147,7 +161,10 @@ class Hooks:
 
         def run(owner: Any, *args: Any, **kwargs: Any) -> None:
             original(owner, *args, **kwargs)
-            if not torch.compiler.is_compiling() and not (rhythm.running and rhythm.meets_zero(owner)):
+            if is_traced() or next(rhythm.coming, NOTHING).cleared == id(owner):
+                return
+            rhythm.unexpected()
+            if not is_compiling():
                 self._listener.zeroed(owner)
 
         return run
@@ -155,7 +172,7 @@ class Hooks:
     def _mode(self, original: Callable[..., Module]) -> Callable[..., Module]:
         def run(module: Module, *args: Any, **kwargs: Any) -> Module:
             inside = self._inside.__dict__
-            if inside.get("mode") or torch.compiler.is_compiling():
+            if inside.get("mode") or is_compiling():
                 return original(module, *args, **kwargs)
             was = module.training
             inside["mode"] = True
@@ -179,7 +196,7 @@ class Hooks:
             self._forwards.callback(register_module_forward_pre_hook(self._forward).remove)
 
     def _forward(self, module: Module, args: Any) -> None:
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if torch.is_grad_enabled() and not is_compiling():
             self._listener.forward_starts(module, sys._getframe(1))
             if not self._listener.wants_forwards:
                 self._forwards.close()
@@ -187,7 +204,7 @@ class Hooks:
     def _scaled(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def run(scaler: Any, *args: Any, **kwargs: Any) -> Any:
             losses = original(scaler, *args, **kwargs)
-            if not torch.compiler.is_compiling():
+            if not is_compiling():
                 self._listener.scaled(scaler, losses)
             return losses
 
@@ -218,7 +235,7 @@ class Hooks:
 
     def _clipping(self, original: Callable[..., None]) -> Callable[..., None]:
         def run(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> None:
-            if not self._rhythm.running and not torch.compiler.is_compiling():
+            if not self._rhythm.running and not is_compiling():
                 self._listener.clipping(_tensors(parameters), max_norm, sys._getframe(1))
             original(parameters, max_norm, *args, **kwargs)
 
@@ -242,23 +259,38 @@ class Hooks:
 
         return run
 
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
-        if self._rhythm.running:
-            alone = (len(args) == 1 or args[1:] == (None,)) and (not kwargs or kwargs == {"closure": None})
-            if alone and self._rhythm.meets_step(optimizer):
-                return None
-        return self._listener.before_step(optimizer, (args, kwargs))
+    def _before(self) -> Callable[[Optimizer, Any, Any], Arguments | None]:
+        rhythm = self._rhythm
 
-    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._rhythm.running:
-            self._listener.after_step(optimizer)
+        def run(optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
+            event = next(rhythm.coming, NOTHING)
+            if (
+                event.stepping == id(optimizer)
+                and (len(args) == 1 or args[1:] == (None,))
+                and (not kwargs or kwargs == {"closure": None})
+            ):
+                try:
+                    grad = event.parameter().grad
+                    if (grad._local_tensor if event.sharded else grad)._version == event.version:
+                        event.last = ref(grad)
+                        event.version += event.growth
+                        return None
+                except (AttributeError, TypeError):  # there is no such parameter, or no gradient
+                    pass
+            rhythm.unexpected()
+            return self._listener.before_step(optimizer, (args, kwargs))
+
+        return run
+
+    def _after(self) -> Callable[[Optimizer, Any, Any], None]:
+        rhythm = self._rhythm
+
+        def run(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            if not rhythm.running:
+                self._listener.after_step(optimizer)
+
+        return run
 
 
 def _tensors(roots: Any) -> tuple[Any, ...]:
     return (roots,) if isinstance(roots, torch.Tensor) else tuple(roots)
-
-
-def compiled() -> bool:
-    """Tell whether torch.compile has compiled anything; its module is asked only where it is loaded already."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return dynamo is not None and bool(dynamo.counters.get("frames"))
