@@ -14,10 +14,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from sys import _getframe
 from types import FrameType
 from typing import Any
-from weakref import ref
 
 import torch
 from torch.nn import Module
@@ -26,12 +24,12 @@ from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from gradlint.runtime.graph import clock
+from gradlint.runtime import expecting
 from gradlint.runtime.lines import Lines
-from gradlint.runtime.listening import NOTHING, Arguments, Listener, NoRhythm, Rhythm
+from gradlint.runtime.listening import Listener, NoRhythm, Rhythm
 from gradlint.runtime.living import optimizers
 from gradlint.runtime.seams import replace
-from gradlint.runtime.tracing import compiled, is_compiling, is_traced
+from gradlint.runtime.tracing import compiled, is_compiling
 
 
 class Hooks:
@@ -73,8 +71,10 @@ class Hooks:
             self._patch(stack, lr_scheduler, "_enable_get_lr_call", self._scheduled)
         for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
             self._patch(stack, getattr(lr_scheduler, name), "step", self._composed)
-        stack.callback(register_optimizer_step_pre_hook(self._before()).remove)
-        stack.callback(register_optimizer_step_post_hook(self._after()).remove)
+        before = expecting.before_step(self._rhythm, self._listener)
+        after = expecting.after_step(self._rhythm, self._listener)
+        stack.callback(register_optimizer_step_pre_hook(before).remove)
+        stack.callback(register_optimizer_step_post_hook(after).remove)
         for optimizer in optimizers():
             self._listener.optimizer_made(optimizer, None)
         return stack
@@ -97,30 +97,10 @@ class Hooks:
             inside[what] = False
 
     def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        rhythm, passing = self._rhythm, self.passing
+        return expecting.backward(original, self._rhythm, self.passing, self._closely, self._failed)
 
-        def run(roots: Any, *args: Any, **kwargs: Any) -> Any:
-            if is_traced():
-                return original(roots, *args, **kwargs)
-            for tell in passing:
-                tell()
-            event = next(rhythm.coming, NOTHING)
-            try:  # at once: every frame on the way would be made for the question
-                caller = _getframe(event.distance)
-                expected = caller.f_lasti == event.instruction and caller.f_code is event.code
-            except ValueError:  # not so deep a stack
-                expected = False
-            if not expected:
-                rhythm.unexpected()
-                return self._closely(original, roots, args, kwargs, _getframe(1))
-            event.began = clock()
-            try:
-                return original(roots, *args, **kwargs)
-            except BaseException as raised:
-                self._listener.after_backward(_tensors(roots), raised, _getframe(1))
-                raise
-
-        return run
+    def _failed(self, roots: Any, error: BaseException, frame: FrameType) -> None:
+        self._listener.after_backward(_tensors(roots), error, frame)
 
     def _closely(self, original: Callable[..., Any], roots: Any, args: Any, kwargs: Any, frame: FrameType) -> Any:
         """Run a backward pass between its two events; one inside another is a part of it."""
@@ -157,17 +137,7 @@ class Hooks:
         return run
 
     def _zeroed(self, original: Callable[..., None]) -> Callable[..., None]:
-        rhythm = self._rhythm
-
-        def run(owner: Any, *args: Any, **kwargs: Any) -> None:
-            original(owner, *args, **kwargs)
-            if is_traced() or next(rhythm.coming, NOTHING).cleared == id(owner):
-                return
-            rhythm.unexpected()
-            if not is_compiling():
-                self._listener.zeroed(owner)
-
-        return run
+        return expecting.zero_grad(original, self._rhythm, self._listener)
 
     def _mode(self, original: Callable[..., Module]) -> Callable[..., Module]:
         def run(module: Module, *args: Any, **kwargs: Any) -> Module:
@@ -256,38 +226,6 @@ class Hooks:
                 if outermost:
                     self._listener.scheduled(scheduler, sys._getframe(1))
                 original(scheduler, *args, **kwargs)
-
-        return run
-
-    def _before(self) -> Callable[[Optimizer, Any, Any], Arguments | None]:
-        rhythm = self._rhythm
-
-        def run(optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
-            event = next(rhythm.coming, NOTHING)
-            if (
-                event.stepping == id(optimizer)
-                and (len(args) == 1 or args[1:] == (None,))
-                and (not kwargs or kwargs == {"closure": None})
-            ):
-                try:
-                    grad = event.parameter().grad
-                    if (grad._local_tensor if event.sharded else grad)._version == event.version:
-                        event.last = ref(grad)
-                        event.version += event.growth
-                        return None
-                except (AttributeError, TypeError):  # there is no such parameter, or no gradient
-                    pass
-            rhythm.unexpected()
-            return self._listener.before_step(optimizer, (args, kwargs))
-
-        return run
-
-    def _after(self) -> Callable[[Optimizer, Any, Any], None]:
-        rhythm = self._rhythm
-
-        def run(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            if not rhythm.running:
-                self._listener.after_step(optimizer)
 
         return run
 
