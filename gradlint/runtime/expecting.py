@@ -116,11 +116,15 @@ def before_step(rhythm: Rhythm, listener: Listener) -> Callable[[Optimizer, Any,
     return run
 
 
-def after_step(rhythm: Rhythm, listener: Listener) -> Callable[[Optimizer, Any, Any], None]:
+def after_step(
+    rhythm: Rhythm, listener: Listener, stepping: Sequence[Callable[[Optimizer], None]]
+) -> Callable[[Optimizer, Any, Any], None]:
     """Return the hook behind a step."""
 
     def run(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not rhythm.running:
             listener.after_step(optimizer)
+        for tell in (*stepping,) if stepping else ():
+            tell(optimizer)
 
     return run

@@ -44,6 +44,8 @@ class Hooks:
         self._forwards = ExitStack()
         self.passing: list[Callable[[], None]] = []
         """Who else is told that a backward pass starts."""
+        self.stepping: list[Callable[[Optimizer], None]] = []
+        """And who that an optimizer has stepped: hooks of their own they could not take off while torch calls them."""
 
     def install(self) -> ExitStack:
         """Start to listen; closing the returned stack undoes everything."""
@@ -72,7 +74,7 @@ class Hooks:
         for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
             self._patch(stack, getattr(lr_scheduler, name), "step", self._composed)
         before = expecting.before_step(self._rhythm, self._listener)
-        after = expecting.after_step(self._rhythm, self._listener)
+        after = expecting.after_step(self._rhythm, self._listener, self.stepping)
         stack.callback(register_optimizer_step_pre_hook(before).remove)
         stack.callback(register_optimizer_step_post_hook(after).remove)
         for optimizer in optimizers():
