@@ -38,9 +38,9 @@ class Report:
         self._monitor = monitor
         self._pictures = pictures
         self._process = os.getpid()
-        self._samplers = Samplers(monitor.ledger, monitor.guard)
-        self._piles = Piles(monitor.ledger, monitor.guard)
         self._hooks = Hooks(monitor, monitor.rhythm)
+        self._samplers = Samplers(monitor.ledger, monitor.guard, self._hooks.stepping)
+        self._piles = Piles(monitor.ledger, monitor.guard, self._hooks.stepping)
         self._replicas = Replicas(monitor.guard, self._hooks)
         self._installed = ExitStack()
 

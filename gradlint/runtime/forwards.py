@@ -17,6 +17,8 @@ import torch
 from torch.nn import Module
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from gradlint.runtime.tracing import is_compiling
+
 
 class ForwardListener(Protocol):
     """Who hears of them."""
@@ -49,7 +51,7 @@ class Forwards:
         stack.callback(register_module_forward_hook(self._ended, always_call=True).remove)
 
     def _begins(self, module: Module, args: Any) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         thread = self._thread
         thread.depth += 1
@@ -59,7 +61,7 @@ class Forwards:
                 self._listener.forward_begins(module, sys._getframe(1))
 
     def _ended(self, module: Module, args: Any, result: Any) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         thread = self._thread
         if thread.depth == 1 and thread.heard:

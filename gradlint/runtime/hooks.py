@@ -24,10 +24,12 @@ from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from gradlint.runtime import expecting
 from gradlint.runtime.lines import Lines
-from gradlint.runtime.listening import Arguments, Listener, NoRhythm, Rhythm
+from gradlint.runtime.listening import Listener, NoRhythm, Rhythm
 from gradlint.runtime.living import optimizers
 from gradlint.runtime.seams import replace
+from gradlint.runtime.tracing import compiled, is_compiling
 
 
 class Hooks:
@@ -42,6 +44,8 @@ class Hooks:
         self._forwards = ExitStack()
         self.passing: list[Callable[[], None]] = []
         """Who else is told that a backward pass starts."""
+        self.stepping: list[Callable[[Optimizer], None]] = []
+        """And who that an optimizer has stepped: hooks of their own they could not take off while torch calls them."""
 
     def install(self) -> ExitStack:
         """Start to listen; closing the returned stack undoes everything."""
@@ -69,8 +73,10 @@ class Hooks:
             self._patch(stack, lr_scheduler, "_enable_get_lr_call", self._scheduled)
         for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
             self._patch(stack, getattr(lr_scheduler, name), "step", self._composed)
-        stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
-        stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
+        before = expecting.before_step(self._rhythm, self._listener)
+        after = expecting.after_step(self._rhythm, self._listener, self.stepping)
+        stack.callback(register_optimizer_step_pre_hook(before).remove)
+        stack.callback(register_optimizer_step_post_hook(after).remove)
         for optimizer in optimizers():
             self._listener.optimizer_made(optimizer, None)
         return stack
@@ -93,25 +99,15 @@ class Hooks:
             inside[what] = False
 
     def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        rhythm, lines = self._rhythm, self._lines
+        return expecting.backward(original, self._rhythm, self.passing, self._closely, self._failed)
 
-        def run(roots: Any, *args: Any, **kwargs: Any) -> Any:
-            if torch.compiler.is_compiling():
-                return original(roots, *args, **kwargs)
-            for tell in self.passing:
-                tell()
-            if not rhythm.running or lines.on or not rhythm.meets_backward():
-                return self._closely(original, roots, args, kwargs, sys._getframe(1))
-            try:
-                return original(roots, *args, **kwargs)
-            except BaseException as raised:
-                self._listener.after_backward(_tensors(roots), raised, sys._getframe(1))
-                raise
-
-        return run
+    def _failed(self, roots: Any, error: BaseException, frame: FrameType) -> None:
+        self._listener.after_backward(_tensors(roots), error, frame)
 
     def _closely(self, original: Callable[..., Any], roots: Any, args: Any, kwargs: Any, frame: FrameType) -> Any:
         """Run a backward pass between its two events; one inside another is a part of it."""
+        if is_compiling():
+            return original(roots, *args, **kwargs)
         inside = self._inside.__dict__
         if inside.get("backward"):
             self._rhythm.forbid()
@@ -143,19 +139,12 @@ class Hooks:
         return run
 
     def _zeroed(self, original: Callable[..., None]) -> Callable[..., None]:
-        rhythm = self._rhythm
-
-        def run(owner: Any, *args: Any, **kwargs: Any) -> None:
-            original(owner, *args, **kwargs)
-            if not torch.compiler.is_compiling() and not (rhythm.running and rhythm.meets_zero(owner)):
-                self._listener.zeroed(owner)
-
-        return run
+        return expecting.zero_grad(original, self._rhythm, self._listener)
 
     def _mode(self, original: Callable[..., Module]) -> Callable[..., Module]:
         def run(module: Module, *args: Any, **kwargs: Any) -> Module:
             inside = self._inside.__dict__
-            if inside.get("mode") or torch.compiler.is_compiling():
+            if inside.get("mode") or is_compiling():
                 return original(module, *args, **kwargs)
             was = module.training
             inside["mode"] = True
@@ -179,7 +168,7 @@ class Hooks:
             self._forwards.callback(register_module_forward_pre_hook(self._forward).remove)
 
     def _forward(self, module: Module, args: Any) -> None:
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if torch.is_grad_enabled() and not is_compiling():
             self._listener.forward_starts(module, sys._getframe(1))
             if not self._listener.wants_forwards:
                 self._forwards.close()
@@ -187,7 +176,7 @@ class Hooks:
     def _scaled(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def run(scaler: Any, *args: Any, **kwargs: Any) -> Any:
             losses = original(scaler, *args, **kwargs)
-            if not torch.compiler.is_compiling():
+            if not is_compiling():
                 self._listener.scaled(scaler, losses)
             return losses
 
@@ -218,7 +207,7 @@ class Hooks:
 
     def _clipping(self, original: Callable[..., None]) -> Callable[..., None]:
         def run(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> None:
-            if not self._rhythm.running and not torch.compiler.is_compiling():
+            if not self._rhythm.running and not is_compiling():
                 self._listener.clipping(_tensors(parameters), max_norm, sys._getframe(1))
             original(parameters, max_norm, *args, **kwargs)
 
@@ -242,23 +231,6 @@ class Hooks:
 
         return run
 
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
-        if self._rhythm.running:
-            alone = (len(args) == 1 or args[1:] == (None,)) and (not kwargs or kwargs == {"closure": None})
-            if alone and self._rhythm.meets_step(optimizer):
-                return None
-        return self._listener.before_step(optimizer, (args, kwargs))
-
-    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._rhythm.running:
-            self._listener.after_step(optimizer)
-
 
 def _tensors(roots: Any) -> tuple[Any, ...]:
     return (roots,) if isinstance(roots, torch.Tensor) else tuple(roots)
-
-
-def compiled() -> bool:
-    """Tell whether torch.compile has compiled anything; its module is asked only where it is loaded already."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return dynamo is not None and bool(dynamo.counters.get("frames"))

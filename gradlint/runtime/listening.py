@@ -5,11 +5,15 @@ Must not know how torch is hooked, nor what is made of an event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import FrameType
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
     from torch.optim import Optimizer
 
@@ -69,19 +73,42 @@ class Listener(Protocol):
         """A module is called with gradients enabled."""
 
 
+@dataclass(slots=True)
+class Expected:
+    """What comes next in a loop that repeats itself: whose gradients are cleared, who calls a backward pass, or who steps.
+
+    The hooks compare it themselves, without any call of ours that could be saved, and write down what they see.
+    """
+
+    cleared: int = 0
+    stepping: int = 0
+    """The optimizer or module, by its id."""
+    distance: int = 1  # never the frame of who asks, which would hold itself
+    code: CodeType | None = None
+    instruction: int = 0
+    """Where a backward pass is called: how many frames away from who asks, and by which instruction of which code."""
+    parameter: Any = None
+    sharded: bool = False
+    version: int = 0
+    growth: int = 0
+    """The version of the gradient on which an optimizer steps, and by how much it grows from one time to the next."""
+    began: int = 0
+    last: weakref.ref[Tensor] | None = None
+    """Seen: the number of the next node when the backward pass began, the gradient of the last step."""
+
+
+NOTHING = Expected()
+
+
 class Rhythm(Protocol):
     """Who knows which event comes next in a loop that repeats itself: what is as expected, no listener hears of."""
 
     running: bool
+    coming: Iterator[Expected]
+    """Without an end: what nobody can expect comes while it is not `running`."""
 
-    def meets_zero(self, owner: Optimizer | Module) -> bool:
-        """Tell whether clearing the gradients of `owner` is what comes next; ask only while `running`."""
-
-    def meets_backward(self) -> bool:
-        """Tell whether a backward pass is what comes next, where it is called; ask in the seam, only while `running`."""
-
-    def meets_step(self, optimizer: Optimizer) -> bool:
-        """Tell whether a step of `optimizer` is what comes next; ask only while `running`."""
+    def unexpected(self) -> None:
+        """The last of `coming` is not what happens."""
 
     def forbid(self) -> None:
         """Something happens that no order of events tells: never run again."""
@@ -91,18 +118,10 @@ class NoRhythm:
     """For a listener who wants to hear of everything."""
 
     running = False
+    coming: Iterator[Expected] = repeat(NOTHING)
 
-    def meets_zero(self, owner: Optimizer | Module) -> bool:
-        """Never asked."""
-        return False
-
-    def meets_backward(self) -> bool:
-        """Never asked."""
-        return False
-
-    def meets_step(self, optimizer: Optimizer) -> bool:
-        """Never asked."""
-        return False
+    def unexpected(self) -> None:
+        """Nothing was expected."""
 
     def forbid(self) -> None:
         """Nothing to forbid."""

@@ -67,7 +67,7 @@ class Monitor:
         self._modes = Modes(self.ledger, self._registry)
         self._leaks = Leaks(self.ledger)
         self._failures = Failures(self.ledger, self._registry)
-        self.rhythm = Steady(self._registry, self._failures.passes, clock)
+        self.rhythm = Steady(self._registry, self._failures.passes)
         self._scaling = Scaling(self.ledger, self._registry)
         self._by_hand = ByHand(self.ledger, self._registry)
         self._observers: tuple[Observer, ...] = (

@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Any
 
 from torch.nn import Module
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim import Optimizer
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.guard import Guard, guarded
@@ -41,19 +41,18 @@ class _Pile:
 
 
 class Piles:
-    """The hooks that are registered while a run is watched; steps are listened to after a registration only."""
+    """The hooks that are registered while a run is watched; steps are listened to (`stepping`) after a registration only."""
 
-    def __init__(self, ledger: Ledger, guard: Guard) -> None:
+    def __init__(self, ledger: Ledger, guard: Guard, stepping: list[Callable[[Optimizer], None]]) -> None:
         self.guard = guard
         self._ledger = ledger
+        self._stepping = stepping
         self._piles: dict[tuple[int, Location], _Pile] = {}
         self._turn = 0
-        self._steps = ExitStack()
 
     def install(self) -> ExitStack:
         """Start to watch; closing the returned stack undoes everything."""
         stack = ExitStack()
-        stack.callback(self._steps.close)
         for name in _METHODS:
             replace(stack, Module, name, self._registering(name))
         return stack
@@ -79,11 +78,12 @@ class Piles:
             pile = self._piles[id(module), place] = _Pile(module)
         if pile.add(self._turn, handle) >= _TURNS:
             self._ledger.report("GL517", place, subject=f"{name_of(module, caller)}.{name}")
-        self._steps.close()
-        self._steps.callback(register_optimizer_step_post_hook(lambda *event: self.stepped()).remove)
+        if self.stepped not in self._stepping:
+            self._stepping.append(self.stepped)
 
     @guarded
-    def stepped(self) -> None:
+    def stepped(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped: what is registered from now on belongs to another turn."""
-        self._steps.close()
+        with suppress(ValueError):  # another thread was faster
+            self._stepping.remove(self.stepped)
         self._turn += 1

@@ -19,7 +19,6 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gradlint.diagnostics import Location
 from gradlint.records import Replica, Sums
@@ -114,7 +113,8 @@ class Replicas:
         if len(group) < 2:
             return
         if not self._models:
-            self._events.callback(register_optimizer_step_post_hook(self._stepped).remove)
+            self._hooks.stepping.append(self._stepped)
+            self._events.callback(self._hooks.stepping.remove, self._stepped)
             self._hooks.passing.append(self.passes)
             self._events.callback(self._hooks.passing.remove, self.passes)
         self._models.append(_Model(weakref.ref(wrapper), dist.get_rank(), group, index, names, parameters))
@@ -133,7 +133,7 @@ class Replicas:
                 model.joined |= bool(wrapper._join_config.enable)
                 model.unsynced &= bool(model.steps) or not wrapper.require_backward_grad_sync
 
-    def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _stepped(self, optimizer: Optimizer) -> None:
         self.stepped(optimizer, sys._getframe(1))
 
     @guarded

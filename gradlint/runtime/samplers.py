@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim import Optimizer
 from torch.utils.data.distributed import DistributedSampler
 
 from gradlint.diagnostics import Location
@@ -47,19 +47,18 @@ class _Draw:
 
 
 class Samplers:
-    """The samplers of the run; nothing is listened to before the first of them is drawn from."""
+    """The samplers of the run; steps are listened to (`stepping`) after one of them is drawn from."""
 
-    def __init__(self, ledger: Ledger, guard: Guard) -> None:
+    def __init__(self, ledger: Ledger, guard: Guard, stepping: list[Callable[[Optimizer], None]]) -> None:
         self.guard = guard
         self._ledger = ledger
+        self._stepping = stepping
         self._watched: dict[int, _Watched] = {}
         self._draw: _Draw | None = None
-        self._steps = ExitStack()
 
     def install(self) -> ExitStack:
         """Start to watch; closing the returned stack undoes everything."""
         stack = ExitStack()
-        stack.callback(self._steps.close)
         replace(stack, DistributedSampler, "__iter__", self._iter)
         return stack
 
@@ -80,13 +79,14 @@ class Samplers:
             watched = self._watched[id(sampler)] = _Watched(sampler)
         caller = user_frame(frame)
         self._draw = _Draw(watched, sampler.epoch, place_of(caller), name_of(sampler, caller))
-        self._steps.close()
-        self._steps.callback(register_optimizer_step_post_hook(lambda *event: self.stepped()).remove)
+        if self.stepped not in self._stepping:
+            self._stepping.append(self.stepped)
 
     @guarded
-    def stepped(self) -> None:
+    def stepped(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped: the last draw is one of training."""
-        self._steps.close()
+        with suppress(ValueError):  # another thread was faster
+            self._stepping.remove(self.stepped)
         draw, self._draw = self._draw, None
         if draw is None:
             return

@@ -3,8 +3,8 @@
 Once the same events have come round three times without a finding, only their order is compared, and at each step the
 version of one gradient. Whatever deviates, or some dozens of repetitions, ends it, and the automata go on in the
 states in which they were at this point of the cycle; a loop that is known needs fewer rounds to be believed again.
-Nothing here is guarded or locked while a cycle runs, for that would cost more than the comparison: what is called then
-must not be able to fail. Must not know rules or torch.
+Here it is said what is to come; the hooks compare (`listening.Expected`), for a call would cost more than the
+comparison. Must not know rules or torch.
 
 Example: the cycle `zero, backward, step`; at the first `backward` that comes without its `zero` the gradients are
 taken to be as `step` left them, spent, and the automata see what follows.
@@ -12,27 +12,22 @@ taken to be as `step` left them, spent, and the automata see what follows.
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from operator import length_hint
-from sys import _getframe
 from threading import get_ident
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from gradlint.diagnostics import Location
 from gradlint.protocols import State
 from gradlint.runtime.gradients import Gradient
+from gradlint.runtime.listening import NOTHING, Expected
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import Origin, frames, origin_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.nn import Module
-    from torch.optim import Optimizer
 
 _LONGEST = 128
 _WIDEST = 64
@@ -51,8 +46,8 @@ class Call(NamedTuple):
     instruction: int
 
 
-@dataclass(slots=True)
-class Event:
+@dataclass(slots=True, kw_only=True)
+class Event(Expected):
     """One event of a cycle: its key, and the state of every gradient after it."""
 
     key: int | Call
@@ -60,22 +55,27 @@ class Event:
     states: list[tuple[Gradient, State]] = field(default_factory=list)
     stepped: WatchedOptimizer | None = None
     gradient: Gradient | None = None
-    version: int = 0
-    growth: int = 0  # by how much the version grows from one cycle to the next
-    change: int = 0  # by how much the step itself changes it
-    # What is asked in every round, bare: a reference to a parameter that has a gradient, and the gradient of the last step.
-    parameter: Any = None
-    sharded: bool = False
-    last: weakref.ref[Tensor] | None = None
+    change: int = 0  # by how much the step itself changes the version
+
+    def __post_init__(self) -> None:
+        """Say what the hooks have to compare."""
+        if isinstance(self.key, Call):
+            self.distance, self.code, self.instruction = self.key
+        elif self.stepped is not None:
+            self.stepping = -self.key
+        else:
+            self.cleared = self.key
+        if self.gradient is not None:
+            self.change = self.gradient.version - self.version
+            self.parameter, self.sharded = self.gradient.reference, self.gradient.is_sharded
 
 
 class Steady:
-    """Recognizes the cycle, and compares with it; `passes` hears of each backward pass that is as expected."""
+    """Recognizes the cycle, and says what comes next; `passes` hears of the backward passes that were as expected."""
 
-    def __init__(self, registry: Registry, passes: deque[tuple[Location, int]], clock: Callable[[], int]) -> None:
+    def __init__(self, registry: Registry, passes: deque[tuple[Location, int]]) -> None:
         self._registry = registry
         self._passes = passes
-        self._clock = clock
         self._thread = get_ident()
         self._anchor: int | Call | None = None
         self._events: list[Event] = []
@@ -84,50 +84,10 @@ class Steady:
         self._known: list[int | Call] = []
         self._cycle: list[Event] = []
         self._ahead: list[Event] = []
-        self._coming: Iterator[Event] = iter(())
+        self.coming: Iterator[Expected] = repeat(NOTHING)
         self._stay = _FIRST_STAY
         self._possible = True
         self.running = False
-
-    def meets_zero(self, owner: Optimizer | Module) -> bool:
-        """Tell whether clearing the gradients of `owner` is what comes next; ask only while `running`."""
-        try:
-            if next(self._coming).key == id(owner):
-                return True
-        except StopIteration:
-            return self._leave()
-        return self._leave(1)
-
-    def meets_backward(self) -> bool:
-        """Tell whether a backward pass is what comes next; to be asked in what stands in for torch's own entry to it."""
-        try:
-            event = next(self._coming)
-            distance, code, instruction = event.key  # type: ignore[misc]
-            caller = _getframe(distance)  # at once: every frame on the way would be made for the question
-            if caller.f_lasti == instruction and caller.f_code is code:
-                self._passes.append((event.place, self._clock()))
-                return True
-        except StopIteration:
-            return self._leave()
-        except (TypeError, ValueError):  # something else is expected, or so deep a stack
-            pass
-        return self._leave(1)
-
-    def meets_step(self, optimizer: Optimizer) -> bool:
-        """Tell whether a step of `optimizer` on the gradients that it has is what comes next; ask only while `running`."""
-        try:
-            event = next(self._coming)
-            if event.key == -id(optimizer):
-                grad = event.parameter().grad
-                if (grad._local_tensor if event.sharded else grad)._version == event.version:
-                    event.last = weakref.ref(grad)
-                    event.version += event.growth
-                    return True
-        except StopIteration:
-            return self._leave()
-        except (AttributeError, TypeError):  # there is no such parameter, or no gradient
-            pass
-        return self._leave(1)
 
     def note(
         self,
@@ -145,10 +105,7 @@ class Steady:
             self._anchor = key if stepped is not None else None
             self.spoil()
             return
-        event = Event(key, place, stepped=stepped, gradient=gradient, version=version)
-        if gradient is not None:
-            event.change = gradient.version - version
-            event.parameter, event.sharded = gradient.reference, gradient.is_sharded
+        event = Event(key=key, place=place, stepped=stepped, gradient=gradient, version=version)
         if self._same + 1 >= (_ROUNDS_AGAIN if self._known else _ROUNDS):
             event.states = [(each, each.track.state) for watched in self._registry for each in watched.gradients]
         self._events.append(event)
@@ -176,7 +133,7 @@ class Steady:
             self._stay = min(_LONGER * self._stay, _LONGEST_STAY) if keys == self._known else _FIRST_STAY
             self._known, self._cycle = keys, cycle
             self._ahead = (cycle * self._stay)[:-1]  # looking closely again begins with a step
-            self._coming = iter(self._ahead)
+            self.coming = iter([*self._ahead, NOTHING])
             self.running = True
 
     def _is_settled(self, cycle: list[Event], before: list[Event]) -> bool:
@@ -193,17 +150,21 @@ class Steady:
 
     def leave(self) -> None:
         """Look closely again: put the automata where they were at this point of the cycle."""
-        self._leave()
+        self._leave(0)
 
-    def _leave(self, unexpected: int = 0) -> Literal[False]:
-        """Look closely again; `unexpected` is how many events were taken that did not happen as they should."""
+    def unexpected(self) -> None:
+        """Look closely again, from before the last event that was expected."""
+        self._leave(1)
+
+    def _leave(self, missed: int) -> None:
         if self.running:
             self.running = False
             self.spoil()
-            happened = len(self._ahead) - length_hint(self._coming) - unexpected
+            happened = len(self._ahead) + 1 - length_hint(self.coming) - missed
             self._catch_up(happened // len(self._cycle), happened % len(self._cycle))
-            self._ahead, self._coming = [], iter(())
-        return False
+            lately = self._ahead[max(0, happened - _LONGEST) : happened]
+            self._passes.extend((event.place, event.began) for event in lately if event.code is not None)
+            self._ahead, self.coming = [], repeat(NOTHING)
 
     def _catch_up(self, rounds: int, position: int) -> None:
         """Take all that is known from as many rounds of the cycle, and as many events of another one, as happened."""
@@ -223,4 +184,4 @@ def call_of(frame: FrameType) -> Call:
     distance, caller = next(
         (each for each in enumerate(frames(frame)) if origin_of(each[1].f_code) is not Origin.MACHINERY), (0, frame)
     )
-    return Call(distance + 2, caller.f_code, caller.f_lasti)
+    return Call(distance + 1, caller.f_code, caller.f_lasti)

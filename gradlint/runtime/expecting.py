@@ -1,0 +1,130 @@
+"""What stands in for torch's functions in every iteration: as long as a call is the one that is expected, nobody is told.
+
+All comparing is done here, in as few calls as can be: a call costs as much as a comparison, and to pack and unpack
+arguments costs more. Nothing here is guarded or locked, so it must not be able to fail.
+Knows the shape of torch's calls; must not know what is made of an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from sys import _getframe
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from gradlint.runtime.graph import clock
+from gradlint.runtime.listening import NOTHING, Arguments, Listener, Rhythm
+from gradlint.runtime.tracing import is_compiling, is_traced
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+_USUAL = {
+    "allow_unreachable": True,
+    "accumulate_grad": True,
+}  # so `torch.autograd.backward` calls, after five arguments
+
+
+def backward(
+    original: Callable[..., Any],
+    rhythm: Rhythm,
+    passing: Sequence[Callable[[], None]],
+    closely: Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any], FrameType], Any],
+    failed: Callable[[Any, BaseException, FrameType], None],
+) -> Callable[..., Any]:
+    """Stand in for torch's entry to a backward pass; `closely` runs what is not expected, `failed` hears what the rest raises."""
+
+    def run(
+        roots: Any,
+        gradients: Any = ...,
+        retain_graph: Any = ...,
+        create_graph: Any = ...,
+        inputs: Any = ...,
+        /,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
+        if is_traced():
+            return original(roots, *_given(gradients, retain_graph, create_graph, inputs, *more), **options)
+        for tell in passing:
+            tell()
+        event = next(rhythm.coming, NOTHING)
+        try:  # at once: every frame on the way would be made for the question
+            caller = _getframe(event.distance)
+            expected = caller.f_lasti == event.instruction and caller.f_code is event.code
+        except ValueError:  # not so deep a stack
+            expected = False
+        if not expected:
+            rhythm.unexpected()
+            given = _given(gradients, retain_graph, create_graph, inputs, *more)
+            return closely(original, roots, given, options, _getframe(1))
+        event.began = clock()
+        try:
+            if inputs is ... or more or options != _USUAL:
+                return original(roots, *_given(gradients, retain_graph, create_graph, inputs, *more), **options)
+            return original(
+                roots, gradients, retain_graph, create_graph, inputs, allow_unreachable=True, accumulate_grad=True
+            )
+        except BaseException as error:
+            failed(roots, error, _getframe(1))
+            raise
+
+    return run
+
+
+def _given(*arguments: Any) -> tuple[Any, ...]:
+    """Return the arguments that there are."""
+    return tuple(each for each in arguments if each is not ...)
+
+
+def zero_grad(original: Callable[..., None], rhythm: Rhythm, listener: Listener) -> Callable[..., None]:
+    """Stand in for clearing gradients."""
+
+    def run(owner: Any, *args: Any, **kwargs: Any) -> None:
+        if args or kwargs:
+            original(owner, *args, **kwargs)
+        else:
+            original(owner)
+        if is_traced() or next(rhythm.coming, NOTHING).cleared == id(owner):
+            return
+        rhythm.unexpected()
+        if not is_compiling():
+            listener.zeroed(owner)
+
+    return run
+
+
+def before_step(rhythm: Rhythm, listener: Listener) -> Callable[[Optimizer, Any, Any], Arguments | None]:
+    """Return the hook in front of a step."""
+
+    def run(optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
+        event = next(rhythm.coming, NOTHING)
+        alone = (len(args) == 1 or args[1:] == (None,)) and (not kwargs or kwargs == {"closure": None})
+        if alone and event.stepping == id(optimizer):
+            try:
+                grad = event.parameter().grad
+                if (grad._local_tensor if event.sharded else grad)._version == event.version:
+                    event.last = ref(grad)
+                    event.version += event.growth
+                    return None
+            except (AttributeError, TypeError):  # there is no such parameter, or no gradient
+                pass
+        rhythm.unexpected()
+        return listener.before_step(optimizer, (args, kwargs))
+
+    return run
+
+
+def after_step(
+    rhythm: Rhythm, listener: Listener, stepping: Sequence[Callable[[Optimizer], None]]
+) -> Callable[[Optimizer, Any, Any], None]:
+    """Return the hook behind a step."""
+
+    def run(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not rhythm.running:
+            listener.after_step(optimizer)
+        for tell in (*stepping,) if stepping else ():
+            tell(optimizer)
+
+    return run
