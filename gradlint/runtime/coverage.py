@@ -137,7 +137,7 @@ class Coverage(Observer):
         often = min(seen.passes, seen.cleared) >= _PASSES
         if min(seen.alone, seen.emptied) >= _PASSES:  # a part of a training, whose other parts are stepped
             often = often or any(other.watched.steps >= _PASSES for other in self._seen.values())
-        used = seen.used or seen.watched.tried
+        used = seen.used or seen.watched.tries > 0
         if often and seen.fresh is not None and not used and not self._interrupted():
             self._ledger.report("GL106", seen.fresh, subject=seen.name)
 

@@ -40,7 +40,7 @@ class WatchedOptimizer:
         self.built: Location | None = None
         self.feeds: dict[int, Location] = {}
         self.fed_alone = True
-        self.tried = False  # a scaler was asked to step it, and may have skipped every step
+        self.tries = 0  # how often a scaler was asked to step it, which it may have skipped
         self.explained = False  # why its steps change nothing is told already
         self.accumulated: bool | None = None
         self._all: list[Gradient] = []
