@@ -117,7 +117,7 @@ class ByHand(Observer):
         for each in self._leaves.values():
             each.remember(passing.place)
 
-    def clipping(self, parameters: Sequence[Any]) -> None:
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, place: Location, frame: FrameType | None) -> None:
         """Some gradients are about to be clipped."""
         for parameter in parameters if self._leaves else ():
             if id(parameter) in self._leaves:

@@ -33,7 +33,7 @@ from gradlint.runtime.retention import Retention
 from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.shapes import Shapes
-from gradlint.runtime.sites import Origin, name_of, origin_of, place_of, still_running, user_frame
+from gradlint.runtime.sites import Origin, is_users, name_of, origin_of, place_of, still_running, user_frame
 from gradlint.runtime.steady import Steady, call_of
 from gradlint.runtime.steps import Step, with_closure
 from gradlint.runtime.windows import Windows
@@ -69,7 +69,6 @@ class Monitor:
         self._failures = Failures(self.ledger, self._registry)
         self.rhythm = Steady(self._registry, self._failures.passes, clock)
         self._scaling = Scaling(self.ledger, self._registry)
-        self._by_hand = ByHand(self.ledger, self._registry)
         self._observers: tuple[Observer, ...] = (
             self._scaling,
             self._rates,
@@ -78,7 +77,7 @@ class Monitor:
             Rebuilding(self.ledger),
             Retention(self.ledger),
             Shapes(self.ledger),
-            self._by_hand,
+            ByHand(self.ledger, self._registry),
             Coverage(self.ledger, self._registry, lambda: self.interrupted),
         )
         self.interrupted = False
@@ -251,8 +250,8 @@ class Monitor:
     def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
         """The gradients of `parameters` are about to be clipped."""
         caller = user_frame(frame)
-        self._by_hand.clipping(parameters)
-        self._scaling.clipping(parameters, max_norm, place_of(caller), caller)
+        for observer in self._observers:
+            observer.clipping(parameters, max_norm, place_of(caller), caller)
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
@@ -291,7 +290,8 @@ class Monitor:
             return
         self._unsettle()
         caller = user_frame(frame)
-        self._modes.changed(module, was, place_of(caller), caller, clock(), measures=not differentiates())
+        measures, by_library = not differentiates(), not is_users(frame)
+        self._modes.changed(module, was, place_of(caller), caller, clock(), measures=measures, by_library=by_library)
 
     @property
     def wants_forwards(self) -> bool:

@@ -41,7 +41,7 @@ class Unstepped:
         """An optimizer steps at `place`; note who is around, and whether it is the user who says so."""
         key = (place.filename, place.row)
         if key not in self._rows:
-            self._rows[key] = "step" in text_at(place)
+            self._rows[key] = ".step(" in text_at(place)
             self.built(frame)
         if not self._rows[key]:
             self._by_library.add(watched)
