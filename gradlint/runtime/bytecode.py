@@ -90,11 +90,14 @@ def calls_reader_of_gradients(frame: FrameType | None) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _asks_for(code: CodeType, attribute: str) -> bool:
-    """Tell whether `code` reads an attribute; what is called right away, as `autograd.grad()` is, is no value."""
-    return any(
-        each.argval == attribute and each.opname == "LOAD_ATTR" and "NULL" not in each.argrepr
-        for each in dis.get_instructions(code)
-    ) or any(_asks_for(each, attribute) for each in code.co_consts if isinstance(each, CodeType))
+    """Tell whether `code` reads an attribute; what is called right away is no value, nor is `autograd.grad`."""
+    before: object = None
+    for each in dis.get_instructions(code):
+        reads = each.opname == "LOAD_ATTR" and "NULL" not in each.argrepr
+        if each.argval == attribute and reads and before != "autograd":
+            return True
+        before = each.argval
+    return any(_asks_for(each, attribute) for each in code.co_consts if isinstance(each, CodeType))
 
 
 def _names(value: object) -> set[str]:

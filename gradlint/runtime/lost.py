@@ -19,7 +19,7 @@ from torch.nn import Module
 
 from gradlint.diagnostics import Location, Severity
 from gradlint.runtime.failure import Failure
-from gradlint.runtime.hosts import steps_of_trainers
+from gradlint.runtime.hosts import losses_of_steps
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.sites import Origin, origin_of, place_of
 from gradlint.runtime.sources import Source, source_of
@@ -50,13 +50,15 @@ def explain_lost(failure: Failure, ledger: Ledger) -> None:
     """Report where the loss of a failed backward pass lost its graph."""
     if failure.frame is None or any(root.requires_grad for root in failure.roots):
         return
+    losses = losses_of_steps(sys._getframe(), failure.frame)
+    returned = next((cut for source, loss in losses for cut in _cuts_of_returned(source, loss)), None)
+    if returned is not None:
+        failure.report(ledger, "GL112", (), returned.place, what=f"has no graph: it {returned.what}")
+        return
     source = source_of(failure.frame.f_code)
     root = _root(source, failure.place) if source is not None else None
     name = ast.unparse(root) if root is not None else "the loss"
     cut = next(_cuts(source, root, failure.frame, set()), None) if source is not None and root is not None else None
-    for step in steps_of_trainers(sys._getframe(), failure.frame):
-        cut = next(_cuts_inside(step, set()), cut)
-        name = "the loss"
     if cut is None:
         cut = _Cut("comes from nothing that requires gradients", failure.place, _code_of_none())
     statement = switched_off(failure.frame) if cut.code == "GL306" and not torch.is_grad_enabled() else None
@@ -201,22 +203,16 @@ def _cuts_inside(called: object, seen: _Seen) -> Iterator[_Cut]:
         source = source_of(function.__code__)
         if source is not None:
             for returned in source.returned():
-                yield from _cuts(source, _loss_of(returned), None, seen)
+                yield from _cuts(source, returned, None, seen)
 
 
-def _loss_of(returned: ast.expr) -> ast.expr:
-    """Return the loss among what a training step returns, all of it if it is not told apart."""
-    match returned:
-        case ast.Dict(keys=keys, values=values):
-            named = (each for key, each in zip(keys, values, strict=True) if _is_text(key, "loss"))
-            return next(named, returned)
-        case ast.Call(func=ast.Name(id="dict"), keywords=keywords):
-            return next((each.value for each in keywords if each.arg == "loss"), returned)
-    return returned
-
-
-def _is_text(node: ast.expr | None, text: str) -> bool:
-    return isinstance(node, ast.Constant) and node.value == text
+def _cuts_of_returned(source: Source, loss: ast.expr) -> Iterator[_Cut]:
+    """Yield where a step cuts off the very loss that it returns; what the loss is made of may be cut off for a reason."""
+    match loss:
+        case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr in _CUTTING and not _is_module(owner):
+            yield from _cuts_at(source, loss, owner, None, set())
+        case ast.Call(func=func, args=[first, *_]) if ast.unparse(func).rpartition(".")[2] in _COPYING:
+            yield from _cuts_at(source, loss, first, None, set())
 
 
 def _cuts_below(source: Source, node: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:

@@ -81,19 +81,11 @@ class Modes:
         return was and module.training and (watched is None or watched.evaluation is None)
 
     def changed(
-        self,
-        module: Module,
-        was: bool,
-        place: Location,
-        frame: FrameType | None,
-        clock: int,
-        *,
-        measures: bool,
-        by_library: bool = False,
+        self, module: Module, was: bool, place: Location, frame: FrameType | None, clock: int, *, measures: bool
     ) -> None:
         """`module` was put into the mode that it is in; `clock` is the number of the next graph node.
 
-        `measures`: gradients are off. `by_library`: it is no user who did it.
+        `measures`: gradients are off.
         """
         watched = self._watched.get(id(module))
         owners = self._registry.owners_of(module)
@@ -110,12 +102,13 @@ class Modes:
             training = {key: feed for owner in owners for key, feed in owner.feeds.items()}
             steps = sum(owner.steps for owner in owners)
             evaluation = Evaluation(place, clock, training=training, measures=was and measures, steps=steps)
-            evaluation.returned = was and by_library and not steps
+            evaluation.returned = was and not steps and not _says_so(place)
             watched.evaluation = evaluation
             self._evaluating.append(watched)
         elif watched.evaluation.place is place and watched.evaluation.measures:
             self._trained_meanwhile(watched, watched.evaluation, AFTER_EVALUATION)
-        elif watched.evaluation.returned and not by_library:
+        elif watched.evaluation.returned and _says_so(place):
+            watched.name = name_of(module, frame)
             self._trained_meanwhile(watched, watched.evaluation, AS_RETURNED)
             watched.evaluation.returned = False  # whoever does so before the training has chosen the mode
 
@@ -235,6 +228,12 @@ class Modes:
         for watched in self._watched.values():
             self._close(watched, clock)
         self.judge(set())
+
+
+def _says_so(place: Location) -> bool:
+    """Tell whether it is the user who sets the mode at a place, and not what he calls there."""
+    text = text_at(place)
+    return ".eval(" in text or ".train(" in text
 
 
 def _lapsed(module: Module) -> bool:

@@ -33,7 +33,7 @@ from gradlint.runtime.retention import Retention
 from gradlint.runtime.scaling import Scaling
 from gradlint.runtime.schedulers import Schedulers
 from gradlint.runtime.shapes import Shapes
-from gradlint.runtime.sites import Origin, is_users, name_of, origin_of, place_of, still_running, user_frame
+from gradlint.runtime.sites import Origin, name_of, origin_of, place_of, still_running, user_frame
 from gradlint.runtime.steady import Steady, call_of
 from gradlint.runtime.steps import Step, with_closure
 from gradlint.runtime.windows import Windows
@@ -290,8 +290,7 @@ class Monitor:
             return
         self._unsettle()
         caller = user_frame(frame)
-        measures, by_library = not differentiates(), not is_users(frame)
-        self._modes.changed(module, was, place_of(caller), caller, clock(), measures=measures, by_library=by_library)
+        self._modes.changed(module, was, place_of(caller), caller, clock(), measures=not differentiates())
 
     @property
     def wants_forwards(self) -> bool:

@@ -120,12 +120,6 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     return nearest
 
 
-def is_users(frame: FrameType | None) -> bool:
-    """Tell whether it is the user's own code that calls torch from `frame` on, and no library between."""
-    origins = (origin_of(each.f_code) for each in frames(frame))
-    return next((each for each in origins if each is not Origin.MACHINERY), None) is Origin.USER
-
-
 def place_of(frame: FrameType | None) -> Location:
     """Return the place of the call that `frame` is in; equal places of one instruction are one object."""
     if frame is None:
