@@ -25,6 +25,7 @@ def rows(code: CodeType) -> dict[int, list[dis.Instruction]]:
     return found
 
 
+@functools.lru_cache(maxsize=256)
 def loop_around(code: CodeType, instruction: int) -> range | None:
     """Return the instructions of the innermost loop of `code` around one of them."""
     return min((loop for loop in _loops(code) if instruction in loop), key=len, default=None)

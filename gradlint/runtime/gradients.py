@@ -56,6 +56,12 @@ class Gradient:
         return hasattr(None if parameter is None else parameter.grad, "_local_tensor")
 
     @property
+    def is_there(self) -> bool:
+        """Whether there is a gradient now."""
+        parameter = self._parameter()
+        return parameter is not None and parameter.grad is not None
+
+    @property
     def version(self) -> int:
         """The version of the gradient that is there now, 0 if there is none."""
         parameter = self._parameter()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.runtime.accumulation import Accumulation
 from gradlint.runtime.byhand import ByHand
 from gradlint.runtime.closures import closure_call, closure_in
 from gradlint.runtime.coverage import Coverage
@@ -73,6 +74,7 @@ class Monitor:
             self._scaling,
             self._rates,
             Windows(self.ledger, self._registry),
+            Accumulation(self.ledger, self._registry, self.rhythm),
             Movement(self.ledger),
             Rebuilding(self.ledger),
             Retention(self.ledger),

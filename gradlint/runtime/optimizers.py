@@ -144,6 +144,10 @@ class WatchedOptimizer:
             written |= gradient.track.state is not before and gradient.track.state.name == "fresh"
         return written
 
+    def versions(self) -> list[int]:
+        """Return the versions of the gradients that are looked at, -1 for those that are not there."""
+        return [gradient.version if gradient.is_there else -1 for gradient in self.gradients]
+
     def escape(self, place: Location) -> None:
         """Give up judging until the next step: somebody else's `step(...)` may do anything to the gradients."""
         for gradient in self.gradients:

@@ -23,7 +23,10 @@ class Net(nn.Module):
     def training_step(self, batch):
         target = self.layer(batch).detach()
         loss = (self.layer(batch) - target - 1).pow(2).mean()
-        return {"loss": loss.detach(), "target": target}  # GL112 in iteration 1, `loss.detach()` # right: return {"loss": loss}
+        return {
+            "loss": loss.detach(),
+            "target": target,
+        }  # GL112 in iteration 1, `loss.detach()` # right: return {"loss": loss}
 
 
 net = Net()
