@@ -50,7 +50,7 @@ class _Windows:
     place: Location | None = None
     step: Location | None = None
     name: str = ""
-    mixed: bool = False  # passes of several places, or a step outside of their loop
+    mixed: bool = False  # passes of several places or for several optimizers, or a step outside of their loop
     loop: object = None
     ended: list[_Window] = field(default_factory=list)
     passes: int = 0
@@ -105,7 +105,7 @@ class Accumulation(Observer):
             if windows.place is None:
                 windows.place = passing.place
                 windows.loop = None if frame is None else (frame.f_code, loop_around(frame.f_code, frame.f_lasti))
-            windows.mixed = windows.place is not passing.place
+            windows.mixed = windows.place is not passing.place or not watched.fed_alone
             windows.passes += 1
             windows.losses.add(self._loss)
             windows.versions = watched.versions()

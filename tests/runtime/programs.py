@@ -1799,6 +1799,70 @@ def penalized_and_never_stepped() -> None:
         (critic(X).mean() + penalty).backward()  # GL106
 
 
+def momentum_by_hand_never_cleared() -> None:
+    model = nn.Linear(4, 1)
+    velocity = [torch.zeros_like(parameter) for parameter in model.parameters()]
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        with torch.no_grad():
+            for parameter, each in zip(model.parameters(), velocity, strict=True):
+                each.mul_(0.9).add_(parameter.grad)  # GL115
+                parameter -= 0.01 * each
+
+
+def momentum_by_hand() -> None:
+    model = nn.Linear(4, 1)
+    velocity = [torch.zeros_like(parameter) for parameter in model.parameters()]
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        with torch.no_grad():
+            for parameter, each in zip(model.parameters(), velocity, strict=True):
+                each.mul_(0.9).add_(parameter.grad)
+                parameter -= 0.01 * each
+                parameter.grad = None
+
+
+def decay_by_hand_never_cleared() -> None:
+    weight = torch.randn(4, 1, requires_grad=True)
+    for _ in range(STEPS):
+        (X @ weight - Y).pow(2).mean().backward()
+        with torch.no_grad():
+            weight -= 0.01 * (weight.grad + 0.1 * weight)  # GL115
+
+
+def line_by_hand_never_cleared() -> None:
+    slope, offset = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    for _ in range(STEPS):
+        (slope * X[:, :1] + offset - Y).pow(2).mean().backward()
+        with torch.no_grad():
+            slope -= 0.01 * slope.grad
+            offset -= 0.01 * offset.grad  # GL115
+
+
+def line_by_hand() -> None:
+    slope, offset = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    for _ in range(STEPS):
+        (slope * X[:, :1] + offset - Y).pow(2).mean().backward()
+        with torch.no_grad():
+            for each in (slope, offset):
+                each -= 0.01 * each.grad
+                each.grad.zero_()
+
+
+def average_that_is_not_trained() -> None:
+    model = nn.Linear(4, 1)
+    opt = sgd(model)
+    average = copy.deepcopy(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y) + F.mse_loss(average(X), model(X))
+        loss.backward()
+        opt.step()
+        with torch.no_grad():
+            for mine, other in zip(average.parameters(), model.parameters(), strict=True):
+                mine.lerp_(other, 0.1)
+
+
 def schedule_that_runs_while_another_optimizer_warms_up() -> None:
     model = net()
     main, first = sgd(model), optim.Adam(model.parameters(), lr=0.01)
