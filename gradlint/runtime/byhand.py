@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
+
+import torch
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import growth_of, rows
@@ -30,6 +32,9 @@ _AGAIN = 2
 _CALLERS = 2
 _VALUES = 16
 _CLOSE = 1e-2
+_ROUNDING = 5e-7  # a few times that of float32
+_FAINT = 2e-4
+_STEADY = 2e-3
 
 
 @dataclass(slots=True)
@@ -43,6 +48,8 @@ class _Leaf:
     spent: bool = False  # its gradient was used for an update, and is still there
     dirty: Location | None = None  # where more was added to it then
     wrong: int = 0
+    change: Any = None  # what the last update has added
+    factors: list[Any] = field(default_factory=list)  # by which it was made of gradients and others
 
     def look(self) -> bool:
         """Take in what happened since the last pass; tell whether an update used gradients twice."""
@@ -75,14 +82,25 @@ class _Leaf:
             self.grad_version += 1
 
     def _descended(self, tensor: Any) -> bool:
-        """Tell whether the values have moved along the gradient: averages and loaded weights move, too."""
-        change, along = _some(tensor) - self.values, _some(tensor.grad)
-        rates = (change / along)[along != 0]
-        return (
-            len(rates) > 1
-            and bool((rates != 0).all())
-            and bool((rates - rates[0]).abs().max() < _CLOSE * rates[0].abs())
-        )
+        """Tell whether the values have moved along the gradient, perhaps with momentum and weight decay.
+
+        Averages and loaded weights move, too. A single value tells only in comparison with the last time.
+        """
+        before, change, along = self.change, _some(tensor) - self.values, _some(tensor.grad)
+        self.change = change
+        if len(change) > 1 and _factors(change, _CLOSE, along) is not None:
+            return True
+        last = self.factors
+        self.factors = [
+            _factors(change, self._slack(change), along, *others) for others in _beside(before, self.values)
+        ]
+        return any(now is not None and _alike(now, then) for now, then in zip(self.factors, last, strict=False))
+
+    def _slack(self, change: Any) -> float:
+        """Return by how much rounding may falsify a change of the values, in parts of it; none where it is all rounding."""
+        size = float(change.norm())
+        rounding = _ROUNDING * float(self.values.norm()) / size if size else _FAINT
+        return max(_ROUNDING, rounding) if rounding < _FAINT else 0.0
 
     def _kept(self, tensor: Any) -> bool:
         last = None if self.grad is None else self.grad()
@@ -111,13 +129,14 @@ class ByHand(Observer):
             dirty = each.dirty
             if each.look() and dirty is not None and each.wrong >= _AGAIN:
                 self._report(each, dirty, passing)
+                return
 
     def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
         """Take in what the pass did."""
         for each in self._leaves.values():
             each.remember(passing.place)
 
-    def clipping(self, parameters: Sequence[Any]) -> None:
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, place: Location, frame: FrameType | None) -> None:
         """Some gradients are about to be clipped."""
         for parameter in parameters if self._leaves else ():
             if id(parameter) in self._leaves:
@@ -147,6 +166,28 @@ class ByHand(Observer):
         name = named(each.tensor(), passing.frame) or "the parameter"
         place = _update_in(passing.frame, name) or passing.place
         self._ledger.report("GL115", place, (("dirty", dirty),), iteration=each.wrong + 1, subject=name)
+
+
+def _beside(before: Any, values: Any) -> list[tuple[Any, ...]]:
+    """Return what an update may be made of beside the gradient: the last update (momentum), the values (weight decay)."""
+    return [(), (values,), *([] if before is None else [(before,), (before, values)])]
+
+
+def _factors(change: Any, slack: float, along: Any, *others: Any) -> Any:
+    """Return by which factors vectors add up to `change`, but for a part `slack`; None if they do not, or without `along`."""
+    columns, wanted = torch.stack([along, *others], 1).double().cpu(), change.double().cpu()
+    single = not others and len(wanted) == 1
+    if not (single or len(wanted) >= 2 * len(columns[0])) or not bool(columns.isfinite().all()):
+        return None
+    factors = torch.linalg.lstsq(columns, wanted[:, None]).solution[:, 0]
+    contributes = (factors[0] * columns[:, 0]).norm() > _CLOSE * wanted.norm()
+    close = (columns @ factors - wanted).norm() < slack * wanted.norm()
+    return factors if bool(contributes) and bool(close) else None
+
+
+def _alike(now: Any, then: Any) -> bool:
+    """Tell whether the factors of an update are those of the last one: rates and momentum stay what they are."""
+    return then is not None and len(now) == len(then) and bool(((now - then).abs() <= _STEADY * now.abs()).all())
 
 
 def _some(tensor: Any) -> Any:

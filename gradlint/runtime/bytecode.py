@@ -6,6 +6,7 @@ Must not know torch or rules.
 from __future__ import annotations
 
 import dis
+import functools
 import re
 from collections.abc import Iterator
 from types import CodeType, FrameType, FunctionType
@@ -24,6 +25,7 @@ def rows(code: CodeType) -> dict[int, list[dis.Instruction]]:
     return found
 
 
+@functools.lru_cache(maxsize=256)
 def loop_around(code: CodeType, instruction: int) -> range | None:
     """Return the instructions of the innermost loop of `code` around one of them."""
     return min((loop for loop in _loops(code) if instruction in loop), key=len, default=None)
@@ -76,10 +78,27 @@ def names_of(frame: FrameType | None) -> set[str]:
     return _names(frame.f_code) if frame is not None else set()
 
 
-def names_of_called(frame: FrameType | None) -> set[str]:
-    """Return the names that the global functions use which the function of a frame names."""
+def reads_gradients(frame: FrameType | None) -> bool:
+    """Tell whether the function of a frame asks something for its `.grad`, be it in what is nested in it."""
+    return frame is not None and _asks_for(frame.f_code, "grad")
+
+
+def calls_reader_of_gradients(frame: FrameType | None) -> bool:
+    """Tell whether one of the global functions that the function of a frame names asks something for its `.grad`."""
     called = (frame.f_globals.get(name) for name in names_of(frame)) if frame is not None else ()
-    return set().union(*(_names(each.__code__) for each in called if isinstance(each, FunctionType)))
+    return any(_asks_for(each.__code__, "grad") for each in called if isinstance(each, FunctionType))
+
+
+@functools.lru_cache(maxsize=256)
+def _asks_for(code: CodeType, attribute: str) -> bool:
+    """Tell whether `code` reads an attribute; what is called right away is no value, nor is `autograd.grad`."""
+    before: object = None
+    for each in dis.get_instructions(code):
+        reads = each.opname == "LOAD_ATTR" and "NULL" not in each.argrepr
+        if each.argval == attribute and reads and before != "autograd":
+            return True
+        before = each.argval
+    return any(_asks_for(each, attribute) for each in code.co_consts if isinstance(each, CodeType))
 
 
 def _names(value: object) -> set[str]:

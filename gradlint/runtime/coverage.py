@@ -13,8 +13,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.bytecode import names_of, names_of_called
-from gradlint.runtime.gradients import few_of
+from gradlint.runtime.bytecode import calls_reader_of_gradients, reads_gradients
+from gradlint.runtime.gradients import few_of, is_bound
 from gradlint.runtime.graph import is_parameter, leaves
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
@@ -43,7 +43,9 @@ class _Seen:
     trains: bool = False  # some parameter of it required gradients at a step
     passes: int = 0
     sample: Any = None  # values of its first parameter, at the last pass
-    used: bool = False  # somebody moves its parameters, or looks at their gradients
+    used: bool = False  # somebody moves its parameters
+    read: bool = False  # somebody may look at their gradients
+    clipped: int = 0  # passes behind which they were clipped, for an update that does not come
     cleared: int = 0
     alone: int = 0  # passes that fed no other optimizer
     emptied: int = 0  # how often its module was cleared instead
@@ -93,7 +95,16 @@ class Coverage(Observer):
             seen.used = before is not None and not bool((before == seen.sample).all())
         seen.fresh = seen.fresh or passing.place
         seen.name = name_of(seen.watched.optimizer, passing.frame)
-        seen.used = seen.used or "grad" in names_of(passing.frame) | names_of_called(passing.frame)
+        seen.read = seen.read or reads_gradients(passing.frame) or calls_reader_of_gradients(passing.frame)
+
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, place: Location, frame: FrameType | None) -> None:
+        """Some gradients are about to be clipped: only an update wants that."""
+        if not is_bound(max_norm):
+            return
+        clipped = {id(parameter) for parameter in parameters}
+        for seen in self._seen.values():
+            if seen.first_step is None and any(id(each) in clipped for each in seen.watched.parameters()):
+                seen.clipped += 1
 
     def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
         """Count how often an optimizer itself is cleared: who wants to look at gradients clears the model."""
@@ -137,7 +148,7 @@ class Coverage(Observer):
         often = min(seen.passes, seen.cleared) >= _PASSES
         if min(seen.alone, seen.emptied) >= _PASSES:  # a part of a training, whose other parts are stepped
             often = often or any(other.watched.steps >= _PASSES for other in self._seen.values())
-        used = seen.used or seen.watched.tried
+        used = seen.used or seen.watched.tries > 0 or (seen.read and seen.clipped < _PASSES)
         if often and seen.fresh is not None and not used and not self._interrupted():
             self._ledger.report("GL106", seen.fresh, subject=seen.name)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = 16
 _LOOKS_BY_VALUE = 8
+_ONLY_TOLD = 1e6
 
 
 class Gradient:
@@ -53,6 +54,12 @@ class Gradient:
         """Whether the gradient is a DTensor, which counts its versions in its local part."""
         parameter = self._parameter()
         return hasattr(None if parameter is None else parameter.grad, "_local_tensor")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a gradient now."""
+        parameter = self._parameter()
+        return parameter is not None and parameter.grad is not None
 
     @property
     def version(self) -> int:
@@ -157,6 +164,11 @@ def version_of(grad: Tensor) -> int:
 def is_zero(grad: Tensor) -> bool:
     """Tell whether `grad` is all zeros; it waits for the device."""
     return not bool(few_of(grad).any()) and not bool(values_of(grad).any())
+
+
+def is_bound(max_norm: object) -> bool:
+    """Tell whether gradients are clipped by a norm; who gives one that none reaches wants to know the norm."""
+    return isinstance(max_norm, int | float) and 0 < max_norm < _ONLY_TOLD
 
 
 def values_of(grad: Tensor) -> Tensor:

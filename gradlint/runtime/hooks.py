@@ -73,6 +73,7 @@ class Hooks:
             self._patch(stack, lr_scheduler, "_enable_get_lr_call", self._scheduled)
         for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
             self._patch(stack, getattr(lr_scheduler, name), "step", self._composed)
+            self._patch(stack, getattr(lr_scheduler, name), "__init__", self._schedule_made)
         before = expecting.before_step(self._rhythm, self._listener)
         after = expecting.after_step(self._rhythm, self._listener, self.stepping)
         stack.callback(register_optimizer_step_pre_hook(before).remove)
@@ -216,9 +217,17 @@ class Hooks:
     def _scheduled(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def run(scheduler: Any) -> Any:
             initial = getattr(scheduler, "_is_initial", False) or getattr(scheduler, "_step_count", 1) < 1
-            if not initial and not self._inside.__dict__.get("schedule"):
-                self._listener.scheduled(scheduler, sys._getframe(1))
+            if not self._inside.__dict__.get("schedule"):
+                tell = self._listener.schedule_made if initial else self._listener.scheduled
+                tell(scheduler, sys._getframe(1))
             return original(scheduler)
+
+        return run
+
+    def _schedule_made(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(scheduler: Any, *args: Any, **kwargs: Any) -> None:
+            original(scheduler, *args, **kwargs)
+            self._listener.schedule_made(scheduler, sys._getframe(1))
 
         return run
 

@@ -59,6 +59,9 @@ class Listener(Protocol):
     def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
         """The gradients of `parameters` are about to be clipped."""
 
+    def schedule_made(self, scheduler: Any, frame: FrameType) -> None:
+        """A scheduler was built."""
+
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
         """A scheduler was stepped."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType, FunctionType
@@ -18,6 +19,7 @@ from torch.nn import Module
 
 from gradlint.diagnostics import Location, Severity
 from gradlint.runtime.failure import Failure
+from gradlint.runtime.hosts import losses_of_steps
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.sites import Origin, origin_of, place_of
 from gradlint.runtime.sources import Source, source_of
@@ -47,6 +49,11 @@ class _Cut:
 def explain_lost(failure: Failure, ledger: Ledger) -> None:
     """Report where the loss of a failed backward pass lost its graph."""
     if failure.frame is None or any(root.requires_grad for root in failure.roots):
+        return
+    losses = losses_of_steps(sys._getframe(), failure.frame)
+    returned = next((cut for source, loss in losses for cut in _cuts_of_returned(source, loss)), None)
+    if returned is not None:
+        failure.report(ledger, "GL112", (), returned.place, what=f"has no graph: it {returned.what}")
         return
     source = source_of(failure.frame.f_code)
     root = _root(source, failure.place) if source is not None else None
@@ -197,6 +204,15 @@ def _cuts_inside(called: object, seen: _Seen) -> Iterator[_Cut]:
         if source is not None:
             for returned in source.returned():
                 yield from _cuts(source, returned, None, seen)
+
+
+def _cuts_of_returned(source: Source, loss: ast.expr) -> Iterator[_Cut]:
+    """Yield where a step cuts off the very loss that it returns; what the loss is made of may be cut off for a reason."""
+    match loss:
+        case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr in _CUTTING and not _is_module(owner):
+            yield from _cuts_at(source, loss, owner, None, set())
+        case ast.Call(func=func, args=[first, *_]) if ast.unparse(func).rpartition(".")[2] in _COPYING:
+            yield from _cuts_at(source, loss, first, None, set())
 
 
 def _cuts_below(source: Source, node: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:

@@ -6,6 +6,7 @@ Knows modules and optimizers by what they offer; must not know how torch is hook
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,15 @@ from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import name_of, place_of, text_at, user_frame
 from gradlint.runtime.tracks import Track
-from gradlint.wordings.modes import AFTER_EVALUATION
+from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
 _MODAL = ("Dropout", "BatchNorm", "InstanceNorm", "RReLU")
 _TRAINED = 2
+_PASS = 2  # forwards that make an evaluation
+_ALIKE = 3  # evaluations of one forward each, such as those of a whole graph, that make one, too
 _TRAINED_IN_EVAL = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
 
 
@@ -40,6 +43,7 @@ class Evaluation:
     used: bool = False  # some backward pass ran: its graphs are wanted
     training: dict[int, Location] = field(default_factory=dict)  # the backward passes of the training before
     measures: bool = False  # it began with gradients off: it is there to measure, not to freeze
+    returned: bool = False  # a library put the module into it, and no user has since
     steps: int = 0  # those of the owners until it began
 
 
@@ -53,6 +57,7 @@ class WatchedModule:
         trained = was and any(owner.steps for owner in owners)
         self.track = Track(MODE, State("trained") if trained else State("train" if was else "eval"))
         self.evaluation: Evaluation | None = None
+        self.single: Counter[int] = Counter()  # evaluations of one forward, by its place
 
 
 class Modes:
@@ -96,13 +101,22 @@ class Modes:
             watched.track.advance(EventKind.EVAL, place)
             training = {key: feed for owner in owners for key, feed in owner.feeds.items()}
             steps = sum(owner.steps for owner in owners)
-            watched.evaluation = Evaluation(place, clock, training=training, measures=was and measures, steps=steps)
+            evaluation = Evaluation(place, clock, training=training, measures=was and measures, steps=steps)
+            evaluation.returned = was and not steps and not _says_so(place)
+            watched.evaluation = evaluation
             self._evaluating.append(watched)
         elif watched.evaluation.place is place and watched.evaluation.measures:
-            self._measured_again(watched, watched.evaluation)
+            self._trained_meanwhile(watched, watched.evaluation, AFTER_EVALUATION)
+        elif watched.evaluation.returned and _says_so(place):
+            watched.name = name_of(module, frame)
+            self._trained_meanwhile(watched, watched.evaluation, AS_RETURNED)
+            watched.evaluation.returned = False  # whoever does so before the training has chosen the mode
 
-    def _measured_again(self, watched: WatchedModule, evaluation: Evaluation) -> None:
-        """GL304: what went into evaluation mode to be measured, before it was trained, has been trained in it since."""
+    def _trained_meanwhile(self, watched: WatchedModule, evaluation: Evaluation, when: str) -> None:
+        """GL304: what is put into evaluation mode to be measured was in it already, and has been trained in it since.
+
+        It had been measured before it was trained, or a library returned it so.
+        """
         module = watched.module()
         trained = sum(owner.steps for owner in watched.owners) >= evaluation.steps + _TRAINED
         if module is None or not trained or not _lapsed(module):
@@ -110,24 +124,29 @@ class Modes:
         for owner in watched.owners:
             if self._whole_in_evaluation(owner) and owner.last_step is not None:
                 evaluation.measures = False
-                marks = (("eval", evaluation.place),)
+                marks = (("pretrained" if when is AS_RETURNED else "eval", evaluation.place),)
                 subject = watched.name
-                self._ledger.report(
-                    "GL304", owner.last_step, marks, iteration=owner.steps, subject=subject, when=AFTER_EVALUATION
-                )
+                self._ledger.report("GL304", owner.last_step, marks, iteration=owner.steps, subject=subject, when=when)
                 return
 
     def _close(self, watched: WatchedModule, clock: int) -> None:
         evaluation, watched.evaluation = watched.evaluation, None
         self._evaluating = [each for each in self._evaluating if each is not watched and each.module() is not None]
-        if evaluation is not None and not evaluation.used and evaluation.forwards > 1:
+        if evaluation is not None and not evaluation.used and self._is_pass(watched, evaluation):
             evaluation.ended = clock
             self._unjudged.append((watched, evaluation))
+
+    def _is_pass(self, watched: WatchedModule, evaluation: Evaluation) -> bool:
+        """Tell whether the forwards of an evaluation are no mere look at the model."""
+        if evaluation.forwards == 1:
+            watched.single[id(evaluation.forward)] += 1
+            return watched.single[id(evaluation.forward)] >= _ALIKE
+        return evaluation.forwards >= _PASS
 
     @property
     def wants_forwards(self) -> bool:
         """Tell whether the next forwards matter: two of one evaluation make a pass."""
-        return any(each.evaluation is not None and each.evaluation.forwards < 2 for each in self._evaluating)
+        return any(each.evaluation is not None and each.evaluation.forwards < _PASS for each in self._evaluating)
 
     def forward(self, module: Module, frame: FrameType) -> None:
         """`module` is called with gradients enabled."""
@@ -209,6 +228,12 @@ class Modes:
         for watched in self._watched.values():
             self._close(watched, clock)
         self.judge(set())
+
+
+def _says_so(place: Location) -> bool:
+    """Tell whether it is the user who sets the mode at a place, and not what he calls there."""
+    text = text_at(place)
+    return ".eval(" in text or ".train(" in text
 
 
 def _lapsed(module: Module) -> bool:

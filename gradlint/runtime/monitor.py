@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.runtime.accumulation import Accumulation
 from gradlint.runtime.byhand import ByHand
 from gradlint.runtime.closures import closure_call, closure_in
 from gradlint.runtime.coverage import Coverage
@@ -62,22 +63,23 @@ class Monitor:
         self.guard = Guard(strict=strict)
         self.ledger = Ledger(self.guard.announce)
         self._registry = Registry(self.ledger)
-        self._schedulers = Schedulers(self.ledger)
-        self._rates = Rates(self.ledger, self._registry)
+        self._schedulers = Schedulers(self.ledger, self._registry)
+        self._rates = Rates(self.ledger, self._registry, lambda: self.interrupted)
         self._modes = Modes(self.ledger, self._registry)
         self._leaks = Leaks(self.ledger)
         self._failures = Failures(self.ledger, self._registry)
         self.rhythm = Steady(self._registry, self._failures.passes)
         self._scaling = Scaling(self.ledger, self._registry)
-        self._by_hand = ByHand(self.ledger, self._registry)
         self._observers: tuple[Observer, ...] = (
             self._scaling,
+            self._rates,
             Windows(self.ledger, self._registry),
+            Accumulation(self.ledger, self._registry, self.rhythm),
             Movement(self.ledger),
             Rebuilding(self.ledger),
             Retention(self.ledger),
             Shapes(self.ledger),
-            self._by_hand,
+            ByHand(self.ledger, self._registry),
             Coverage(self.ledger, self._registry, lambda: self.interrupted),
         )
         self.interrupted = False
@@ -234,7 +236,7 @@ class Monitor:
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
         self._schedulers.tried(optimizer)
-        self._registry.of(optimizer).tried = True
+        self._registry.of(optimizer).tries += 1
         if self.rhythm.running:
             self._scaling.forget()
         else:
@@ -250,8 +252,8 @@ class Monitor:
     def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
         """The gradients of `parameters` are about to be clipped."""
         caller = user_frame(frame)
-        self._by_hand.clipping(parameters)
-        self._scaling.clipping(parameters, max_norm, place_of(caller), caller)
+        for observer in self._observers:
+            observer.clipping(parameters, max_norm, place_of(caller), caller)
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
@@ -266,6 +268,14 @@ class Monitor:
             observer.before_zero(owner, place)
         self._registry.zeroed(owner, place)
         self.rhythm.note(id(owner), place)
+
+    @guarded
+    def schedule_made(self, scheduler: Any, frame: FrameType) -> None:
+        """A scheduler was built."""
+        caller = user_frame(frame)
+        while caller is not None and caller.f_code.co_name == "__init__" and caller.f_locals.get("self") is scheduler:
+            caller = user_frame(caller.f_back)  # a class of the user's, derived from torch's
+        self._rates.built(scheduler, place_of(caller), caller)
 
     @guarded
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
@@ -303,7 +313,7 @@ class Monitor:
     def ended(self) -> None:
         """The run is over: decide what was left open, once."""
         self.rhythm.leave()
-        self._rates.ended()
+        self._schedulers.ended(self._rates.counts_batches)
         for observer in self._observers:
             observer.ended()
         for watched in self._registry:

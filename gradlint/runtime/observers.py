@@ -46,6 +46,9 @@ class Observer:
     def before_zero(self, owner: Optimizer | Module, place: Location) -> None:
         """The gradients of `owner` were cleared, which no gradient has been told yet."""
 
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, place: Location, frame: FrameType | None) -> None:
+        """The gradients of `parameters` are about to be clipped."""
+
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """An optimizer is about to step; its gradients stand as the step finds them."""
 

@@ -40,7 +40,7 @@ class WatchedOptimizer:
         self.built: Location | None = None
         self.feeds: dict[int, Location] = {}
         self.fed_alone = True
-        self.tried = False  # a scaler was asked to step it, and may have skipped every step
+        self.tries = 0  # how often a scaler was asked to step it, which it may have skipped
         self.explained = False  # why its steps change nothing is told already
         self.accumulated: bool | None = None
         self._all: list[Gradient] = []
@@ -143,6 +143,10 @@ class WatchedOptimizer:
             gradient.look(None, place)
             written |= gradient.track.state is not before and gradient.track.state.name == "fresh"
         return written
+
+    def versions(self) -> list[int]:
+        """Return the versions of the gradients that are looked at, -1 for those that are not there."""
+        return [gradient.version if gradient.is_there else -1 for gradient in self.gradients]
 
     def escape(self, place: Location) -> None:
         """Give up judging until the next step: somebody else's `step(...)` may do anything to the gradients."""

@@ -207,6 +207,9 @@ class Recorder:
         self._groups.zeroed(self._of(owner, frame) if hasattr(owner, "param_groups") else None, opened.act.place)
         self._close(opened, opened.start)
 
+    def schedule_made(self, scheduler: Any, frame: FrameType) -> None:
+        """No lane begins with it."""
+
     @guarded
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
         """A scheduler was stepped."""

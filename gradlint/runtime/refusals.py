@@ -198,8 +198,16 @@ def _of_inference(refusal: _Refusal, ledger: Ledger) -> None:
     ledger.report("GL309", refusal.place, subject=f"`{found[0]}`" if found else "a tensor")
 
 
+def _overrun(refusal: _Refusal, ledger: Ledger) -> None:
+    """A schedule that counts its steps has come to its end."""
+    scheduler = refusal.local("get_lr", "self")
+    what = f"has come to the end of its {getattr(scheduler, 'total_steps', '')} steps, and is stepped once more: torch raises ValueError"
+    ledger.report("GL213", refusal.place, subject=name_of(scheduler, refusal.frame), what=what)
+
+
 _EXPLAIN: dict[str, Callable[[_Refusal, Ledger], None]] = {
     "optimizer got an empty parameter list": _empty_list,
+    "The total number of steps is": _overrun,
     "unscale_() has already been called": _unscaled_twice,
     "grad can be implicitly created only for scalar outputs": _no_scalar,
     "Expected to have finished reduction": _unfinished,

@@ -5,7 +5,6 @@ Knows scalers and optimizers by what they offer; must not know torch.
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import SCALING, State, Violation
+from gradlint.runtime.gradients import is_bound
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 _OUTSTANDING = 16
-_ONLY_TOLD = 1e6  # a bound that no norm reaches: somebody wants to know the norm
 
 
 @dataclass(slots=True)
@@ -125,7 +124,7 @@ class Scaling(Observer):
 
     def clipping(self, parameters: Sequence[Any], max_norm: Any, place: Location, frame: FrameType | None) -> None:
         """The gradients of `parameters` are about to be clipped."""
-        if not isinstance(max_norm, int | float) or not 0 < max_norm < _ONLY_TOLD or math.isinf(max_norm):
+        if not is_bound(max_norm):
             return
         clipped = {id(parameter) for parameter in parameters}
         owners = [each for each in self._registry if any(id(parameter) in clipped for parameter in each.parameters())]

@@ -7,7 +7,8 @@ the optimizer does step. Knows schedulers by what they offer; must not know torc
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -15,6 +16,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import SCHEDULER, State
 from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import NOWHERE, name_of
 from gradlint.runtime.tracks import Track
 
@@ -32,21 +34,27 @@ class WatchedScheduler:
 
 @dataclass(frozen=True, slots=True)
 class _Early:
-    """A schedule that began too early, if its optimizer ever steps."""
+    """A schedule that began too early, if its optimizer ever steps; `backwards`: the passes that had fed it by then."""
 
     first: weakref.ref[Any]
+    scheduler: weakref.ref[Any]
     place: Location
     name: str
+    backwards: int
+    stepped: Location = NOWHERE
+    other: str = ""
 
 
 class Schedulers:
     """The schedulers of the run."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, registry: Registry) -> None:
         self._ledger = ledger
+        self._registry = registry
         self._watched: dict[int, WatchedScheduler] = {}
         self._stepped: dict[int, weakref.ref[Any]] = {}
         self._early: list[_Early] = []
+        self._between: list[_Early] = []  # between the batches of a window: perhaps it counts batches
 
     def scheduled(self, scheduler: Any, place: Location, frame: FrameType | None) -> None:
         """A scheduler was stepped at `place`."""
@@ -54,7 +62,8 @@ class Schedulers:
         if self._has_stepped(watched.first()):
             watched.track.advance(EventKind.STEP, NOWHERE)
         if watched.track.advance(EventKind.SCHEDULE, place) is not None:
-            self._early.append(_Early(watched.first, place, name_of(scheduler, frame)))
+            backwards = self._registry.of(scheduler.optimizer).backwards
+            self._early.append(_Early(watched.first, watched.scheduler, place, name_of(scheduler, frame), backwards))
 
     def tried(self, optimizer: Any) -> None:
         """A gradient scaler is about to step `optimizer`; if it skips the step, the schedule is not to blame."""
@@ -65,10 +74,24 @@ class Schedulers:
         """An optimizer stepped for the first time at `place`, or again while a schedule was waiting for it."""
         self.tried(optimizer)
         first = first_parameter(optimizer)
+        backwards = self._registry.of(optimizer).backwards
         for early in [each for each in self._early if each.first() is first]:
             self._early.remove(early)
-            other = name_of(optimizer, frame)
-            self._ledger.report("GL201", early.place, (("stepped", place),), subject=early.name, other=other)
+            told = replace(early, stepped=place, other=name_of(optimizer, frame))
+            if 0 < early.backwards < backwards:
+                self._between.append(told)
+            else:
+                self._report(told)
+
+    def ended(self, counts_batches: Callable[[weakref.ref[Any]], bool]) -> None:
+        """The run is over: decide about the schedules that moved on between the batches of a window."""
+        for early in self._between:
+            if not counts_batches(early.scheduler):
+                self._report(early)
+
+    def _report(self, early: _Early) -> None:
+        marks = (("stepped", early.stepped),)
+        self._ledger.report("GL201", early.place, marks, subject=early.name, other=early.other)
 
     @property
     def waiting(self) -> bool:

@@ -100,9 +100,9 @@ def source_of(code: CodeType) -> Source | None:
     if not rows:
         return None
     if code.co_name == "<module>":
-        tree = _parsed(lines, 1) or _parsed(lines[: max(rows)], min(rows[1:] or rows))
+        tree = parsed(lines, 1) or parsed(lines[: max(rows)], min(rows[1:] or rows))
         return None if tree is None else Source(code.co_filename, tree, tuple(tree.body))
-    tree = _parsed(
+    tree = parsed(
         [*lines[: code.co_firstlineno - 1], *inspect.getblock(lines[code.co_firstlineno - 1 :])], code.co_firstlineno
     )
     outer = tree.body[0] if tree is not None and tree.body else None
@@ -113,8 +113,8 @@ def source_of(code: CodeType) -> Source | None:
     return None
 
 
-def _parsed(lines: list[str], first: int) -> ast.Module | None:
-    """Parse the lines from row `first` on, in the rows of their file."""
+def parsed(lines: list[str], first: int = 1) -> ast.Module | None:
+    """Return the tree of the lines from row `first` on, in the rows of their file; None if they are no program."""
     part = lines[first - 1 :]
     indented = bool(part) and part[0][:1].isspace()
     text = "if 1:\n" * indented + "".join(part)

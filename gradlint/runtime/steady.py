@@ -88,6 +88,8 @@ class Steady:
         self._stay = _FIRST_STAY
         self._possible = True
         self.running = False
+        self.runs = 0  # how often a cycle has run
+        self._latest: list[Event] = []
 
     def note(
         self,
@@ -120,6 +122,15 @@ class Steady:
         """Something happened that no cycle of this run can stand for: never run again."""
         self.leave()
         self._possible = False
+
+    def unspent(self, watched: WatchedOptimizer) -> int:
+        """Return how many backward passes of the cycle that ran last came after the last step of `watched`, if it had one."""
+        passes = 0
+        for event in reversed(self._latest):
+            if event.stepped is watched:
+                return passes
+            passes += isinstance(event.key, Call)
+        return 0
 
     def _end_cycle(self) -> None:
         cycle, self._events = self._events, []
@@ -160,6 +171,7 @@ class Steady:
         if self.running:
             self.running = False
             self.spoil()
+            self.runs += 1
             happened = len(self._ahead) + 1 - length_hint(self.coming) - missed
             self._catch_up(happened // len(self._cycle), happened % len(self._cycle))
             lately = self._ahead[max(0, happened - _LONGEST) : happened]
@@ -168,6 +180,7 @@ class Steady:
 
     def _catch_up(self, rounds: int, position: int) -> None:
         """Take all that is known from as many rounds of the cycle, and as many events of another one, as happened."""
+        self._latest = self._cycle[position:] + self._cycle[:position]
         exact = {id(each.gradient) for each in self._cycle}
         for gradient, state in self._cycle[position - 1].states:
             gradient.resume(state, exact=id(gradient) in exact)

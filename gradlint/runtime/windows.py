@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.bytecode import names_of
+from gradlint.runtime.bytecode import reads_gradients
 from gradlint.runtime.graph import is_parameter, leaves
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
@@ -51,7 +51,7 @@ class Windows(Observer):
         for watched in fed:
             window = self._windows.setdefault(watched, _Window())
             window.left = _versions(watched)
-            window.shared = window.shared or len(fed) > 1 or _speaks_of_gradients(passing.frame)
+            window.shared = window.shared or len(fed) > 1 or reads_gradients(passing.frame)
             if window.in_a_row == _IN_A_ROW - 1 and not window.shared:
                 window.shared = self._wants_more(passing)
 
@@ -77,15 +77,10 @@ class Windows(Observer):
         gone = window.thrown_away.get(id(fresh)) if window.left == _versions(watched) and not window.shared else None
         window.in_a_row = window.in_a_row + 1 if gone is not None else 0
         window.thrown_away, window.shared = {}, False
-        if gone is not None and window.in_a_row >= _IN_A_ROW and not _speaks_of_gradients(frame):
+        if gone is not None and window.in_a_row >= _IN_A_ROW and not reads_gradients(frame):
             name = name_of(watched.optimizer, frame)
             marks = (("fresh", gone[0]), ("step", place))
             self._ledger.report("GL701", gone[1], marks, iteration=watched.steps + 1, subject=name, step=name)
-
-
-def _speaks_of_gradients(frame: FrameType | None) -> bool:
-    """Tell whether a function of the user's has a name for gradients: who reads them may have used them."""
-    return "grad" in names_of(frame)
 
 
 def _versions(watched: WatchedOptimizer) -> list[int]:

@@ -84,6 +84,12 @@ WORDINGS: Mapping[str, Wording] = {
             "saved": "its state is saved here",
         },
     ),
+    "GL219": Wording(
+        "`{subject}` moved on {skipped} times although the gradient scaler had skipped the step of its optimizer: the schedule is "
+        "ahead of the training",
+        "step it only where the optimizer did: compare `scaler.get_scale()` before and after `scaler.update()`; once or twice, "
+        "while the scaler looks for its scale, does no harm",
+    ),
     "GL220": Wording(
         "the factor of this LambdaLR is 0 at first: the learning rate is 0 and nothing is trained until the factor grows",
         "begin with a factor above 0, such as `0.95 ** epoch` or `(epoch + 1) / warmup`",

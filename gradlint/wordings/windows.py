@@ -17,7 +17,7 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "GL702": Wording(
         "the mean losses of several batches are added up for one step of `{subject}` and never divided: "
-        "the gradient is {count} times that of their mean",
+        "the gradient is {times} times that of their mean",
         "divide before the backward pass: `({loss} / steps).backward()`",
         _STEP,
     ),
@@ -25,6 +25,7 @@ WORDINGS: Mapping[str, Wording] = {
         "{what}",
         "{remedy}",
         {
+            "accumulated": "the gradients are computed here",
             "fresh": "only one backward pass has been run when it steps for the first time",
             "counted": "the counter moves on here, with the steps",
             "changed": "the length changes here",

@@ -984,6 +984,64 @@ def late_evaluation_with_gradients() -> None:
                 model(X)  # GL302
 
 
+def whole_graph_is_measured_with_gradients() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        model.train()
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        model.eval()
+        model(X)  # GL302
+
+
+def one_look_at_a_model_now_and_then() -> None:
+    model = net()
+    opt = sgd(model)
+    for step in range(STEPS):
+        model.train()
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        opt.step()
+        if step % 6 == 5:
+            model.eval()
+            model(X)
+
+
+_hub: dict[str, Callable[[nn.Module], nn.Module]] = {}
+exec(compile("def load(model): return model.eval()", "/usr/lib/site-packages/hub.py", "exec"), _hub)  # noqa: S102
+
+
+def _measure(model: nn.Module) -> None:
+    model.eval()
+    with torch.no_grad():
+        model(X)
+
+
+def trained_in_the_mode_in_which_a_library_returned_it() -> None:
+    model = _hub["load"](net())
+    opt = sgd(model)
+    for _ in range(3):
+        for _ in range(STEPS):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()  # GL304
+        _measure(model)
+
+
+def trained_in_the_mode_of_a_library_that_the_user_chose_as_well() -> None:
+    model = _hub["load"](net())
+    model.eval()
+    opt = sgd(model)
+    for _ in range(3):
+        for _ in range(STEPS):
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+        _measure(model)
+
+
 def late_evaluation_mode() -> None:
     model = net()
     opt = sgd(model)
@@ -1695,6 +1753,114 @@ def attack_that_shares_its_backward_pass() -> None:
             optimizer.zero_grad()
         _train_on(model, x)
         optimizer.step()
+
+
+def clipped_and_never_stepped_beside_updates_by_hand() -> None:
+    by_hand = bool(X.isnan().any())
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()  # GL106
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if by_hand:
+            for parameter in model.parameters():
+                parameter.data.add_(parameter.grad, alpha=-0.01)
+
+
+def norms_of_gradients_that_nobody_steps_on() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        [parameter.grad.norm() for parameter in model.parameters()]
+
+
+def clipped_for_updates_by_hand() -> None:
+    model = net()
+    opt = sgd(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for parameter in model.parameters():
+            parameter.data.add_(parameter.grad, alpha=-0.01)
+
+
+def penalized_and_never_stepped() -> None:
+    critic = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    opt = sgd(critic)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        mixed = X.clone().requires_grad_()
+        [slope] = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
+        penalty = (slope.norm(dim=1) - 1).pow(2).mean()
+        (critic(X).mean() + penalty).backward()  # GL106
+
+
+def momentum_by_hand_never_cleared() -> None:
+    model = nn.Linear(4, 1)
+    velocity = [torch.zeros_like(parameter) for parameter in model.parameters()]
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        with torch.no_grad():
+            for parameter, each in zip(model.parameters(), velocity, strict=True):
+                each.mul_(0.9).add_(parameter.grad)  # GL115
+                parameter -= 0.01 * each
+
+
+def momentum_by_hand() -> None:
+    model = nn.Linear(4, 1)
+    velocity = [torch.zeros_like(parameter) for parameter in model.parameters()]
+    for _ in range(STEPS):
+        F.mse_loss(model(X), Y).backward()
+        with torch.no_grad():
+            for parameter, each in zip(model.parameters(), velocity, strict=True):
+                each.mul_(0.9).add_(parameter.grad)
+                parameter -= 0.01 * each
+                parameter.grad = None
+
+
+def decay_by_hand_never_cleared() -> None:
+    weight = torch.randn(4, 1, requires_grad=True)
+    for _ in range(STEPS):
+        (X @ weight - Y).pow(2).mean().backward()
+        with torch.no_grad():
+            weight -= 0.01 * (weight.grad + 0.1 * weight)  # GL115
+
+
+def line_by_hand_never_cleared() -> None:
+    slope, offset = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    for _ in range(STEPS):
+        (slope * X[:, :1] + offset - Y).pow(2).mean().backward()
+        with torch.no_grad():
+            slope -= 0.01 * slope.grad
+            offset -= 0.01 * offset.grad  # GL115
+
+
+def line_by_hand() -> None:
+    slope, offset = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    for _ in range(STEPS):
+        (slope * X[:, :1] + offset - Y).pow(2).mean().backward()
+        with torch.no_grad():
+            for each in (slope, offset):
+                each -= 0.01 * each.grad
+                each.grad.zero_()
+
+
+def average_that_is_not_trained() -> None:
+    model = nn.Linear(4, 1)
+    opt = sgd(model)
+    average = copy.deepcopy(model)
+    for _ in range(STEPS):
+        opt.zero_grad()
+        loss = F.mse_loss(model(X), Y) + F.mse_loss(average(X), model(X))
+        loss.backward()
+        opt.step()
+        with torch.no_grad():
+            for mine, other in zip(average.parameters(), model.parameters(), strict=True):
+                mine.lerp_(other, 0.1)
 
 
 def schedule_that_runs_while_another_optimizer_warms_up() -> None:

@@ -59,7 +59,7 @@ def _undivided(means: Means, window: Window) -> Iterator[Diagnostic]:
         found = window.backwards[0]
         marks = (("step", window.step.place),)
         yield compose(
-            "GL702", Side.STATIC, found.place, marks, subject=window.step.name, loss=found.name, count=_length(window)
+            "GL702", Side.STATIC, found.place, marks, subject=window.step.name, loss=found.name, times=_length(window)
         )
 
 

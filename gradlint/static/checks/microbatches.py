@@ -59,7 +59,7 @@ def _undivided(means: Means, inner: _Inner) -> Iterator[Diagnostic]:
     if all(map(means.starts, inner.backwards)):
         found, step = inner.backwards[0], inner.step
         marks = (("step", step.place),)
-        yield compose("GL702", Side.STATIC, found.place, marks, subject=step.name, loss=found.name, count="several")
+        yield compose("GL702", Side.STATIC, found.place, marks, subject=step.name, loss=found.name, times="several")
 
 
 def _inner_loops(analysis: Analysis) -> Iterator[_Inner]:

@@ -1,0 +1,60 @@
+"""One scheduler of the run: what it is, how long, and how it was stepped.
+
+Knows schedulers by what they offer; must not know rules or torch.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+from gradlint.diagnostics import Location
+from gradlint.runtime.optimizers import WatchedOptimizer
+
+_LENGTHS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "PolynomialLR": "total_iters"}
+
+
+@dataclass(slots=True)
+class Schedule:
+    """One scheduler; `place` is where it was stepped first, `built` where it was made, if that was seen."""
+
+    scheduler: weakref.ref[Any]
+    watched: WatchedOptimizer
+    cls: str
+    name: str
+    length: int | None
+    built: Location | None = None
+    place: Location | None = None
+    before: int = 0  # the steps that its optimizer had taken when it was made
+    steps: int = 0
+    last: int = 0  # the number of its last step, as it counts itself
+    restarted: bool = False  # it was set back, or given another length
+    held: bool = False  # another scheduler steps it
+    gone: int | None = None  # the step at which its rate had shrunk to nothing
+    rests: bool = False  # its rate is 0 now
+    idle: int = 0  # so many first steps of the optimizer had the rate 0
+    other: Location | None = None  # where an optimizer was built that steps the same parameters
+    epoch: float = 0.0
+
+    def count(self, scheduler: Any, place: Location) -> None:
+        """Take in a step at `place`, before it changes anything."""
+        self.place = self.place or place
+        self.steps += 1
+        last = getattr(scheduler, "last_epoch", -1) + 1
+        self.restarted = self.restarted or last <= self.last or length_of(scheduler) != self.length
+        self.last = last
+
+    @property
+    def taken(self) -> int:
+        """How many steps the optimizer has taken since the scheduler was made."""
+        return self.watched.steps - self.before
+
+
+def length_of(scheduler: Any) -> int | None:
+    """Return for how many steps a schedule was made, None if it does not say."""
+    length = getattr(scheduler, _LENGTHS.get(type(scheduler).__name__, ""), None)
+    if length is None:  # a schedule of transformers is a LambdaLR whose factor is a partial function
+        factors = getattr(scheduler, "lr_lambdas", None) or [None]
+        length = getattr(factors[0], "keywords", {}).get("num_training_steps")
+    return length if isinstance(length, int) else None
