@@ -18,7 +18,7 @@ from gradlint.static.instances import SAME
 from gradlint.static.library import role_of, words
 from gradlint.static.nodes import children
 from gradlint.static.tree import Uid
-from gradlint.static.values import Class, Const, Function, Library, Unknown, Value
+from gradlint.static.values import Class, Const, Function, Library, Unknown, Value, unknown_uid
 
 _LAYERS = re.compile(
     r"torch\.nn\.(?:modules\.\w+\.)?"
@@ -155,9 +155,19 @@ class Makers:
                 return None
 
     def _written(self, module: Uid) -> ast.expr | None:
-        """Return what the name of an unknown module was given, without the methods that return the module itself."""
+        """Return what the name of an unknown module was given, without the methods that return itself, and wrappers."""
         told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
-        return _bare(self._assignments.get((told["name"], int(told["row"]))) if told else None)
+        made = _bare(self._assignments.get((told["name"], int(told["row"]))) if told else None)
+        inner = made.args[0] if isinstance(made, ast.Call) and made.args and self._wraps(made) else made
+        match self._analysis.lowering.values.get(inner) if isinstance(inner, ast.Name) else None:
+            case Unknown(id=before) if before and unknown_uid(before) != module:
+                return self._written(unknown_uid(before))
+            case _:
+                return made
+
+    def _wraps(self, node: ast.Call) -> bool:
+        callee = self._analysis.value(node.func)
+        return isinstance(callee, Library) and role_of(callee.name) == "wrapper"
 
     def _class(self, cls: Class) -> Sensitivity:
         lowering = self._analysis.lowering
