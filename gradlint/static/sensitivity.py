@@ -214,7 +214,6 @@ class Makers:
             case _:
                 return Sensitivity.NO
 
-
     def _off(self, node: ast.Call, frame: Uid) -> bool:
         """Whether a layer is given the probability 0, as it is written or as a name for it."""
         given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "p")]
