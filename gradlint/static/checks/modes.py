@@ -32,6 +32,7 @@ _SENSITIVE = re.compile(
     re.IGNORECASE,
 )
 _ON_INPUTS = re.compile(r"requires_grad|\.grad\b|autograd|functorch|adapt|attack|perturb")
+_DIFFERENTIATES = re.compile(r"requires_grad|\.grad\b|autograd|functorch|\.func\.")
 
 
 @check
@@ -255,5 +256,17 @@ def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State
 
 
 def _asks_gradients(analysis: Analysis, event: Event) -> bool:
+    """Whether the loop around a forward, or the `forward` of what is run, differentiates by itself."""
     node = analysis.lowering.loop_nodes.get(event.loops[-1])
-    return node is not None and bool(_ON_INPUTS.search(ast.unparse(node)))
+    if node is not None and _ON_INPUTS.search(ast.unparse(node)):
+        return True
+    return any(_DIFFERENTIATES.search(ast.unparse(forward)) for forward in _forwards(analysis, event))
+
+
+def _forwards(analysis: Analysis, event: Event) -> Iterator[ast.AST]:
+    """Yield the `forward` of each class of the file that a forward pass runs."""
+    lowering = analysis.lowering
+    run = {cls.node: cls for uid, cls in lowering.instances.items() for m in event.targets or () if within(uid, m)}
+    for cls in run.values():
+        for ancestor in lowering.lineage(cls):
+            yield from (each for each in ancestor.node.body if getattr(each, "name", "") == "forward")

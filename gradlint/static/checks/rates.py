@@ -36,7 +36,9 @@ def deprecated_interface(analysis: Analysis) -> Iterator[Diagnostic]:
                     for keyword in keywords:
                         if keyword.arg == "verbose":
                             place = analysis.source.place(keyword)
-                            yield compose("GL208", Side.STATIC, place, old="verbose=", fault=_NO_ARGUMENT, new="leave it out")
+                            yield compose(
+                                "GL208", Side.STATIC, place, old="verbose=", fault=_NO_ARGUMENT, new="leave it out"
+                            )
             case _:
                 continue
 
