@@ -235,7 +235,7 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
         if event.kind in (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD)
     ]
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
-        if event.kind is not EventKind.FORWARD or not event.loops or "method" in event.roles:
+        if event.kind is not EventKind.FORWARD or "method" in event.roles or not _is_repeated(analysis, event):
             continue
         if not all(state.name in _EVALUATING and state.mark("eval") for state in states):
             continue
@@ -243,6 +243,12 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
         evaluation = _evaluation_loops(analysis, root, event, state)
         if not any(other.is_in(evaluation) for other in used) and not _asks_gradients(analysis, event):
             yield event, state
+
+
+def _is_repeated(analysis: Analysis, event: Event) -> bool:
+    """Whether a loop is around that has another turn: some only take the first of something, and break."""
+    loops = (analysis.lowering.loop_nodes.get(number) for number in event.loops)
+    return any(not isinstance(node, (ast.For, ast.While)) or not isinstance(node.body[-1], ast.Break) for node in loops)
 
 
 def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State) -> tuple[int, ...]:
