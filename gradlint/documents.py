@@ -60,7 +60,7 @@ _PYTHON = frozenset(["py", "py3", "pycon", "python", "python3", "ipython", "ipyt
 _DIRECTIVES = frozenset(["code", "code-block", "code-cell", "sourcecode"])
 
 _TIMED = re.compile(r"(?P<indent>\s*)(?P<magic>%(?:time|timeit|prun|memit)(?:\s+-[a-z]\s*\d*)*\s+)(?P<code>\S.*)")
-_COMMAND = re.compile(r"(?P<indent>\s*)(?:[%!?]|[\w.\[\]\"']+\?{1,2}\s*$)")
+_COMMAND = re.compile(r"(?P<indent>\s*)(?:[%!?]|[\w.*\[\]\"']+\?{1,2}\s*$)")
 _CAPTURED = re.compile(r"(?P<start>\s*[\w.\[\], \"']+=\s*)[%!]")
 _FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
 _DIRECTIVE = re.compile(r"^(?P<indent>\s*)\.\. (?:code|code-block|sourcecode|testcode|jupyter-execute)::(?P<info>.*)$")

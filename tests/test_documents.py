@@ -73,6 +73,8 @@ NOTEBOOKS = {
     "cell that is written to a file": ((SETUP, "%%writefile train.py\n" + STALE), []),
     "unknown cell magic": ((SETUP, "%%sparkle\nselect * from runs", STALE), ["3:4:5 GL101"]),
     "broken cell": ((SETUP, "x = = 1", STALE), ["2:1:5 GL000", "3:4:5 GL101"]),
+    "broken cells, told of at the first": ((SETUP, "x = = 1", STALE, "y = ???"), ["2:1:5 GL000", "3:4:5 GL101"]),
+    "search for names": ((SETUP, "torch.*Tensor?", "*.Conv*??"), []),
     "indented cell": ((SETUP, textwrap.indent(STALE, "  ")), ["2:4:7 GL101"]),
     "indented cell with an error": ((SETUP, "  x = 1\n  y = = 2"), ["2:2:7 GL000"]),
     "command without its percent sign": ((SETUP, "ls checkpoints/", STALE), ["3:4:5 GL101"]),

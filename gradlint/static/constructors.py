@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
@@ -53,6 +54,9 @@ COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])
 
 RESTORED = "*restored"
 """Under this name an optimizer holds the place where its state was loaded."""
+_OWN_STEP = re.compile(r"\bself\.step\(|\bsuper\([^)]*\)\.step\(")
+_TOUCHES = re.compile(r"\b(?:step|data|grad|params)\b")
+"""Words in a method of an optimizer that may change parameters; whatever else it does leaves them alone."""
 
 _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 """Functions whose result is a sum of the terms of what they are given."""
@@ -324,7 +328,10 @@ class Constructors(Gradients):
             return Unknown(holds=self.escape(node, [*args, *named.values()]))
         assert isinstance(node, ast.Call)
         made = self._construct(Kind.OPTIMIZER, cls.node.name, node, args, named)
-        self.own_methods[made.uid] = frozenset(each.name for each in cls.node.body if isinstance(each, ast.FunctionDef))
+        methods = {each.name: ast.unparse(each) for each in cls.node.body if isinstance(each, ast.FunctionDef)}
+        steps = frozenset(name for name, body in methods.items() if _OWN_STEP.search(body))
+        self.own_steps[made.uid] = steps - {"__init__"}
+        self.own_methods[made.uid] = frozenset(name for name in methods if not _TOUCHES.search(methods[name]))
         return made
 
     def _wrapped(self, value: Value, role: str) -> Value:

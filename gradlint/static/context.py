@@ -94,6 +94,7 @@ class Context(ABC):
         self.outputs: dict[Uid, str] = {}
         self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
+        self.own_steps: dict[Uid, frozenset[str]] = {}
         self.windows: set[Uid] = set()
         self.parallel: set[Uid] = set()
         self.bypassed: dict[Location, str] = {}

@@ -122,7 +122,7 @@ def _checked_bytes(data: bytes, filename: str, settings: Settings, *, whole: boo
 
 def _checked_document(document: Document, filename: str, settings: Settings) -> FileFindings:
     """Check a document as one module; a piece that cannot be parsed is left out of it, and reported."""
-    broken = tuple(Finding(reading.no_cell(piece).diagnostic) for piece in document.broken)
+    broken = (Finding(reading.no_cells(document.broken).diagnostic),) if document.broken else ()
     with collector_paused():
         known = _analyze(parse(document.text, filename), document.text, filename, settings, document.starts)
     comments = suppressions(document.text, filename)

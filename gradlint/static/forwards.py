@@ -65,7 +65,14 @@ class Forwards(Classes):
         made = GraphNode(self.place(node), uid, sure=sure)
         if uid in self.parallel and isinstance(node, ast.Call) and _past_the_wrapper(node.func):
             self.bypassed[made.place] = ast.unparse(node.func)
-        self.emit(EventKind.FORWARD, node, frozenset({uid}), self.spelled(node), frozenset({made}), roles)
+        self.emit(
+            EventKind.FORWARD,
+            node,
+            frozenset({uid}),
+            self.spelled(node).removesuffix(".forward"),
+            frozenset({made}),
+            roles,
+        )
         return made
 
     def _ran_by_owner(self, uid: Uid, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:

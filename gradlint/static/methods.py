@@ -114,6 +114,8 @@ class Methods(Updates):
             case "step":
                 given = [*args, *(named[key] for key in ("closure",) if key in named)]
                 self.stepped(optimizer, node, given, spelled)
+            case _ if name in self.own_steps.get(optimizer.uid, frozenset()):
+                self.stepped(optimizer, node, [], spelled)
             case "register_step_post_hook" | "register_step_pre_hook" if args:
                 self.hooks.setdefault(optimizer.uid, []).append(args[0])
             case _ if name not in _OPTIMIZER_NEUTRAL | self.own_methods.get(optimizer.uid, frozenset()):

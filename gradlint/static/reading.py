@@ -9,6 +9,7 @@ import io
 import re
 import sys
 import tokenize
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gradlint.diagnostics import Location, Side
@@ -95,10 +96,12 @@ def document(text: str, filename: str) -> Document:
         raise Unreadable(filename, str(error), _LEAVE_OUT) from error
 
 
-def no_cell(broken: Broken) -> Unreadable:
-    """Return the report on a piece of a document that does not parse; the others are checked all the same."""
-    place = broken.place
-    what = f"{_PYTHON} cannot parse this cell, which is left out: {broken.reason}"
+def no_cells(broken: Sequence[Broken]) -> Unreadable:
+    """Return the report on the pieces of a document that do not parse, at the first; the others are checked all the same."""
+    place, others = broken[0].place, [str(each.place.cell) for each in broken[1:]]
+    what = f"{_PYTHON} cannot parse this cell, which is left out: {broken[0].reason}"
+    if others:
+        what += f"; left out as well: {'cell' if len(others) == 1 else 'cells'} {', '.join(others)}"
     report = Unreadable(place.filename, what, "mend the cell, or leave it", place.row, place.column)
     report.diagnostic = replace(report.diagnostic, location=place)
     return report

@@ -18,7 +18,7 @@ from gradlint.static.instances import SAME
 from gradlint.static.library import role_of, words
 from gradlint.static.nodes import children
 from gradlint.static.tree import Uid
-from gradlint.static.values import Class, Function, Library, Unknown, Value
+from gradlint.static.values import Class, Const, Function, Library, Unknown, Value, unknown_uid
 
 _LAYERS = re.compile(
     r"torch\.nn\.(?:modules\.\w+\.)?"
@@ -46,6 +46,7 @@ class Makers:
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
         self._busy: set[ast.AST] = set()
+        self._without_dropout = False
 
     def in_training_mode(self, module: Uid) -> bool:
         """Whether a module, or what it is a part of, begins in training mode: a constructor made it."""
@@ -69,19 +70,40 @@ class Makers:
         """Return whether the mode of a module matters."""
         lowering = self._analysis.lowering
         if module in lowering.instances:
-            return self._class(lowering.instances[module])
+            self._without_dropout = self._is_made_without_dropout(module)
+            found = self._class(lowering.instances[module])
+            self._without_dropout = False
+            return found
         if self.is_saved(module):
-            # Its class must be importable; where the file imports any module, it is taken for that one.
-            found = [self._class(cls) for cls in self._classes()]
-            return _most(found) if found else Sensitivity.UNSEEN
+            # Its class must be importable: it is taken for what the file trains, else for any module that it imports.
+            classes = [self._class(cls) for cls in self._trained() or self._classes()]
+            return _most(classes) if classes else Sensitivity.UNSEEN
         made = lowering.objects.get(module)
         node = self._maker(module) if made is None else self._call_at(made.place)
         return Sensitivity.UNSEEN if node is None else self._expression(node, lowering.module.path)
+
+    def _is_made_without_dropout(self, module: Uid) -> bool:
+        """Whether whatever gets the module's name is told to drop nothing, as by `dropout=0`."""
+        name = module[-1].rpartition("/")[2]
+        made = [_bare(value) for (target, _), value in self._assignments.items() if target == name]
+        return bool(made) and all(isinstance(each, ast.Call) and any(map(_is_off, each.keywords)) for each in made)
 
     def _call_at(self, place: Location) -> ast.Call | None:
         """Return the innermost call that begins at a place."""
         calls, source = self._analysis.calls_in(place.row), self._analysis.source
         return next((node for node in reversed(calls) if source.place(node).column == place.column), None)
+
+    def in_sight(self) -> Sensitivity:
+        """Return whether the mode matters to any module that the file makes or has a name for; unseen if there is none."""
+        lowering = self._analysis.lowering
+        if self._expression(self._analysis.tree, lowering.module.path) is Sensitivity.YES:
+            return Sensitivity.YES
+        found = [self._class(cls) for cls in self._classes()]
+        return _most(found) if found else Sensitivity.UNSEEN
+
+    def _trained(self) -> list[Class]:
+        instances = self._analysis.lowering.instances
+        return [instances[uid] for uid in self._analysis.trained_by if uid in instances]
 
     def _classes(self) -> Iterator[Class]:
         """Yield the classes of modules that the file has a name for."""
@@ -133,12 +155,19 @@ class Makers:
                 return None
 
     def _written(self, module: Uid) -> ast.expr | None:
-        """Return what the name of an unknown module was given, without the methods that return the module itself."""
+        """Return what the name of an unknown module was given, without the methods that return itself, and wrappers."""
         told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
-        made = self._assignments.get((told["name"], int(told["row"]))) if told else None
-        while isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and made.func.attr in SAME:
-            made = made.func.value
-        return made
+        made = _bare(self._assignments.get((told["name"], int(told["row"]))) if told else None)
+        inner = made.args[0] if isinstance(made, ast.Call) and made.args and self._wraps(made) else made
+        match self._analysis.lowering.values.get(inner) if isinstance(inner, ast.Name) else None:
+            case Unknown(id=before) if before and unknown_uid(before) != module:
+                return self._written(unknown_uid(before))
+            case _:
+                return made
+
+    def _wraps(self, node: ast.Call) -> bool:
+        callee = self._analysis.value(node.func)
+        return isinstance(callee, Library) and role_of(callee.name) == "wrapper"
 
     def _class(self, cls: Class) -> Sensitivity:
         lowering = self._analysis.lowering
@@ -159,7 +188,7 @@ class Makers:
                 case ast.Attribute(ast.Name("self"), "training"):
                     found = Sensitivity.YES
                 case ast.Call(callee):
-                    found = self._call(part, self._value(callee, frame))
+                    found = self._call(part, self._value(callee, frame), frame)
                 case _:
                     continue
             # A layer that only some arguments bring may not be there.
@@ -169,14 +198,14 @@ class Makers:
         known = self._analysis.lowering.values.get(node)
         return self._analysis.lowering.seen_from(frame, node) if known is None else known
 
-    def _call(self, node: ast.Call, callee: Value) -> Sensitivity:
+    def _call(self, node: ast.Call, callee: Value, frame: Uid) -> Sensitivity:
         match callee:
             case Class():
                 return self._class(callee)
             case Function(node=body, frame=frame):
                 return self._expression(body, frame)
             case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
-                return Sensitivity.NO if _off(node) else Sensitivity.YES
+                return Sensitivity.NO if self._off(node, frame) else Sensitivity.YES
             case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):
                 unseen = Sensitivity.UNSEEN if role_of(name) == "unknown" else Sensitivity.NO
                 return Sensitivity.YES if _drops(node) else unseen
@@ -184,6 +213,13 @@ class Makers:
                 return Sensitivity.UNSEEN
             case _:
                 return Sensitivity.NO
+
+    def _off(self, node: ast.Call, frame: Uid) -> bool:
+        """Whether a layer is given the probability 0, as it is written or as a name for it."""
+        given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "p")]
+        if self._without_dropout and any(_DROPS.search(ast.unparse(each)) for each in given):
+            return True
+        return any(isinstance(known := self._value(each, frame), Const) and known.value == 0 for each in given)
 
 
 def _walk(start: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
@@ -198,20 +234,22 @@ def _walk(start: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
             todo.append((child, perhaps or under))
 
 
-def _off(node: ast.Call) -> bool:
-    """Whether a layer is given the probability 0."""
-    given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "p")]
-    return any(isinstance(value, ast.Constant) and value.value == 0 for value in given)
-
-
 def _drops(node: ast.Call) -> bool:
     """Whether a call is given a rate of dropout other than 0."""
-    return any(
-        keyword.arg is not None
-        and bool(_DROPS.search(keyword.arg))
-        and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value)
-        for keyword in node.keywords
-    )
+    return any(bool(_DROPS.search(each.arg or "")) and not _is_off(each) for each in node.keywords)
+
+
+def _is_off(keyword: ast.keyword) -> bool:
+    """Whether an argument is a rate of dropout that drops nothing."""
+    rate = keyword.value
+    return bool(_DROPS.search(keyword.arg or "")) and isinstance(rate, ast.Constant) and not rate.value
+
+
+def _bare(made: ast.expr | None) -> ast.expr | None:
+    """Return an expression without the methods that return the module itself."""
+    while isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and made.func.attr in SAME:
+        made = made.func.value
+    return made
 
 
 def _most(found: Iterable[Sensitivity]) -> Sensitivity:

@@ -18,7 +18,11 @@ WORDINGS: Mapping[str, Wording] = {
     "GL302": Wording(
         "`{subject}` is evaluated with gradients enabled: every forward builds a graph that nobody uses",
         "wrap the evaluation in `with torch.no_grad():`",
-        {"eval": "evaluation begins here", "kept": "kept with its graph, batch after batch"},
+        {
+            "eval": "evaluation begins here",
+            "forward": "the forward that runs in it",
+            "kept": "kept with its graph, batch after batch",
+        },
     ),
     "GL303": Wording(
         "`{subject}` is evaluated in {mode}: dropout stays on and batch statistics follow what it is evaluated on",

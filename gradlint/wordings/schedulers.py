@@ -43,7 +43,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"built": "its mode is `{mode}`"},
     ),
     "GL208": Wording(
-        "`{old}` is an interface that torch has given up",
+        "`{old}` {fault}",
         "{new}",
     ),
     "GL209": Wording(

@@ -87,7 +87,7 @@ def _parts(node: ast.AST, without: set[ast.expr]) -> Iterator[ast.AST]:
 
 
 def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[Diagnostic]:
-    made, off = _made(analysis, method), _off(cls)
+    made, off = _made(analysis, method), _off(analysis, cls)
     for node in _unguarded(method.body):
         found = _drops(analysis, node, made, off)
         if found is not None:
@@ -124,14 +124,37 @@ def _made(analysis: Analysis, method: FunctionNode) -> frozenset[str]:
     return frozenset(names - handled)
 
 
-def _off(cls: ast.ClassDef) -> frozenset[str]:
+def _off(analysis: Analysis, cls: ast.ClassDef) -> frozenset[str]:
     """Return the attributes, as they are written, that nothing in the class sets to anything but 0."""
     rates: dict[str, list[ast.expr]] = {}
     for node in walk(cls):
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 rates.setdefault(ast.unparse(target), []).append(node.value)
-    return frozenset(name for name, values in rates.items() if all(map(_is_zero, values)))
+    never = _never_given(analysis, cls)
+    zero = (name for name, values in rates.items() if all(_is_zero(each) or _written(each) in never for each in values))
+    return frozenset(zero)
+
+
+def _never_given(analysis: Analysis, cls: ast.ClassDef) -> frozenset[str]:
+    """Return the parameters that are 0 unless they are given, where all calls of the class are in sight and give none."""
+    calls = [node for node in analysis.nodes(ast.Call) if _makes(analysis, node, cls)]
+    method = next((each for each in cls.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), None)
+    if method is None or not calls:
+        return frozenset()
+    names = [arg.arg for arg in (*method.args.posonlyargs, *method.args.args)]
+    defaults = dict(zip(reversed(names), reversed(method.args.defaults), strict=False))
+    defaults |= {
+        arg.arg: rate for arg, rate in zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True) if rate
+    }
+    given = {name for call in calls for name in (*names[1 : len(call.args) + 1], *(each.arg for each in call.keywords))}
+    unpacked = None in given or any(isinstance(each, ast.Starred) for call in calls for each in call.args)
+    return frozenset(name for name in defaults if _is_zero(defaults[name]) and name not in given and not unpacked)
+
+
+def _makes(analysis: Analysis, node: ast.Call, cls: ast.ClassDef) -> bool:
+    callee = _called(analysis, node.func)
+    return isinstance(callee, Class) and callee.node is cls
 
 
 def _drops(analysis: Analysis, node: ast.Call, made: frozenset[str], off: frozenset[str]) -> tuple[str, str] | None:

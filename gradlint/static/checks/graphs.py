@@ -162,6 +162,8 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
             case ast.Call(func, args) if not _tells(func, keeping.name):
                 if any(_gives(arg, keeping.name) for arg in args):
                     return False
+            case ast.For(iter=source) | ast.comprehension(iter=source) if _gives(source, keeping.name):
+                return False
             case ast.Attribute(ast.Name(name), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear") if (
                 name == keeping.name
             ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradlint.diagnostics import Diagnostic, Side
@@ -18,7 +18,7 @@ from gradlint.static.values import Instance, Kind, Library, Object, Unknown
 _ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _READERS = frozenset(["list", "tuple", "sum", "len", "sorted", "set", "dict", "max", "min", "any", "all"])
 _Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
-_Path = tuple[tuple[ast.stmt, int], ...]
+_Path = tuple[tuple[ast.stmt | ast.IfExp, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,11 @@ def _follows(path: _Path, other: _Path) -> bool:
     return not any(isinstance(body[-1], _ENDS) for branch, side in left if (body := _sides(branch)[side]))
 
 
-def _sides(branch: ast.stmt) -> list[list[ast.stmt]]:
+def _sides(branch: ast.stmt | ast.IfExp) -> Sequence[Sequence[ast.AST]]:
+    return [[branch.body], [branch.orelse]] if isinstance(branch, ast.IfExp) else _blocks(branch)
+
+
+def _blocks(branch: ast.stmt) -> list[list[ast.stmt]]:
     match branch:
         case ast.If(body=body, orelse=orelse):
             return [body, orelse]
@@ -144,10 +148,10 @@ class _Reader:
                 self.captured |= {each.id for each in walk(node) if isinstance(each, ast.Name)}
             case ast.If(test=test):
                 self._expression(test, path, loops)
-                for side, body in enumerate(_sides(node)):
+                for side, body in enumerate(_blocks(node)):
                     self.block(body, (*path, (node, side)), loops)
             case ast.Try():
-                for side, body in enumerate(_sides(node)):
+                for side, body in enumerate(_blocks(node)):
                     self.block(body, (*path, (node, side)), loops)
             case ast.For() | ast.AsyncFor():
                 self._expression(node.iter, path, loops, drains=True)
@@ -174,6 +178,10 @@ class _Reader:
                 self.uses[name].append(_Use(node, path, loops, drains))
             case ast.Name(name):
                 self.bound[name] += 1
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                self._expression(test, path, loops)
+                for side, value in enumerate((body, orelse)):
+                    self._expression(value, (*path, (node, side)), loops, drains=drains)
             case ast.Lambda():
                 self.captured |= {each.id for each in walk(node) if isinstance(each, ast.Name)}
             case ast.Call(callee, args, keywords):

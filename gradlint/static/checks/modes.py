@@ -18,9 +18,11 @@ from gradlint.static.checks.graphs import kept
 from gradlint.static.following import follow
 from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_module
 from gradlint.static.tree import Event, GraphNode, Uid
+from gradlint.static.values import Instance
 from gradlint.wordings.modes import AFTER_EVALUATION
 
 _EVALUATING = frozenset({"eval", "lapsed", "lapsed-forward", "lapsed-backward"})
@@ -30,6 +32,7 @@ _SENSITIVE = re.compile(
     re.IGNORECASE,
 )
 _ON_INPUTS = re.compile(r"requires_grad|\.grad\b|autograd|functorch|adapt|attack|perturb")
+_DIFFERENTIATES = re.compile(r"requires_grad|\.grad\b|autograd|functorch|\.func\.")
 
 
 @check
@@ -170,13 +173,54 @@ def _tracked(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) 
     for event, state in _untouched(analysis, root, arrivals):
         keepings = [each.place for each in analysis.lowering.keepings if _keeps(each.nodes, event)]
         held = bool(keepings) or event.place in analysis.collected
-        if reported.intersection(keepings) or (told and not held):
+        if reported.intersection(keepings) or (not held and (told or _is_thrown_away(analysis, event))):
             # GL501 says it of what is kept, with the same consequence.
             continue
         told = True
-        marks = [*(mark for mark in state.marks if mark[0] == "eval"), *(("kept", place) for place in keepings[:1])]
-        found = compose("GL302", Side.STATIC, event.place, marks, subject=event.name)
+        place, name = _run_from(analysis, event, _begun(analysis, root, state))
+        inner = [("forward", event.place)] if place != event.place else []
+        marks = [
+            *(mark for mark in state.marks if mark[0] == "eval"),
+            *inner,
+            *(("kept", place) for place in keepings[:1]),
+        ]
+        found = compose("GL302", Side.STATIC, place, marks, subject=name)
         yield found if held else replace(found, severity=Severity.INFO)
+
+
+def _begun(analysis: Analysis, root: Root, state: State) -> list[Event]:
+    """Return the events by which an evaluation begins."""
+    begun = state.mark("eval")
+    return [event for event in analysis.events[root] if event.place == begun and event.kind is EventKind.EVAL]
+
+
+def _run_from(analysis: Analysis, event: Event, begun: list[Event]) -> tuple[Location, str]:
+    """Return where an evaluation runs a module, and what it is called there: the model whose own method holds the forward."""
+    lowering = analysis.lowering
+    place, name = event.place, event.name
+    frame = lowering.frames.get(event.frame)
+    while (
+        frame is not None
+        and frame.callers
+        and isinstance(model := frame.receiver, Instance)
+        and lowering.is_module(model.cls)
+        and isinstance(call := frame.callers[-1][1], ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and not any(each.frame[: len(frame.path)] == frame.path for each in begun)
+    ):
+        place, name = analysis.source.place(call), ast.unparse(call.func.value)
+        frame = lowering.frames.get(frame.path[:-1])
+    return place, name
+
+
+def _is_thrown_away(analysis: Analysis, event: Event) -> bool:
+    """Whether a function runs the module once and for nothing: warming up costs what one forward costs."""
+    frame = analysis.lowering.frames.get(event.frame)
+    around = analysis.tree if frame is None or frame.node is None else frame.node
+    nodes = set(walk(around))
+    if any(analysis.lowering.loop_nodes.get(number) in nodes for number in event.loops):
+        return False
+    return any(isinstance(node, ast.Expr) and analysis.source.place(node.value) == event.place for node in nodes)
 
 
 def _keeps(nodes: frozenset[GraphNode], event: Event) -> bool:
@@ -191,7 +235,7 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
         if event.kind in (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD)
     ]
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
-        if event.kind is not EventKind.FORWARD or not event.loops or "method" in event.roles:
+        if event.kind is not EventKind.FORWARD or "method" in event.roles or not _is_repeated(analysis, event):
             continue
         if not all(state.name in _EVALUATING and state.mark("eval") for state in states):
             continue
@@ -199,6 +243,12 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
         evaluation = _evaluation_loops(analysis, root, event, state)
         if not any(other.is_in(evaluation) for other in used) and not _asks_gradients(analysis, event):
             yield event, state
+
+
+def _is_repeated(analysis: Analysis, event: Event) -> bool:
+    """Whether a loop is around that has another turn: some only take the first of something, and break."""
+    loops = (analysis.lowering.loop_nodes.get(number) for number in event.loops)
+    return any(not isinstance(node, (ast.For, ast.While)) or not isinstance(node.body[-1], ast.Break) for node in loops)
 
 
 def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State) -> tuple[int, ...]:
@@ -212,5 +262,17 @@ def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State
 
 
 def _asks_gradients(analysis: Analysis, event: Event) -> bool:
+    """Whether the loop around a forward, or the `forward` of what is run, differentiates by itself."""
     node = analysis.lowering.loop_nodes.get(event.loops[-1])
-    return node is not None and bool(_ON_INPUTS.search(ast.unparse(node)))
+    if node is not None and _ON_INPUTS.search(ast.unparse(node)):
+        return True
+    return any(_DIFFERENTIATES.search(ast.unparse(forward)) for forward in _forwards(analysis, event))
+
+
+def _forwards(analysis: Analysis, event: Event) -> Iterator[ast.AST]:
+    """Yield the `forward` of each class of the file that a forward pass runs."""
+    lowering = analysis.lowering
+    run = {cls.node: cls for uid, cls in lowering.instances.items() for m in event.targets or () if within(uid, m)}
+    for cls in run.values():
+        for ancestor in lowering.lineage(cls):
+            yield from (each for each in ancestor.node.body if getattr(each, "name", "") == "forward")

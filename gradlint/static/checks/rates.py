@@ -17,6 +17,8 @@ from gradlint.static.values import Function, Kind, Library, Object
 
 _RATE = frozenset(["lr", "learning_rate"])
 _SCHEDULERS = "torch.optim.lr_scheduler."
+_NEXT_RATE = "is for `step()` to call: right after a change of the rate it tells one that nobody uses"
+_NO_ARGUMENT = "is no argument of a scheduler any more: current torch raises TypeError"
 
 
 @check
@@ -34,7 +36,9 @@ def deprecated_interface(analysis: Analysis) -> Iterator[Diagnostic]:
                     for keyword in keywords:
                         if keyword.arg == "verbose":
                             place = analysis.source.place(keyword)
-                            yield compose("GL208", Side.STATIC, place, old="verbose=", new="leave it out")
+                            yield compose(
+                                "GL208", Side.STATIC, place, old="verbose=", fault=_NO_ARGUMENT, new="leave it out"
+                            )
             case _:
                 continue
 
@@ -42,7 +46,7 @@ def deprecated_interface(analysis: Analysis) -> Iterator[Diagnostic]:
 def _old(analysis: Analysis, callee: ast.Attribute) -> Diagnostic:
     place = analysis.source.place(callee)
     name = Location(place.filename, place.end_row, place.end_column - len("get_lr"), place.end_row, place.end_column)
-    found = compose("GL208", Side.STATIC, name, old="get_lr()", new="call `get_last_lr()`")
+    found = compose("GL208", Side.STATIC, name, old="get_lr()", fault=_NEXT_RATE, new="call `get_last_lr()`")
     return replace(found, fix=Fix("Ask for the last learning rate", (Edit(name, "get_last_lr"),), safe=True))
 
 

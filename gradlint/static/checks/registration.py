@@ -82,7 +82,7 @@ def _converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
         match node:
             case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(made, how), args)):
                 if how in _CONVERSIONS and is_parameter(analysis, made) and not _is_so_already(made, args):
-                    what = f"`self.{name}`, which `.{how}()` makes of a parameter and is none itself"
+                    what = f"`self.{name}`, the plain tensor that `.{how}()` makes of a parameter where it converts it"
                     way = f"convert the tensor first: `nn.Parameter(tensor.{how}(...))`"
                     place = analysis.source.place(node)
                     yield compose("GL809", Side.STATIC, place, owner=cls.name, what=what, way=way)

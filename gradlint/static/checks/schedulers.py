@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
@@ -13,9 +14,12 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.subjects import on_scheduler
 from gradlint.static.tree import Event, events
 from gradlint.static.values import Kind, Object
+
+_KIND = re.compile(r"plateau|sched", re.IGNORECASE)
 
 
 @check
@@ -79,6 +83,22 @@ def _name(scheduler: Object) -> str:
 def plateau_without_metric(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL205: ReduceLROnPlateau.step() needs the value that it watches."""
     for node, scheduler in analysis.lowering.schedules:
-        if scheduler.origin.endswith(".ReduceLROnPlateau") and not node.args and not node.keywords:
+        bare = scheduler.origin.endswith(".ReduceLROnPlateau") and not node.args and not node.keywords
+        if bare and not _is_for_another_kind(analysis, node):
             assert isinstance(node.func, ast.Attribute)
             yield compose("GL205", Side.STATIC, analysis.source.place(node), subject=ast.unparse(node.func.value))
+
+
+def _is_for_another_kind(analysis: Analysis, step: ast.Call) -> bool:
+    """Whether a condition on the kind of scheduler decides between this step and one that gets a value."""
+    return any(
+        _KIND.search(ast.unparse(branch.test))
+        and any(step in nodes for nodes in sides)
+        and any(_steps_with_value(node, step) for nodes in sides if step not in nodes for node in nodes)
+        for branch in analysis.nodes(ast.If)
+        if (sides := [[node for each in body for node in walk(each)] for body in (branch.body, branch.orelse)])
+    )
+
+
+def _steps_with_value(node: ast.AST, step: ast.Call) -> bool:
+    return isinstance(node, ast.Call) and bool(node.args) and ast.unparse(node.func) == ast.unparse(step.func)

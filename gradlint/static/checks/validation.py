@@ -17,7 +17,7 @@ from gradlint.static.checks import check
 from gradlint.static.following import follow
 from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import own, walk
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_validated
 from gradlint.static.tree import Event, Uid
@@ -28,6 +28,9 @@ _DATA = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z]|loader|set|data|iter|d
 _FUNCTION = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
 _TRAINS = re.compile(r"train|fit", re.IGNORECASE)
 _UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
+
+_GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
+_MEASURES = frozenset(["device", "dim", "dtype", "ndim", "ndimension", "numel", "shape", "size", "type"])
 
 Region = Callable[[Event], bool]
 
@@ -89,12 +92,12 @@ class _Question:
         return not any(overlap(self.module, uid) for event in switches for uid in event.targets or ())
 
     def severity(self) -> Severity | None:
-        """Return an error where the mode is seen to matter, a warning where a model is given that may be any."""
+        """Return an error where the mode is seen to matter; where a model is given, what the models in sight make likely."""
         match self.makers.sensitivity(self.module):
             case Sensitivity.YES:
                 return Severity.ERROR
             case Sensitivity.UNSEEN if not self.makers.in_training_mode(self.module):
-                return None if self._is_given_only_insensitive() else Severity.WARNING
+                return None if self._is_given_only_insensitive() else _GIVEN[self.makers.in_sight()]
             case _:
                 return None
 
@@ -128,6 +131,23 @@ def _may_be_found(asked: _Question) -> bool:
     return not _trains(asked.analysis) and any(event.kind is EventKind.LOAD for event in asked.found)
 
 
+def _is_only_measured(asked: _Question, event: Event) -> bool:
+    """Whether nobody looks at more than the size of what a forward returns: that the model runs is all that is tried."""
+    analysis = asked.analysis
+    frame = analysis.lowering.frames.get(event.frame)
+    nodes = list(own(analysis.tree if frame is None or frame.node is None else frame.node))
+    measured = [node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr in _MEASURES]
+    if any(analysis.source.place(each) == event.place for each in measured):
+        return True
+    made = (node for node in nodes if isinstance(node, ast.Assign))
+    told = (node for node in made if analysis.source.place(node.value) == event.place)
+    targets = (target for node in told for target in node.targets)
+    names = {each.id for target in targets for each in walk(target) if isinstance(each, ast.Name)}
+    loads = (node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+    uses = [node for node in loads if node.id in names]
+    return bool(uses) and all(use in measured for use in uses)
+
+
 def _trains(analysis: Analysis) -> bool:
     return any(event.kind in _UPDATES for found in analysis.events.values() for event in found)
 
@@ -151,16 +171,18 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         known = names <= {"trained", "new", "loaded", "unknown"}
         validated = "trained" in names and known and _validates(asked, event)
-        if validated or (names == {"loaded"} and not trains):
+        loaded = names == {"loaded"} and not trains and not _is_only_measured(asked, event)
+        if validated or loaded:
             severity = asked.severity()
             if severity is not None:
                 place, marks = _place(asked, event, min(broken, key=lambda each: each.marks))
-                mode = _MODES[asked.makers.is_saved(asked.module)]
+                mode = _MODES[asked.makers.is_saved(asked.module)] if severity is not Severity.INFO else _UNSEEN
                 found = compose("GL303", Side.STATIC, place, marks, subject=event.name, mode=mode)
                 yield replace(found, severity=severity)
             return
 
 
+_UNSEEN = "training mode, and its layers are not in sight"
 _MODES = {False: "training mode", True: "the mode in which it was saved, as a rule training mode"}
 
 
