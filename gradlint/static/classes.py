@@ -204,11 +204,29 @@ class Classes(Functions):
         unseen = value == NONE or (isinstance(value, Unknown) and not self._held(value))
         declared = self._declared(owner.cls, name) if unseen else None
         if declared is None:
-            return value
+            return self._by_use(owner, name, value, node)
         module = Object(Kind.MODULE, (*owner.uid, name), "", self.place(node))
         self.declared[module.uid] = declared
         self.set_member(owner.uid, name, module)
         return module
+
+    def _by_use(self, owner: Instance, name: str, value: Value, node: ast.expr) -> Value:
+        """Return an attribute, or the optimizer that it is by what the methods of the class ask it for."""
+        made = None
+        if isinstance(value, Unknown) and isinstance(node, ast.Attribute):
+            made = self.optimizer_by_use(value, (*owner.uid, name), node)
+        if made is None:
+            return value
+        self.set_member(owner.uid, name, made)
+        return made
+
+    def by_then(self, owner: Instance, function: ast.AST) -> None:
+        """Give what begins as None what another method gives it: by the time that `function` uses it, that one has run."""
+        for name in sorted(self.members.get(owner.uid, ())):
+            if self.store.get((owner.uid, name)) == NONE and name in self.syntax.mentioned(function):
+                setters = [each for each in self._setters(owner, name) if name_of(each) != "__init__"]
+                if len(setters) == 1 and setters[0].node is not function and not self.exhausted(setters[0]):
+                    self._assigns(setters[0])
 
     def _held(self, value: Unknown) -> bool:
         return any(uid in self.objects for uid in value.holds)
@@ -224,8 +242,8 @@ class Classes(Functions):
         return None
 
     def submodule(self, owner: Object, name: str) -> Value:
-        """Return a part of a module; of one that is declared, the optimizer of its own parameters that it makes itself."""
-        cls = self.declared.get(owner.uid)
+        """Return a part of a module; of one whose class is in sight, the optimizer of its own parameters that it makes itself."""
+        cls = self.declared.get(owner.uid) or self.instances.get(owner.uid)
         made = next(self._makes_optimizer(cls, name), None) if cls is not None else None
         if made is None:
             return super().submodule(owner, name)
@@ -287,20 +305,26 @@ class Classes(Functions):
 
     def _assigned_elsewhere(self, owner: Instance, name: str) -> bool:
         """Run the method that sets `self.name` for its assignments only, if there is exactly one."""
-        setters = [
+        setters = self._setters(owner, name)
+        if len(setters) == 1 and not self.exhausted(setters[0]) and name_of(setters[0]) != "__init__":
+            self._assigns(setters[0])
+        return bool(setters)
+
+    def _setters(self, owner: Instance, name: str) -> list[Function]:
+        return [
             Function(method, ancestor.frame, owner)
             for ancestor in self.lineage(owner.cls)
             for method in self.syntax.setters(ancestor.node, name)
         ]
-        if len(setters) != 1 or self.exhausted(setters[0]) or name_of(setters[0]) == "__init__":
-            return bool(setters)
+
+    def _assigns(self, setter: Function) -> None:
+        """Run a method for its assignments only."""
         (loops, self.loops), mode = (self.loops, ()), (self.grad, self.switch)
         reached = set(self.reached)
         with self.aside():
-            self.inline(setters[0], setters[0].node, [], {})
+            self.inline(setter, setter.node, [], {})
         self.loops, self.reached = loops, reached
         self.grad, self.switch = mode
-        return True
 
     def superior(self, owner: Super, name: str) -> Value:
         """Return the method `name` of what stands above a class."""

@@ -73,7 +73,7 @@ class Syntax:
         return frozenset(self._once(_asked, scope).get(name, ()))
 
     def stepped_by_name(self, scope: ast.AST) -> frozenset[str]:
-        """Return who is asked, in a function or class, for what only an optimizer does: to clear gradients and to step."""
+        """Return who is asked, in a function or class, for what only an optimizer does, as it is spelled: to clear gradients and to step."""
         return self._once(_stepped_by_name, scope)
 
     def scaled_by_name(self, scope: ast.AST) -> frozenset[str]:
@@ -190,17 +190,21 @@ def _run_by_name(scope: ast.AST) -> frozenset[str]:
 
 
 def _asked(scope: ast.AST) -> dict[str, set[str]]:
-    """Return the telling methods that are called of names and of attributes of `self`."""
+    """Return the telling methods that are called of names and of attributes, as these are spelled."""
     asked: dict[str, set[str]] = defaultdict(set)
     for node in walk(scope):
         match node:
-            case ast.Call(ast.Attribute(ast.Name() | ast.Attribute(ast.Name("self")) as owner, method), args) if (
-                method in _TELLING
-            ):
+            case ast.Call(ast.Attribute(owner, method), args) if method in _TELLING and _is_dotted(owner):
                 asked[ast.unparse(owner)].add(f"{method}(...)" if args and method == "step" else method)
             case _:
                 continue
     return asked
+
+
+def _is_dotted(node: ast.expr) -> bool:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name)
 
 
 _NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])

@@ -24,7 +24,8 @@ from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Function, Instance
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
-_DATA = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z]|loader|set|data|iter|dl|gen|batch)", re.IGNORECASE)
+_HOLDERS = r"loader|set|data|iter|dl|gen|batch"
+_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
 _FUNCTION = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
 _TRAINS = re.compile(r"train|fit", re.IGNORECASE)
 _UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
@@ -151,7 +152,8 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         known = names <= {"trained", "new", "loaded", "unknown"}
         validated = "trained" in names and known and _validates(asked, event)
-        if validated or (names == {"loaded"} and not trains):
+        # Weights that are loaded where there are any are what a file that trains nothing is for.
+        if validated or ("loaded" in names and names <= {"loaded", "new"} and not trains):
             severity = asked.severity()
             if severity is not None:
                 place, marks = _place(asked, event, min(broken, key=lambda each: each.marks))
