@@ -26,8 +26,8 @@ from gradlint.static.values import Function, Instance
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
 _HOLDERS = r"loader|set|data|iter|dl|gen|batch"
 _DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
-_FUNCTION = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
-_TRAINS = re.compile(r"train|fit", re.IGNORECASE)
+EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
+TRAINS = re.compile(r"train|fit", re.IGNORECASE)
 _UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
 
 Region = Callable[[Event], bool]
@@ -207,7 +207,7 @@ def _regions(asked: _Question, event: Event) -> Iterator[Region]:
             yield _inside_loops(event, depth)
     for depth, called in enumerate(event.frame, 1):
         name = called.partition(":")[0]
-        if _FUNCTION.search(name) and not _TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
+        if EVALUATES.search(name) and not TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
             yield _inside_frame(event, depth)
     if "no-grad" in event.roles and event.loops and _trained_through(asked.found, event):
         # One function serves both phases: the same call trains in another activation.
@@ -226,4 +226,4 @@ def _over_validation_data(loop: ast.AST | None) -> bool:
     if not isinstance(loop, (ast.For, ast.AsyncFor)):
         return False
     source = ast.unparse(loop.iter)
-    return bool(_DATA.search(source)) and not _TRAINS.search(source)
+    return bool(_DATA.search(source)) and not TRAINS.search(source)
