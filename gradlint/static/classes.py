@@ -47,6 +47,8 @@ class Classes(Functions):
         instance = Instance(cls, self._instance_uid(cls, node))
         if self.is_optimizer(cls):
             return self.own_optimizer(cls, node, args, named)
+        if isinstance(node, ast.Call) and self._is_scheduler(cls):
+            return self.own_scheduler(cls, node, args, named)
         if self._only_runs(cls) and isinstance(node, ast.Call):
             made = self.opaque_module(cls.node.name, node, args, named)
             self.instances[made.uid] = cls
@@ -126,6 +128,10 @@ class Classes(Functions):
         """Make an optimizer of the file's own class; the layer of calls knows how."""
         raise NotImplementedError
 
+    def own_scheduler(self, cls: Class, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Make a scheduler of the file's own class; the layer of constructors knows how."""
+        raise NotImplementedError
+
     def is_foreign(self, cls: Class) -> bool:
         """Whether a class is of another file."""
         frame = self.frames.get(cls.frame, self.module)
@@ -161,6 +167,12 @@ class Classes(Functions):
             for ancestor in self.lineage(cls)
             for base in self.bases(ancestor)
         )
+
+    def _is_scheduler(self, cls: Class) -> bool:
+        """Whether a class descends from torch's schedulers, and leaves to them what a step is."""
+        bases = (base for ancestor in self.lineage(cls) for base in self.bases(ancestor))
+        torchs = any(isinstance(base, Library) and self.models.role_of(base.name) == "scheduler" for base in bases)
+        return torchs and self.method_of(cls, "step") is None
 
     def is_module(self, cls: Class) -> bool:
         """Whether a class is proven to be a torch module."""
