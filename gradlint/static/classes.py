@@ -31,6 +31,7 @@ from gradlint.static.values import (
     Super,
     Unknown,
     Value,
+    unknown_uid,
 )
 
 _ACTIVATIONS = frozenset(["oftmax", "igmoid"])
@@ -239,6 +240,26 @@ class Classes(Functions):
                 setters = [each for each in self._setters(owner, name) if name_of(each) != "__init__"]
                 if len(setters) == 1 and setters[0].node is not function and not self.exhausted(setters[0]):
                     self._assigns(setters[0])
+
+    def pair(self, owner: Instance) -> None:
+        """Take the only optimizer that an object is given to train the only module that its class trains."""
+        lineage = list(self.lineage(owner.cls))
+        stepped = {name for each in lineage for name in self.syntax.stepped_by_name(each.node)}
+        run = {name for each in lineage for name in self.syntax.run_by_name(each.node)} if len(stepped) == 1 else set()
+        names = [name.partition(".") for name in (*stepped, *run)]
+        if len(run) != 1 or any(first != "self" or not name or "." in name for first, _, name in names):
+            return
+        (_, _, optimizer), (_, _, model) = names
+        given, module = (self.store.get((owner.uid, name)) for name in (optimizer, model))
+        known = isinstance(given, Object) and (given.of is not None or bool(given.calls))
+        if known or not isinstance(given, (Object, Unknown)) or not isinstance(module, Unknown) or not module.id:
+            return
+        self.proven.add(module.id)
+        self.module_owners.add(module.id)
+        uid = given.uid if isinstance(given, Object) else (*owner.uid, optimizer)
+        made = Object(Kind.OPTIMIZER, uid, "", self.place(owner.cls.node), frozenset({unknown_uid(module.id)}))
+        self.objects[uid] = made
+        self.set_member(owner.uid, optimizer, made)
 
     def _held(self, value: Unknown) -> bool:
         return any(uid in self.objects for uid in value.holds)
