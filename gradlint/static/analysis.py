@@ -17,6 +17,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
 from gradlint.static.algebra import graph_of
+from gradlint.static.frames import RETURNED
 from gradlint.static.kinship import Kin, name_of, within
 from gradlint.static.lowering import Lowering, Root
 from gradlint.static.nodes import below, walk
@@ -231,7 +232,7 @@ class Analysis:
     def named(self, uid: Uid) -> str:
         """Return what to call a subject: the name that it got, else how it is written where it runs, else its class."""
         name = name_of(uid)
-        if name and "," not in name:
+        if name and "," not in name and name != RETURNED:
             return name
         only = frozenset({uid})
         acts = (event for each in self.events.values() for event in each if event.kind is not EventKind.CREATE)

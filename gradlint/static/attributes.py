@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 
-from gradlint.static.algebra import part_of
+from gradlint.static.algebra import held, part_of
 from gradlint.static.conditions import Conditions
 from gradlint.static.library import words
 from gradlint.static.provenance import cut, lost_by
@@ -27,6 +27,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
+    unknown_uid,
 )
 
 MODULE_METHODS = frozenset(
@@ -87,17 +88,31 @@ class Attributes(Conditions):
             case Object(kind=Kind.MODULE):
                 if name == "module":
                     return owner
-                return Method(owner, name) if name in MODULE_METHODS else self.submodule(owner, name)
+                if name in MODULE_METHODS:
+                    return Method(owner, name)
+                part = self.submodule(owner, name)
+                return self.optimizer_by_use(part, (*owner.uid, name), node) or part
             case Object():
                 return self._made_attribute(owner, name)
             case Tensor():
                 return self._tensor_attribute(owner, name, node)
             case Unknown(id=id_, holds=holds):
-                return Unknown(f"{id_}.{name}" if id_ else "", holds)
+                unknown = Unknown(f"{id_}.{name}" if id_ else "", holds)
+                return self.optimizer_by_use(unknown, unknown_uid(unknown.id), node) or unknown
             case Params() | Items():
                 return Method(owner, name)
             case _:
                 return UNKNOWN
+
+    def optimizer_by_use(self, value: Value, uid: Uid, node: ast.expr) -> Object | None:
+        """Return the optimizer that an attribute of somebody is, where it is asked for what only an optimizer does."""
+        scope = self.frame.cls.node if self.frame.cls else self.frame.node or self.frame.module.contents.tree
+        asked = self.syntax.stepped_by_name(scope)
+        if value == UNKNOWN or not asked or ast.unparse(node) not in asked:
+            return None
+        if any(self.objects[each].kind is Kind.OPTIMIZER for each in held((value,)) - {uid} if each in self.objects):
+            return None
+        return self.objects.setdefault(uid, Object(Kind.OPTIMIZER, uid, "", self.place(node)))
 
     def _made_attribute(self, owner: Object, name: str) -> Value:
         """Return an attribute of an object that a framework makes: what it was made with, a flag, or a method."""

@@ -31,6 +31,7 @@ from gradlint.static.values import (
     Super,
     Unknown,
     Value,
+    unknown_uid,
 )
 
 _ACTIVATIONS = frozenset(["oftmax", "igmoid"])
@@ -47,6 +48,8 @@ class Classes(Functions):
         instance = Instance(cls, self._instance_uid(cls, node))
         if self.is_optimizer(cls):
             return self.own_optimizer(cls, node, args, named)
+        if isinstance(node, ast.Call) and self._is_scheduler(cls):
+            return self.own_scheduler(cls, node, args, named)
         if self._only_runs(cls) and isinstance(node, ast.Call):
             made = self.opaque_module(cls.node.name, node, args, named)
             self.instances[made.uid] = cls
@@ -126,6 +129,10 @@ class Classes(Functions):
         """Make an optimizer of the file's own class; the layer of calls knows how."""
         raise NotImplementedError
 
+    def own_scheduler(self, cls: Class, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Make a scheduler of the file's own class; the layer of constructors knows how."""
+        raise NotImplementedError
+
     def is_foreign(self, cls: Class) -> bool:
         """Whether a class is of another file."""
         frame = self.frames.get(cls.frame, self.module)
@@ -161,6 +168,12 @@ class Classes(Functions):
             for ancestor in self.lineage(cls)
             for base in self.bases(ancestor)
         )
+
+    def _is_scheduler(self, cls: Class) -> bool:
+        """Whether a class descends from torch's schedulers, and leaves to them what a step is."""
+        bases = (base for ancestor in self.lineage(cls) for base in self.bases(ancestor))
+        torchs = any(isinstance(base, Library) and self.models.role_of(base.name) == "scheduler" for base in bases)
+        return torchs and self.method_of(cls, "step") is None
 
     def is_module(self, cls: Class) -> bool:
         """Whether a class is proven to be a torch module."""
@@ -204,11 +217,49 @@ class Classes(Functions):
         unseen = value == NONE or (isinstance(value, Unknown) and not self._held(value))
         declared = self._declared(owner.cls, name) if unseen else None
         if declared is None:
-            return value
+            return self._by_use(owner, name, value, node)
         module = Object(Kind.MODULE, (*owner.uid, name), "", self.place(node))
         self.declared[module.uid] = declared
         self.set_member(owner.uid, name, module)
         return module
+
+    def _by_use(self, owner: Instance, name: str, value: Value, node: ast.expr) -> Value:
+        """Return an attribute, or the optimizer that it is by what the methods of the class ask it for."""
+        made = None
+        if isinstance(value, Unknown) and isinstance(node, ast.Attribute):
+            made = self.optimizer_by_use(value, (*owner.uid, name), node)
+        if made is None:
+            return value
+        self.set_member(owner.uid, name, made)
+        return made
+
+    def by_then(self, owner: Instance, function: ast.AST) -> None:
+        """Give what begins as None what another method gives it: by the time that `function` uses it, that one has run."""
+        for name in sorted(self.members.get(owner.uid, ())):
+            if self.store.get((owner.uid, name)) == NONE and name in self.syntax.mentioned(function):
+                setters = [each for each in self._setters(owner, name) if name_of(each) != "__init__"]
+                if len(setters) == 1 and setters[0].node is not function and not self.exhausted(setters[0]):
+                    self._assigns(setters[0])
+
+    def pair(self, owner: Instance) -> None:
+        """Take the only optimizer that an object is given to train the only module that its class trains."""
+        lineage = list(self.lineage(owner.cls))
+        stepped = {name for each in lineage for name in self.syntax.stepped_by_name(each.node)}
+        run = {name for each in lineage for name in self.syntax.run_by_name(each.node)} if len(stepped) == 1 else set()
+        names = [name.partition(".") for name in (*stepped, *run)]
+        if len(run) != 1 or any(first != "self" or not name or "." in name for first, _, name in names):
+            return
+        (_, _, optimizer), (_, _, model) = names
+        given, module = (self.store.get((owner.uid, name)) for name in (optimizer, model))
+        known = isinstance(given, Object) and (given.of is not None or bool(given.calls))
+        if known or not isinstance(given, (Object, Unknown)) or not isinstance(module, Unknown) or not module.id:
+            return
+        self.proven.add(module.id)
+        self.module_owners.add(module.id)
+        uid = given.uid if isinstance(given, Object) else (*owner.uid, optimizer)
+        made = Object(Kind.OPTIMIZER, uid, "", self.place(owner.cls.node), frozenset({unknown_uid(module.id)}))
+        self.objects[uid] = made
+        self.set_member(owner.uid, optimizer, made)
 
     def _held(self, value: Unknown) -> bool:
         return any(uid in self.objects for uid in value.holds)
@@ -224,8 +275,8 @@ class Classes(Functions):
         return None
 
     def submodule(self, owner: Object, name: str) -> Value:
-        """Return a part of a module; of one that is declared, the optimizer of its own parameters that it makes itself."""
-        cls = self.declared.get(owner.uid)
+        """Return a part of a module; of one whose class is in sight, the optimizer of its own parameters that it makes itself."""
+        cls = self.declared.get(owner.uid) or self.instances.get(owner.uid)
         made = next(self._makes_optimizer(cls, name), None) if cls is not None else None
         if made is None:
             return super().submodule(owner, name)
@@ -287,20 +338,26 @@ class Classes(Functions):
 
     def _assigned_elsewhere(self, owner: Instance, name: str) -> bool:
         """Run the method that sets `self.name` for its assignments only, if there is exactly one."""
-        setters = [
+        setters = self._setters(owner, name)
+        if len(setters) == 1 and not self.exhausted(setters[0]) and name_of(setters[0]) != "__init__":
+            self._assigns(setters[0])
+        return bool(setters)
+
+    def _setters(self, owner: Instance, name: str) -> list[Function]:
+        return [
             Function(method, ancestor.frame, owner)
             for ancestor in self.lineage(owner.cls)
             for method in self.syntax.setters(ancestor.node, name)
         ]
-        if len(setters) != 1 or self.exhausted(setters[0]) or name_of(setters[0]) == "__init__":
-            return bool(setters)
+
+    def _assigns(self, setter: Function) -> None:
+        """Run a method for its assignments only."""
         (loops, self.loops), mode = (self.loops, ()), (self.grad, self.switch)
         reached = set(self.reached)
         with self.aside():
-            self.inline(setters[0], setters[0].node, [], {})
+            self.inline(setter, setter.node, [], {})
         self.loops, self.reached = loops, reached
         self.grad, self.switch = mode
-        return True
 
     def superior(self, owner: Super, name: str) -> Value:
         """Return the method `name` of what stands above a class."""

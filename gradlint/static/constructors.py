@@ -334,6 +334,12 @@ class Constructors(Gradients):
         self.own_methods[made.uid] = frozenset(name for name in methods if not _TOUCHES.search(methods[name]))
         return made
 
+    def own_scheduler(self, cls: Class, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Make a scheduler of the file's own class: it counts as torch's do, how long it is nobody knows."""
+        made = self._construct(Kind.SCHEDULER, "", node, args, named)
+        self.own_methods[made.uid] = frozenset(each.name for each in cls.node.body if isinstance(each, ast.FunctionDef))
+        return made
+
     def _wrapped(self, value: Value, role: str) -> Value:
         match value:
             case Object(kind=Kind.MODULE) if role == "copy":

@@ -16,6 +16,9 @@ from gradlint.static.values import Class, Value
 
 Store = dict[tuple[Uid, str], Value]
 
+RETURNED = "return"
+"""Who is built where a function returns: a place, not a name to call it by."""
+
 
 class Grad(enum.Enum):
     """Whether gradients are recorded here."""

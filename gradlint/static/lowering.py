@@ -175,6 +175,8 @@ class Lowering(Hosted):
         self.out = outer
         if not isinstance(instance, Instance):
             return
+        self.by_then(instance, function)
+        self.pair(instance)
         static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
         result = self.inline(Function(function, home.frame, None if static else instance), function, [], {})
         self.escaped |= self.reach((result,))

@@ -73,7 +73,7 @@ class Methods(Updates):
             case Object(kind=Kind.OPTIMIZER):
                 return self._optimizer(receiver, name, node, args, named)
             case Object(kind=Kind.SCHEDULER):
-                return self._scheduler(receiver, name, node)
+                return self._scheduler(receiver, name, node, args)
             case Object(kind=Kind.SCALER):
                 return self.on_scaler(receiver, name, node, args)
             case Object(kind=Kind.SAMPLER | Kind.LOADER):
@@ -122,10 +122,12 @@ class Methods(Updates):
                 return Unknown(holds=self.escape(node, [optimizer, *args]))
         return UNKNOWN
 
-    def _scheduler(self, scheduler: Object, name: str, node: ast.Call) -> Value:
+    def _scheduler(self, scheduler: Object, name: str, node: ast.Call, args: list[Value]) -> Value:
         if name == "step":
             roles = ("argument",) if node.args or node.keywords else ()
             self.scheduled(scheduler, node, self._spelled_receiver(node), roles)
+        elif name in self.own_methods.get(scheduler.uid, frozenset()):
+            return Unknown(holds=self.escape(node, [scheduler, *args]))
         return UNKNOWN
 
     def _state_of(self, owner: Value, name: str, node: ast.Call) -> None:

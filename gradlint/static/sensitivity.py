@@ -16,7 +16,7 @@ from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.instances import SAME
 from gradlint.static.library import role_of, words
-from gradlint.static.nodes import children
+from gradlint.static.nodes import children, walk
 from gradlint.static.tree import Uid
 from gradlint.static.values import Class, Const, Function, Library, Unknown, Value, unknown_uid
 
@@ -30,6 +30,8 @@ _BY_ARGUMENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU|Multih
 _DROPS = re.compile(r"drop", re.IGNORECASE)
 _ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
 _CLASS = re.compile(r"[A-Z]\w*")
+_PUTS = frozenset(["append", "extend", "insert"])
+"""Methods by which a list gets elements."""
 
 
 class Sensitivity(enum.Enum):
@@ -80,7 +82,22 @@ class Makers:
             return _most(classes) if classes else Sensitivity.UNSEEN
         made = lowering.objects.get(module)
         node = self._maker(module) if made is None else self._call_at(made.place)
-        return Sensitivity.UNSEEN if node is None else self._expression(node, lowering.module.path)
+        if node is None:
+            return Sensitivity.UNSEEN
+        parts = (self._expression(each, lowering.module.path) for each in self._put_in(node))
+        return _most([self._expression(node, lowering.module.path), *parts])
+
+    def _put_in(self, container: ast.Call) -> Iterator[ast.expr]:
+        """Yield what the names stand for that a module is built of: what its function assigns to them, and puts in there."""
+        names = {node.id for arg in container.args for node in walk(arg) if isinstance(node, ast.Name)}
+        around = [each for each in self._analysis.functions if each.lineno <= container.lineno <= (each.end_lineno or 0)]
+        scope = max(around, key=lambda each: each.lineno, default=self._analysis.tree)
+        for statement in walk(scope) if names else ():
+            match statement:
+                case ast.Assign([ast.Name(name)], value) | ast.AugAssign(ast.Name(name), _, value) if name in names:
+                    yield value
+                case ast.Call(ast.Attribute(ast.Name(name), method), [*_, value]) if name in names and method in _PUTS:
+                    yield value
 
     def _is_made_without_dropout(self, module: Uid) -> bool:
         """Whether whatever gets the module's name is told to drop nothing, as by `dropout=0`."""

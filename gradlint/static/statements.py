@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.algebra import held, part_of
-from gradlint.static.frames import Grad
+from gradlint.static.frames import RETURNED, Grad
 from gradlint.static.provenance import is_plain, unmarked
 from gradlint.static.succession import Succession
 from gradlint.static.syntax import GRADIENT, FunctionNode
@@ -139,7 +139,7 @@ class Statements(Succession):
                 self.bind(alias.asname or alias.name, self.imported(module, alias.name, level))
 
     def _return(self, value: ast.expr | None) -> None:
-        self.hint = "return"
+        self.hint = RETURNED
         self.frame.returned.append(self.evaluate(value) if value is not None else NONE)
         self.hint = ""
         self.frame.left.append((self.grad, self.switch))

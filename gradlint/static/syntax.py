@@ -73,7 +73,7 @@ class Syntax:
         return frozenset(self._once(_asked, scope).get(name, ()))
 
     def stepped_by_name(self, scope: ast.AST) -> frozenset[str]:
-        """Return who is asked, in a function or class, for what only an optimizer does: to clear gradients and to step."""
+        """Return who is asked, in a function or class, for what only an optimizer does, as it is spelled: to clear gradients and to step."""
         return self._once(_stepped_by_name, scope)
 
     def scaled_by_name(self, scope: ast.AST) -> frozenset[str]:
@@ -81,7 +81,7 @@ class Syntax:
         return self._once(_scaled_by_name, scope)
 
     def run_by_name(self, scope: ast.AST) -> frozenset[str]:
-        """Return the names that a function puts into training mode and calls: modules."""
+        """Return whom a function or class puts into training mode and calls, as it is spelled: modules."""
         return self._once(_run_by_name, scope)
 
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
@@ -184,21 +184,28 @@ def _scaled_by_name(scope: ast.AST) -> frozenset[str]:
 
 
 def _run_by_name(scope: ast.AST) -> frozenset[str]:
-    called = {node.func.id for node in walk(scope) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    return frozenset(name for name, methods in _asked(scope).items() if "train" in methods and name in called)
+    asked = {name for name, methods in _asked(scope).items() if "train" in methods}
+    callees = (node.func for node in walk(scope) if asked and isinstance(node, ast.Call) and _is_dotted(node.func))
+    return frozenset(asked.intersection(map(ast.unparse, callees)))
 
 
 def _asked(scope: ast.AST) -> dict[str, set[str]]:
-    """Return the telling methods that are called of names and of attributes of `self`."""
+    """Return the telling methods that are called of names and of attributes, as these are spelled."""
     asked: dict[str, set[str]] = defaultdict(set)
     calls = (node for node in walk(scope) if type(node) is ast.Call and type(node.func) is ast.Attribute)
     for call in (call for call in calls if call.func.attr in _TELLING):  # type: ignore[attr-defined]
         match call:
-            case ast.Call(ast.Attribute(ast.Name() | ast.Attribute(ast.Name("self")) as owner, method), args):
+            case ast.Call(ast.Attribute(owner, method), args) if _is_dotted(owner):
                 asked[ast.unparse(owner)].add(f"{method}(...)" if args and method == "step" else method)
             case _:
                 continue
     return asked
+
+
+def _is_dotted(node: ast.expr) -> bool:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name)
 
 
 _NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])

@@ -46,6 +46,11 @@ class Guard:
         return _ends(self.test, self.truth)
 
     @property
+    def misses(self) -> Iterator[Atom]:
+        """The conditions in it that come true at regular turns, and are false here."""
+        return _ends(self.test, not self.truth)
+
+    @property
     def needs(self) -> tuple[Predicate, ...]:
         """The conditions that must all be true here."""
         return tuple(_needs(self.test, self.truth))

@@ -1,4 +1,4 @@
-"""Counters of batches that count steps, or whose windows change their length on the way: GL703."""
+"""Counters of batches that count steps, whose windows change their length on the way, or that are asked the wrong way round: GL703."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradlint.static.cadence import last_name, tree_of
 from gradlint.static.checks import local_check
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Atom, Event
-from gradlint.static.windows import Paths, end_of
+from gradlint.static.windows import Guard, Paths, end_of
 
 
 @local_check
@@ -61,6 +61,40 @@ def irregular(analysis: Analysis) -> Iterator[Diagnostic]:
             marks = (("changed", analysis.source.place(changed)),)
             remedy = f"remember the batch of the last step, and step when `{length}` batches have come since"
             yield compose("GL703", Side.STATIC, step.place, marks, what=what, remedy=remedy)
+
+
+@local_check
+def inverted(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL703: the step, and the clearing with it, come in all batches but those that end a window."""
+    for root in analysis.roots if analysis.lowering.counts else ():
+        found = analysis.events[root]
+        steps = list(dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops))
+        paths = Paths()
+        if steps:
+            paths.read(root.tree)
+        for step in steps:
+            guard, length = _missed(paths, step) or (None, "")
+            ring = [event for event in found if event.loops == step.loops]
+            alone = [other for other in steps if other in ring and other.targets == step.targets] == [step]
+            cleared = [event for event in ring if event.kind is EventKind.ZERO and event.targets == step.targets]
+            backwards = [event for event in ring if event.kind is EventKind.BACKWARD]
+            apart = not any(guard in paths.guards(event, step.loops[-1]) for event in backwards)
+            together = cleared and all(guard in paths.guards(event, step.loops[-1]) for event in cleared)
+            if guard is not None and alone and backwards and apart and together:
+                what = (
+                    f"`{step.name}` steps when the counter is no multiple of the window's length: in all batches but one of {length}"
+                )
+                remedy = "compare the remainder with 0"
+                yield compose("GL703", Side.STATIC, step.place, what=what, remedy=remedy)
+
+
+def _missed(paths: Paths, step: Event) -> tuple[Guard, str] | None:
+    """Return the guard of a step that lets it by in all turns but those that end a window of more than two, and the length."""
+    for guard in paths.guards(step, step.loops[-1]):
+        for atom in guard.misses:
+            if atom.cycle is not None and atom.cycle.turns != 2 and not list(guard.ends):
+                return guard, str(atom.cycle.turns or f"`{_word(atom.cycle.length)}`")
+    return None
 
 
 def _ends(analysis: Analysis) -> Iterator[tuple[Event, Atom]]:

@@ -85,7 +85,7 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
         if not any(
             node in backwarded or (node.sure and is_trained(analysis, node)) or _differentiable(analysis, node)
             for node in keeping.nodes
-        ) or not _only_told(analysis, keeping):
+        ) or not _only_told(analysis, keeping, freed=keeping.nodes <= backwarded):
             continue
         if _reaches_backward(analysis, keeping):
             continue
@@ -146,8 +146,11 @@ def _scope(analysis: Analysis, keeping: Keeping) -> ast.AST:
     return keeping.scope or analysis.tree
 
 
-def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
-    """Whether nobody runs backward from the kept value and nobody starts it anew within the loop."""
+def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
+    """Whether nobody runs backward from the kept value and nobody starts it anew within the loop.
+
+    A sum or a mean of graphs that are `freed` is only a number.
+    """
     loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
     if loop is None or keeping.name in _assigned(loop) or _begins_anew(loop, keeping.name):
         return False
@@ -159,7 +162,7 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
                 arg, keeping.name
             ):
                 continue
-            case ast.Call(func, args) if not _tells(func, keeping.name):
+            case ast.Call(func, args) if not _tells(func, keeping.name) and not (freed and _sums_up(func)):
                 if any(_gives(arg, keeping.name) for arg in args):
                     return False
             case ast.For(iter=source) | ast.comprehension(iter=source) if _gives(source, keeping.name):
@@ -171,6 +174,8 @@ def _only_told(analysis: Analysis, keeping: Keeping) -> bool:
             case ast.Delete(targets) if any(_mentions(target, keeping.name) for target in targets):
                 return False
             case ast.Assign([ast.Name(name)], ast.BinOp(ast.Name(left), ast.Add())) if name == left == keeping.name:
+                continue
+            case ast.Assign(_, ast.Call(func)) if freed and _sums_up(func):
                 continue
             case ast.Assign(_, value) if _mentions(value, keeping.name) and not _is_told(value, keeping.name):
                 return False
@@ -186,6 +191,7 @@ def _begins_anew(loop: ast.AST, name: str) -> bool:
     )
 
 
+_SUMMING = frozenset(["sum", "mean", "nanmean", "median", "std", "array", "asarray", "stack", "tensor", "max", "min"])
 _TELLING = frozenset(
     [
         "print",
@@ -204,6 +210,11 @@ _TELLING = frozenset(
         "set_postfix",
     ]
 )
+
+
+def _sums_up(func: ast.expr) -> bool:
+    """Whether a function makes one number, or an array, of many."""
+    return isinstance(func, (ast.Name, ast.Attribute)) and ast.unparse(func).rpartition(".")[2] in _SUMMING
 
 
 def _tells(func: ast.expr, name: str) -> bool:

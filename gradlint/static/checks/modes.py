@@ -25,7 +25,8 @@ from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Instance
 from gradlint.wordings.modes import AFTER_EVALUATION
 
-_EVALUATING = frozenset({"eval", "lapsed", "lapsed-forward", "lapsed-backward"})
+_LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
+_EVALUATING = _LAPSED | {"eval"}
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 _SENSITIVE = re.compile(
     r"drop|norm|rrelu|training|rnn|lstm|gru|transformer|attention|models?\.|pretrained|timm|create_model|import",
@@ -57,7 +58,7 @@ def _module(
     known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
 ) -> Iterator[Diagnostic]:
     owners = analysis.owners(module)
-    tracks = root.complete and module not in analysis.lowering.frozen
+    tracks = (root.complete or bool(owners)) and module not in analysis.lowering.frozen
     if not owners and not tracks:
         return
     effect = on_module(module, owners)
@@ -76,9 +77,8 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
     if not _sensitive(analysis, module):
         return
     for event, states in arrivals.items():
-        names = {state.name for state in states}
         lapsed = [state for state in states if MODE.advance(state, event.kind, event.place)[1] is not None]
-        if event.kind is EventKind.STEP and lapsed and not names & {"unknown", "eval", "lapsed"}:
+        if event.kind is EventKind.STEP and lapsed and not any(_excuses(state, lapsed) for state in states):
             state = min(lapsed, key=lambda each: each.marks)
             restored = [each for each in states if each.name == "restored"]
             if not all(_only_outside(analysis, root, event, state, each) for each in restored):
@@ -87,6 +87,14 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             name = analysis.named(module)
             yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
             return
+
+
+def _excuses(state: State, lapsed: list[State]) -> bool:
+    """Whether the mode on another path may be meant: it is unknown, or `eval()` stands there and not between steps only."""
+    if state.name == "eval":
+        # The same call, in an epoch without a step, is no freezing.
+        return all(state.mark("eval") != each.mark("eval") for each in lapsed)
+    return state.name in ("unknown", "lapsed")
 
 
 def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, restored: bool) -> tuple[Location, Marks]:
@@ -238,6 +246,9 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
         if event.kind is not EventKind.FORWARD or "method" in event.roles or not _is_repeated(analysis, event):
             continue
         if not all(state.name in _EVALUATING and state.mark("eval") for state in states):
+            continue
+        if not root.complete and any(state.name not in _LAPSED for state in states):
+            # Callers may have switched gradients off; where a step has gone before, they have not.
             continue
         state = min(states, key=lambda each: each.marks)
         evaluation = _evaluation_loops(analysis, root, event, state)

@@ -35,6 +35,7 @@ _LOOKS_AFTER = frozenset(
 """Where one of these is called in a loop over a list, somebody looks after its elements."""
 _READS = frozenset(["enumerate", "zip", "reversed", "len", "range", "iter"])
 _CONVERSIONS = frozenset(["to", "cuda", "double", "half", "bfloat16"])
+_MAKES = frozenset(f"torch.{name}" for name in ("tensor", "zeros", "ones", "full", "empty", "rand", "randn"))
 _PLACE = {"append": 0, "insert": 1}
 
 
@@ -60,6 +61,7 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
             plain = _plain_containers(node) if found else frozenset()
             grown[node] = [growth for growth in found if growth.name in plain]
             yield from _converted(analysis, node)
+            yield from _bare(analysis, node)
     names = {growth.name for found in grown.values() for growth in found}
     known = set(_handed_on(analysis.tree, names)) if names else names
     for node, found in grown.items():
@@ -88,6 +90,40 @@ def _converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
                     yield compose("GL809", Side.STATIC, place, owner=cls.name, what=what, way=way)
             case _:
                 continue
+
+
+def _bare(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
+    """GL809: `self.b = torch.zeros(1, requires_grad=True)`, a weight that no module knows; who differentiates by it may mean it."""
+    if not analysis.says("requires_grad=True") or analysis.says("autograd"):
+        return
+    for node in walk(cls):
+        match node:
+            case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call() as made) if _is_weight(analysis, made):
+                if _only_computes(analysis, name):
+                    what = f"`self.{name}`, a tensor that requires gradients and is no parameter"
+                    way = f"write `self.{name} = nn.Parameter(...)`"
+                    yield compose("GL809", Side.STATIC, analysis.source.place(node), owner=cls.name, what=what, way=way)
+            case _:
+                continue
+
+
+def _is_weight(analysis: Analysis, made: ast.Call) -> bool:
+    """Whether a call makes a tensor of literal values, or of given sizes, that requires gradients: no data."""
+    known = analysis.value(made.func)
+    asked = any(each.arg == "requires_grad" and getattr(each.value, "value", None) is True for each in made.keywords)
+    if not asked or not isinstance(known, Library) or known.name not in _MAKES:
+        return False
+    given = made.args[0] if made.args and known.name == "torch.tensor" else None
+    return given is None or not any(isinstance(each, (ast.Name, ast.Attribute, ast.Call)) for each in walk(given))
+
+
+def _only_computes(analysis: Analysis, name: str) -> bool:
+    """Whether an attribute is an operand somewhere, and nowhere in a list that somebody may optimize."""
+    read = {node for node in analysis.nodes(ast.Attribute) if node.attr == name and isinstance(node.ctx, ast.Load)}
+    operands = {each for node in analysis.nodes(ast.BinOp) for each in (node.left, node.right)}
+    operands |= {node.value for node in analysis.nodes(ast.AugAssign)}
+    listed = (each for node in analysis.nodes(ast.List, ast.Tuple, ast.Dict) for each in walk(node))
+    return bool(read & operands) and not any(each in read for each in listed)
 
 
 def _is_so_already(made: ast.expr, args: list[ast.expr]) -> bool:

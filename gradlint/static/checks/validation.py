@@ -24,9 +24,10 @@ from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Function, Instance
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
-_DATA = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z]|loader|set|data|iter|dl|gen|batch)", re.IGNORECASE)
-_FUNCTION = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
-_TRAINS = re.compile(r"train|fit", re.IGNORECASE)
+_HOLDERS = r"loader|set|data|iter|dl|gen|batch"
+_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
+EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
+TRAINS = re.compile(r"train|fit", re.IGNORECASE)
 _UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
 
 _GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
@@ -171,7 +172,8 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         known = names <= {"trained", "new", "loaded", "unknown"}
         validated = "trained" in names and known and _validates(asked, event)
-        loaded = names == {"loaded"} and not trains and not _is_only_measured(asked, event)
+        # Weights that are loaded where there are any are what a file that trains nothing is for.
+        loaded = "loaded" in names and names <= {"loaded", "new"} and not trains and not _is_only_measured(asked, event)
         if validated or loaded:
             severity = asked.severity()
             if severity is not None:
@@ -227,7 +229,7 @@ def _regions(asked: _Question, event: Event) -> Iterator[Region]:
             yield _inside_loops(event, depth)
     for depth, called in enumerate(event.frame, 1):
         name = called.partition(":")[0]
-        if _FUNCTION.search(name) and not _TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
+        if EVALUATES.search(name) and not TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
             yield _inside_frame(event, depth)
     if "no-grad" in event.roles and event.loops and _trained_through(asked.found, event):
         # One function serves both phases: the same call trains in another activation.
@@ -246,4 +248,4 @@ def _over_validation_data(loop: ast.AST | None) -> bool:
     if not isinstance(loop, (ast.For, ast.AsyncFor)):
         return False
     source = ast.unparse(loop.iter)
-    return bool(_DATA.search(source)) and not _TRAINS.search(source)
+    return bool(_DATA.search(source)) and not TRAINS.search(source)
