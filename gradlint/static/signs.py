@@ -42,6 +42,7 @@ _PATTERNS = (
     # Statements that do nothing.
     (b"_grad()", _BARE),
     (b"inference_mode()", _BARE),
+    (b"with ", re.compile(rb"\bwith\b[^\n]*\b(?:no_grad|inference_mode|enable_grad)[ \t]*[:,]")),
     (b".eval", re.compile(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*==?[ \t]*(?:True|False)")),

@@ -8,7 +8,7 @@ from gradlint.wordings.wording import Wording
 
 WORDINGS: Mapping[str, Wording] = {
     "GL901": Wording(
-        "`{loss}` {does}, but gets the output of this softmax: the loss cannot come near its minimum and learns slowly",
+        "`{loss}` {does}, but gets the output of {harm}",
         "give it {way}",
         {"loss": "the loss is computed here"},
     ),

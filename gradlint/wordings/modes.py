@@ -45,8 +45,8 @@ WORDINGS: Mapping[str, Wording] = {
         {"backward": "the backward pass starts here"},
     ),
     "GL307": Wording(
-        "`{subject}()` as a statement does nothing: gradients stay enabled",
-        "enter it: `with {subject}():`",
+        "`{subject}{written} {does}",
+        "{way} it: `with {subject}():`",
     ),
     "GL308": Wording(
         "`{subject}` drops in evaluation mode too: it is called {what}, so every output of the trained model is random",

@@ -18,6 +18,8 @@ _BACKWARD = Library("torch.autograd.backward")
 _LOSS = re.compile("CrossEntropy|cross_entropy|NLLLoss|nll_loss|BCEWithLogits")
 _CROSS_ENTROPY = frozenset(["CrossEntropyLoss", "cross_entropy"])
 _NLL = frozenset(["NLLLoss", "NLLLoss2d", "nll_loss"])
+_SLOW = "this softmax: the loss cannot come near its minimum and learns slowly"
+_TWICE = "this one: the second changes nothing, and costs time and memory over all classes"
 _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"])
 
 
@@ -39,7 +41,7 @@ def _calls(analysis: Analysis) -> Iterator[ast.Call]:
     """Yield the calls that may compute a loss: those of the file, and those of others that were followed."""
     if _LOSS.search(analysis.source.text):
         yield from analysis.nodes(ast.Call)
-    for node in analysis.lowering.foreign:
+    for node in tuple(analysis.lowering.foreign):  # Asking for a value may read on.
         if isinstance(node, ast.Call) and torch_loss(analysis, node):
             yield node
 
@@ -49,10 +51,14 @@ def _activated(loss: str, op: str, place: Location, given: Location) -> Iterator
     match op:
         case "softmax" if loss in _CROSS_ENTROPY:
             does, way = "applies a softmax itself", "the raw scores (logits)"
-            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way)
+            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way, harm=_SLOW)
         case "softmax" if loss in _NLL:
             does, way = "wants log-probabilities", "the output of `log_softmax`"
-            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way)
+            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way, harm=_SLOW)
+        case "log_softmax" if loss in _CROSS_ENTROPY:
+            does, way = "applies a log-softmax itself", "the raw scores (logits), or compute `nll_loss` of these"
+            found = compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way, harm=_TWICE)
+            yield replace(found, severity=Severity.INFO)
         case "sigmoid" if loss in _BCE_LOGITS:
             yield compose("GL902", Side.STATIC, place, marks, loss=loss)
 
