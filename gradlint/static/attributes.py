@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 
+from gradlint.events import EventKind
 from gradlint.static.algebra import part_of
 from gradlint.static.conditions import Conditions
 from gradlint.static.library import words
@@ -27,6 +28,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
+    unknown_uid,
 )
 
 MODULE_METHODS = frozenset(
@@ -92,12 +94,26 @@ class Attributes(Conditions):
                 return self._made_attribute(owner, name)
             case Tensor():
                 return self._tensor_attribute(owner, name, node)
-            case Unknown(id=id_, holds=holds):
-                return Unknown(f"{id_}.{name}" if id_ else "", holds)
+            case Unknown():
+                return self._unknown_attribute(owner, name, node)
             case Params() | Items():
                 return Method(owner, name)
             case _:
                 return UNKNOWN
+
+    def _unknown_attribute(self, owner: Unknown, name: str, node: ast.expr) -> Value:
+        """Return an attribute of somebody unknown: an optimizer where it is asked for what only an optimizer does."""
+        found = Unknown(f"{owner.id}.{name}" if owner.id else "", owner.holds)
+        scope = self.frame.node or self.frame.module.contents.tree
+        asked = self.syntax.stepped_by_name(scope)
+        kinds = {self.objects[uid].kind for uid in owner.holds if uid in self.objects}
+        if not found.id or Kind.OPTIMIZER in kinds or not any(each.endswith(f".{name}") for each in asked):
+            return found
+        uid = unknown_uid(found.id)
+        if uid not in self.objects and ast.unparse(node) in asked:
+            self.objects[uid] = Object(Kind.OPTIMIZER, uid, "", self.place(node))
+            self.emit(EventKind.ESCAPE, node, frozenset({uid}))
+        return self.objects.get(uid, found)
 
     def _made_attribute(self, owner: Object, name: str) -> Value:
         """Return an attribute of an object that a framework makes: what it was made with, a flag, or a method."""

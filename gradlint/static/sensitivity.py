@@ -177,6 +177,8 @@ class Makers:
                 return self._expression(body, frame)
             case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
                 return Sensitivity.NO if _off(node) else Sensitivity.YES
+            case Library(name) if name in words("pretrained", "always"):
+                return Sensitivity.YES
             case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):
                 unseen = Sensitivity.UNSEEN if role_of(name) == "unknown" else Sensitivity.NO
                 return Sensitivity.YES if _drops(node) else unseen

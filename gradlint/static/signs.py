@@ -38,6 +38,10 @@ _PATTERNS = (
     (b"dropout(", re.compile(rb"\bclass \w+\(\s*\w")),
     # A model that was saved as a whole and is called.
     (b"torch.load(", re.compile(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),
+    # A model that comes with its weights, to be run.
+    (b"pretrained", re.compile(rb"self\.\w+ *= *[^\n]*\bpretrained *= *True")),
+    (b"weights", re.compile(rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]")),
+    (b"Inception", re.compile(rb"self\.\w+ *= *[^\n]*\bInceptionV3\(")),
     (b"best", re.compile(rb"\bstate_dict\(")),
     # Statements that do nothing.
     (b"_grad()", _BARE),

@@ -190,11 +190,11 @@ def _run_by_name(scope: ast.AST) -> frozenset[str]:
 
 
 def _asked(scope: ast.AST) -> dict[str, set[str]]:
-    """Return the telling methods that are called of names and of attributes of `self`."""
+    """Return the telling methods that are called of names and of their attributes."""
     asked: dict[str, set[str]] = defaultdict(set)
     for node in walk(scope):
         match node:
-            case ast.Call(ast.Attribute(ast.Name() | ast.Attribute(ast.Name("self")) as owner, method), args) if (
+            case ast.Call(ast.Attribute(ast.Name() | ast.Attribute(ast.Name()) as owner, method), args) if (
                 method in _TELLING
             ):
                 asked[ast.unparse(owner)].add(f"{method}(...)" if args and method == "step" else method)

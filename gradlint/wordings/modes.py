@@ -8,6 +8,7 @@ from gradlint.wordings.wording import Wording
 
 AFTER_EVALUATION = "after its first evaluation"
 AS_RETURNED = "as the library returned it"
+TRAINING_MODE = "training mode"
 
 WORDINGS: Mapping[str, Wording] = {
     "GL301": Wording(

@@ -103,19 +103,22 @@ def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
     for node in analysis.nodes(ast.Expr):
         match node:
             case ast.Expr(ast.Call(callee)) if _is_grad_mode(analysis, callee):
-                yield compose("GL307", Side.STATIC, analysis.source.place(node), subject=ast.unparse(callee), **_IDLE)
+                yield _not_entered(analysis.source.place(node), callee, "()` as a statement", _IDLE, "enter")
             case _:
                 continue
     for item in analysis.nodes(ast.withitem):
         mode = item.context_expr
         if _is_imported(analysis, mode) and _is_grad_mode(analysis, mode):
             place = analysis.source.place(mode)
-            found = compose("GL307", Side.STATIC, place, subject=ast.unparse(mode), **_RAISES)
-            yield replace(found, fix=_called(place))
+            yield replace(_not_entered(place, mode, "` after `with`", _RAISES, "call"), fix=_called(place))
 
 
-_IDLE = {"written": "()` as a statement", "does": "does nothing: gradients stay enabled", "way": "enter"}
-_RAISES = {"written": "` after `with`", "does": "is a class and no context: Python raises TypeError", "way": "call"}
+_IDLE = "does nothing: gradients stay enabled"
+_RAISES = "is a class and no context: Python raises TypeError"
+
+
+def _not_entered(place: Location, mode: ast.expr, written: str, does: str, way: str) -> Diagnostic:
+    return compose("GL307", Side.STATIC, place, subject=ast.unparse(mode), written=written, does=does, way=way)
 
 
 def _is_imported(analysis: Analysis, node: ast.expr) -> bool:

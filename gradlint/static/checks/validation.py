@@ -22,9 +22,11 @@ from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_validated
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Function, Instance
+from gradlint.wordings.modes import TRAINING_MODE
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
-_DATA = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z]|loader|set|data|iter|dl|gen|batch)", re.IGNORECASE)
+_KINDS = "loader|set|data|iter|dl|gen|batch"
+_DATA = re.compile(rf"(?:^|[^a-z]|{_KINDS})(?:{_WORDS})(?:$|[^a-z]|{_KINDS})", re.IGNORECASE)
 _FUNCTION = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
 _TRAINS = re.compile(r"train|fit", re.IGNORECASE)
 _UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
@@ -151,7 +153,9 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         known = names <= {"trained", "new", "loaded", "unknown"}
         validated = "trained" in names and known and _validates(asked, event)
-        if validated or (names == {"loaded"} and not trains):
+        # Weights that only some runs load are loaded by those that matter.
+        loaded = "loaded" in names and names <= {"loaded", "new"}
+        if validated or (loaded and not trains):
             severity = asked.severity()
             if severity is not None:
                 place, marks = _place(asked, event, min(broken, key=lambda each: each.marks))
@@ -161,7 +165,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
             return
 
 
-_MODES = {False: "training mode", True: "the mode in which it was saved, as a rule training mode"}
+_MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
 
 
 def _place(asked: _Question, event: Event, state: State) -> tuple[Location, Marks]:
