@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 
-from gradlint.events import EventKind
 from gradlint.static.algebra import part_of
 from gradlint.static.conditions import Conditions
 from gradlint.static.library import words
@@ -107,12 +106,13 @@ class Attributes(Conditions):
         scope = self.frame.node or self.frame.module.contents.tree
         asked = self.syntax.stepped_by_name(scope)
         kinds = {self.objects[uid].kind for uid in owner.holds if uid in self.objects}
+        uid = unknown_uid(found.id)
+        if uid in self.objects and self.objects[uid].kind in (Kind.OPTIMIZER, Kind.SCALER):
+            return self.objects[uid]
         if not found.id or Kind.OPTIMIZER in kinds or not any(each.endswith(f".{name}") for each in asked):
             return found
-        uid = unknown_uid(found.id)
         if uid not in self.objects and ast.unparse(node) in asked:
             self.objects[uid] = Object(Kind.OPTIMIZER, uid, "", self.place(node))
-            self.emit(EventKind.ESCAPE, node, frozenset({uid}))
         return self.objects.get(uid, found)
 
     def _made_attribute(self, owner: Object, name: str) -> Value:

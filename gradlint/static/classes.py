@@ -31,6 +31,7 @@ from gradlint.static.values import (
     Super,
     Unknown,
     Value,
+    unknown_uid,
 )
 
 _ACTIVATIONS = frozenset(["oftmax", "igmoid"])
@@ -204,11 +205,23 @@ class Classes(Functions):
         unseen = value == NONE or (isinstance(value, Unknown) and not self._held(value))
         declared = self._declared(owner.cls, name) if unseen else None
         if declared is None:
-            return value
+            return self._by_use(owner, name, value, node) if isinstance(value, Unknown) and value.id else value
         module = Object(Kind.MODULE, (*owner.uid, name), "", self.place(node))
         self.declared[module.uid] = declared
         self.set_member(owner.uid, name, module)
         return module
+
+    def _by_use(self, owner: Instance, name: str, value: Unknown, node: ast.expr) -> Value:
+        """Return what somebody unknown gave an attribute, where its class asks it for what only an optimizer, or a scaler, does."""
+        kinds = {self.objects[uid].kind for uid in value.holds if uid in self.objects}
+        asks = ((Kind.OPTIMIZER, self.syntax.stepped_by_name), (Kind.SCALER, self.syntax.scaled_by_name))
+        for kind, asked in asks:
+            if kind not in kinds and any(f"self.{name}" in asked(each.node) for each in self.lineage(owner.cls)):
+                made = Object(kind, unknown_uid(value.id), "", self.place(node))
+                self.objects[made.uid] = made
+                self.set_member(owner.uid, name, made)
+                return made
+        return value
 
     def _held(self, value: Unknown) -> bool:
         return any(uid in self.objects for uid in value.holds)
