@@ -50,6 +50,7 @@ _PATTERNS = (
     (b".eval", re.compile(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*==?[ \t]*(?:True|False)")),
+    (b"Generator(", re.compile(rb"\.manual_seed\(\d")),
     (b"seed", re.compile(rb"\.\w*seeds?[ \t]*=[^=]")),
     (b"seed", re.compile(rb"\bif[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
 )

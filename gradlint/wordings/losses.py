@@ -39,4 +39,8 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` is a seed, and asked for its truth: 0 is taken for none",
         "ask `{subject} is not None`",
     ),
+    "GL921": Wording(
+        "`{subject}` is given, but the data are ordered by a generator that is always seeded with {seed}: each run has the same order",
+        "seed the generator with `{subject}`",
+    ),
 }
