@@ -158,7 +158,8 @@ class Scaling(Observer):
             what = "gradients are clipped before any backward pass has computed them: no update is bounded"
         else:
             return
-        self._ledger.report("GL602", place, states[0].marks, iteration=watched.steps, what=what, subject=subject)
+        when = f"between `backward()` and `{subject}.step()`"
+        self._ledger.report("GL602", place, states[0].marks, iteration=watched.steps, what=what, when=when)
 
     def _excuse(self, pair: _Pair) -> None:
         """Judge no gradients that somebody has changed since the backward pass, perhaps by the scale."""

@@ -19,6 +19,7 @@ from gradlint.static.values import (
     Imported,
     Instance,
     Items,
+    Kind,
     Library,
     Method,
     Object,
@@ -113,6 +114,9 @@ def join(left: Value, right: Value) -> Value:
         ):
             # One branch has shown who it is: it is nobody else in the other one.
             return known
+        case Object(kind=Kind.LOADER), Object(kind=Kind.LOADER) if left.of == right.of:
+            # What a loader is for is the sampler that it draws from.
+            return left
         case ((Function() | Choice()), (Function() | Choice())):
             return _choice(left, right)
         case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:

@@ -98,7 +98,11 @@ class Attributes(Conditions):
                 return self._tensor_attribute(owner, name, node)
             case Unknown(id=id_, holds=holds):
                 unknown = Unknown(f"{id_}.{name}" if id_ else "", holds)
-                return self.optimizer_by_use(unknown, unknown_uid(unknown.id), node) or unknown
+                uid = unknown_uid(unknown.id)
+                known = self.objects.get(uid) if unknown.id else None
+                if known is not None and known.kind in (Kind.OPTIMIZER, Kind.SCALER):
+                    return known
+                return self.optimizer_by_use(unknown, uid, node) or unknown
             case Params() | Items():
                 return Method(owner, name)
             case _:

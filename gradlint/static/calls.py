@@ -11,6 +11,7 @@ from dataclasses import replace
 from gradlint.events import EventKind
 from gradlint.static.algebra import held, join
 from gradlint.static.frames import Grad
+from gradlint.static.instances import SAME
 from gradlint.static.methods import Methods
 from gradlint.static.tree import Atom, Node, events
 from gradlint.static.values import (
@@ -30,6 +31,8 @@ from gradlint.static.values import (
     Value,
     unknown_uid,
 )
+
+_MADE_AND_MOVED = SAME | {"train", "eval"}
 
 
 class Calls(Methods):
@@ -60,7 +63,8 @@ class Calls(Methods):
         return self.call(callee, node, args, named)
 
     def _receiver(self, node: ast.Attribute) -> Value:
-        hint, self.hint = self.hint, ""
+        # Who moves a module as soon as it is made gives the name to the module.
+        hint, self.hint = self.hint, self.hint if node.attr in _MADE_AND_MOVED else ""
         receiver = self.evaluate(node.value)
         self.hint = hint
         return receiver

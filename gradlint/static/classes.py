@@ -227,11 +227,22 @@ class Classes(Functions):
         """Return an attribute, or the optimizer that it is by what the methods of the class ask it for."""
         made = None
         if isinstance(value, Unknown) and isinstance(node, ast.Attribute):
-            made = self.optimizer_by_use(value, (*owner.uid, name), node)
+            made = self.optimizer_by_use(value, (*owner.uid, name), node) or self._asked_for(owner, name, value, node)
         if made is None:
             return value
         self.set_member(owner.uid, name, made)
         return made
+
+    def _asked_for(self, owner: Instance, name: str, value: Unknown, node: ast.expr) -> Object | None:
+        """Return what somebody unknown gave an attribute, where its class asks it for what only an optimizer, or a scaler, does."""
+        kinds = {self.objects[uid].kind for uid in value.holds if uid in self.objects}
+        asks = ((Kind.OPTIMIZER, self.syntax.stepped_by_name), (Kind.SCALER, self.syntax.scaled_by_name))
+        for kind, asked in asks if value.id else ():
+            if kind not in kinds and any(f"self.{name}" in asked(each.node) for each in self.lineage(owner.cls)):
+                return self.objects.setdefault(
+                    unknown_uid(value.id), Object(kind, unknown_uid(value.id), "", self.place(node))
+                )
+        return None
 
     def by_then(self, owner: Instance, function: ast.AST) -> None:
         """Give what begins as None what another method gives it: by the time that `function` uses it, that one has run."""

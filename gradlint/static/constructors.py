@@ -62,6 +62,12 @@ _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 """Functions whose result is a sum of the terms of what they are given."""
 
 
+def _has_weights(name: str, args: list[Value], named: dict[str, Value]) -> bool:
+    """Whether a module is made with trained weights, as some always are: nobody is seen to load them."""
+    asked = any(const(named.get(key, NONE)) for key in words("pretrained", "arguments"))
+    return asked or args[:1] == [Const(True)] or name in words("pretrained", "always")
+
+
 class Constructors(Gradients):
     """Evaluates calls of libraries."""
 
@@ -242,7 +248,8 @@ class Constructors(Gradients):
             self.outputs[uid] = op if self.outputs.get(uid, op) == op else ""
         self.born.append(uid)
         self.emit(EventKind.CREATE, node, frozenset({uid}), self.hint)
-        if kind is Kind.MODULE and any(const(named.get(key, NONE)) for key in ("pretrained", "weights")):
+        if kind is Kind.MODULE and _has_weights(name, args, named):
+            self.pretrained[uid] = self.place(node)
             self.emit(EventKind.LOAD, node, frozenset({uid}), self.hint)
         return made
 

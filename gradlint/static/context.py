@@ -85,6 +85,8 @@ class Context(ABC):
         self.escaped: set[Uid] = set()
         self.frozen: set[Uid] = set()
         self.kept: set[Uid] = set()
+        self.pretrained: dict[Uid, Location] = {}
+        self.attributes: dict[Uid, set[tuple[Class, str]]] = {}
         self.members: dict[Uid, set[str]] = {}
         self.module_owners: set[str] = set()
         self.proven: set[str] = set()

@@ -21,7 +21,7 @@ from gradlint.static.nodes import walk
 from gradlint.static.notes import Compared, Refused
 from gradlint.static.provenance import is_computed, is_of_inference, marked
 from gradlint.static.tree import GraphNode, Uid
-from gradlint.static.values import DATA, UNKNOWN, Dropped, Items, Kind, Made, Object, Tensor, Unknown, Value
+from gradlint.static.values import DATA, UNKNOWN, Class, Dropped, Items, Kind, Made, Object, Tensor, Unknown, Value
 
 
 class Forwards(Classes):
@@ -103,18 +103,36 @@ class Forwards(Classes):
             return Items((result, result))
         if module.origin == "torch.nn.LSTM":
             return Items((result, Items((result, result))))
-        return marked(result, op, self.place(node)) if op else self._ended(module, result)
+        return marked(result, op, self.place(node)) if op else self._ended(module, node, result)
 
-    def _ended(self, module: Object, result: Tensor) -> Value:
+    def _ended(self, module: Object, node: ast.Call, result: Tensor) -> Value:
         """Return the result of a module of another file with what its `forward` certainly ends in."""
-        cls = self.instances.get(module.uid)
-        # One of several classes has no origin.
-        endings = self.endings(cls) if cls is not None and cls.node.name == module.origin else ()
+        classes = [cls for cls in self._classes_of(module) if self._takes(cls, node)]
+        endings = self.endings(classes[0]) if len(classes) == 1 else ()
         if not any(endings):
             return result
         parts = [result] if len(endings) == 1 else [part_of(result, f"[{i}]") for i in range(len(endings))]
         ended = [replace(part, made=made) for part, made in zip(parts, endings, strict=True)]
         return ended[0] if len(ended) == 1 else Items(tuple(ended))
+
+    def _classes_of(self, module: Object) -> list[Class]:
+        """Return the classes of which a module may be, where branches make it of several; none if one is not in sight."""
+        cls = self.instances.get(module.uid)
+        if cls is None or cls.node.name == module.origin or not module.calls:
+            return [cls] if cls is not None and cls.node.name == module.origin else []
+        found = [self.values.get(call.node.func) for call in module.calls if isinstance(call.node, ast.Call)]
+        return [each for each in found if isinstance(each, Class)] if all(isinstance(e, Class) for e in found) else []
+
+    def _takes(self, cls: Class, node: ast.Call) -> bool:
+        """Whether the `forward` of a class can be called with so many arguments."""
+        forward = self.method_of(cls, "forward")
+        args = forward.node.args if forward is not None else None
+        if args is None or args.vararg or args.kwarg or any(isinstance(arg, ast.Starred) for arg in node.args):
+            return True
+        taken = [arg.arg for arg in (*args.posonlyargs, *args.args)][1:]
+        named = {keyword.arg for keyword in node.keywords}
+        required = taken[: len(taken) - len(args.defaults)]
+        return len(node.args) <= len(taken) and all(name in named for name in required[len(node.args) :])
 
     def output(self, module: Object) -> str:
         """Return what a module of a library certainly returns: that of the last of a sequence."""

@@ -21,7 +21,8 @@ from gradlint.static.actions import Step
 from gradlint.static.algebra import graph_of, held
 from gradlint.static.frames import Grad, Store
 from gradlint.static.hosted import Hosted
-from gradlint.static.nodes import children
+from gradlint.static.library import words
+from gradlint.static.nodes import children, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Seq, Uid, events
@@ -29,6 +30,9 @@ from gradlint.static.values import UNKNOWN, Class, Function, Instance, Kind, Obj
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
+
+_WEIGHTS = words("pretrained", "arguments") | {name.rpartition(".")[2] for name in words("pretrained", "always")}
+"""In the text of a file that makes a model with trained weights."""
 
 _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
@@ -66,6 +70,7 @@ class Lowering(Hosted):
         yield from self._hosted(tree)
         functions = list(_functions(tree))
         training = self._training([function for function, _ in functions])
+        training |= self._running(functions) - {"__init__"}
         waiting = [each for each in functions if each[0].name in training and each[0] not in self.reached]
         if len(waiting) > 1:
             called = self.syntax.mentioned(tree)
@@ -78,6 +83,28 @@ class Lowering(Hosted):
             with self.aside() as out:
                 self._alone(function, cls)
             yield Root(Seq(tuple(out)), False, function, frozenset(self.followed))
+        yield from self._inner()
+
+    def _inner(self) -> Iterator[Root]:
+        """Yield the functions inside of functions that nobody was seen to call: they are returned, or given to somebody unknown."""
+        while made := [each for each in self.store.values() if isinstance(each, Function) and self._waits(each)]:
+            inner, after = made[0], dict(self.store)
+            self._begin_anew(after)
+            with self.aside() as out:
+                self.escaped |= self.reach((self.inline(inner, inner.node, [], {}),))
+            yield Root(Seq(tuple(out)), False, inner.node, frozenset(self.followed))
+
+    def _waits(self, function: Function) -> bool:
+        """Whether a function takes part in training, stands in another one of this file, and was not read."""
+        node, home = function.node, self.frames.get(function.frame)
+        return (
+            not isinstance(node, ast.Lambda)
+            and home is not None
+            and home.node is not None
+            and home.module is self.module.module
+            and node not in self.reached
+            and self._acts(node)
+        )
 
     def _hosted(self, tree: ast.Module) -> Iterator[Root]:
         """Yield the training of each module that a trainer drives and that optimizes by itself."""
@@ -158,6 +185,14 @@ class Lowering(Hosted):
             }
         return found - {"__init__"}
 
+    def _running(self, functions: list[tuple[FunctionNode, ast.ClassDef | None]]) -> set[str]:
+        """Return the methods that run a model with trained weights, of classes that are no modules: nobody else sets its mode."""
+        if not self.module.module.contents.says(_WEIGHTS, self.module.module.contents.tree):
+            return set()
+        plain = [function for function, cls in functions if cls is not None and not cls.bases]
+        given = frozenset(name for function in plain for name in _weighted(function))
+        return {each.name for each in plain if given and self.syntax.mentioned(each) & given}
+
     def _acts(self, function: FunctionNode) -> bool:
         if not self.models.calls and not self.module.module.contents.says(ACTIONS, function):
             return False
@@ -190,6 +225,27 @@ def _by_piece(body: list[ast.stmt], pieces: tuple[int, ...]) -> Iterator[list[as
     """Yield the statements of each piece; all of them where there are no pieces."""
     for begin, end in pairwise((0, *pieces[1:], sys.maxsize)):
         yield [statement for statement in body if begin <= statement.lineno < end]
+
+
+def _weighted(function: FunctionNode) -> Iterator[str]:
+    """Yield the attributes that a function gives what may be a model with trained weights."""
+    for node in walk(function):
+        match node:
+            case ast.Assign([ast.Attribute(attr=name)], ast.Call() as made):
+                calls = [each for each in walk(made) if isinstance(each, ast.Call)]
+                told = {word for call in calls for word in (_called(call), *(each.arg for each in call.keywords))}
+                if told & _WEIGHTS:
+                    yield name
+            case _:
+                continue
+
+
+def _called(call: ast.Call) -> str:
+    match call.func:
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, ast.ClassDef | None]]:

@@ -10,7 +10,7 @@ import ast
 from gradlint.events import EventKind
 from gradlint.static.algebra import held, join
 from gradlint.static.constructors import RESTORED
-from gradlint.static.instances import SUSPECT
+from gradlint.static.instances import SAME, SUSPECT
 from gradlint.static.library import words
 from gradlint.static.notes import StateCall
 from gradlint.static.provenance import (
@@ -202,7 +202,17 @@ class Methods(Updates):
         if isinstance(target, (ast.Name, ast.Attribute)):
             self.grown(target, value, node)
 
+    def _moved(self, node: ast.Call) -> Unknown | None:
+        """Return whose method `net.to(device).train()` calls, if methods that return a module itself stand between."""
+        owner = node.func.value if isinstance(node.func, ast.Attribute) else node
+        while isinstance(owner, ast.Call) and isinstance(owner.func, ast.Attribute) and owner.func.attr in SAME:
+            owner = owner.func.value
+        known = self.latest.get(owner)
+        return known if isinstance(known, Unknown) and known.id else None
+
     def _unknown(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        if name in ("train", "eval") and isinstance(receiver, Unknown) and not receiver.id:
+            receiver = self._moved(node) or receiver
         values = [receiver, *args, *named.values()]
         if isinstance(receiver, Unknown) and receiver.id:
             self.hooks_on(unknown_uid(receiver.id), name, node)

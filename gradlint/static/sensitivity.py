@@ -90,7 +90,9 @@ class Makers:
     def _put_in(self, container: ast.Call) -> Iterator[ast.expr]:
         """Yield what the names stand for that a module is built of: what its function assigns to them, and puts in there."""
         names = {node.id for arg in container.args for node in walk(arg) if isinstance(node, ast.Name)}
-        around = [each for each in self._analysis.functions if each.lineno <= container.lineno <= (each.end_lineno or 0)]
+        around = [
+            each for each in self._analysis.functions if each.lineno <= container.lineno <= (each.end_lineno or 0)
+        ]
         scope = max(around, key=lambda each: each.lineno, default=self._analysis.tree)
         for statement in walk(scope) if names else ():
             match statement:
@@ -223,6 +225,8 @@ class Makers:
                 return self._expression(body, frame)
             case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
                 return Sensitivity.NO if self._off(node, frame) else Sensitivity.YES
+            case Library(name) if name in words("pretrained", "always"):
+                return Sensitivity.YES
             case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):
                 unseen = Sensitivity.UNSEEN if role_of(name) == "unknown" else Sensitivity.NO
                 return Sensitivity.YES if _drops(node) else unseen

@@ -42,13 +42,19 @@ _PATTERNS = (
     (b"dropout(", re.compile(rb"\bclass \w+\(\s*\w")),
     # A model that was saved as a whole and is called.
     (b"torch.load(", re.compile(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),
+    # A model that comes with its weights, to be run.
+    (b"pretrained", re.compile(rb"self\.\w+ *= *[^\n]*\bpretrained *= *True")),
+    (b"weights", re.compile(rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]")),
+    (b"Inception", re.compile(rb"self\.\w+ *= *[^\n]*\bInceptionV3\(")),
     (b"best", re.compile(rb"\bstate_dict\(")),
     # Statements that do nothing.
     (b"_grad()", _BARE),
     (b"inference_mode()", _BARE),
+    (b"with ", re.compile(rb"\bwith\b[^\n]*\b(?:no_grad|inference_mode|enable_grad)[ \t]*[:,]")),
     (b".eval", re.compile(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*==?[ \t]*(?:True|False)")),
+    (b"Generator(", re.compile(rb"\.manual_seed\(\d")),
     (b"seed", re.compile(rb"\.\w*seeds?[ \t]*=[^=]")),
     (b"seed", re.compile(rb"\bif[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
 )

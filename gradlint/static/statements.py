@@ -246,6 +246,8 @@ class Statements(Succession):
             self.begin((owner.uid, name), value, node)
             self.set_member(owner.uid, name, value)
             self.kept |= held((value,))
+            if isinstance(value, Object) and value.uid in self.pretrained:
+                self.attributes.setdefault(value.uid, set()).add((owner.cls, name))
         elif isinstance(owner, Unknown) and owner.holds and not isinstance(value, (Const, Tensor)):
             self.escape(node, [value])
 

@@ -74,6 +74,12 @@ WORDINGS: Mapping[str, Wording] = {
         "call `{subject}.restore(...)` after the evaluation",
         {"stored": "its own weights are stored here"},
     ),
+    "GL822": Wording(
+        "`{subject}` runs with gradients enabled beside what is trained, and no optimizer has its parameters: each backward"
+        " pass computes gradients for them that nobody uses",
+        "freeze it, `{subject}.requires_grad_(False)`, or run it under `torch.no_grad()`",
+        {"run": "it runs here"},
+    ),
 }
 
 

@@ -101,7 +101,7 @@ WORDINGS: Mapping[str, Wording] = {
     "GL523": Wording(
         "{what}",
         "{remedy}",
-        {"made": "computed here, in vain", "step": "the optimizer steps here"},
+        {"made": "computed here, in vain", "step": "the optimizer steps here", "collected": "collected here"},
     ),
     "GL521": Wording(
         "a tensor that the backward pass needs was changed in place after it was saved: {what}",

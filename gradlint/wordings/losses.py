@@ -8,7 +8,7 @@ from gradlint.wordings.wording import Wording
 
 WORDINGS: Mapping[str, Wording] = {
     "GL901": Wording(
-        "`{loss}` {does}, but gets the output of this softmax: the loss cannot come near its minimum and learns slowly",
+        "`{loss}` {does}, but gets the output of {harm}",
         "give it {way}",
         {"loss": "the loss is computed here"},
     ),
@@ -38,5 +38,9 @@ WORDINGS: Mapping[str, Wording] = {
     "GL920": Wording(
         "`{subject}` is a seed, and asked for its truth: 0 is taken for none",
         "ask `{subject} is not None`",
+    ),
+    "GL921": Wording(
+        "`{subject}` is given, but the data are ordered by a generator that is always seeded with {seed}: each run has the same order",
+        "seed the generator with `{subject}`",
     ),
 }

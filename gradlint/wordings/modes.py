@@ -8,6 +8,7 @@ from gradlint.wordings.wording import Wording
 
 AFTER_EVALUATION = "after its first evaluation"
 AS_RETURNED = "as the library returned it"
+TRAINING_MODE = "training mode"
 
 WORDINGS: Mapping[str, Wording] = {
     "GL301": Wording(
@@ -49,8 +50,8 @@ WORDINGS: Mapping[str, Wording] = {
         {"backward": "the backward pass starts here"},
     ),
     "GL307": Wording(
-        "`{subject}()` as a statement does nothing: gradients stay enabled",
-        "enter it: `with {subject}():`",
+        "`{subject}{written} {does}",
+        "{way} it: `with {subject}():`",
     ),
     "GL308": Wording(
         "`{subject}` drops in evaluation mode too: it is called {what}, so every output of the trained model is random",

@@ -17,8 +17,12 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "GL602": Wording(
         "{what}",
-        "clip between `backward()` and `{subject}.step()`",
-        {"spent": "the gradients were used up by this step", "cleared": "the gradients were cleared here"},
+        "clip {when}",
+        {
+            "spent": "the gradients were used up by this step",
+            "cleared": "the gradients were cleared here",
+            "exchanged": "the gradients are exchanged here",
+        },
     ),
     "GL604": Wording("{what}", "{remedy}", _SCALED),
     "GL605": Wording(

@@ -96,7 +96,8 @@ def _misplaced(
     else:
         return
     marks = max(states, key=lambda state: len(state.marks)).marks
-    yield compose("GL602", Side.STATIC, event.place, marks, what=what, subject=step.name)
+    when = f"between `backward()` and `{step.name}.step()`"
+    yield compose("GL602", Side.STATIC, event.place, marks, what=what, when=when)
 
 
 def _step_of(found: list[Event], event: Event, owners: list[Object]) -> Event | None:

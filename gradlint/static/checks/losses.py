@@ -10,6 +10,7 @@ from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.nodes import own, walk
 from gradlint.static.provenance import is_plain
 from gradlint.static.values import Kind, Library, Made, Object, Tensor, Value
 
@@ -17,6 +18,9 @@ _BACKWARD = Library("torch.autograd.backward")
 _LOSSES = ("CrossEntropy", "cross_entropy", "NLLLoss", "nll_loss", "BCEWithLogits")
 _CROSS_ENTROPY = frozenset(["CrossEntropyLoss", "cross_entropy"])
 _NLL = frozenset(["NLLLoss", "NLLLoss2d", "nll_loss"])
+_SHAPES = frozenset(["view", "reshape", "flatten", "squeeze", "contiguous", "float", "to"])
+_SLOW = "this softmax: the loss cannot come near its minimum and learns slowly"
+_TWICE = "this one: the second changes nothing, and costs time and memory over all classes"
 _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"])
 
 
@@ -25,20 +29,21 @@ def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL901 and GL902: a softmax or sigmoid before a loss that applies it itself, at the activation, which is one too many."""
     seen: set[tuple[str, Location]] = set()
     for call in _calls(analysis):
-        match _input(analysis, call):
-            case Tensor(made=Made(op, Location() as made)) if (op, made) not in seen:
-                for found in _activated(torch_loss(analysis, call), op, made, analysis.source.place(call)):
-                    seen.add((op, made))
-                    yield found
-            case _:
-                continue
+        for value in _inputs(analysis, call):
+            match value:
+                case Tensor(made=Made(op, Location() as made)) if (op, made) not in seen:
+                    for found in _activated(torch_loss(analysis, call), op, made, analysis.source.place(call)):
+                        seen.add((op, made))
+                        yield found
+                case _:
+                    continue
 
 
 def _calls(analysis: Analysis) -> Iterator[ast.Call]:
     """Yield the calls that may compute a loss: those of the file, and those of others that were followed."""
     if analysis.says(*_LOSSES):
         yield from analysis.nodes(ast.Call)
-    for node in analysis.lowering.foreign:
+    for node in tuple(analysis.lowering.foreign):  # Asking for a value may read on.
         if isinstance(node, ast.Call) and torch_loss(analysis, node):
             yield node
 
@@ -48,10 +53,14 @@ def _activated(loss: str, op: str, place: Location, given: Location) -> Iterator
     match op:
         case "softmax" if loss in _CROSS_ENTROPY:
             does, way = "applies a softmax itself", "the raw scores (logits)"
-            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way)
+            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way, harm=_SLOW)
         case "softmax" if loss in _NLL:
             does, way = "wants log-probabilities", "the output of `log_softmax`"
-            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way)
+            yield compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way, harm=_SLOW)
+        case "log_softmax" if loss in _CROSS_ENTROPY:
+            does, way = "applies a log-softmax itself", "the raw scores (logits), or compute `nll_loss` of these"
+            found = compose("GL901", Side.STATIC, place, marks, loss=loss, does=does, way=way, harm=_TWICE)
+            yield replace(found, severity=Severity.INFO)
         case "sigmoid" if loss in _BCE_LOGITS:
             yield compose("GL902", Side.STATIC, place, marks, loss=loss)
 
@@ -67,15 +76,57 @@ def torch_loss(analysis: Analysis, call: ast.Call) -> str:
             return ""
 
 
-def _input(analysis: Analysis, call: ast.Call) -> Value | None:
-    """Return the prediction that a loss is given."""
+def _inputs(analysis: Analysis, call: ast.Call) -> Iterator[Value]:
+    """Yield the prediction that a loss is given; where paths meet that made it of other things, each of these."""
     match call.args, call.keywords:
         case [ast.Starred(), *_], _:
-            return None
+            return
         case [first, *_], _:
-            return analysis.value(first)
-        case [], keywords:
-            return next((analysis.value(keyword.value) for keyword in keywords if keyword.arg == "input"), None)
+            given: ast.expr | None = first
+        case _, keywords:
+            given = next((keyword.value for keyword in keywords if keyword.arg == "input"), None)
+    if given is None:
+        return
+    known = analysis.value(given)
+    yield known
+    kept = _reshaped(given)
+    if isinstance(known, Tensor) and known.made is None and isinstance(kept, ast.Name):
+        yield from (analysis.value(source) for source in _alternatives(analysis, kept.id, call))
+
+
+def _reshaped(node: ast.expr) -> ast.expr:
+    """Return what methods that leave values as they are, such as `view`, are called of."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _SHAPES:
+        node = node.func.value
+    return node
+
+
+def _alternatives(analysis: Analysis, name: str, call: ast.Call) -> list[ast.expr]:
+    """Return what the two branches of the last condition before a call give a name, if each gives it something."""
+    inside = [each for each in analysis.functions if each.lineno <= call.lineno <= (each.end_lineno or 0)]
+    scope = max(inside, key=lambda each: each.lineno, default=analysis.tree)
+    given = [each.lineno for each in own(scope) if isinstance(each, ast.Name) and _is_bound(each, name)]
+    last = max((row for row in given if row < call.lineno), default=0)
+    for node in own(scope):
+        if isinstance(node, ast.If) and node.lineno < last <= (node.end_lineno or 0) < call.lineno:
+            ends = [_last_given(block, name) for block in (node.body, node.orelse)]
+            if None not in ends:
+                return [value for end in ends if end is not None for value in end]
+    return []
+
+
+def _is_bound(node: ast.Name, name: str) -> bool:
+    return node.id == name and not isinstance(node.ctx, ast.Load)
+
+
+def _last_given(block: list[ast.stmt], name: str) -> list[ast.expr] | None:
+    """Return what a block gives a name last (nothing: a part of something); None where it does not for certain."""
+    for statement in reversed(block):
+        match statement:
+            case ast.Assign([ast.Name(id=target)], value) if target == name:
+                return [value]
+            case _ if any(isinstance(each, ast.Name) and _is_bound(each, name) for each in walk(statement)):
+                return [] if isinstance(statement, ast.Assign) else None
     return None
 
 

@@ -1,4 +1,4 @@
-"""Seeds that are set again and again, or not at all: GL919 and GL920."""
+"""Seeds that are set again and again, not at all, or in vain: GL919 to GL921."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import by_words, check
+from gradlint.static.checks import by_words, check, local_check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import own, walk
 from gradlint.static.values import Library
 
 _SEEDS = re.compile(r"(?:manual_seed|manual_seed_all|seed_everything|set_seed)")
@@ -98,3 +98,53 @@ def _seeds_with(call: ast.Call, seed: str) -> bool:
     """Whether a call seeds a generator with what is spelled like this."""
     called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     return bool(_SEEDS.fullmatch(called)) and bool(call.args) and ast.unparse(call.args[0]) == seed
+
+
+_GIVEN = re.compile(r"(?:^|_)seed$")
+_SHUFFLES = re.compile(r"DataLoader$|Sampler$")
+
+
+@local_check
+def given_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL921: a function is given a seed, and orders its data by a generator that it always seeds with the same number."""
+    if not analysis.says("Generator("):
+        return
+    for function in analysis.functions:
+        args = function.args
+        given = [arg.arg for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs) if _GIVEN.search(arg.arg)]
+        for call in _fixed_generators(analysis, function) if given else ():
+            if _orders_data(function, call):
+                place, seed = analysis.source.place(call), ast.unparse(call.args[0])
+                yield compose("GL921", Side.STATIC, place, subject=given[0], seed=seed)
+
+
+def _fixed_generators(analysis: Analysis, function: ast.AST) -> Iterator[ast.Call]:
+    """Yield the calls that seed a generator, where it is made, with a number that is written there."""
+    for node in own(function):
+        match node:
+            case ast.Call(ast.Attribute(ast.Call(maker), "manual_seed"), [ast.Constant(int())]):
+                if analysis.value(maker) == Library("torch.Generator"):
+                    yield node
+            case _:
+                continue
+
+
+def _orders_data(function: ast.AST, generator: ast.Call) -> bool:
+    """Whether a generator becomes that of a loader or a sampler, by its own expression or by a name."""
+    names = {
+        node.targets[0].id
+        for node in own(function)
+        if isinstance(node, ast.Assign) and node.value is generator and isinstance(node.targets[0], ast.Name)
+    }
+
+    def is_it(node: ast.expr) -> bool:
+        return node is generator or (isinstance(node, ast.Name) and node.id in names)
+
+    for node in own(function):
+        match node:
+            case ast.Assign([ast.Attribute(attr="generator")], value) if is_it(value):
+                return True
+            case ast.Call(ast.Name(called) | ast.Attribute(attr=called), keywords=keywords) if _SHUFFLES.search(called):
+                if any(keyword.arg == "generator" and is_it(keyword.value) for keyword in keywords):
+                    return True
+    return False

@@ -88,24 +88,52 @@ def _required(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> 
 def _uncalled(code: str, analysis: Analysis, node: ast.expr, *, mended: bool = True) -> Diagnostic:
     place = analysis.source.place(node)
     found = compose(code, Side.STATIC, place, subject=ast.unparse(node))
-    if not mended:
-        return found
+    return replace(found, fix=_called(place)) if mended else found
+
+
+def _called(place: Location) -> Fix:
     end = Location(place.filename, place.end_row, place.end_column, place.end_row, place.end_column)
-    return replace(found, fix=Fix("Call it", (Edit(end, "()"),), safe=True))
+    return Fix("Call it", (Edit(end, "()"),), safe=True)
 
 
 @check
 @by_words
 def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL307: `torch.no_grad()` as a statement."""
-    for node in analysis.nodes(ast.Expr) if analysis.says("no_grad", "enable_grad", "inference_mode") else ():
+    """GL307: `torch.no_grad()` as a statement, or `with torch.no_grad:`."""
+    if not analysis.says("no_grad", "enable_grad", "inference_mode"):
+        return
+    for node in analysis.nodes(ast.Expr):
         match node:
-            case ast.Expr(ast.Call(callee)):
-                known = analysis.value(callee)
-                if isinstance(known, Library) and role_of(known.name) in ("no-grad", "enable-grad"):
-                    yield compose("GL307", Side.STATIC, analysis.source.place(node), subject=ast.unparse(callee))
+            case ast.Expr(ast.Call(callee)) if _is_grad_mode(analysis, callee):
+                yield _not_entered(analysis.source.place(node), callee, "()` as a statement", _IDLE, "enter")
             case _:
                 continue
+    for item in analysis.nodes(ast.withitem):
+        mode = item.context_expr
+        if _is_imported(analysis, mode) and _is_grad_mode(analysis, mode):
+            place = analysis.source.place(mode)
+            yield replace(_not_entered(place, mode, "` after `with`", _RAISES, "call"), fix=_called(place))
+
+
+_IDLE = "does nothing: gradients stay enabled"
+_RAISES = "is a class and no context: Python raises TypeError"
+
+
+def _not_entered(place: Location, mode: ast.expr, written: str, does: str, way: str) -> Diagnostic:
+    return compose("GL307", Side.STATIC, place, subject=ast.unparse(mode), written=written, does=does, way=way)
+
+
+def _is_imported(analysis: Analysis, node: ast.expr) -> bool:
+    """Whether an expression is a name that imports bring, or an attribute of one: what is assigned may be a context."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    bound = analysis.lowering.module.module.contents.bindings.get(node.id, ()) if isinstance(node, ast.Name) else ()
+    return bool(bound) and all(isinstance(each, (ast.Import, ast.ImportFrom)) for each in bound)
+
+
+def _is_grad_mode(analysis: Analysis, callee: ast.expr) -> bool:
+    known = analysis.value(callee)
+    return isinstance(known, Library) and role_of(known.name) in ("no-grad", "enable-grad")
 
 
 @check

@@ -22,6 +22,7 @@ from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_validated
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Function, Instance
+from gradlint.wordings.modes import TRAINING_MODE
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
 _HOLDERS = r"loader|set|data|iter|dl|gen|batch"
@@ -185,7 +186,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
 
 
 _UNSEEN = "training mode, and its layers are not in sight"
-_MODES = {False: "training mode", True: "the mode in which it was saved, as a rule training mode"}
+_MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
 
 
 def _place(asked: _Question, event: Event, state: State) -> tuple[Location, Marks]:

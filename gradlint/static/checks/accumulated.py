@@ -1,0 +1,122 @@
+"""Models that Accelerate is not told to accumulate: GL714.
+
+It knows names of one function; it must not know events.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.nodes import own, walk
+from gradlint.static.syntax import FunctionNode
+from gradlint.static.values import Kind, Object
+
+_Scope = ast.Module | FunctionNode
+
+
+@check
+def not_accumulated(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL714: of several models that are prepared and put into training mode together, a window names only some."""
+    if not analysis.says(".accumulate("):
+        return
+    scopes: list[_Scope] = [analysis.tree, *analysis.functions]
+    for scope in scopes:
+        for call, around in _windows(analysis, scope):
+            prepared = _prepared(analysis, scope)
+            given = _given(call, scope, prepared)
+            missing = sorted((prepared & _trained(around)) - given) if given & prepared else []
+            if missing:
+                what = f"{_listed(missing)} prepared and trained, but not accumulated: the processes exchange"
+                what += " gradients of it in each batch, not only in the last one of a window"
+                place, remedy = analysis.source.place(call), f"pass it to `{ast.unparse(call.func)}`, too"
+                found = compose("GL714", Side.STATIC, place, what=what, remedy=remedy)
+                yield replace(found, severity=Severity.INFO)
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names) + (" is" if len(names) == 1 else " are")
+
+
+def _windows(analysis: Analysis, scope: _Scope) -> Iterator[tuple[ast.Call, ast.AST]]:
+    """Yield the calls that open a window in a loop of a function, each with the outermost loop around it."""
+    seen: set[ast.AST] = set()
+    for loop in own(scope):
+        if isinstance(loop, (ast.For, ast.While)) and loop not in seen:
+            seen |= set(own(loop))
+            for node in own(loop):
+                if isinstance(node, ast.Call) and _asks(analysis, node, "accumulate"):
+                    yield node, loop
+
+
+def _asks(analysis: Analysis, call: ast.Call, method: str) -> bool:
+    if not isinstance(call.func, ast.Attribute) or call.func.attr != method:
+        return False
+    owner = analysis.value(call.func.value)
+    return isinstance(owner, Object) and owner.kind is Kind.ENGINE and owner.origin.startswith("accelerate.")
+
+
+def _prepared(analysis: Analysis, scope: _Scope) -> set[str]:
+    """Return the names that an accelerator prepares."""
+    calls = (node for node in own(scope) if isinstance(node, ast.Call) and _asks(analysis, node, "prepare"))
+    return {arg.id for call in calls for arg in call.args if isinstance(arg, ast.Name)}
+
+
+def _trained(loop: ast.AST) -> set[str]:
+    """Return the names that a loop puts into training mode."""
+    return {
+        node.func.value.id
+        for node in own(loop)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "train"
+        and isinstance(node.func.value, ast.Name)
+    }
+
+
+def _given(call: ast.Call, scope: _Scope, prepared: set[str]) -> set[str]:
+    """Return the models that a window is told of, by name or in a list (none: not all are known)."""
+    found: set[str] = set()
+    for arg in call.args:
+        inner = arg.value if isinstance(arg, ast.Starred) else arg
+        names = {inner.id} if isinstance(inner, ast.Name) and inner.id in prepared else _elements(inner, scope)
+        if not names:
+            return set()
+        found |= names
+    return found
+
+
+def _elements(node: ast.expr, scope: _Scope) -> set[str]:
+    """Return the names that a list holds, if it is written out wherever it is made."""
+    match node:
+        case ast.List(elements) | ast.Tuple(elements):
+            return {each.id for each in elements if isinstance(each, ast.Name)}
+        case ast.Name(name):
+            made = [each.value for each in own(scope) if isinstance(each, ast.Assign) and _binds(each, name)]
+            if not made or not all(isinstance(value, (ast.List, ast.Tuple)) for value in made):
+                return set()
+            parts = [*made, *_added(scope, name)]
+            return {each.id for part in parts for each in walk(part) if isinstance(each, ast.Name)}
+        case _:
+            return set()
+
+
+def _binds(statement: ast.Assign, name: str) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == name for target in statement.targets)
+
+
+def _added(scope: _Scope, name: str) -> Iterator[ast.expr]:
+    """Yield what is added to a list."""
+    for node in own(scope):
+        match node:
+            case ast.Call(ast.Attribute(ast.Name(owner), "append" | "extend" | "insert"), args) if owner == name:
+                yield from args
+            case ast.AugAssign(ast.Name(owner), _, value) if owner == name:
+                yield value
+            case _:
+                continue

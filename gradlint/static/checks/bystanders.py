@@ -1,0 +1,136 @@
+"""Pretrained models that run with gradients beside the one that is trained, though nobody updates them: GL822.
+
+It knows names of one function; it must not know events.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.library import role_of, words
+from gradlint.static.nodes import children, own
+from gradlint.static.syntax import FunctionNode
+from gradlint.static.values import Library
+
+_Scope = ast.Module | FunctionNode
+_MOVES = frozenset(["to", "cuda", "half", "eval"])
+"""What is asked of models, and not of tokenizers."""
+_TRAINED = frozenset(
+    ["parameters", "named_parameters", "requires_grad_", "requires_grad", "train", "load_adapter", "add_adapter"]
+)
+"""What is asked of a model that is frozen, or trained as a whole or in part."""
+_READERS = frozenset(["from_pretrained", "unwrap_model", "print", "info", "len", "isinstance", "is_compiled_module"])
+"""Calls that a model can be given to, and stays as it is."""
+
+
+@check
+def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL822: in a loop that runs backward, a pretrained model runs with gradients that no optimizer in sight can use."""
+    if not analysis.says("from_pretrained") or not analysis.says("backward"):
+        return
+    scopes: list[_Scope] = [analysis.tree, *analysis.functions]
+    for scope in scopes:
+        loops = [node for node in own(scope) if isinstance(node, (ast.For, ast.While)) and _runs_backward(node)]
+        steps = any(_called(node) == "step" for node in own(scope))
+        for name, made in _models(analysis, scope).items() if loops and steps else ():
+            run = next((each for loop in loops for each in _with_gradients(analysis, loop, name)), None)
+            if run is not None and _is_left_alone(scope, name):
+                marks = (("run", analysis.source.place(run)),)
+                yield compose("GL822", Side.STATIC, analysis.source.place(made), marks, subject=name)
+
+
+def _runs_backward(loop: ast.AST) -> bool:
+    return any(_called(node) == "backward" for node in own(loop))
+
+
+def _called(node: ast.AST) -> str:
+    return node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+
+
+def _models(analysis: Analysis, scope: _Scope) -> dict[str, ast.Assign]:
+    """Return the names of a function that are given a pretrained model of a library once, and where."""
+    given: dict[str, list[ast.Assign]] = {}
+    for node in own(scope):
+        match node:
+            case ast.Assign([ast.Name(name)]):
+                given.setdefault(name, []).append(node)
+            case ast.Name(name, ast.Store()):
+                given.setdefault(name, [])
+            case _:
+                continue
+    bound = [node.id for node in own(scope) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    return {
+        name: nodes[0]
+        for name, nodes in given.items()
+        if len(nodes) == 1 and bound.count(name) == 1 and _is_pretrained(analysis, nodes[0].value)
+    }
+
+
+def _is_pretrained(analysis: Analysis, node: ast.expr) -> bool:
+    match node:
+        case ast.Call(ast.Attribute(attr="from_pretrained") as callee):
+            known = analysis.value(callee)
+            return isinstance(known, Library) and known.name.split(".")[0] in words("pretrained", "evaluating")
+        case ast.Call(ast.Attribute(made, method)) if method in _MOVES:
+            return _is_pretrained(analysis, made)
+        case _:
+            return False
+
+
+def _with_gradients(analysis: Analysis, node: ast.AST, name: str) -> Iterator[ast.Call]:
+    """Yield the calls of a model below a node, but for those in a function of its own or where gradients are off."""
+    for child in children(node):
+        if isinstance(child, (ast.With, ast.AsyncWith)) and any(_is_off(analysis, item) for item in child.items):
+            continue
+        if isinstance(child, (FunctionNode, ast.ClassDef, ast.Lambda)):
+            continue
+        match child:
+            case ast.Call(ast.Name(callee) | ast.Attribute(ast.Name(callee), "encode")) if callee == name:
+                yield child
+        yield from _with_gradients(analysis, child, name)
+
+
+def _is_off(analysis: Analysis, item: ast.withitem) -> bool:
+    """Whether a context is not known to leave gradients on."""
+    context = item.context_expr
+    callee = context.func if isinstance(context, ast.Call) else context
+    known = analysis.value(callee)
+    if isinstance(known, Library) and role_of(known.name) in ("no-grad", "set-grad"):
+        return True
+    return not (isinstance(callee, ast.Attribute) and callee.attr in ("accumulate", "autocast", "no_sync", "profile"))
+
+
+def _is_left_alone(scope: _Scope, name: str) -> bool:
+    """Whether a function moves a model and calls it, and does nothing else with it that could freeze or train it."""
+    moved, harmless = False, set[ast.AST]()
+    for node in own(scope):
+        match node:
+            case ast.Attribute(owner, attr) if attr in _TRAINED and _begins_with(owner, name):
+                return False
+            case ast.Attribute(ast.Name(owner) as receiver, attr) if owner == name:
+                moved = moved or attr in _MOVES
+                harmless.add(receiver)
+            case ast.Assign([ast.Name(target)], ast.Call(ast.Attribute(attr=attr))) if target == name:
+                moved = moved or attr in _MOVES
+            case ast.Call(ast.Name(callee) as receiver) if callee == name:
+                harmless.add(receiver)
+            case ast.Call(ast.Attribute(attr=called) | ast.Name(called)) if called in _READERS:
+                harmless.update([*node.args, *(keyword.value for keyword in node.keywords)])
+            case ast.If(ast.Name() as asked) | ast.Compare(ast.Name() as asked):
+                harmless.add(asked)
+            case _:
+                continue
+    reads = (node for node in own(scope) if isinstance(node, ast.Name) and node.id == name)
+    return moved and all(read in harmless or isinstance(read.ctx, ast.Store) for read in reads)
+
+
+def _begins_with(node: ast.expr, name: str) -> bool:
+    """Whether an expression is a name, or what methods of it return."""
+    while isinstance(node, (ast.Call, ast.Attribute)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return isinstance(node, ast.Name) and node.id == name
