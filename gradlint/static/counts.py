@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of
-from gradlint.static.nodes import own, walk
+from gradlint.static.nodes import own
 from gradlint.static.reaching import Given, reaching
 
 _ROUNDING = frozenset(["int", "ceil", "floor", "round", "float"])
@@ -39,10 +39,15 @@ class Factor:
         """The last word of a number's name."""
         return last_name(self.node) if self.node is not None and not self.is_length else ""
 
+    @property
+    def row(self) -> int:
+        """Where it stands."""
+        return self.node.lineno if self.node is not None else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A product of powers; factors that are literals are left out."""
+    """A product of powers; literals that have no name are left out."""
 
     powers: frozenset[tuple[Factor, int]] = frozenset()
 
@@ -119,18 +124,20 @@ class Counts:
 
     def _computed(self, node: ast.BinOp, at: Place) -> tuple[Count, ...]:
         match node:
-            case ast.BinOp(ast.BinOp(ast.BinOp(left, ast.Add(), again), ast.Sub(), ast.Constant(1)), ast.FloorDiv(), by):
+            case ast.BinOp(
+                ast.BinOp(ast.BinOp(left, ast.Add(), again), ast.Sub(), ast.Constant(1)), ast.FloorDiv(), by
+            ):
                 # Rounded up.
                 if ast.unparse(again) == ast.unparse(by):
                     return self._read(ast.copy_location(ast.BinOp(left, ast.FloorDiv(), by), node), at)
-        left, right = self._read(node.left, at), self._read(node.right, at)
+        ones, others = self._read(node.left, at), self._read(node.right, at)
         match node.op:
             case ast.Mult():
-                return _few([one * other for one in left for other in right])
+                return _few([one * other for one in ones for other in others])
             case ast.Div() | ast.FloorDiv():
-                return _few([one / other for one in left for other in right])
+                return _few([one / other for one in ones for other in others])
             case ast.Add() | ast.Sub():
-                terms = [each for each in (left, right) if each != (_ONE,)]
+                terms = [each for each in (ones, others) if each != (_ONE,)]
                 return self._same(terms, node, at)
             case _:
                 return (self._one(node, at),)
@@ -147,7 +154,7 @@ class Counts:
             return (self._one(node, at),)
         counts: list[Count] = [] if certain else [self._one(node, at, given=())]
         for each in found:
-            if each.value is None:
+            if each.value is None or isinstance(each.value, ast.Constant):
                 counts.append(self._one(node, at))
             else:
                 counts.extend(self._read(each.value, inner))
@@ -177,7 +184,11 @@ class Counts:
         value = _argument(at.scope, call, node.id) if isinstance(call, ast.Call) else None
         if value is None:
             return [], False, at
-        return [Given(ast.copy_location(ast.Expr(value), value), node.id, value)], True, Place(outside, at.callers[:-1], max(at.depth - 1, 0))
+        return (
+            [Given(ast.copy_location(ast.Expr(value), value), node.id, value)],
+            True,
+            Place(outside, at.callers[:-1], max(at.depth - 1, 0)),
+        )
 
     def _elsewhere(self, node: ast.expr, inner: Place) -> tuple[list[Given], bool, Place]:
         """Return what is assigned to an attribute of `self` by one other method of the class, if it is one assignment."""
@@ -235,13 +246,3 @@ def _argument(function: ast.FunctionDef | ast.AsyncFunctionDef, call: ast.Call, 
     names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
     index = names.index(name) - (names[0] == "self") if name in names else len(call.args)
     return call.args[index] if 0 <= index < len(call.args) else None
-
-
-def lengths(count: Count) -> Iterator[Factor]:
-    """Yield the lengths by which a count is multiplied."""
-    return (factor for factor in count.above if factor.is_length)
-
-
-def mentions(node: ast.AST, word: str) -> bool:
-    """Whether a word is the last one of a name below a node."""
-    return any(last_name(part) == word for part in walk(node))

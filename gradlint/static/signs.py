@@ -39,6 +39,8 @@ _PATTERNS = (
     # A model that was saved as a whole and is called.
     (b"torch.load(", re.compile(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),
     (b"best", re.compile(rb"\bstate_dict\(")),
+    # Steps that are counted by what was prepared.
+    (b".prepare(", re.compile(rb"\.prepare\((?s:.*)\blen\(")),
     # Statements that do nothing.
     (b"_grad()", _BARE),
     (b"inference_mode()", _BARE),

@@ -88,9 +88,6 @@ WORDINGS: Mapping[str, Wording] = {
         "the factor of this LambdaLR is 0 at first: the learning rate is 0 and nothing is trained until the factor grows",
         "begin with a factor above 0, such as `0.95 ** epoch` or `(epoch + 1) / warmup`",
     ),
-    "GL221": Wording(
-        "{what}",
-        "{remedy}",
-        {"built": "the schedule gets its length here", "counted": "counted here"},
-    ),
+    "GL221": Wording("{what}", "{remedy}"),
+    "GL222": Wording("{what}", "{remedy}", {"stepped": "the optimizer steps here"}),
 }

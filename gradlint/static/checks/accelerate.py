@@ -18,12 +18,11 @@ from gradlint.static.checks import check
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
+from gradlint.static.prepared import ACCELERATORS
 from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Kind, Object, Value
 from gradlint.static.windows import Guard, Paths
-
-ACCELERATORS = ("accelerate.Accelerator", "accelerate.accelerator.Accelerator")
 
 
 @dataclass(frozen=True, slots=True)

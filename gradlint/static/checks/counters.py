@@ -13,8 +13,8 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of
 from gradlint.static.checks import local_check
 from gradlint.static.nodes import walk
-from gradlint.static.tree import Atom, Event
-from gradlint.static.windows import Paths, end_of
+from gradlint.static.tree import Atom
+from gradlint.static.windows import Paths, end_of, ends
 
 
 @local_check
@@ -50,7 +50,7 @@ def stuck(analysis: Analysis) -> Iterator[Diagnostic]:
 @local_check
 def irregular(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL703: a window ends at multiples of a length that other batches of the same loop change."""
-    for step, end in _ends(analysis):
+    for step, end in ends(analysis):
         changed = _changed(analysis, step.loops[-1], end)
         if changed is not None:
             length = last_name(changed.targets[0])
@@ -61,19 +61,6 @@ def irregular(analysis: Analysis) -> Iterator[Diagnostic]:
             marks = (("changed", analysis.source.place(changed)),)
             remedy = f"remember the batch of the last step, and step when `{length}` batches have come since"
             yield compose("GL703", Side.STATIC, step.place, marks, what=what, remedy=remedy)
-
-
-def _ends(analysis: Analysis) -> Iterator[tuple[Event, Atom]]:
-    """Yield the steps that end a window at regular turns, and the condition that does."""
-    for root in analysis.roots if analysis.lowering.counts else ():
-        steps = dict.fromkeys(e for e in analysis.events[root] if e.kind is EventKind.STEP and e.loops)
-        paths = Paths()
-        if steps:
-            paths.read(root.tree)
-        for step in steps:
-            _, end = end_of(analysis, root, step, paths) or (None, None)
-            if end is not None:
-                yield step, end
 
 
 def _changed(analysis: Analysis, loop: int, end: Atom) -> ast.Assign | None:

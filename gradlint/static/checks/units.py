@@ -1,8 +1,9 @@
-"""Schedules whose length is not counted in what moves them on: GL221."""
+"""Schedules whose length does not know how many processes there are: GL221."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
@@ -10,10 +11,10 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import is_loader, last_name
 from gradlint.static.checks import check
-from gradlint.static.checks.accelerate import ACCELERATORS
-from gradlint.static.counts import Count, Counts, Factor, lengths
-from gradlint.static.nodes import walk
-from gradlint.static.values import Const, Construction, Kind, Object
+from gradlint.static.counts import Count, Counts, Factor
+from gradlint.static.nodes import own
+from gradlint.static.prepared import Preparation, preparations, splits
+from gradlint.static.values import Construction, Kind, Object
 
 _LENGTHS = {
     "CosineAnnealingLR": ((1, "T_max"),),
@@ -24,9 +25,22 @@ _LENGTHS = {
 }
 _OF_OTHERS = ((1, "num_warmup_steps"), (2, "num_training_steps"))
 """Where the schedules of transformers and diffusers have their lengths."""
+_STEPS = re.compile(r"steps|updates|iters|iterations")
+_TOO_LONG = (
+    "`{}` is not split among the processes yet where its length is taken, and that is multiplied by the number of processes: with "
+    "several of them the schedule is as many times too long, and most of it is never used"
+)
+_TOO_SHORT = (
+    "`{}` is already split among the processes where its length is taken, but a prepared scheduler moves on once for each "
+    "process: with several of them the schedule is over long before the training is"
+)
+_NOT_THE_LOOP = (
+    "`{}` is what the loop ran over before Accelerate prepared it: with several processes each has a part of its batches, and makes "
+    "that many times fewer steps than are counted here"
+)
 
 
-def _written(scheduler: Object, call: Construction) -> Iterator[ast.expr]:
+def lengths_of(scheduler: Object, call: Construction) -> Iterator[ast.expr]:
     """Yield the lengths that a schedule is built with, as they are written."""
     for position, name in _LENGTHS.get(scheduler.origin.rpartition(".")[2], _OF_OTHERS):
         written = call.expression(position, name)
@@ -36,69 +50,73 @@ def _written(scheduler: Object, call: Construction) -> Iterator[ast.expr]:
 
 @check
 def processes(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL221: a schedule that Accelerate moves on once per process is as many times too long, or too short."""
-    if not analysis.says("num_training_steps", "T_max", "total_steps", "total_iters") or not analysis.says("prepare"):
+    """GL221: a count of steps is as many times too long or too short as there are processes."""
+    if not analysis.says(".prepare") or not analysis.says("len("):
         return
     counts = Counts(analysis)
     for scheduler in analysis.objects(Kind.SCHEDULER):
         accelerator = analysis.lowering.objects.get(analysis.lowering.prepared.get(scheduler.uid, ()))
-        if accelerator is None or not _splits(accelerator) or scheduler.uid not in analysis.stepped:
+        if accelerator is None or not splits(accelerator) or scheduler.uid not in analysis.stepped:
             continue
-        told = {what for call in scheduler.calls for what in _unsplit(analysis, counts, scheduler, call)}
-        for what, remedy in sorted(told)[:1]:
-            yield compose("GL221", Side.STATIC, scheduler.place, subject=_class(scheduler), what=what, remedy=remedy)
+        found = {each for call in scheduler.calls for each in _scheduled(analysis, counts, scheduler, call)}
+        for what, remedy in sorted(found)[:1]:
+            yield compose("GL221", Side.STATIC, scheduler.place, what=what, remedy=remedy)
+    yield from _counted_before(analysis, counts)
 
 
-def _class(scheduler: Object) -> str:
-    return scheduler.origin.rpartition(".")[2]
-
-
-def _splits(accelerator: Object) -> bool:
-    """Whether an accelerator gives each process its own batches, and steps schedules once for each process."""
-    own = ("split_batches", "step_scheduler_with_optimizer", "dataloader_config", "**", "*")
-    return accelerator.origin in ACCELERATORS and not any(
-        call.named.get(name, Const(None)) not in (Const(None),) for call in accelerator.calls for name in own
-    )
-
-
-def _unsplit(analysis: Analysis, counts: Counts, scheduler: Object, call: Construction) -> Iterator[tuple[str, str]]:
-    for written in _written(scheduler, call):
+def _scheduled(analysis: Analysis, counts: Counts, scheduler: Object, call: Construction) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the length of a schedule that moves on once for each process."""
+    scope = call.scope or analysis.tree
+    prepared = list(preparations(analysis, scope))
+    for written in lengths_of(scheduler, call):
         for count in counts.of(written, call.scope, call.callers):
-            loaders = [factor for factor in lengths(count) if factor.node is not None and is_loader(analysis, factor.node)]
-            times = sum(power for factor, power in count.powers if factor.word == "num_processes")
-            if len(loaders) != 1:
+            loader = _loader(analysis, count)
+            if loader is None:
                 continue
-            match _is_split(analysis, loaders[0]), times:
+            match _is_split(loader, prepared), _processes(count):
                 case False, 1:
-                    yield (
-                        f"`{loaders[0].spelled}` is not split among the processes yet where its length is taken, and the length is "
-                        "multiplied by their number: the schedule is as many times too long, and most of it is never used",
-                        "divide the length of the loader by the number of processes first, or do not multiply",
-                    )
+                    remedy = "divide the length of the loader by the number of processes, too, or do not multiply"
+                    yield _TOO_LONG.format(loader.spelled), remedy
                 case True, 0:
-                    yield (
-                        f"`{loaders[0].spelled}` is already split among the processes where its length is taken, but a prepared "
-                        "scheduler moves on once for each process: the schedule is over long before the training is",
-                        "multiply the length by `num_processes`, or take it before the loader is prepared",
-                    )
+                    remedy = "multiply the length by `num_processes`, or take it before the loader is prepared"
+                    yield _TOO_SHORT.format(loader.spelled), remedy
 
 
-def _is_split(analysis: Analysis, loader: Factor) -> bool | None:
+def _counted_before(analysis: Analysis, counts: Counts) -> Iterator[Diagnostic]:
+    """Steps are counted by a loader that was prepared under another name."""
+    for function in analysis.functions:
+        for each in preparations(analysis, function):
+            for node in own(function):
+                if not isinstance(node, ast.Assign) or node.lineno <= each.row:
+                    continue
+                if not _STEPS.search(last_name(node.targets[0])) or not isinstance(node.value, (ast.BinOp, ast.Call)):
+                    continue
+                for count in counts.of(node.value, function):
+                    loader = _loader(analysis, count)
+                    left = loader is not None and loader.spelled in each.given - each.taken
+                    if loader is not None and left and loader.row > each.row and not _processes(count):
+                        place = analysis.source.place(node.value)
+                        remedy = "take the length of what `prepare` has returned"
+                        what = _NOT_THE_LOOP.format(loader.spelled)
+                        yield compose("GL221", Side.STATIC, place, what=what, remedy=remedy)
+
+
+def _loader(analysis: Analysis, count: Count) -> Factor | None:
+    """Return the one loader whose length a count is multiplied by."""
+    found = [
+        each for each in count.above if each.is_length and each.node is not None and is_loader(analysis, each.node)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _processes(count: Count) -> int:
+    return sum(power for factor, power in count.powers if factor.word in ("num_processes", "world_size"))
+
+
+def _is_split(loader: Factor, prepared: list[Preparation]) -> bool | None:
     """Whether an accelerator has prepared a loader where its length is taken; None where that is not known."""
-    assert loader.node is not None
-    node, found = loader.node, list(_prepared(analysis, loader))
-    if any(row in loader.given for row in found):
-        return True if loader.given == tuple(row for row in found if row in loader.given) else None
-    return False if any(row > node.lineno for row in found) else None
-
-
-def _prepared(analysis: Analysis, loader: Factor) -> Iterator[int]:
-    """Yield the rows in which an accelerator prepares a loader."""
-    for node in analysis.nodes(ast.Assign):
-        for call in walk(node.value):
-            match call:
-                case ast.Call(ast.Attribute(owner, name), args) if name.startswith("prepare"):
-                    made = analysis.value(owner)
-                    known = isinstance(made, Object) and made.origin in ACCELERATORS
-                    if known and any(ast.unparse(arg) == loader.spelled for arg in args):
-                        yield node.lineno
+    given = [each.row for each in prepared if loader.spelled in each.taken & each.given]
+    if any(row in loader.given for row in given):
+        return True if all(row in given for row in loader.given) else None
+    later = any(each.row > loader.row and loader.spelled in each.given for each in prepared)
+    return False if later else None
