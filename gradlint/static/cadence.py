@@ -136,6 +136,11 @@ def spelled(value: Value) -> str:
             return ""
 
 
+def word_of(id_: str) -> str:
+    """Return the name that a value of this id has in the source."""
+    return re.split("[%@#]", re.split("[/.]", id_)[-1])[0]
+
+
 def same_count(one: Value, other: Value) -> bool:
     """Whether two counts are certainly equal."""
     match one, other:

@@ -90,10 +90,11 @@ class Place:
 
 
 class Counts:
-    """Reads counts of one file."""
+    """Reads counts of one file; names that end in one of `units` are not read through."""
 
-    def __init__(self, analysis: Analysis) -> None:
+    def __init__(self, analysis: Analysis, units: frozenset[str] = frozenset()) -> None:
         self._analysis = analysis
+        self._units = units
 
     def of(self, node: ast.expr, scope: ast.AST | None, callers: Callers = ()) -> tuple[Count, ...]:
         """Return what a count may be made of, by the assignments that may have given it its value (none: not known)."""
@@ -150,7 +151,7 @@ class Counts:
 
     def _named(self, node: ast.Name | ast.Attribute, at: Place) -> tuple[Count, ...]:
         found, certain, inner = self._given(node, at)
-        if not found or not inner.depth:
+        if not found or not inner.depth or last_name(node) in self._units:
             return (self._one(node, at),)
         counts: list[Count] = [] if certain else [self._one(node, at, given=())]
         for each in found:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.cadence import last_name, tree_of
+from gradlint.static.cadence import last_name, tree_of, word_of
 from gradlint.static.checks import local_check
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Atom
@@ -66,7 +65,7 @@ def irregular(analysis: Analysis) -> Iterator[Diagnostic]:
 def _changed(analysis: Analysis, loop: int, end: Atom) -> ast.Assign | None:
     """Return where a loop gives the length of its windows another value, while one counter runs through."""
     node = analysis.lowering.loop_nodes.get(loop)
-    length, counter = (_word(end.cycle.length), _word(end.cycle.counter)) if end.cycle is not None else ("", "")
+    length, counter = (word_of(end.cycle.length), word_of(end.cycle.counter)) if end.cycle is not None else ("", "")
     if not isinstance(node, (ast.For, ast.AsyncFor)) or not length.isidentifier() or not counter:
         return None
     given = [each for each in walk(node) if isinstance(each, ast.Assign)]
@@ -94,8 +93,8 @@ def _names(node: ast.AST) -> set[str]:
 def _counted(analysis: Analysis, loop: int, end: Atom) -> ast.AugAssign | None:
     """Return where the counter of a window moves on, if it does so in one place that only a step reaches."""
     node = analysis.lowering.loop_nodes.get(loop)
-    name = _word(end.cycle.counter) if end.cycle is not None else ""
-    flag = _word(end.key)
+    name = word_of(end.cycle.counter) if end.cycle is not None else ""
+    flag = word_of(end.key)
     if node is None or not name or not flag.isidentifier():
         return None
     moved = [
@@ -111,11 +110,6 @@ def _counted(analysis: Analysis, loop: int, end: Atom) -> ast.AugAssign | None:
     if len(moved) != 1 or bound or not _within(node, moved[0]):
         return None
     return moved[0] if _only_with(node, moved[0], flag) else None
-
-
-def _word(id_: str) -> str:
-    """Return the name that a value of this id has in the source."""
-    return re.split("[%@#]", re.split("[/.]", id_)[-1])[0]
 
 
 def _targets(node: ast.Assign | ast.For) -> Iterator[ast.expr]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.cadence import turns
+from gradlint.static.cadence import turns, word_of
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts
 from gradlint.static.nodes import walk
@@ -35,12 +35,13 @@ def mixed_counts(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL222: of a schedule that is written out, the counter counts updates and the length batches."""
     if not analysis.lowering.counts or not analysis.says('"lr"', "'lr'"):
         return
-    counts = Counts(analysis)
-    for step, _ in ends(analysis):
+    for step, end in ends(analysis):
+        window = word_of(end.cycle.length) if end.cycle is not None else ""
         loop, bound = analysis.lowering.loop_nodes[step.loops[-1]], turns(analysis, step.loops[-1])
         frame = analysis.lowering.frames.get(step.frame)
-        if bound is None or frame is None or not isinstance(loop, ast.For):
+        if bound is None or frame is None or not isinstance(loop, ast.For) or not window.isidentifier():
             continue
+        counts = Counts(analysis, frozenset({window}))
         scope, callers = frame.node, frame.callers
         counters = set(_updates(loop, step))
         whole = counts.of(bound[1], scope, callers)
