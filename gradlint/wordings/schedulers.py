@@ -12,10 +12,7 @@ WORDINGS: Mapping[str, Wording] = {
         "call `{subject}.step()` after `{other}.step()`",
         {"stepped": "the optimizer steps here, later"},
     ),
-    "GL202": Wording(
-        "`{subject}` is built but never stepped: the learning rate stays what it is",
-        "call `{subject}.step()` once per epoch (or per step, as its arguments count)",
-    ),
+    "GL202": Wording("`{subject}` {what}", "{remedy}"),
     "GL203": Wording(
         "`{subject}` is a {cls} that counts epochs, but it is stepped with every batch: the learning rate has run"
         " through its schedule long before training ends",
