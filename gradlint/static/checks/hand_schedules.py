@@ -9,12 +9,13 @@ from typing import NamedTuple
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.cadence import turns, word_of
+from gradlint.static.cadence import last_name, turns
+from gradlint.static.cadence import spelled as told
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts
 from gradlint.static.nodes import walk
 from gradlint.static.reaching import spelled
-from gradlint.static.tree import Event
+from gradlint.static.tree import Atom, Event
 from gradlint.static.values import Function
 from gradlint.static.windows import ends
 
@@ -36,12 +37,12 @@ def mixed_counts(analysis: Analysis) -> Iterator[Diagnostic]:
     if not analysis.lowering.counts or not analysis.says('"lr"', "'lr'"):
         return
     for step, end in ends(analysis):
-        window = word_of(end.cycle.length) if end.cycle is not None else ""
         loop, bound = analysis.lowering.loop_nodes[step.loops[-1]], turns(analysis, step.loops[-1])
         frame = analysis.lowering.frames.get(step.frame)
-        if bound is None or frame is None or not isinstance(loop, ast.For) or not window.isidentifier():
+        units = _window(analysis, loop, end)
+        if bound is None or frame is None or not isinstance(loop, ast.For) or not units:
             continue
-        counts = Counts(analysis, frozenset({window}))
+        counts = Counts(analysis, units)
         scope, callers = frame.node, frame.callers
         counters = set(_updates(loop, step))
         whole = counts.of(bound[1], scope, callers)
@@ -51,15 +52,22 @@ def mixed_counts(analysis: Analysis) -> Iterator[Diagnostic]:
                 for length in counts.of(each.length, scope, callers)
                 for all_of in whole
             ):
-                told = ast.unparse(each.length)
+                said = ast.unparse(each.length)
                 what = (
-                    f"`{each.counter}` counts updates, one in several turns of the loop, but `{told}` counts turns: "
+                    f"`{each.counter}` counts updates, one in several turns of the loop, but `{said}` counts turns: "
                     "the learning rate goes through its schedule as many times too slowly"
                 )
-                remedy = f"divide `{told}` by the number of batches that one update takes"
+                remedy = f"divide `{said}` by the number of batches that one update takes"
                 marks = (("stepped", step.place),)
                 yield compose("GL222", Side.STATIC, analysis.source.place(each.node), marks, what=what, remedy=remedy)
                 break
+
+
+def _window(analysis: Analysis, loop: ast.AST, end: Atom) -> frozenset[str]:
+    """Return the last words of what the length of a window is called (none: it is a number without a name)."""
+    length = end.cycle.length if end.cycle is not None else ""
+    moduli = [node.right for node in walk(loop) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod)]
+    return frozenset(last_name(each) for each in moduli if length and told(analysis.value(each)) == length) - {""}
 
 
 def _counts_turns(length: Count, whole: Count, is_quotient: bool) -> bool:
