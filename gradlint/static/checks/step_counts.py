@@ -13,6 +13,7 @@ from gradlint.static.cadence import last_name
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts, Factor
 from gradlint.static.nodes import own
+from gradlint.static.reaching import spelled
 
 _STEPS = re.compile(r"(^|_)(steps|iters|iterations|updates)$|^T_max$|^t_total$")
 _TOTAL = re.compile(r"(^|_)(total|max|train|training)_|^num_(training|train|total)|^T_max$|^t_total$")
@@ -83,7 +84,9 @@ def _batch_size(analysis: Analysis, loader: Factor) -> ast.expr | None:
     """Return the size of the batches of a loader that is built in sight, in one place."""
     made = [node for node in analysis.nodes(ast.Assign) if node.lineno in loader.given]
     match made:
-        case [ast.Assign(value=ast.Call(func, args, keywords))] if last_name(func) == "DataLoader":
+        case [ast.Assign([target], ast.Call(func, args, keywords))] if (
+            last_name(func) == "DataLoader" and spelled(target) == loader.spelled
+        ):
             sized = next((keyword.value for keyword in keywords if keyword.arg == "batch_size"), None)
             return sized or (args[1] if len(args) > 1 else None)
         case _:
