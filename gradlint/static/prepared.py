@@ -12,9 +12,12 @@ from typing import NamedTuple
 from gradlint.static.analysis import Analysis
 from gradlint.static.nodes import own, walk
 from gradlint.static.reaching import spelled
-from gradlint.static.values import Class, Const, Library, Object
+from gradlint.static.values import Class, Const, Library, Object, Value
 
 ACCELERATORS = ("accelerate.Accelerator", "accelerate.accelerator.Accelerator")
+
+_WAYS = ("split_batches", "step_scheduler_with_optimizer", "dataloader_config", "**", "*")
+"""Arguments that change how often a process steps, and how often its schedules do."""
 
 
 class Preparation(NamedTuple):
@@ -27,10 +30,20 @@ class Preparation(NamedTuple):
 
 def splits(accelerator: Object) -> bool:
     """Whether an accelerator gives each process its own batches, and steps schedules once for each process."""
-    told = ("split_batches", "step_scheduler_with_optimizer", "dataloader_config", "**", "*")
-    return accelerator.origin in ACCELERATORS and all(
-        call.named.get(name, Const(None)) == Const(None) for call in accelerator.calls for name in told
-    )
+    return accelerator.origin in ACCELERATORS and not any(_told(accelerator, *_WAYS))
+
+
+def splits_batches(accelerator: Object) -> bool:
+    """Whether an accelerator splits each batch among the processes, and steps schedules once for all of them."""
+    told = list(_told(accelerator, "split_batches"))
+    others = any(_told(accelerator, *_WAYS[1:]))
+    return accelerator.origin in ACCELERATORS and told == [Const(True)] and not others
+
+
+def _told(accelerator: Object, *names: str) -> Iterator[Value]:
+    """Yield what an accelerator is told by arguments of these names."""
+    given = (call.named.get(name, Const(None)) for call in accelerator.calls for name in names)
+    return (value for value in given if value != Const(None))
 
 
 def preparations(analysis: Analysis, scope: ast.AST) -> Iterator[Preparation]:

@@ -13,7 +13,7 @@ from gradlint.static.cadence import is_loader, last_name
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts, Factor
 from gradlint.static.nodes import own
-from gradlint.static.prepared import Preparation, preparations, splits
+from gradlint.static.prepared import Preparation, preparations, splits, splits_batches
 from gradlint.static.values import Construction, Kind, Object
 
 _LENGTHS = {
@@ -33,6 +33,10 @@ _TOO_LONG = (
 _TOO_SHORT = (
     "`{}` is already split among the processes where its length is taken, but a prepared scheduler moves on once for each "
     "process: with several of them the schedule is over long before the training is"
+)
+_NOT_SPLIT = (
+    "with `split_batches` each process makes as many steps as `{}` has batches, and the length is multiplied by the number of "
+    "processes: with several of them the schedule is as many times too long, and most of it is never used"
 )
 _NOT_THE_LOOP = (
     "`{}` is what the loop ran over before Accelerate prepared it: with several processes each has a part of its batches, and makes "
@@ -56,9 +60,10 @@ def processes(analysis: Analysis) -> Iterator[Diagnostic]:
     counts = Counts(analysis)
     for scheduler in analysis.objects(Kind.SCHEDULER):
         accelerator = analysis.lowering.objects.get(analysis.lowering.prepared.get(scheduler.uid, ()))
-        if accelerator is None or not splits(accelerator) or scheduler.uid not in analysis.stepped:
+        if accelerator is None or scheduler.uid not in analysis.stepped:
             continue
-        found = {each for call in scheduler.calls for each in _scheduled(analysis, counts, scheduler, call)}
+        counted = _whole if splits_batches(accelerator) else _scheduled if splits(accelerator) else None
+        found = {each for call in scheduler.calls if counted for each in counted(analysis, counts, scheduler, call)}
         for what, remedy in sorted(found)[:1]:
             yield compose("GL221", Side.STATIC, scheduler.place, what=what, remedy=remedy)
     yield from _counted_before(analysis, counts)
@@ -80,6 +85,15 @@ def _scheduled(analysis: Analysis, counts: Counts, scheduler: Object, call: Cons
                 case True, 0:
                     remedy = "multiply the length by `num_processes`, or take it before the loader is prepared"
                     yield _TOO_SHORT.format(loader.spelled), remedy
+
+
+def _whole(analysis: Analysis, counts: Counts, scheduler: Object, call: Construction) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the length of a schedule that moves on once, where each process sees a part of each batch."""
+    for written in lengths_of(scheduler, call):
+        for count in counts.of(written, call.scope, call.callers):
+            loader = _loader(analysis, count)
+            if loader is not None and _processes(count) == 1:
+                yield _NOT_SPLIT.format(loader.spelled), "do not multiply"
 
 
 def _counted_before(analysis: Analysis, counts: Counts) -> Iterator[Diagnostic]:
