@@ -95,8 +95,9 @@ def _moved_alone(analysis: Analysis, scheduler: Object) -> bool:
     for found in analysis.events.values():
         for event in found:
             if event.kind is EventKind.SCHEDULE and scheduler.uid in (event.targets or ()):
-                ring = [each for each in found if each.is_in(event.loops)]
-                if "argument" in event.roles or not any(each.kind is EventKind.STEP for each in ring):
+                steps = [each for each in found if each.is_in(event.loops) and each.kind is EventKind.STEP]
+                apart = not event.loops and all(each.loops for each in steps)
+                if "argument" in event.roles or not steps or apart:
                     return True
     return False
 
