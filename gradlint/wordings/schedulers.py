@@ -87,4 +87,5 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "GL221": Wording("{what}", "{remedy}"),
     "GL222": Wording("{what}", "{remedy}", {"stepped": "the optimizer steps here"}),
+    "GL223": Wording("{what}", "{remedy}"),
 }
