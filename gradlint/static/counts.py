@@ -90,11 +90,12 @@ class Place:
 
 
 class Counts:
-    """Reads counts of one file; names that end in one of `units` are not read through."""
+    """Reads counts of one file; names that end in one of `units` are not read through, and `literals` are factors, too."""
 
-    def __init__(self, analysis: Analysis, units: frozenset[str] = frozenset()) -> None:
+    def __init__(self, analysis: Analysis, units: frozenset[str] = frozenset(), *, literals: bool = False) -> None:
         self._analysis = analysis
         self._units = units
+        self._literals = literals
 
     def of(self, node: ast.expr, scope: ast.AST | None, callers: Callers = ()) -> tuple[Count, ...]:
         """Return what a count may be made of, by the assignments that may have given it its value (none: not known)."""
@@ -102,8 +103,8 @@ class Counts:
 
     def _read(self, node: ast.expr, at: Place) -> tuple[Count, ...]:
         match node:
-            case ast.Constant(int() | float()):
-                return (_ONE,)
+            case ast.Constant(int() | float() as number):
+                return (self._one(node, at),) if self._literals and number != 1 else (_ONE,)
             case ast.Name() | ast.Attribute():
                 return self._named(node, at)
             case ast.Call(ast.Name("len"), [owner]):
