@@ -12,7 +12,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts, Factor
-from gradlint.static.nodes import own
+from gradlint.static.nodes import own, walk
 from gradlint.static.reaching import spelled
 
 _STEPS = re.compile(r"(^|_)(steps|iters|iterations|updates)$|^T_max$|^t_total$")
@@ -25,19 +25,23 @@ def divided_amiss(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL222: a number of steps is divided by what has been divided by already, or by what it grows with."""
     if not analysis.says("len("):
         return
-    counts = Counts(analysis)
+    counts, wrong = Counts(analysis), set[tuple[str, ast.AST | None]]()
     for name, value, scope in _step_counts(analysis):
+        if any((last_name(part), scope) in wrong for part in walk(value)):
+            # What is computed from a wrong number is no mistake of its own.
+            continue
         for count in counts.of(value, scope):
-            told = _batches_again(analysis, counts, count, scope) or _by_epochs(name, count)
+            told = _batches_again(analysis, counts, count, scope) or _by_epochs(name, count) or _twice(count)
             if told is not None:
                 what, remedy = told
                 place = analysis.source.place(value)
                 yield compose("GL222", Side.STATIC, place, what=what.format(name), remedy=remedy)
+                wrong.add((name, scope))
                 break
 
 
 def _step_counts(analysis: Analysis) -> Iterator[tuple[str, ast.expr, ast.AST | None]]:
-    """Yield quotients that are called numbers of steps, with their names and the functions in which they stand."""
+    """Yield what is computed and called a number of steps, with the names and the functions in which they stand."""
     for scope in (None, *analysis.functions):
         for node in own(scope or analysis.tree):
             match node:
@@ -48,49 +52,57 @@ def _step_counts(analysis: Analysis) -> Iterator[tuple[str, ast.expr, ast.AST | 
                 case _:
                     continue
             for name, value in given:
-                if _STEPS.search(name) and _divides(value):
+                if _STEPS.search(name) and _is_computed(value):
                     yield name, value, scope
 
 
-def _divides(node: ast.expr) -> bool:
-    """Whether an expression is a quotient somewhere on its way up."""
+def _is_computed(node: ast.expr) -> bool:
+    """Whether an expression is a product or a quotient, as it is or rounded."""
     match node:
-        case ast.BinOp(_, ast.Div() | ast.FloorDiv(), _):
+        case ast.BinOp():
             return True
-        case ast.BinOp(left, _, right):
-            return _divides(left) or _divides(right)
         case ast.Call(_, args):
-            return any(map(_divides, args))
+            return any(map(_is_computed, args))
         case _:
             return False
+
+
+def _twice(count: Count) -> tuple[str, str] | None:
+    """Return what is wrong where a number goes into a product with a length twice."""
+    squares = [factor for factor, power in count.powers if power > 1 and factor.word]
+    if len(squares) == 1 and any(factor.is_length for factor in count.above):
+        said = squares[0].spelled
+        return f"`{{}}` is multiplied by `{said}` twice: it is that many times too large", f"multiply by `{said}` once"
+    return None
 
 
 def _batches_again(analysis: Analysis, counts: Counts, count: Count, scope: ast.AST | None) -> tuple[str, str] | None:
     """Return what is wrong where the batches of a loader are divided by the size of a batch."""
     for loader in count.above:
-        size = _batch_size(analysis, loader) if loader.is_length else None
-        for made_of in counts.of(size, scope) if size is not None else ():
-            if made_of.powers and made_of.above <= count.below and not made_of.below:
-                told = ast.unparse(size) if size is not None else ""
-                what = (
-                    f"`len({loader.spelled})` is a number of batches already, and is divided by the size of a batch, `{told}`, "
-                    "once more: `{}` is that many times too small"
-                )
-                return what, f"take the length of the data set, or do not divide by `{told}`"
+        for size in _sizes(analysis, loader) if loader.is_length else ():
+            for made_of in counts.of(size, scope):
+                if made_of.powers and made_of.above <= count.below and not made_of.below:
+                    told = ast.unparse(size)
+                    what = (
+                        f"`len({loader.spelled})` is a number of batches already, and is divided by the size of a batch, `{told}`, "
+                        "once more: `{}` is that many times too small"
+                    )
+                    return what, f"take the length of the data set, or do not divide by `{told}`"
     return None
 
 
-def _batch_size(analysis: Analysis, loader: Factor) -> ast.expr | None:
-    """Return the size of the batches of a loader that is built in sight, in one place."""
+def _sizes(analysis: Analysis, loader: Factor) -> Iterator[ast.expr]:
+    """Yield what the call that makes a loader in sight, in one place, is told of the size of a batch."""
     made = [node for node in analysis.nodes(ast.Assign) if node.lineno in loader.given]
     match made:
-        case [ast.Assign([target], ast.Call(func, args, keywords))] if (
-            last_name(func) == "DataLoader" and spelled(target) == loader.spelled
-        ):
-            sized = next((keyword.value for keyword in keywords if keyword.arg == "batch_size"), None)
-            return sized or (args[1] if len(args) > 1 else None)
+        case [ast.Assign([target], value)] if spelled(target) == loader.spelled:
+            call = value.body if isinstance(value, ast.IfExp) else value
         case _:
-            return None
+            return
+    match call:
+        case ast.Call(func, args, keywords) if "loader" in last_name(func).lower():
+            yield from (keyword.value for keyword in keywords if keyword.arg == "batch_size")
+            yield from (arg for arg in args[1:] if "batch_size" in last_name(arg))
 
 
 def _by_epochs(name: str, count: Count) -> tuple[str, str] | None:
