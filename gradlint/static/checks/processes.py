@@ -26,18 +26,42 @@ _LENGTHS = {
 _OF_OTHERS = ((1, "num_warmup_steps"), (2, "num_training_steps"))
 """Where the schedules of transformers and diffusers have their lengths."""
 _STEPS = re.compile(r"steps|updates|iters|iterations")
-_TOO_LONG = (
-    "`{}` is not split among the processes yet where its length is taken, and that is multiplied by the number of processes: with "
-    "several of them the schedule is as many times too long, and most of it is never used"
-)
-_TOO_SHORT = (
-    "`{}` is already split among the processes where its length is taken, but a prepared scheduler moves on once for each "
-    "process: with several of them the schedule is over long before the training is"
-)
-_NOT_SPLIT = (
+_LONG = "with several of them the schedule is as many times too long, and most of it is never used"
+_SHORT = "with several of them the schedule is over long before the training is"
+_WHOLE = (
     "with `split_batches` each process makes as many steps as `{}` has batches, and the length is multiplied by the number of "
-    "processes: with several of them the schedule is as many times too long, and most of it is never used"
+    f"processes: {_LONG}"
 )
+_WRONG: dict[tuple[str, bool | None, int], tuple[str, str]] = {
+    ("process", False, 1): (
+        "`{}` is not split among the processes yet where its length is taken, and that is multiplied by the number of processes: "
+        + _LONG,
+        "divide the length of the loader by the number of processes, too, or do not multiply",
+    ),
+    ("process", True, 0): (
+        (
+            "`{}` is already split among the processes where its length is taken, but a prepared scheduler moves on once for each "
+            f"process: {_SHORT}"
+        ),
+        "multiply the length by `num_processes`, or take it before the loader is prepared",
+    ),
+    ("itself", False, 0): (
+        (
+            "`{}` is not split among the processes yet where its length is taken, and this scheduler is not prepared, so that it moves "
+            f"on once for a part of the batches in each: {_LONG}"
+        ),
+        "prepare the scheduler, too, or take the length after the loader is prepared",
+    ),
+    ("itself", True, 1): (
+        (
+            "`{}` is already split among the processes where its length is taken, and that is multiplied by the number of processes, but "
+            f"this scheduler is not prepared and moves on once in each: {_LONG}"
+        ),
+        "prepare the scheduler, too, or do not multiply",
+    ),
+    **dict.fromkeys([("split", True, 1), ("split", False, 1), ("split", None, 1)], (_WHOLE, "do not multiply")),
+}
+"""What is wrong, by how the schedule moves on, whether the loader is split yet, and the power of the number of processes."""
 _NOT_THE_LOOP = (
     "`{}` is what the loop ran over before Accelerate prepared it: with several processes each has a part of its batches, and makes "
     "that many times fewer steps than are counted here"
@@ -59,41 +83,40 @@ def processes(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     counts = Counts(analysis)
     for scheduler in analysis.objects(Kind.SCHEDULER):
-        accelerator = analysis.lowering.objects.get(analysis.lowering.prepared.get(scheduler.uid, ()))
-        if accelerator is None or scheduler.uid not in analysis.stepped:
+        way = _way(analysis, scheduler)
+        if way is None or scheduler.uid not in analysis.stepped:
             continue
-        counted = _whole if splits_batches(accelerator) else _scheduled if splits(accelerator) else None
-        found = {each for call in scheduler.calls if counted for each in counted(analysis, counts, scheduler, call)}
+        found = {each for call in scheduler.calls for each in _lengths(analysis, counts, scheduler, call, way)}
         for what, remedy in sorted(found)[:1]:
             yield compose("GL221", Side.STATIC, scheduler.place, what=what, remedy=remedy)
     yield from _counted_before(analysis, counts)
 
 
-def _scheduled(analysis: Analysis, counts: Counts, scheduler: Object, call: Construction) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the length of a schedule that moves on once for each process."""
-    scope = call.scope or analysis.tree
-    prepared = list(preparations(analysis, scope))
+def _way(analysis: Analysis, scheduler: Object) -> str | None:
+    """Return how a schedule moves on: by "itself", once for each "process", or once for batches that are "split"."""
+    lowering = analysis.lowering
+    if scheduler.uid in lowering.prepared:
+        accelerator = lowering.objects.get(lowering.prepared[scheduler.uid])
+        if accelerator is not None and splits_batches(accelerator):
+            return "split"
+        return "process" if accelerator is not None and splits(accelerator) else None
+    owners = {lowering.prepared.get(uid) for uid in scheduler.of or ()}
+    accelerators = [lowering.objects.get(uid) for uid in owners if uid is not None]
+    own = len(accelerators) == len(owners) == 1 and scheduler.uid not in lowering.escaped
+    return "itself" if own and accelerators[0] is not None and splits(accelerators[0]) else None
+
+
+def _lengths(
+    analysis: Analysis, counts: Counts, scheduler: Object, call: Construction, way: str
+) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the lengths of a schedule, and what to do."""
+    prepared = list(preparations(analysis, call.scope or analysis.tree))
     for written in lengths_of(scheduler, call):
         for count in counts.of(written, call.scope, call.callers):
             loader = _loader(analysis, count)
-            if loader is None:
-                continue
-            match _is_split(loader, prepared), _processes(count):
-                case False, 1:
-                    remedy = "divide the length of the loader by the number of processes, too, or do not multiply"
-                    yield _TOO_LONG.format(loader.spelled), remedy
-                case True, 0:
-                    remedy = "multiply the length by `num_processes`, or take it before the loader is prepared"
-                    yield _TOO_SHORT.format(loader.spelled), remedy
-
-
-def _whole(analysis: Analysis, counts: Counts, scheduler: Object, call: Construction) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the length of a schedule that moves on once, where each process sees a part of each batch."""
-    for written in lengths_of(scheduler, call):
-        for count in counts.of(written, call.scope, call.callers):
-            loader = _loader(analysis, count)
-            if loader is not None and _processes(count) == 1:
-                yield _NOT_SPLIT.format(loader.spelled), "do not multiply"
+            told = _WRONG.get((way, _is_split(loader, prepared), _processes(count))) if loader is not None else None
+            if loader is not None and told is not None:
+                yield told[0].format(loader.spelled), told[1]
 
 
 def _counted_before(analysis: Analysis, counts: Counts) -> Iterator[Diagnostic]:
