@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of
 from gradlint.static.nodes import own
-from gradlint.static.reaching import Given, reaching
+from gradlint.static.reaching import Given, reaching, spellings, targets
 
 _ROUNDING = frozenset(["int", "ceil", "floor", "round", "float"])
 _MOST = 8
@@ -96,6 +96,7 @@ class Counts:
         self._analysis = analysis
         self._units = units
         self._literals = literals
+        self._assigned: dict[ast.AST, frozenset[str]] = {}
 
     def of(self, node: ast.expr, scope: ast.AST | None, callers: Callers = ()) -> tuple[Count, ...]:
         """Return what a count may be made of, by the assignments that may have given it its value (none: not known)."""
@@ -166,7 +167,7 @@ class Counts:
         """Return the assignments that reach a name, whether they are all, and where they stand."""
         inner = Place(at.scope, at.callers, max(at.depth - 1, 0))
         if at.scope is not None:
-            found, certain = reaching(at.scope, node, node)
+            found, certain = self._reaching(at.scope, node, node)
             if found:
                 return found, certain, inner
             root = node
@@ -175,8 +176,14 @@ class Counts:
             if isinstance(root, ast.Name) and _binds(at.scope, root.id):
                 return self._argument(node, at) if isinstance(node, ast.Name) else self._elsewhere(node, inner)
         tree = tree_of(self._analysis, node)
-        found, certain = reaching(tree, node, node if at.scope is None else None)
+        found, certain = self._reaching(tree, node, node if at.scope is None else None)
         return found, certain, Place(None, (), inner.depth)
+
+    def _reaching(self, scope: ast.AST, node: ast.expr, use: ast.AST | None) -> tuple[list[Given], bool]:
+        """Return the assignments that reach a name; most names are not assigned in most scopes, which is seen at once."""
+        if scope not in self._assigned:
+            self._assigned[scope] = frozenset(targets(scope))
+        return reaching(scope, node, use) if spellings(node) & self._assigned[scope] else ([], False)
 
     def _argument(self, node: ast.Name, at: Place) -> tuple[list[Given], bool, Place]:
         """Return what the caller gave for a parameter."""
@@ -201,15 +208,14 @@ class Counts:
             if inner.scope not in cls.body:
                 continue
             found = [
-                (method, each)
-                for method in cls.body
-                if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef))
-                for each in own(method)
-                if isinstance(each, ast.Assign) and any(ast.unparse(target) == spelled for target in each.targets)
+                each
+                for each in self._analysis.nodes(ast.Assign)
+                if cls.lineno <= each.lineno <= (cls.end_lineno or 0)
+                and any(ast.unparse(target) == spelled for target in each.targets)
             ]
             if len(found) == 1:
-                method, assign = found[0]
-                return [Given(assign, spelled, assign.value)], True, Place(method, (), inner.depth)
+                method = scope_of(self._analysis, found[0])
+                return [Given(found[0], spelled, found[0].value)], True, Place(method, (), inner.depth)
         return [], False, inner
 
     def _one(
@@ -248,3 +254,10 @@ def _argument(function: ast.FunctionDef | ast.AsyncFunctionDef, call: ast.Call, 
     names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
     index = names.index(name) - (names[0] == "self") if name in names else len(call.args)
     return call.args[index] if 0 <= index < len(call.args) else None
+
+
+def scope_of(analysis: Analysis, node: ast.AST) -> ast.AST | None:
+    """Return the innermost function around a node (None: it stands in the module)."""
+    row: int = getattr(node, "lineno", 0)
+    around = [each for each in analysis.functions if each.lineno <= row <= (each.end_lineno or 0)]
+    return max(around, key=lambda each: each.lineno, default=None)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gradlint.static.analysis import Analysis
-from gradlint.static.nodes import own, walk
+from gradlint.static.counts import scope_of
+from gradlint.static.nodes import walk
 from gradlint.static.reaching import spelled
 from gradlint.static.values import Class, Const, Library, Object, Value
 
@@ -24,6 +25,7 @@ class Preparation(NamedTuple):
     """One statement that takes what an accelerator has prepared: what was given to it, and the names of what it returned."""
 
     row: int
+    scope: ast.AST | None
     given: frozenset[str]
     taken: frozenset[str]
 
@@ -46,15 +48,16 @@ def _told(accelerator: Object, *names: str) -> Iterator[Value]:
     return (value for value in given if value != Const(None))
 
 
-def preparations(analysis: Analysis, scope: ast.AST) -> Iterator[Preparation]:
-    """Yield the statements of a scope by which an accelerator prepares something."""
-    for node in own(scope):
-        if isinstance(node, ast.Assign):
-            given = {text for part in walk(node.value) for text in _given(analysis, part)}
+def preparations(analysis: Analysis) -> Iterator[Preparation]:
+    """Yield the statements by which an accelerator prepares something."""
+    if not analysis.says(".prepare"):
+        return
+    for node in analysis.nodes(ast.Assign):
+        given = {text for part in walk(node.value) for text in _given(analysis, part)}
+        if given:
             targets = [part for target in node.targets for part in walk(target)]
             taken = {spelled(part) for part in targets if isinstance(part, (ast.Name, ast.Attribute))}
-            if given:
-                yield Preparation(node.lineno, frozenset(given), frozenset(taken))
+            yield Preparation(node.lineno, scope_of(analysis, node), frozenset(given), frozenset(taken))
 
 
 def _given(analysis: Analysis, node: ast.AST) -> Iterator[str]:

@@ -26,7 +26,7 @@ def reaching(scope: ast.AST, target: ast.expr, use: ast.AST | None) -> tuple[lis
     The flag tells whether one of them certainly has; else it may be what it was before the scope.
     """
     word = spelled(target)
-    found, certain, _ = _block(getattr(scope, "body", []), frozenset({word, *_owners(target)}), use)
+    found, certain, _ = _block(getattr(scope, "body", []), spellings(target), use)
     # Whoever gives a name to another thing gives it other parts.
     return [each if each.word == word else each._replace(value=None) for each in found], certain
 
@@ -36,8 +36,20 @@ def spelled(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ast.unparse(node)
 
 
+def spellings(target: ast.expr) -> frozenset[str]:
+    """Return the texts of a target and of what it is a part of: who is given anew has other parts."""
+    return frozenset({spelled(target), *_owners(target)})
+
+
+def targets(scope: ast.AST) -> Iterator[str]:
+    """Yield the texts of what is assigned to in a scope, and in the functions inside of it."""
+    for node in walk(scope):
+        if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
+            yield spelled(node)
+
+
 def _owners(target: ast.expr) -> Iterator[str]:
-    """Yield what a part of something is a part of: who is given anew has other parts."""
+    """Yield what a part of something is a part of."""
     while isinstance(target, (ast.Attribute, ast.Subscript)):
         target = target.value
         yield spelled(target)

@@ -11,8 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import is_loader, last_name
 from gradlint.static.checks import check
-from gradlint.static.counts import Count, Counts, Factor
-from gradlint.static.nodes import own
+from gradlint.static.counts import Count, Counts, Factor, scope_of
 from gradlint.static.prepared import Preparation, preparations, splits, splits_batches
 from gradlint.static.values import Construction, Kind, Object
 
@@ -81,15 +80,17 @@ def processes(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL221: a count of steps is as many times too long or too short as there are processes."""
     if not analysis.says(".prepare") or not analysis.says("len("):
         return
-    counts = Counts(analysis)
+    counts, prepared = Counts(analysis), list(preparations(analysis))
     for scheduler in analysis.objects(Kind.SCHEDULER):
         way = _way(analysis, scheduler)
         if way is None or scheduler.uid not in analysis.stepped:
             continue
-        found = {each for call in scheduler.calls for each in _lengths(analysis, counts, scheduler, call, way)}
+        found = {
+            each for call in scheduler.calls for each in _lengths(analysis, counts, prepared, scheduler, call, way)
+        }
         for what, remedy in sorted(found)[:1]:
             yield compose("GL221", Side.STATIC, scheduler.place, what=what, remedy=remedy)
-    yield from _counted_before(analysis, counts)
+    yield from _counted_before(analysis, counts, prepared)
 
 
 def _way(analysis: Analysis, scheduler: Object) -> str | None:
@@ -107,35 +108,39 @@ def _way(analysis: Analysis, scheduler: Object) -> str | None:
 
 
 def _lengths(
-    analysis: Analysis, counts: Counts, scheduler: Object, call: Construction, way: str
+    analysis: Analysis,
+    counts: Counts,
+    prepared: list[Preparation],
+    scheduler: Object,
+    call: Construction,
+    way: str,
 ) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the lengths of a schedule, and what to do."""
-    prepared = list(preparations(analysis, call.scope or analysis.tree))
+    here = [each for each in prepared if each.scope is call.scope]
     for written in lengths_of(scheduler, call):
         for count in counts.of(written, call.scope, call.callers):
             loader = _loader(analysis, count)
-            told = _WRONG.get((way, _is_split(loader, prepared), _processes(count))) if loader is not None else None
+            told = _WRONG.get((way, _is_split(loader, here), _processes(count))) if loader is not None else None
             if loader is not None and told is not None:
                 yield told[0].format(loader.spelled), told[1]
 
 
-def _counted_before(analysis: Analysis, counts: Counts) -> Iterator[Diagnostic]:
+def _counted_before(analysis: Analysis, counts: Counts, prepared: list[Preparation]) -> Iterator[Diagnostic]:
     """Steps are counted by a loader that was prepared under another name."""
-    for function in analysis.functions:
-        for each in preparations(analysis, function):
-            for node in own(function):
-                if not isinstance(node, ast.Assign) or node.lineno <= each.row:
-                    continue
-                if not _STEPS.search(last_name(node.targets[0])) or not isinstance(node.value, (ast.BinOp, ast.Call)):
-                    continue
-                for count in counts.of(node.value, function):
-                    loader = _loader(analysis, count)
-                    left = loader is not None and loader.spelled in each.given - each.taken
-                    if loader is not None and left and loader.row > each.row and not _processes(count):
-                        place = analysis.source.place(node.value)
-                        remedy = "take the length of what `prepare` has returned"
-                        what = _NOT_THE_LOOP.format(loader.spelled)
-                        yield compose("GL221", Side.STATIC, place, what=what, remedy=remedy)
+    for node in analysis.nodes(ast.Assign) if prepared else ():
+        if not _STEPS.search(last_name(node.targets[0])) or not isinstance(node.value, (ast.BinOp, ast.Call)):
+            continue
+        scope = scope_of(analysis, node)
+        before = [each for each in prepared if each.scope is scope and each.row < node.lineno]
+        for count in counts.of(node.value, scope) if before else ():
+            loader = _loader(analysis, count)
+            left = loader is not None and any(
+                loader.spelled in each.given - each.taken and loader.row > each.row for each in before
+            )
+            if loader is not None and left and not _processes(count):
+                place, what = analysis.source.place(node.value), _NOT_THE_LOOP.format(loader.spelled)
+                remedy = "take the length of what `prepare` has returned"
+                yield compose("GL221", Side.STATIC, place, what=what, remedy=remedy)
 
 
 def _loader(analysis: Analysis, count: Count) -> Factor | None:

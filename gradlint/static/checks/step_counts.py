@@ -11,8 +11,8 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name
 from gradlint.static.checks import check
-from gradlint.static.counts import Count, Counts, Factor
-from gradlint.static.nodes import own, walk
+from gradlint.static.counts import Count, Counts, Factor, scope_of
+from gradlint.static.nodes import walk
 from gradlint.static.reaching import spelled
 
 _STEPS = re.compile(r"(^|_)(steps|iters|iterations|updates)$|^T_max$|^t_total$")
@@ -42,18 +42,17 @@ def divided_amiss(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _step_counts(analysis: Analysis) -> Iterator[tuple[str, ast.expr, ast.AST | None]]:
     """Yield what is computed and called a number of steps, with the names and the functions in which they stand."""
-    for scope in (None, *analysis.functions):
-        for node in own(scope or analysis.tree):
-            match node:
-                case ast.Assign([ast.Name() | ast.Attribute() as target], value):
-                    given = [(last_name(target), value)]
-                case ast.Call(keywords=keywords):
-                    given = [(keyword.arg or "", keyword.value) for keyword in keywords]
-                case _:
-                    continue
-            for name, value in given:
-                if _STEPS.search(name) and _is_computed(value):
-                    yield name, value, scope
+    for node in analysis.nodes(ast.Assign, ast.Call):
+        match node:
+            case ast.Assign([ast.Name() | ast.Attribute() as target], value):
+                given = [(last_name(target), value)]
+            case ast.Call(keywords=keywords):
+                given = [(keyword.arg or "", keyword.value) for keyword in keywords]
+            case _:
+                continue
+        for name, value in given:
+            if _STEPS.search(name) and _is_computed(value):
+                yield name, value, scope_of(analysis, node)
 
 
 def _is_computed(node: ast.expr) -> bool:
