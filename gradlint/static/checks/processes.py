@@ -13,17 +13,9 @@ from gradlint.static.cadence import is_loader, last_name
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts, Factor, scope_of
 from gradlint.static.prepared import Preparation, preparations, splits, splits_batches
+from gradlint.static.schedules import class_of, lengths_of
 from gradlint.static.values import Construction, Kind, Object
 
-_LENGTHS = {
-    "CosineAnnealingLR": ((1, "T_max"),),
-    "OneCycleLR": ((2, "total_steps"),),
-    "PolynomialLR": ((1, "total_iters"),),
-    "LinearLR": ((3, "total_iters"),),
-    "get_scheduler": ((2, "num_warmup_steps"), (3, "num_training_steps")),
-}
-_OF_OTHERS = ((1, "num_warmup_steps"), (2, "num_training_steps"))
-"""Where the schedules of transformers and diffusers have their lengths."""
 _STEPS = re.compile(r"steps|updates|iters|iterations")
 _LONG = "with several of them the schedule is as many times too long, and most of it is never used"
 _SHORT = "with several of them the schedule is over long before the training is"
@@ -65,14 +57,6 @@ _NOT_THE_LOOP = (
     "`{}` is what the loop ran over before Accelerate prepared it: with several processes each has a part of its batches, and makes "
     "that many times fewer steps than are counted here"
 )
-
-
-def lengths_of(scheduler: Object, call: Construction) -> Iterator[ast.expr]:
-    """Yield the lengths that a schedule is built with, as they are written."""
-    for position, name in _LENGTHS.get(scheduler.origin.rpartition(".")[2], _OF_OTHERS):
-        written = call.expression(position, name)
-        if written is not None:
-            yield written
 
 
 @check
@@ -117,7 +101,7 @@ def _lengths(
 ) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the lengths of a schedule, and what to do."""
     here = [each for each in prepared if each.scope is call.scope]
-    for written in lengths_of(scheduler, call):
+    for written in lengths_of(class_of(scheduler), call):
         for count in counts.of(written, call.scope, call.callers):
             loader = _loader(analysis, count)
             told = _WRONG.get((way, _is_split(loader, here), _processes(count))) if loader is not None else None
