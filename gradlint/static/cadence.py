@@ -23,16 +23,16 @@ def over_batches(analysis: Analysis, number: int) -> bool:
     """Whether a loop gets one batch of a data loader each turn."""
     loop = analysis.lowering.loop_nodes.get(number)
     return isinstance(loop, (ast.For, ast.AsyncFor)) and any(
-        is_loader(analysis, source) for source in _sources(loop.iter)
+        is_loader(analysis, source) for source in sources_of(loop.iter)
     )
 
 
-def _sources(node: ast.expr) -> Iterator[ast.expr]:
+def sources_of(node: ast.expr) -> Iterator[ast.expr]:
     """Yield what a loop runs over, out of its wrappers."""
     match node:
         case ast.Call(func, args) if last_name(func) in _WRAPPERS:
             for arg in args:
-                yield from _sources(arg)
+                yield from sources_of(arg)
         case _:
             yield node
 
@@ -68,7 +68,7 @@ def turns(analysis: Analysis, number: int) -> tuple[Value, ast.expr] | None:
     loop = analysis.lowering.loop_nodes.get(number)
     if not isinstance(loop, ast.For):
         return None
-    for source in _sources(loop.iter):
+    for source in sources_of(loop.iter):
         match source:
             case ast.Call(ast.Name("range" | "trange"), [stop] | [_, stop, *_]):
                 return analysis.value(stop), stop
@@ -134,6 +134,11 @@ def spelled(value: Value) -> str:
             return id_
         case _:
             return ""
+
+
+def word_of(id_: str) -> str:
+    """Return the name that a value of this id has in the source."""
+    return re.split("[%@#]", re.split("[/.]", id_)[-1])[0]
 
 
 def same_count(one: Value, other: Value) -> bool:

@@ -14,6 +14,7 @@ from gradlint.events import EventKind
 from gradlint.static.endings import Forward
 from gradlint.static.functions import Functions, name_of
 from gradlint.static.initializers import DATACLASSES, initializer
+from gradlint.static.library import words
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Uid
 from gradlint.static.values import (
@@ -215,6 +216,9 @@ class Classes(Functions):
         value = self._found_member(owner, name, node)
         # Using None would raise: by then, another method has assigned it.
         unseen = value == NONE or (isinstance(value, Unknown) and not self._held(value))
+        inherited = self._inherited_member(owner, name, node) if unseen else None
+        if inherited is not None:
+            return inherited
         declared = self._declared(owner.cls, name) if unseen else None
         if declared is None:
             return self._by_use(owner, name, value, node)
@@ -271,6 +275,20 @@ class Classes(Functions):
         made = Object(Kind.OPTIMIZER, uid, "", self.place(owner.cls.node), frozenset({unknown_uid(module.id)}))
         self.objects[uid] = made
         self.set_member(owner.uid, optimizer, made)
+
+    def _inherited_member(self, owner: Instance, name: str, node: ast.expr) -> Object | None:
+        """Return the optimizer or the scheduler that a trainer of a library makes for its instances."""
+        if name not in ("optimizer", "lr_scheduler") or not self.is_a(owner.cls, *words("trainer", "bases")):
+            return None
+        optimizer, scheduler = (*owner.uid, "optimizer"), (*owner.uid, "lr_scheduler")
+        for uid, made in (
+            (optimizer, Object(Kind.OPTIMIZER, optimizer, "", self.place(node))),
+            (scheduler, Object(Kind.SCHEDULER, scheduler, "", self.place(node), frozenset({optimizer}))),
+        ):
+            self.objects.setdefault(uid, made)
+        made = self.objects[(*owner.uid, name)]
+        self.set_member(owner.uid, name, made)
+        return made
 
     def _held(self, value: Unknown) -> bool:
         return any(uid in self.objects for uid in value.holds)

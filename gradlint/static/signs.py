@@ -47,6 +47,8 @@ _PATTERNS = (
     (b"weights", re.compile(rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]")),
     (b"Inception", re.compile(rb"self\.\w+ *= *[^\n]*\bInceptionV3\(")),
     (b"best", re.compile(rb"\bstate_dict\(")),
+    # Steps that are counted by what was prepared.
+    (b".prepare(", re.compile(rb"\.prepare\((?s:.*)\blen\(")),
     # Statements that do nothing.
     (b"_grad()", _BARE),
     (b"inference_mode()", _BARE),

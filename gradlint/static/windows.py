@@ -237,6 +237,19 @@ def _of(analysis: Analysis, root: Root, optimizer: Object, steps: list[Event], p
             yield window
 
 
+def ends(analysis: Analysis) -> Iterator[tuple[Event, Atom]]:
+    """Yield the steps that end a window at regular turns, and the condition that does."""
+    for root in analysis.roots if analysis.lowering.counts else ():
+        steps = dict.fromkeys(e for e in analysis.events[root] if e.kind is EventKind.STEP and e.loops)
+        paths = Paths()
+        if steps:
+            paths.read(root.tree)
+        for step in steps:
+            _, end = end_of(analysis, root, step, paths) or (None, None)
+            if end is not None:
+                yield step, end
+
+
 def end_of(analysis: Analysis, root: Root, step: Event, paths: Paths) -> tuple[Guard, Atom | None] | None:
     """Return the guard of a step that ends its window: true at regular turns of the loop around it, or declared to be."""
     loop, declared = step.loops[-1], analysis.declared(step.loops)

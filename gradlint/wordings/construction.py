@@ -60,6 +60,12 @@ WORDINGS: Mapping[str, Wording] = {
         "the parameters of `{subject}` are in another group already, with those of `{other}`: torch raises ValueError",
         "give each parameter to one group only",
     ),
+    "GL813": Wording(
+        "the rows of `{subject}` whose gradients are cleared here are not trained, but `{step}.step()` decays them all the same: "
+        "they shrink with every step",
+        "build the optimizer with `weight_decay=0` for this parameter, or put the rows back after the step",
+        {"built": "the optimizer decays weights", "step": "it steps here"},
+    ),
     "GL815": Wording(
         "`{subject}` shares its tensors with `{module}`: every later step changes them, and what is kept as the best is the last",
         "keep a copy: `copy.deepcopy(...)`",

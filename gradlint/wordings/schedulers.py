@@ -12,10 +12,7 @@ WORDINGS: Mapping[str, Wording] = {
         "call `{subject}.step()` after `{other}.step()`",
         {"stepped": "the optimizer steps here, later"},
     ),
-    "GL202": Wording(
-        "`{subject}` is built but never stepped: the learning rate stays what it is",
-        "call `{subject}.step()` once per epoch (or per step, as its arguments count)",
-    ),
+    "GL202": Wording("`{subject}` {what}", "{remedy}"),
     "GL203": Wording(
         "`{subject}` is a {cls} that counts epochs, but it is stepped with every batch: the learning rate has run"
         " through its schedule long before training ends",
@@ -94,4 +91,7 @@ WORDINGS: Mapping[str, Wording] = {
         "the factor of this LambdaLR is 0 at first: the learning rate is 0 and nothing is trained until the factor grows",
         "begin with a factor above 0, such as `0.95 ** epoch` or `(epoch + 1) / warmup`",
     ),
+    "GL221": Wording("{what}", "{remedy}"),
+    "GL222": Wording("{what}", "{remedy}", {"stepped": "the optimizer steps here"}),
+    "GL223": Wording("{what}", "{remedy}"),
 }

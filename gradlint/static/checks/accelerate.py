@@ -18,12 +18,11 @@ from gradlint.static.checks import check
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
+from gradlint.static.prepared import ACCELERATORS
 from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Kind, Object, Value
 from gradlint.static.windows import Guard, Paths
-
-_ACCELERATORS = ("accelerate.Accelerator", "accelerate.accelerator.Accelerator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class _Turn:
 @check
 def windows_of_accelerate(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL714."""
-    accelerators = [made for made in analysis.objects(Kind.ENGINE) if made.origin in _ACCELERATORS and _length(made)]
+    accelerators = [made for made in analysis.objects(Kind.ENGINE) if made.origin in ACCELERATORS and _length(made)]
     for accelerator in accelerators:
         for root in analysis.roots:
             yield from _divided_twice(analysis, root, accelerator)

@@ -28,6 +28,15 @@ _FEW = 50
 """Nobody counts a decay in so few batches (a literal step size, patience or milestone)."""
 _SLOW = 0.95
 """A factor below this, applied a hundred times, leaves nothing of a learning rate."""
+_TOTALS = {
+    "CosineAnnealingLR": (1, "T_max"),
+    "PolynomialLR": (1, "total_iters"),
+    "OneCycleLR": (2, "total_steps"),
+    "get_linear_schedule_with_warmup": (2, "num_training_steps"),
+    "get_cosine_schedule_with_warmup": (2, "num_training_steps"),
+    "get_scheduler": (3, "num_training_steps"),
+}
+"""Where schedules have the number of steps that they are made for."""
 _CYCLE = 2000
 """Half a period of CyclicLR, unless it is told otherwise."""
 
@@ -177,8 +186,8 @@ def _counts_epochs(analysis: Analysis, scheduler: Object, call: Construction, ep
                 case Const(float(gamma)):
                     return gamma <= _SLOW
             return False
-        case "CosineAnnealingLR":
-            period = call.argument(1, "T_max")
+        case name if name in _TOTALS:
+            period = call.argument(*_TOTALS[name])
             return total is not None and period is not None and same_count(period, total)
         case "ReduceLROnPlateau":
             patience = call.argument(3, "patience")

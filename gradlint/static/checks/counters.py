@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.cadence import last_name, tree_of
+from gradlint.static.cadence import last_name, tree_of, word_of
 from gradlint.static.checks import local_check
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Atom, Event
-from gradlint.static.windows import Guard, Paths, end_of
+from gradlint.static.windows import Guard, Paths, end_of, ends
 
 
 @local_check
@@ -50,7 +49,7 @@ def stuck(analysis: Analysis) -> Iterator[Diagnostic]:
 @local_check
 def irregular(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL703: a window ends at multiples of a length that other batches of the same loop change."""
-    for step, end in _ends(analysis):
+    for step, end in ends(analysis):
         changed = _changed(analysis, step.loops[-1], end)
         if changed is not None:
             length = last_name(changed.targets[0])
@@ -91,27 +90,14 @@ def _missed(paths: Paths, step: Event) -> tuple[Guard, str] | None:
     for guard in paths.guards(step, step.loops[-1]):
         for atom in guard.misses:
             if atom.cycle is not None and atom.cycle.turns != 2 and not list(guard.ends):
-                return guard, str(atom.cycle.turns or f"`{_word(atom.cycle.length)}`")
+                return guard, str(atom.cycle.turns or f"`{word_of(atom.cycle.length)}`")
     return None
-
-
-def _ends(analysis: Analysis) -> Iterator[tuple[Event, Atom]]:
-    """Yield the steps that end a window at regular turns, and the condition that does."""
-    for root in analysis.roots if analysis.lowering.counts else ():
-        steps = dict.fromkeys(e for e in analysis.events[root] if e.kind is EventKind.STEP and e.loops)
-        paths = Paths()
-        if steps:
-            paths.read(root.tree)
-        for step in steps:
-            _, end = end_of(analysis, root, step, paths) or (None, None)
-            if end is not None:
-                yield step, end
 
 
 def _changed(analysis: Analysis, loop: int, end: Atom) -> ast.Assign | None:
     """Return where a loop gives the length of its windows another value, while one counter runs through."""
     node = analysis.lowering.loop_nodes.get(loop)
-    length, counter = (_word(end.cycle.length), _word(end.cycle.counter)) if end.cycle is not None else ("", "")
+    length, counter = (word_of(end.cycle.length), word_of(end.cycle.counter)) if end.cycle is not None else ("", "")
     if not isinstance(node, (ast.For, ast.AsyncFor)) or not length.isidentifier() or not counter:
         return None
     given = [each for each in walk(node) if isinstance(each, ast.Assign)]
@@ -139,8 +125,8 @@ def _names(node: ast.AST) -> set[str]:
 def _counted(analysis: Analysis, loop: int, end: Atom) -> ast.AugAssign | None:
     """Return where the counter of a window moves on, if it does so in one place that only a step reaches."""
     node = analysis.lowering.loop_nodes.get(loop)
-    name = _word(end.cycle.counter) if end.cycle is not None else ""
-    flag = _word(end.key)
+    name = word_of(end.cycle.counter) if end.cycle is not None else ""
+    flag = word_of(end.key)
     if node is None or not name or not flag.isidentifier():
         return None
     moved = [
@@ -156,11 +142,6 @@ def _counted(analysis: Analysis, loop: int, end: Atom) -> ast.AugAssign | None:
     if len(moved) != 1 or bound or not _within(node, moved[0]):
         return None
     return moved[0] if _only_with(node, moved[0], flag) else None
-
-
-def _word(id_: str) -> str:
-    """Return the name that a value of this id has in the source."""
-    return re.split("[%@#]", re.split("[/.]", id_)[-1])[0]
 
 
 def _targets(node: ast.Assign | ast.For) -> Iterator[ast.expr]:

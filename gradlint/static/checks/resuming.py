@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -35,6 +36,8 @@ def _rewritten(analysis: Analysis, scheduler: Object, states: list[StateCall]) -
     """The scheduler is built after its optimizer was restored, and restored itself: the rate is that of a new run."""
     name, restored = _name(scheduler), analysis.lowering.restored.get(scheduler.uid)
     resumed = _calls(states, "load_state_dict", scheduler)
+    if not resumed and restored is not None and not _moved_alone(analysis, scheduler):
+        resumed = _told_where(analysis, scheduler)
     if restored is None or not resumed or name not in _BEGINS | _SCALES or "last_epoch" in scheduler.calls[0].named:
         return
     lasting = name in _SCALES
@@ -44,6 +47,19 @@ def _rewritten(analysis: Analysis, scheduler: Object, states: list[StateCall]) -
     remedy = "build the scheduler before `optimizer.load_state_dict(...)`"
     found = compose("GL217", Side.STATIC, scheduler.place, marks, what=what, remedy=remedy)
     yield found if lasting else replace(found, severity=Severity.WARNING)
+
+
+def _told_where(analysis: Analysis, scheduler: Object) -> list[Location]:
+    """Return where a schedule is told by hand where it stands."""
+    return [
+        analysis.source.place(node)
+        for node in analysis.nodes(ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Attribute)
+        and target.attr == "last_epoch"
+        and not isinstance(node.value, ast.Constant)
+        if analysis.value(target.value) == scheduler
+    ]
 
 
 def _never_restored(analysis: Analysis, scheduler: Object, states: list[StateCall]) -> Iterator[Diagnostic]:
@@ -70,13 +86,18 @@ def _is_scheduler(owner: Value) -> bool:
 
 def _wound_forward(analysis: Analysis, scheduler: Object) -> bool:
     """Whether a schedule may be brought to where it stood in another way."""
-    if any(word in analysis.source.text for word in ("last_epoch", "load_state(", "_step_count")):
-        return True
+    words = ("last_epoch", "load_state(", "_step_count")
+    return any(word in analysis.source.text for word in words) or _moved_alone(analysis, scheduler)
+
+
+def _moved_alone(analysis: Analysis, scheduler: Object) -> bool:
+    """Whether a schedule moves on somewhere without its optimizer, or to where it is told to."""
     for found in analysis.events.values():
         for event in found:
             if event.kind is EventKind.SCHEDULE and scheduler.uid in (event.targets or ()):
-                ring = [each for each in found if each.is_in(event.loops)]
-                if "argument" in event.roles or not any(each.kind is EventKind.STEP for each in ring):
+                steps = [each for each in found if each.is_in(event.loops) and each.kind is EventKind.STEP]
+                apart = not event.loops and all(each.loops for each in steps)
+                if "argument" in event.roles or not steps or apart:
                     return True
     return False
 

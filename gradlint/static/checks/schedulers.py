@@ -11,7 +11,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import SCHEDULER
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import check, local_check
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
@@ -20,6 +20,7 @@ from gradlint.static.tree import Event, events
 from gradlint.static.values import Kind, Object
 
 _KIND = re.compile(r"plateau|sched", re.IGNORECASE)
+_ONCE = "call it once per epoch (or per step, as its arguments count)"
 
 
 @check
@@ -70,7 +71,56 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     for scheduler in analysis.objects(Kind.SCHEDULER):
         owners = scheduler.of or frozenset()
         if scheduler.uid not in hidden and owners & analysis.stepped and analysis.private(scheduler):
-            yield compose("GL202", Side.STATIC, scheduler.place, subject=_name(scheduler))
+            told = "is built but never stepped: the learning rate stays what it is"
+            yield compose("GL202", Side.STATIC, scheduler.place, subject=_name(scheduler), what=told, remedy=_ONCE)
+
+
+@local_check
+def stepped_when_over(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL202: a step of a schedule waits until the schedule's own count, which only it moves on, has reached the end."""
+    if not analysis.says("total_steps") or not analysis.says("last_epoch", "_step_count"):
+        return
+    for node in analysis.nodes(ast.If):
+        for subject in _waits_for_end(node.test):
+            inside = [part for statement in node.body for part in walk(statement)]
+            outside = [part for statement in node.orelse for part in walk(statement)]
+            if _steps(inside, subject) and not _steps(outside, subject) and not _renews(inside, subject):
+                told = "is stepped here only when its count has reached `total_steps`: until then the rate stays, and then torch raises"
+                remedy = "step it as long as its count is below `total_steps`"
+                place = analysis.source.place(node.test)
+                yield compose("GL202", Side.STATIC, place, subject=subject, what=told, remedy=remedy)
+
+
+def _waits_for_end(test: ast.expr) -> Iterator[str]:
+    """Yield the schedulers whose count has to be as large as their length for a condition to be true."""
+    match test:
+        case ast.BoolOp(ast.And(), values):
+            for value in values:
+                yield from _waits_for_end(value)
+        case ast.Compare(length, [ast.Lt() | ast.LtE()], [ast.Attribute(owner, "last_epoch" | "_step_count")]):
+            yield from [ast.unparse(owner)] if _is_length(length, owner) else []
+        case ast.Compare(ast.Attribute(owner, "last_epoch" | "_step_count"), [ast.Gt() | ast.GtE()], [length]):
+            yield from [ast.unparse(owner)] if _is_length(length, owner) else []
+
+
+def _is_length(node: ast.expr, owner: ast.expr) -> bool:
+    match node:
+        case ast.Attribute(of, "total_steps") | ast.Call(ast.Name("getattr"), [of, ast.Constant("total_steps"), *_]):
+            return ast.unparse(of) == ast.unparse(owner)
+        case _:
+            return False
+
+
+def _steps(nodes: list[ast.AST], subject: str) -> bool:
+    """Whether a scheduler is stepped in some nodes."""
+    called = [node.func for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    return any(method.attr == "step" and ast.unparse(method.value) == subject for method in called)
+
+
+def _renews(nodes: list[ast.AST], subject: str) -> bool:
+    """Whether another scheduler takes the place of one, or its count begins anew."""
+    targets = (target for node in nodes if isinstance(node, ast.Assign) for target in node.targets)
+    return any(ast.unparse(target).startswith(subject) for target in targets)
 
 
 def _name(scheduler: Object) -> str:
