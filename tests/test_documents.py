@@ -112,6 +112,26 @@ ACROSS = {
 }
 
 
+DROPPING = SETUP.replace("torch.nn.Linear(2, 1)", "torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Dropout())")
+TESTED = "with torch.no_grad():\n    for x in test_loader:\n        print(model(x))"
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ((DROPPING, "model.train()\n" + TRAIN, TESTED), ["3:2:14 GL303"]),
+        ((DROPPING, "model.train()\n" + TRAIN, "model.eval()", TESTED), []),
+        ((DROPPING, TRAIN, TESTED, "model.eval()\n" + TESTED), []),
+        ((DROPPING, TESTED, TRAIN), []),
+        ((SETUP, TRAIN, TESTED), []),
+        ((DROPPING, TRAIN, "prepare(model)", TESTED), []),
+    ],
+    ids=["never", "before", "elsewhere", "before-training", "without-a-mode", "by-somebody"],
+)
+def test_no_cell_evaluates(tmp_path: Path, cells: tuple[str, ...], expected: list[str]) -> None:
+    assert found(tmp_path, "train.ipynb", notebook(*cells)) == expected
+
+
 @pytest.mark.parametrize("name", ACROSS)
 def test_order_of_cells_is_no_order(tmp_path: Path, name: str) -> None:
     assert [item for item in found(tmp_path, "train.ipynb", notebook(*ACROSS[name])) if "GL104" not in item] == []

@@ -14,7 +14,7 @@ from gradlint.messages import compose
 from gradlint.protocols import VALIDATION, Marks, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.following import follow
+from gradlint.static.following import Effect, follow
 from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import own, walk
@@ -79,6 +79,14 @@ class _Question:
         given = self.module[0] == "?" and (not made or (self.owners and not self.makers.is_pretrained(self.module)))
         known = self.makers.in_training_mode(self.module) or self.makers.is_saved(self.module)
         return VALIDATION.initial if known or (given and self._never_switched()) else State("unknown")
+
+    def in_order(self, usual: Effect) -> Effect:
+        """Return an effect for which the order of a notebook's cells is all one, if none of them ever evaluates the module."""
+        found = (event for events in self.analysis.events.values() for event in events)
+        evals = (event for event in found if event.kind is EventKind.EVAL)
+        if any(overlap(self.module, uid) for event in evals for uid in event.targets or ()):
+            return usual
+        return lambda event: None if "piece" in event.roles else usual(event)
 
     def _from_a_loop(self) -> bool:
         """Whether a module is each of those that a loop is given."""
@@ -159,7 +167,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         return
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
-    effect = on_validated(asked.module, asked.owners, given)
+    effect = asked.in_order(on_validated(asked.module, asked.owners, given))
     ways = follow(asked.root.tree, VALIDATION, effect, start, blind=True).values()
     if not any(state.name in ("trained", "loaded") for states in ways for state in states):
         return
