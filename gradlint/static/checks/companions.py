@@ -36,9 +36,7 @@ def forgotten_beside_another(analysis: Analysis) -> Iterator[Diagnostic]:
         for module, owners in sorted(analysis.trained_by.items()) if len(methods) > 1 else ():
             shared = _Shared(analysis, methods, module, owners, closed=_is_closed(analysis, cls))
             sensitivity = makers.sensitivity(module)
-            if sensitivity is Sensitivity.YES or not (
-                sensitivity is Sensitivity.NO or makers.in_training_mode(module)
-            ):
+            if sensitivity is Sensitivity.YES or not (sensitivity is Sensitivity.NO or makers.in_training_mode(module)):
                 found = (each for each in (*shared.evaluated(), *shared.trained()))
                 severity = Severity.ERROR if sensitivity is Sensitivity.YES else Severity.WARNING
                 yield from (replace(each, severity=severity) for each in found)
@@ -70,9 +68,7 @@ class _Shared:
             stepped = next((step for other in self.methods if other is not method for step in self._steps(other)), None)
             if runs and beside and stepped and not any(event.kind in _UPDATES for event in found):
                 marks = (("stepped", stepped.place), ("forward", runs[0].place))
-                yield compose(
-                    "GL303", Side.STATIC, beside.place, marks, subject=runs[0].name, mode="training mode"
-                )
+                yield compose("GL303", Side.STATIC, beside.place, marks, subject=runs[0].name, mode="training mode")
 
     def trained(self) -> Iterator[Diagnostic]:
         """Yield GL304: another module is put into training mode, and this one is trained as an evaluation has left it."""
@@ -100,7 +96,9 @@ class _Shared:
 
     def _steps(self, method: Root) -> list[Event]:
         found = self.analysis.events[method]
-        return [event for event in found if event.kind is EventKind.STEP and self.owners & (event.targets or frozenset())]
+        return [
+            event for event in found if event.kind is EventKind.STEP and self.owners & (event.targets or frozenset())
+        ]
 
     def _switched(self, roots: Iterable[Root], kind: EventKind) -> list[Event]:
         """Return where the module, a part of it or what it is a part of is switched."""

@@ -81,9 +81,7 @@ def inverted(analysis: Analysis) -> Iterator[Diagnostic]:
             apart = not any(guard in paths.guards(event, step.loops[-1]) for event in backwards)
             together = cleared and all(guard in paths.guards(event, step.loops[-1]) for event in cleared)
             if guard is not None and alone and backwards and apart and together:
-                what = (
-                    f"`{step.name}` steps when the counter is no multiple of the window's length: in all batches but one of {length}"
-                )
+                what = f"`{step.name}` steps when the counter is no multiple of the window's length: in all batches but one of {length}"
                 remedy = "compare the remainder with 0"
                 yield compose("GL703", Side.STATIC, step.place, what=what, remedy=remedy)
 
