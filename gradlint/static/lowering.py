@@ -76,7 +76,7 @@ class Lowering(Hosted):
             called = self.syntax.mentioned(tree)
             waiting.sort(key=lambda each: each[0].name in called)
         after = dict(self.store)
-        for function, cls in waiting:
+        for function, cls in [*self._driven_by_bases(functions, training), *waiting]:
             if function in self.reached:
                 continue
             self._begin_anew(after)
@@ -119,6 +119,20 @@ class Lowering(Hosted):
                     hosted = self.host(cls)
                 if hosted:
                     yield Root(Seq(tuple(out)), False, node, frozenset(self.followed))
+
+    def _driven_by_bases(
+        self, functions: list[tuple[FunctionNode, ast.ClassDef | None]], training: set[str]
+    ) -> Iterator[tuple[FunctionNode, ast.ClassDef]]:
+        """Yield the methods by which a base of another file drives the training methods of a class of this one."""
+        for node in dict.fromkeys(cls for _, cls in functions if cls is not None and cls.bases):
+            cls = self.settled((self.module.path, node.name))
+            own = {each.name for each, home in functions if home is node}
+            if own & training and isinstance(cls, Class) and cls.node is node:
+                for ancestor in [each for each in self.lineage(cls) if self.is_foreign(each)]:
+                    for method in ancestor.node.body:
+                        drives = isinstance(method, ast.FunctionDef) and self.syntax.mentioned(method) & own & training
+                        if drives and self.method_of(cls, method.name) == Function(method, ancestor.frame):
+                            yield method, node
 
     def _begin_anew(self, store: Store) -> None:
         """Begin to read what nobody was seen to call, from what the module has left."""
@@ -213,7 +227,9 @@ class Lowering(Hosted):
         self.by_then(instance, function)
         self.pair(instance)
         static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
-        result = self.inline(Function(function, home.frame, None if static else instance), function, [], {})
+        method = self.method_of(home, function.name)
+        frame = method.frame if method is not None and method.node is function else home.frame
+        result = self.inline(Function(function, frame, None if static else instance), function, [], {})
         self.escaped |= self.reach((result,))
 
     def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:

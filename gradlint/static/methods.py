@@ -57,6 +57,9 @@ _OPTIMIZER_NEUTRAL = frozenset(
 )
 
 
+_DRIVERS = frozenset([Kind.OPTIMIZER, Kind.SCHEDULER])
+
+
 class Methods(Updates):
     """Evaluates method calls."""
 
@@ -164,6 +167,9 @@ class Methods(Updates):
         return UNKNOWN
 
     def _collection(self, receiver: Items | Params, name: str, node: ast.Call, args: list[Value]) -> Value:
+        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Attribute):
+            # Whoever has the owner of a list may step those that are put in there.
+            self.escaped |= {uid for uid in held(args) if uid in self.objects and self.objects[uid].kind in _DRIVERS}
         match receiver, name:
             case Items(elements, keys), "values" if keys is not None:
                 return Items(elements)

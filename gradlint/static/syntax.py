@@ -81,7 +81,7 @@ class Syntax:
         return self._once(_scaled_by_name, scope)
 
     def run_by_name(self, scope: ast.AST) -> frozenset[str]:
-        """Return whom a function or class puts into training mode and calls, as it is spelled: modules."""
+        """Return whose mode a function or class switches, and whom it calls, as it is spelled: modules."""
         return self._once(_run_by_name, scope)
 
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
@@ -184,7 +184,7 @@ def _scaled_by_name(scope: ast.AST) -> frozenset[str]:
 
 
 def _run_by_name(scope: ast.AST) -> frozenset[str]:
-    asked = {name for name, methods in _asked(scope).items() if "train" in methods}
+    asked = {name for name, methods in _asked(scope).items() if methods & {"train", "eval"}}
     callees = (node.func for node in walk(scope) if asked and isinstance(node, ast.Call) and _is_dotted(node.func))
     return frozenset(asked.intersection(map(ast.unparse, callees)))
 

@@ -133,7 +133,8 @@ def _encloses(function: ast.AST, found: Diagnostic, analysis: Analysis) -> bool:
 
 
 def _followed(analysis: Analysis) -> frozenset[Spot]:
-    nodes = {node for root in analysis.roots for node in root.followed}
+    # What drives a class from its base is read as if nobody called it: it is no caller of itself.
+    nodes = {node for root in analysis.roots for node in root.followed if node is not root.node}
     return frozenset(_spot(node, analysis) for node in nodes if node in analysis.lowering.foreign)
 
 

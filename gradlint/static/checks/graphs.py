@@ -85,7 +85,9 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
         if not any(
             node in backwarded or (node.sure and is_trained(analysis, node)) or _differentiable(analysis, node)
             for node in keeping.nodes
-        ) or not _only_told(analysis, keeping, freed=keeping.nodes <= backwarded):
+        ) or not _only_told(
+            analysis, keeping, freed=keeping.nodes <= _backwarded(analysis, keeping.loops, retained=False)
+        ):
             continue
         if _reaches_backward(analysis, keeping):
             continue
@@ -290,11 +292,12 @@ def _returned(analysis: Analysis, keeping: Keeping) -> bool:
     )
 
 
-def _backwarded(analysis: Analysis, loops: tuple[int, ...]) -> frozenset[GraphNode]:
+def _backwarded(analysis: Analysis, loops: tuple[int, ...], *, retained: bool = True) -> frozenset[GraphNode]:
+    """Return the graph parts that a backward in a loop runs through, `retained` ones too."""
     return frozenset(
         node
         for found in analysis.events.values()
         for event in found
-        if event.kind is EventKind.BACKWARD and event.is_in(loops)
+        if event.kind is EventKind.BACKWARD and event.is_in(loops) and (retained or "retain" not in event.roles)
         for node in event.nodes
     )

@@ -108,6 +108,8 @@ def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, resto
         case (ast.For(iter=last) | ast.AsyncFor(iter=last) | ast.While(test=last)) as loop:
             source = analysis.source.of(last)
             begin, end = source.place(loop), source.place(last)
+            if begin.filename != step.place.filename:  # Whose loop it is knows nothing of modes.
+                return step.place, lapsed.marks
             return replace(begin, end_row=end.end_row, end_column=end.end_column), marks
         case _:
             return step.place, lapsed.marks
