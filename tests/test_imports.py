@@ -144,7 +144,7 @@ STEPS = "    optimizer.step()\n"
         (LOOP.replace("step()", "step"), "[GL110]", set()),
         (LOOP.replace("    optimizer.zero_grad()\n", ""), "[GL101]", {"libcst"}),
     ],
-    ids=["clean", "no-fix", "fix-without-rewriting", "fix"],
+    ids=["clean", "fix-by-text", "fix-by-the-check", "fix"],
 )
 def test_libcst_is_loaded_for_a_fix_only(source: str, found: str, loaded: set[str], tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(source, encoding="utf-8")

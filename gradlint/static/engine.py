@@ -213,7 +213,7 @@ def _with_fixes(found: tuple[Finding, ...], source: str, filename: str, settings
     wanted = [each for each in wanted if not each.fix and rule(each.code).fix != "none"]
     if not settings.fixes or not selected(wanted, filename, settings):
         return found
-    from gradlint.static.fixes import with_fixes  # It loads libcst, which takes longer than checking a file.
+    from gradlint.static.fixes import with_fixes  # Most runs find nothing to fix.
 
     try:
         fixed = dict(zip(wanted, with_fixes(wanted, source), strict=True))

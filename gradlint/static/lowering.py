@@ -129,8 +129,8 @@ class Lowering(Hosted):
             own = {each.name for each, home in functions if home is node}
             if own & training and isinstance(cls, Class) and cls.node is node:
                 for ancestor in [each for each in self.lineage(cls) if self.is_foreign(each)]:
-                    for method in ancestor.node.body:
-                        drives = isinstance(method, ast.FunctionDef) and self.syntax.mentioned(method) & own & training
+                    for method in (each for each in ancestor.node.body if isinstance(each, ast.FunctionDef)):
+                        drives = self.syntax.mentioned(method) & own & training
                         if drives and self.method_of(cls, method.name) == Function(method, ancestor.frame):
                             yield method, node
 

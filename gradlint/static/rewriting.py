@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, TypeAlias
 
@@ -17,42 +16,7 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from gradlint.diagnostics import Edit, Location
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """Put the statement `code` before the statement at `place`, or behind it."""
-
-    code: str
-    place: Location
-    behind: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Put the simple statement at `place` before the one at `to` (or behind), with its comments: beside and right above it."""
-
-    place: Location
-    to: Location
-    behind: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Enter:
-    """Turn the expression statement at `place` into a `with` block around the rest of its block."""
-
-    place: Location
-
-
-@dataclass(frozen=True, slots=True)
-class Wrap:
-    """Make the statement at `place` the body of a block that begins with `code`, such as `with torch.no_grad():`."""
-
-    code: str
-    place: Location
-
-
-Change: TypeAlias = Insert | Move | Enter | Wrap
+from gradlint.static.changes import Change, Enter, Insert, Move, Wrap
 
 _Container: TypeAlias = cst.Module | cst.IndentedBlock | cst.SimpleStatementLine | cst.SimpleStatementSuite
 _Statement: TypeAlias = cst.BaseCompoundStatement | cst.BaseSmallStatement

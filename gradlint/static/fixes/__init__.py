@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Edit, Fix
+from gradlint.static.changes import Change, Enter, Insert, Move, Wrap
 from gradlint.static.fixes import (
     clearing,
     closures,
@@ -26,7 +27,6 @@ from gradlint.static.fixes import (
 )
 from gradlint.static.fixes.remedy import Builder
 from gradlint.static.outline import Outline
-from gradlint.static.rewriting import Change, Enter, Insert, Move, Wrap, rewrite
 
 __all__ = ["with_fixes"]
 
@@ -57,6 +57,8 @@ def _edits(change: Change | Edit, outline: Outline) -> tuple[Edit, ...]:
     """Return the edits that make a change; none if it has no exact form."""
     if isinstance(change, Edit):
         return (change,)
+    from gradlint.static.rewriting import rewrite  # It loads libcst, which takes longer than checking a file.
+
     return rewrite(outline.lines, _rows(change, outline), outline.filename, change) or ()
 
 

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
+from gradlint.static.changes import Insert
 from gradlint.static.fixes.remedy import Builder, Remedy, related, stepped
 from gradlint.static.outline import Outline, begin, own, parts, written
-from gradlint.static.rewriting import Insert
 
 
 def _clear_in_closure(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
+from gradlint.static.changes import Insert, Move
 from gradlint.static.fixes.remedy import Builder, Remedy, added, alone, calls, plain, receiver, related, replaced
 from gradlint.static.outline import Outline
-from gradlint.static.rewriting import Insert, Move
 
 
 def _unscale(item: Diagnostic, outline: Outline) -> Remedy | None:

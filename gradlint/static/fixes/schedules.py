@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from itertools import takewhile
 
 from gradlint.diagnostics import Diagnostic
+from gradlint.static.changes import Move
 from gradlint.static.fixes.remedy import Builder, Remedy, alone, between, calls, related, replaced, unchanged, wrapped
 from gradlint.static.outline import Loop, Outline
-from gradlint.static.rewriting import Move
 
 
 def _behind_step(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
+from gradlint.static.changes import Insert
 from gradlint.static.fixes.remedy import (
     Builder,
     Remedy,
@@ -21,7 +22,6 @@ from gradlint.static.fixes.remedy import (
     wrapped,
 )
 from gradlint.static.outline import Outline, written
-from gradlint.static.rewriting import Insert
 
 _SQUASHING = frozenset(["softmax", "sigmoid"])
 

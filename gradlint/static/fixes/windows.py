@@ -6,6 +6,7 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
+from gradlint.static.changes import Insert, Move
 from gradlint.static.fixes.remedy import (
     Builder,
     Remedy,
@@ -20,7 +21,6 @@ from gradlint.static.fixes.remedy import (
     wrapped,
 )
 from gradlint.static.outline import Loop, Outline, written
-from gradlint.static.rewriting import Insert, Move
 
 
 def _clip_between(item: Diagnostic, outline: Outline) -> Remedy | None:
