@@ -87,8 +87,14 @@ class Lowering(Hosted):
 
     def _inner(self) -> Iterator[Root]:
         """Yield the functions inside of functions that nobody was seen to call: they are returned, or given to somebody unknown."""
-        while made := [each for each in self.store.values() if isinstance(each, Function) and self._waits(each)]:
+        tried: set[ast.AST] = set()  # Not each one that is tried can be read.
+        while made := [
+            each
+            for each in self.store.values()
+            if isinstance(each, Function) and self._waits(each) and each.node not in tried
+        ]:
             inner, after = made[0], dict(self.store)
+            tried.add(inner.node)
             self._begin_anew(after)
             with self.aside() as out:
                 self.escaped |= self.reach((self.inline(inner, inner.node, [], {}),))
