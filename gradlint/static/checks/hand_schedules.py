@@ -47,11 +47,9 @@ def mixed_counts(analysis: Analysis) -> Iterator[Diagnostic]:
         counters = set(_updates(loop, step))
         whole = counts.of(bound[1], scope, callers)
         for each in _progress(analysis, _rates(loop)):
-            if each.counter in counters and any(
-                _counts_turns(length, all_of, each.is_quotient)
-                for length in counts.of(each.length, scope, callers)
-                for all_of in whole
-            ):
+            lengths = counts.of(each.length, scope, callers) if each.counter in counters else ()
+            pairs = [(length, all_of) for length in lengths for all_of in whole]
+            if pairs and all(_counts_turns(length, all_of, each.is_quotient) for length, all_of in pairs):
                 said = ast.unparse(each.length)
                 what = (
                     f"`{each.counter}` counts updates, one in several turns of the loop, but `{said}` counts turns: "

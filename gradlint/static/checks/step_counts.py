@@ -30,14 +30,16 @@ def divided_amiss(analysis: Analysis) -> Iterator[Diagnostic]:
         if any((last_name(part), scope) in wrong for part in walk(value)):
             # What is computed from a wrong number is no mistake of its own.
             continue
-        for count in counts.of(value, scope):
-            told = _batches_again(analysis, counts, count, scope) or _by_epochs(name, count) or _twice(count)
-            if told is not None:
-                what, remedy = told
-                place = analysis.source.place(value)
-                yield compose("GL222", Side.STATIC, place, what=what.format(name), remedy=remedy)
-                wrong.add((name, scope))
-                break
+        told = [
+            _batches_again(analysis, counts, count, scope) or _by_epochs(name, count) or _twice(count)
+            for count in counts.of(value, scope)
+        ]
+        # One of several ways to get a number may be one that the others do not go together with.
+        if told and told[0] is not None and None not in told:
+            what, remedy = told[0]
+            place = analysis.source.place(value)
+            yield compose("GL222", Side.STATIC, place, what=what.format(name), remedy=remedy)
+            wrong.add((name, scope))
 
 
 def _step_counts(analysis: Analysis) -> Iterator[tuple[str, ast.expr, ast.AST | None]]:
@@ -79,7 +81,8 @@ def _batches_again(analysis: Analysis, counts: Counts, count: Count, scope: ast.
     """Return what is wrong where the batches of a loader are divided by the size of a batch."""
     for loader in count.above:
         for size in _sizes(analysis, loader) if loader.is_length else ():
-            for made_of in counts.of(size, scope):
+            made = counts.of(size, scope)
+            for made_of in made if len(made) == 1 else ():
                 if made_of.powers and made_of.above <= count.below and not made_of.below:
                     told = ast.unparse(size)
                     what = (
