@@ -116,8 +116,8 @@ OPTIMIZER = Protocol(
     State("new"),
     {
         # The gradients of its parameters: cleared, added to, used up.
-        **_from(("new", "clean", "spent", "dirty", "unknown", "unknown-fresh"), _K.ZERO, Edge("clean", "cleared")),
-        ("fresh", _K.ZERO): Edge("discarded", "cleared"),
+        **_from(("new", "clean", "spent", "dirty", "unknown"), _K.ZERO, Edge("clean", "cleared")),
+        **_from(("fresh", "unknown-fresh"), _K.ZERO, Edge("discarded", "cleared")),
         ("discarded", _K.ZERO): Edge("discarded"),
         **_from(("new", "clean", "discarded"), _K.BACKWARD, Edge("fresh", "fresh")),
         ("fresh", _K.BACKWARD): Edge("fresh"),

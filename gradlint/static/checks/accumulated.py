@@ -28,9 +28,10 @@ def not_accumulated(analysis: Analysis) -> Iterator[Diagnostic]:
     scopes: list[_Scope] = [analysis.tree, *analysis.functions]
     for scope in scopes:
         for call, around in _windows(analysis, scope):
-            prepared = _prepared(analysis, scope)
-            given = _given(call, scope, prepared)
-            missing = sorted((prepared & _trained(around)) - given) if given & prepared else []
+            together = _prepared(analysis, scope)
+            given = _given(call, scope, set().union(*together))
+            prepared = {name for names in together if names & given for name in names}
+            missing = sorted((prepared & _trained(around)) - given)
             if missing:
                 what = f"{_listed(missing)} prepared and trained, but not accumulated: the processes exchange"
                 what += " gradients of it in each batch, not only in the last one of a window"
@@ -61,10 +62,10 @@ def _asks(analysis: Analysis, call: ast.Call, method: str) -> bool:
     return isinstance(owner, Object) and owner.kind is Kind.ENGINE and owner.origin.startswith("accelerate.")
 
 
-def _prepared(analysis: Analysis, scope: _Scope) -> set[str]:
-    """Return the names that an accelerator prepares."""
+def _prepared(analysis: Analysis, scope: _Scope) -> list[set[str]]:
+    """Return the names that an accelerator prepares together."""
     calls = (node for node in own(scope) if isinstance(node, ast.Call) and _asks(analysis, node, "prepare"))
-    return {arg.id for call in calls for arg in call.args if isinstance(arg, ast.Name)}
+    return [{arg.id for arg in call.args if isinstance(arg, ast.Name)} for call in calls]
 
 
 def _trained(loop: ast.AST) -> set[str]:

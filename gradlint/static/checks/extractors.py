@@ -53,8 +53,20 @@ def _is_kept(analysis: Analysis, module: Uid, made: Location) -> bool:
     if any(lowering.is_module(cls) or lowering.is_open(cls) for cls, _ in owners):
         return False
     names = {name for _, name in owners}
+    if not _is_made_there(analysis, made, names):
+        return False
     asked = [node.value for node in analysis.nodes(ast.Attribute) if node.attr in _MODES]
     return not any(_is_it(analysis, each, made, names) for each in asked) and not _is_given(analysis, names)
+
+
+def _is_made_there(analysis: Analysis, made: Location, names: set[str]) -> bool:
+    """Whether a model is made in the very statement that gives it to an attribute: it has no other name."""
+    return any(
+        isinstance(node.targets[0], ast.Attribute)
+        and node.targets[0].attr in names
+        and any(isinstance(each, ast.Call) and analysis.source.place(each) == made for each in walk(node.value))
+        for node in analysis.nodes(ast.Assign)
+    )
 
 
 def _is_it(analysis: Analysis, node: ast.expr, made: Location, names: set[str]) -> bool:
