@@ -103,8 +103,12 @@ class Lowering(Hosted):
             if own & training and isinstance(cls, Class) and cls.node is node:
                 for ancestor in [each for each in self.lineage(cls) if self.is_foreign(each)]:
                     for method in ancestor.node.body:
-                        drives = isinstance(method, ast.FunctionDef) and self.syntax.mentioned(method) & own & training
-                        if drives and self.method_of(cls, method.name) == Function(method, ancestor.frame):
+                        if (
+                            not isinstance(method, ast.FunctionDef)
+                            or not self.syntax.mentioned(method) & own & training
+                        ):
+                            continue
+                        if self.method_of(cls, method.name) == Function(method, ancestor.frame):
                             yield method, node
 
     def _begin_anew(self, store: Store) -> None:

@@ -46,5 +46,7 @@ def _is_tensor(analysis: Analysis, value: Value) -> bool:
 def _has_no_states(analysis: Analysis, module: Uid) -> bool:
     lowering = analysis.lowering
     cls = lowering.instances.get(module)
-    homes = [lowering.frames.get(each.frame, lowering.module).module for each in lowering.lineage(cls)] if cls else []
-    return bool(homes) and not lowering.is_open(cls) and not any("def detach" in home.source.text for home in homes)
+    if cls is None or lowering.is_open(cls):
+        return False
+    homes = (lowering.frames.get(each.frame, lowering.module).module for each in lowering.lineage(cls))
+    return not any("def detach" in home.source.text for home in homes)
