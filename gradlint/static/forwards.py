@@ -13,10 +13,10 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.algebra import graph_of, part_of
 from gradlint.static.arithmetic import combined
-from gradlint.static.classes import Classes
 from gradlint.static.endings import SEQUENCES
 from gradlint.static.frames import Grad
 from gradlint.static.library import made_by, words
+from gradlint.static.members import Members
 from gradlint.static.nodes import walk
 from gradlint.static.notes import Compared, Refused
 from gradlint.static.provenance import is_computed, is_of_inference, marked
@@ -24,7 +24,7 @@ from gradlint.static.tree import GraphNode, Uid
 from gradlint.static.values import DATA, UNKNOWN, Class, Dropped, Items, Kind, Made, Object, Tensor, Unknown, Value
 
 
-class Forwards(Classes):
+class Forwards(Members):
     """Emits forward passes."""
 
     def ungraphed(self, result: Value, node: ast.AST, values: Iterable[Value], *, computed: bool = False) -> Value:
