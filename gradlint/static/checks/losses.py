@@ -39,7 +39,7 @@ def _calls(analysis: Analysis) -> Iterator[ast.Call]:
     """Yield the calls that may compute a loss: those of the file, and those of others that were followed."""
     if _LOSS.search(analysis.source.text):
         yield from analysis.nodes(ast.Call)
-    for node in analysis.lowering.foreign:
+    for node in tuple(analysis.lowering.foreign):  # Asking for a value may read on.
         if isinstance(node, ast.Call) and torch_loss(analysis, node):
             yield node
 
