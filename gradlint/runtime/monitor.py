@@ -24,6 +24,7 @@ from gradlint.runtime.graph import clock, differentiates, heads, leaves, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
 from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.masked import Masked
 from gradlint.runtime.modes import Modes
 from gradlint.runtime.movement import Movement
 from gradlint.runtime.observers import Observer, Pass
@@ -77,6 +78,7 @@ class Monitor:
             self._rates,
             Windows(self.ledger, self.registry),
             Accumulation(self.ledger, self.registry, self.rhythm),
+            Masked(self.ledger, self.registry),
             Movement(self.ledger),
             Rebuilding(self.ledger),
             Retention(self.ledger),
