@@ -20,6 +20,7 @@ from gradlint.diagnostics import Diagnostic, Severity
 from gradlint.records import Record
 from gradlint.runtime.guard import TrainingMistake
 from gradlint.runtime.hooks import Hooks
+from gradlint.runtime.loaders import Loaders
 from gradlint.runtime.monitor import Monitor
 from gradlint.runtime.pictures import Path, Pictures, Wishes
 from gradlint.runtime.piles import Piles
@@ -38,6 +39,9 @@ class Report:
         self._monitor = monitor
         self._pictures = pictures
         self._process = os.getpid()
+        self._loaders = Loaders(
+            monitor.ledger, monitor.guard, monitor.registry, monitor.modes, monitor.rhythm.last_pass
+        )
         self._hooks = Hooks(monitor, monitor.rhythm)
         self._samplers = Samplers(monitor.ledger, monitor.guard, self._hooks.stepping)
         self._piles = Piles(monitor.ledger, monitor.guard, self._hooks.stepping)
@@ -47,7 +51,7 @@ class Report:
     def install(self) -> ExitStack:
         """Start to watch; closing the returned stack undoes everything."""
         self._pictures.install(self._installed)
-        for each in (self._hooks, self._samplers, self._piles, self._replicas):
+        for each in (self._hooks, self._samplers, self._loaders, self._piles, self._replicas):
             self._installed.enter_context(each.install())
         return self._installed
 
@@ -87,6 +91,7 @@ class Report:
 
     def finish(self) -> None:
         """Decide what was left open; nothing is found after this."""
+        self._loaders.ended()
         self._monitor.ended()
 
     def show(self, stream: TextIO | None) -> None:

@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
@@ -17,6 +17,8 @@ from gradlint.protocols import MODE, State
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
+from gradlint.runtime.reuse import Begun
+from gradlint.runtime.sensitivity import lapsed
 from gradlint.runtime.sites import name_of, place_of, text_at, user_frame
 from gradlint.runtime.tracks import Track
 from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED
@@ -24,7 +26,6 @@ from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED
 if TYPE_CHECKING:
     from torch.nn import Module
 
-_MODAL = ("Dropout", "BatchNorm", "InstanceNorm", "RReLU")
 _TRAINED = 2
 _PASS = 2  # forwards that make an evaluation
 _ALIKE = 3  # evaluations of one forward each, such as those of a whole graph, that make one, too
@@ -69,11 +70,20 @@ class Modes:
         self._watched: dict[int, WatchedModule] = {}
         self._unjudged: list[tuple[WatchedModule, Evaluation]] = []
         self._evaluating: list[WatchedModule] = []
+        self._told: dict[int, Begun | None] = {}
 
     @property
     def evaluating(self) -> bool:
         """Tell whether some module is in evaluation mode."""
         return bool(self._evaluating)
+
+    def told(self, module: Module, before: Begun | None) -> None:
+        """`module.train()` was called; `before` is the last backward pass until then."""
+        self._told[id(module)] = before
+
+    def told_to_train(self, module: Module, before: Begun | None) -> bool:
+        """Tell whether `module.train()` was called after a backward pass, and so before any other."""
+        return id(module) in self._told and self._told[id(module)] is before
 
     def is_routine(self, module: Module, was: bool) -> bool:
         """Tell whether `module.train()` changed nothing: many loops call it in every iteration."""
@@ -119,7 +129,7 @@ class Modes:
         """
         module = watched.module()
         trained = sum(owner.steps for owner in watched.owners) >= evaluation.steps + _TRAINED
-        if module is None or not trained or not _lapsed(module):
+        if module is None or not trained or not lapsed(module):
             return
         for owner in watched.owners:
             if self._whole_in_evaluation(owner) and owner.last_step is not None:
@@ -204,14 +214,14 @@ class Modes:
 
     def stepped(self, optimizer: WatchedOptimizer, place: Location) -> None:
         """`optimizer` stepped at `place`."""
-        lapsed = []
+        violations = []
         for watched in self._evaluating:
             violation = watched.track.advance(EventKind.STEP, place) if optimizer in watched.owners else None
             module = watched.module()
-            if violation is not None and module is not None and _lapsed(module):
-                lapsed.append((watched.name, violation))
-        if lapsed and self._whole_in_evaluation(optimizer):
-            name, violation = lapsed[0]
+            if violation is not None and module is not None and lapsed(module):
+                violations.append((watched.name, violation))
+        if violations and self._whole_in_evaluation(optimizer):
+            name, violation = violations[0]
             marks = violation.before.marks
             self._ledger.report(
                 violation.code, place, marks, iteration=optimizer.steps, subject=name, when=AFTER_EVALUATION
@@ -234,19 +244,3 @@ def _says_so(place: Location) -> bool:
     """Tell whether it is the user who sets the mode at a place, and not what he calls there."""
     text = text_at(place)
     return ".eval(" in text or ".train(" in text
-
-
-def _lapsed(module: Module) -> bool:
-    """Tell whether evaluation mode matters to `module`, and no part of it was put back into training mode."""
-    parts = list(module.modules())
-    return not any(part.training for part in parts) and any(_is_modal(part) for part in parts)
-
-
-def _is_modal(part: Any) -> bool:
-    """Tell whether a module behaves differently in evaluation mode."""
-    kind = type(part)
-    if kind.__module__.startswith("torch.nn."):
-        rate = getattr(part, "dropout", 0.0)
-        return any(name in kind.__name__ for name in _MODAL) or (isinstance(rate, float) and rate > 0)
-    forward = getattr(kind.forward, "__code__", None)
-    return forward is not None and "training" in forward.co_names

@@ -23,6 +23,7 @@ from gradlint.runtime.graph import clock, differentiates, heads, leaves, nodes
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.leaks import Leaks
 from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.masked import Masked
 from gradlint.runtime.modes import Modes
 from gradlint.runtime.movement import Movement
 from gradlint.runtime.observers import Observer, Pass
@@ -62,25 +63,26 @@ class Monitor:
     def __init__(self, *, strict: bool = False) -> None:
         self.guard = Guard(strict=strict)
         self.ledger = Ledger(self.guard.announce)
-        self._registry = Registry(self.ledger)
-        self._schedulers = Schedulers(self.ledger, self._registry)
-        self._rates = Rates(self.ledger, self._registry, lambda: self.interrupted)
-        self._modes = Modes(self.ledger, self._registry)
+        self.registry = Registry(self.ledger)
+        self._schedulers = Schedulers(self.ledger, self.registry)
+        self._rates = Rates(self.ledger, self.registry, lambda: self.interrupted)
+        self.modes = Modes(self.ledger, self.registry)
         self._leaks = Leaks(self.ledger)
-        self._failures = Failures(self.ledger, self._registry)
-        self.rhythm = Steady(self._registry, self._failures.passes)
-        self._scaling = Scaling(self.ledger, self._registry)
+        self._failures = Failures(self.ledger, self.registry)
+        self.rhythm = Steady(self.registry, self._failures.passes)
+        self._scaling = Scaling(self.ledger, self.registry)
         self._observers: tuple[Observer, ...] = (
             self._scaling,
             self._rates,
-            Windows(self.ledger, self._registry),
-            Accumulation(self.ledger, self._registry, self.rhythm),
+            Windows(self.ledger, self.registry),
+            Accumulation(self.ledger, self.registry, self.rhythm),
+            Masked(self.ledger, self.registry),
             Movement(self.ledger),
             Rebuilding(self.ledger),
             Retention(self.ledger),
             Shapes(self.ledger),
-            ByHand(self.ledger, self._registry),
-            Coverage(self.ledger, self._registry, lambda: self.interrupted),
+            ByHand(self.ledger, self.registry),
+            Coverage(self.ledger, self.registry, lambda: self.interrupted),
         )
         self.interrupted = False
         self._thread = _Thread()
@@ -88,13 +90,13 @@ class Monitor:
     @property
     def steps(self) -> int:
         """How many steps the optimizers have taken; complete once the run has ended."""
-        return self._registry.steps
+        return self.registry.steps
 
     @guarded
     def optimizer_made(self, optimizer: Optimizer, frame: FrameType | None) -> None:
         """An optimizer exists; it was built just now, or before the watching began (no frame)."""
         self._unsettle()
-        watched = self._registry.of(optimizer)
+        watched = self.registry.of(optimizer)
         if frame is not None:
             place = watched.built = place_of(user_frame(frame))
             for observer in self._observers:
@@ -106,11 +108,11 @@ class Monitor:
         caller = user_frame(frame)
         passing = self._thread.passing = Pass(roots, place_of(caller), caller, accumulates, retains)
         self._failures.passes.append((passing.place, clock()))
-        if self._modes.unjudged:
-            self._modes.judge({node._sequence_nr() for node in islice(nodes(heads(roots)), _NODES)})
+        if self.modes.unjudged:
+            self.modes.judge({node._sequence_nr() for node in islice(nodes(heads(roots)), _NODES)})
         if accumulates:
             in_closure = any(step.closure for step in self._thread.steps)
-            self._registry.before_backward(passing.place, in_closure=in_closure)
+            self.registry.before_backward(passing.place, in_closure=in_closure)
         for observer in self._observers:
             observer.before_backward(passing)
 
@@ -130,18 +132,18 @@ class Monitor:
             self._failures.failed(error, passing.roots, passing.place, passing.frame)
             self.guard.drop_news()
         elif not passing.accumulates:
-            self._modes.differentiated()
+            self.modes.differentiated()
         else:
-            fed = self._registry.after_backward(passing.place)
-            if self._modes.evaluating:
-                self._modes.backward(fed, passing.place, foreign=self._is_foreign(passing.roots))
+            fed = self.registry.after_backward(passing.place)
+            if self.modes.evaluating:
+                self.modes.backward(fed, passing.place, foreign=self._is_foreign(passing.roots))
             self._leaks.backward(passing.roots[0], passing.place, passing.frame)
             for observer in self._observers:
                 observer.after_backward(passing, fed)
 
     def _is_foreign(self, roots: Sequence[Any]) -> bool:
         """Tell whether a graph reaches a leaf that no optimizer holds: an attack or a saliency map wants its gradient."""
-        owned = {id(parameter) for watched in self._registry for parameter in watched.parameters()}
+        owned = {id(parameter) for watched in self.registry for parameter in watched.parameters()}
         return any(id(each) not in owned for each in leaves(roots, _NODES))
 
     def _unsettle(self) -> None:
@@ -156,10 +158,10 @@ class Monitor:
     @guarded
     def _before_step(self, optimizer: Optimizer, arguments: Arguments, frame: FrameType) -> Arguments | None:
         self.rhythm.leave()
-        watched = self._registry.of(optimizer)
+        watched = self.registry.of(optimizer)
         caller = user_frame(frame)
         steps = still_running(self._thread.steps, frame)
-        outer = next((step for step in steps if self._registry.sharing(step.watched, watched)), None)
+        outer = next((step for step in steps if self.registry.sharing(step.watched, watched)), None)
         step = Step(watched, place_of(caller), id(frame))
         steps.append(step)
         given = closure_in(arguments)
@@ -171,7 +173,7 @@ class Monitor:
         if outer is not None and outer.closure is None:
             step.judged = False
         elif callable(given):
-            demanding, unused = is_lbfgs(optimizer), self._registry.unused(watched)
+            demanding, unused = is_lbfgs(optimizer), self.registry.unused(watched)
             step.closure = closure_call(self.ledger, watched, given, caller, demanding=demanding, unused=unused)
             return with_closure(arguments, step.closure.wrapped(self.guard))
         elif given is not None:
@@ -214,9 +216,9 @@ class Monitor:
             step.tell(self.ledger, step.violation, name_of(optimizer, caller))
         if watched.steps == 1 or self._schedulers.waiting:
             self._schedulers.stepped(optimizer, place, caller)
-        if self._modes.evaluating:
-            self._modes.stepped(watched, place)
-        if step.violation is not None or self._modes.evaluating or self._leaks.suspicious:
+        if self.modes.evaluating:
+            self.modes.stepped(watched, place)
+        if step.violation is not None or self.modes.evaluating or self._leaks.suspicious:
             self.rhythm.spoil()
         self.rhythm.note(-id(optimizer), place, watched, step.gradient, step.version)
 
@@ -236,7 +238,7 @@ class Monitor:
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
         self._schedulers.tried(optimizer)
-        self._registry.of(optimizer).tries += 1
+        self.registry.of(optimizer).tries += 1
         if self.rhythm.running:
             self._scaling.forget()
         else:
@@ -266,7 +268,7 @@ class Monitor:
         place = place_of(user_frame(frame))
         for observer in self._observers:
             observer.before_zero(owner, place)
-        self._registry.zeroed(owner, place)
+        self.registry.zeroed(owner, place)
         self.rhythm.note(id(owner), place)
 
     @guarded
@@ -288,21 +290,23 @@ class Monitor:
     @guarded
     def mode_changed(self, module: Module, was: bool, frame: FrameType) -> None:
         """`module.train(mode)` was called on a module whose mode was `was`."""
-        if self._modes.is_routine(module, was):
+        if module.training:
+            self.modes.told(module, self.rhythm.last_pass())
+        if self.modes.is_routine(module, was):
             return
         self._unsettle()
         caller = user_frame(frame)
-        self._modes.changed(module, was, place_of(caller), caller, clock(), measures=not differentiates())
+        self.modes.changed(module, was, place_of(caller), caller, clock(), measures=not differentiates())
 
     @property
     def wants_forwards(self) -> bool:
         """Tell whether `forward_starts` is of use now."""
-        return not self.guard.closed and self._modes.wants_forwards
+        return not self.guard.closed and self.modes.wants_forwards
 
     @guarded
     def forward_starts(self, module: Module, frame: FrameType) -> None:
         """A module is called with gradients enabled."""
-        self._modes.forward(module, frame)
+        self.modes.forward(module, frame)
 
     @guarded
     def left(self, error: BaseException) -> None:
@@ -316,10 +320,10 @@ class Monitor:
         self._schedulers.ended(self._rates.counts_batches)
         for observer in self._observers:
             observer.ended()
-        for watched in self._registry:
+        for watched in self.registry:
             watched.conclude(self.ledger)
         self._leaks.ended()
-        self._modes.ended(clock())
+        self.modes.ended(clock())
         self.guard.close()
 
 

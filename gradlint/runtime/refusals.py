@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.sites import Origin, locate, name_of, origin_of
 from gradlint.runtime.sources import Source, source_of
@@ -198,6 +199,39 @@ def _of_inference(refusal: _Refusal, ledger: Ledger) -> None:
     ledger.report("GL309", refusal.place, subject=f"`{found[0]}`" if found else "a tensor")
 
 
+def _no_leaf(refusal: _Refusal, ledger: Ledger) -> None:
+    """An optimizer is given a tensor that was computed."""
+    given, source = refusal.local("add_param_group", "param"), refusal.source
+    name = named(given, refusal.frame)
+    assigned = source.assigned(name, refusal.place.row) if source is not None and name is not None else None
+    place = source.place(assigned) if source is not None and assigned is not None else refusal.place
+    ledger.report("GL519", place, [("optimizer", refusal.place)], subject=name or "a parameter")
+
+
+def _in_two_groups(refusal: _Refusal, ledger: Ledger) -> None:
+    """A group of an optimizer has parameters of an earlier one."""
+    optimizer, source = refusal.local("add_param_group", "self"), refusal.source
+    given = _parameters_of(refusal.call) if refusal.call is not None else None
+    if source is None or optimizer is None or not isinstance(given, ast.List):
+        return
+    groups = [_of_group(each) for each in given.elts]
+    before = len(optimizer.param_groups)
+    if before < len(groups):
+        ledger.report("GL812", source.place(groups[before]), subject=_stem(groups[before]), other=_stem(groups[0]))
+
+
+def _of_group(group: ast.expr) -> ast.expr:
+    """Return what a group of parameters says that they are."""
+    if isinstance(group, ast.Dict):
+        pairs = zip(group.keys, group.values, strict=True)
+        return next((value for key, value in pairs if isinstance(key, ast.Constant) and key.value == "params"), group)
+    return group
+
+
+def _stem(group: ast.expr) -> str:
+    return ast.unparse(group).removesuffix(".parameters()")
+
+
 def _overrun(refusal: _Refusal, ledger: Ledger) -> None:
     """A schedule that counts its steps has come to its end."""
     scheduler = refusal.local("get_lr", "self")
@@ -208,6 +242,8 @@ def _overrun(refusal: _Refusal, ledger: Ledger) -> None:
 _EXPLAIN: dict[str, Callable[[_Refusal, Ledger], None]] = {
     "optimizer got an empty parameter list": _empty_list,
     "The total number of steps is": _overrun,
+    "can't optimize a non-leaf Tensor": _no_leaf,
+    "some parameters appear in more than one parameter group": _in_two_groups,
     "unscale_() has already been called": _unscaled_twice,
     "grad can be implicitly created only for scalar outputs": _no_scalar,
     "Expected to have finished reduction": _unfinished,

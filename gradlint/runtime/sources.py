@@ -16,6 +16,8 @@ from gradlint.diagnostics import Location
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
+_TAIL = 8  # rows that a statement may go on without code of its own
+
 _Assignment = ast.Assign | ast.AugAssign | ast.AnnAssign
 _ASSIGNMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign)
 
@@ -100,7 +102,7 @@ def source_of(code: CodeType) -> Source | None:
     if not rows:
         return None
     if code.co_name == "<module>":
-        tree = parsed(lines, 1) or parsed(lines[: max(rows)], min(rows[1:] or rows))
+        tree = parsed(lines) or _parsed_within(lines, min(rows[1:] or rows), max(rows))
         return None if tree is None else Source(code.co_filename, tree, tuple(tree.body))
     tree = parsed(
         [*lines[: code.co_firstlineno - 1], *inspect.getblock(lines[code.co_firstlineno - 1 :])], code.co_firstlineno
@@ -111,6 +113,12 @@ def source_of(code: CodeType) -> Source | None:
     if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
         return Source(code.co_filename, outer, tuple(outer.body))
     return None
+
+
+def _parsed_within(lines: list[str], first: int, last: int) -> ast.Module | None:
+    """Parse some rows of a file that is no program, and what follows them up to the end of the last statement."""
+    ends = range(last, min(last + _TAIL, len(lines)) + 1)
+    return next((tree for tree in (parsed(lines[:end], first) for end in ends) if tree is not None), None)
 
 
 def parsed(lines: list[str], first: int = 1) -> ast.Module | None:

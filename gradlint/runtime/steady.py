@@ -132,6 +132,15 @@ class Steady:
             passes += isinstance(event.key, Call)
         return 0
 
+    def last_pass(self) -> tuple[Location, int] | None:
+        """Return where the last backward pass was called, and when it began."""
+        if self.running:
+            happened = len(self._ahead) + 1 - length_hint(self.coming)
+            for event in reversed(self._ahead[max(0, happened - len(self._cycle)) : happened]):
+                if event.code is not None:
+                    return event.place, event.began
+        return self._passes[-1] if self._passes else None
+
     def _end_cycle(self) -> None:
         cycle, self._events = self._events, []
         before, self._before = self._before, cycle

@@ -73,6 +73,7 @@ def seams() -> list[object]:
         vars(torch.autograd)["_engine_run_backward"],
         vars(nn.parallel.DistributedDataParallel)["__init__"],
         vars(torch.utils.data.DistributedSampler)["__iter__"],
+        vars(torch.utils.data.DataLoader)["__iter__"],
         vars(optim.Optimizer)["__init__"],
         vars(optim.Optimizer)["zero_grad"],
         vars(nn.Module)["zero_grad"],
