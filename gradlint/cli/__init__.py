@@ -95,8 +95,10 @@ def run(
     """
     if find_spec("torch") is None:
         raise Undone("watching a run needs torch, which is not installed: pip install 'torch-gradlint[runtime]'")
-    from gradlint.runtime.runner import Drawing, Telling, run_command
-
+    try:
+        from gradlint.runtime.runner import Drawing, Telling, run_command
+    except ImportError as error:
+        raise Undone(str(error)) from error
     telling = Telling(output_format, output_file, None if no_lint else _confirmed)
     drawing = Drawing(**pictures)
     sys.exit(

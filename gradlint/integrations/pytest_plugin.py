@@ -27,7 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("gradlint"):
         if find_spec("torch") is None:
             raise pytest.UsageError("--gradlint needs PyTorch")
-        from gradlint.integrations.pytest_watching import Watching
+        try:
+            from gradlint.integrations.pytest_watching import Watching
+        except ImportError as error:
+            raise pytest.UsageError(str(error)) from error
 
         config.pluginmanager.register(Watching(), "gradlint-watching")
 

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.timeline import Act, Pattern, Recording
+from gradlint.timeline import WORDS, Act, Pattern, Recording
 
 _NAMED = 4  # iterations named
 _ACTS = 24  # parts of a signature shown
@@ -80,7 +80,7 @@ def notes(recording: Recording, pattern: Pattern, main: Pattern) -> list[str]:
     for event in example.events if example else ():
         for index in recording.marks(event):
             finding = recording.findings[index]
-            found.setdefault(finding.code, f"{finding.code} at {event.act.letter} {where(event.act.place)}")
+            found.setdefault(finding.code, f"{finding.code} at {WORDS[event.act.kind]}, {where(event.act.place)}")
     return [*notes, *found.values()]
 
 
@@ -98,7 +98,7 @@ def _difference(pattern: Pattern, main: Pattern) -> str:
 
 def _listed(word: str, acts: Sequence[Act]) -> Iterator[str]:
     for act, count in Counter(acts).items():
-        yield f"{'one' if count == 1 else count} {word} {act.letter}, {where(act.place)}"
+        yield f"{'one' if count == 1 else count} {word} {WORDS[act.kind]}, {where(act.place)}"
 
 
 def where(place: Location) -> str:

@@ -16,8 +16,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Literal, TextIO
 
+import torch
+
 from gradlint.diagnostics import Diagnostic, Severity
 from gradlint.records import Record
+from gradlint.runtime.versions import require
+
+require(torch.__version__)  # before what is newer is imported
 from gradlint.runtime.guard import TrainingMistake
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.loaders import Loaders

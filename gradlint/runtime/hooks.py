@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch.nn import Module
+from torch.nn import Module, utils
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
@@ -53,22 +53,25 @@ class Hooks:
         stack.callback(self._forwards.close)
         if self._notes_lines:
             self._lines.install(stack)
-        engine = "_engine_run_backward" if hasattr(torch.autograd, "_engine_run_backward") else "backward"
-        self._patch(stack, torch.autograd, engine, self._backward)
+        self._patch(stack, torch.autograd, "_engine_run_backward", self._backward)
         self._patch(stack, Optimizer, "__init__", self._made)
         self._patch(stack, Optimizer, "zero_grad", self._zeroed)
         self._patch(stack, Module, "zero_grad", self._zeroed)
         self._patch(stack, Module, "train", self._mode)
-        scaler = getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)
         for name, wrap in (
             ("scale", self._scaled),
             ("unscale_", self._unscaling),
             ("step", self._tried),
             ("update", self._updated),
         ):
-            self._patch(stack, scaler, name, wrap)
-        if hasattr(clip_grad, "_clip_grads_with_norm_"):
-            self._patch(stack, clip_grad, "_clip_grads_with_norm_", self._clipping)
+            self._patch(stack, torch.amp.GradScaler, name, wrap)
+        heart = "_clip_grads_with_norm_"  # since torch 2.6
+        for owner, name in (
+            [(clip_grad, heart)]
+            if hasattr(clip_grad, heart)
+            else [(each, "clip_grad_norm_") for each in (utils, clip_grad)]
+        ):
+            self._patch(stack, owner, name, self._clipping)
         if hasattr(lr_scheduler, "_enable_get_lr_call"):
             self._patch(stack, lr_scheduler, "_enable_get_lr_call", self._scheduled)
         for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
@@ -206,19 +209,19 @@ class Hooks:
 
         return run
 
-    def _clipping(self, original: Callable[..., None]) -> Callable[..., None]:
-        def run(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> None:
+    def _clipping(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def run(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> Any:
+            parameters = _tensors(parameters)  # to iterate over them twice
             if not self._rhythm.running and not is_compiling():
-                self._listener.clipping(_tensors(parameters), max_norm, sys._getframe(1))
-            original(parameters, max_norm, *args, **kwargs)
+                self._listener.clipping(parameters, max_norm, sys._getframe(1))
+            return original(parameters, max_norm, *args, **kwargs)
 
         return run
 
     def _scheduled(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def run(scheduler: Any) -> Any:
-            initial = getattr(scheduler, "_is_initial", False) or getattr(scheduler, "_step_count", 1) < 1
             if not self._inside.__dict__.get("schedule"):
-                tell = self._listener.schedule_made if initial else self._listener.scheduled
+                tell = self._listener.schedule_made if _is_initial(scheduler) else self._listener.scheduled
                 tell(scheduler, sys._getframe(1))
             return original(scheduler)
 
@@ -239,6 +242,12 @@ class Hooks:
                 original(scheduler, *args, **kwargs)
 
         return run
+
+
+def _is_initial(scheduler: Any) -> bool:
+    """Tell whether a scheduler steps because it is being built; before torch 2.8 only its count says so."""
+    count = getattr(scheduler, "_step_count", 2)
+    return bool(getattr(scheduler, "_is_initial", count < 2)) or count < 1
 
 
 def _tensors(roots: Any) -> tuple[Any, ...]:

@@ -185,7 +185,7 @@ def test_pictures_are_drawn_beside_the_report(tmp_path: Path) -> None:
     ended = run(tmp_path, "--html", "run.html", "--trace", "run.json", "--timeline", "train.py")
     assert (ended.code, ended.out) == (0, "done\n")
     text, _, report = ended.err.partition("error[GL101]")
-    assert "x3  0 to 2, all  f b s   <-- GL101 at s train.py:10" in text
+    assert "x3  0 to 2, all  f b s   <-- GL101 at step, train.py:10" in text
     assert "1 error" in report
     assert "</html>" in (tmp_path / "run.html").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["traceEvents"]
