@@ -6,8 +6,6 @@ It knows keys, codes and TOML; it must not know how files are found or how findi
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,6 @@ from typing import Any
 
 from gradlint.models import NO_MODEL, Model, ModelError, built_in_kinds, read_model
 from gradlint.rulebook import nearest, rule, rules
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 EXCLUDED = (
     ".bzr .direnv .eggs .git .hg .ipynb_checkpoints .mypy_cache .nox .pytest_cache .ruff_cache .svn .tox .venv "
@@ -109,9 +102,11 @@ def find_settings(start: Path) -> Settings:
 
 
 def _table(file: Path) -> Mapping[str, Any] | None:
+    from gradlint import toml
+
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        document = toml.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, toml.TOMLDecodeError) as error:
         raise SettingsError(f"{file}: {error}") from error
     table = document.get("tool", {}).get("gradlint")
     if table is not None and not isinstance(table, Mapping):
@@ -186,5 +181,7 @@ def _longest(prefixes: Iterable[str], code: str) -> int:
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
+    import difflib  # Only mistakes need it.
+
     near = difflib.get_close_matches(word, [*known], n=1, cutoff=0.5)
     return f"; did you mean `{near[0]}`?" if near else f"; known keys are {', '.join(sorted(known))}"

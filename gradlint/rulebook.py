@@ -5,21 +5,14 @@ A page is an H1, a fenced `toml` block and sections. Code and name come from its
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gradlint.diagnostics import Severity, Side
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _FILE_NAME = re.compile(r"(GL\d{3}|GL000)-([a-z0-9-]+)\.md")
 _META = re.compile(r"^```toml\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
@@ -77,6 +70,8 @@ def nearest(word: str) -> str | None:
     """Return the code that a user most likely meant by `word`, a misspelt code or the name of a rule."""
     named = {name: rule.code for rule in rules().values() for name in (rule.name, rule.code)}
     word = "GL" + word[2:].upper().translate(_DIGITS) if word[:2].lower() == "gl" else word
+    import difflib  # Only mistakes need it.
+
     close = difflib.get_close_matches(word, named, n=len(named), cutoff=0.7)
     # Codes differ in so few characters that many are equally close: the one with most of them in place is meant.
     return named[max(close, key=lambda name: sum(map(str.__eq__, name, word)))] if close else None
@@ -89,7 +84,9 @@ def _read(path: Path) -> Rule:
     found = _META.search(page)
     if found is None:
         raise ValueError(f"{path.name}: a rule page needs a fenced toml block")
-    meta: dict[str, Any] = tomllib.loads(found[1])
+    from gradlint import toml
+
+    meta: dict[str, Any] = toml.loads(found[1])
     return Rule(
         code=matched[1],
         name=matched[2],

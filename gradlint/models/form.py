@@ -10,7 +10,6 @@ docs/models.md tells what the words mean.
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -172,6 +171,8 @@ def _quoted(key: str) -> str:
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
+    import difflib  # Only mistakes need it.
+
     known = sorted(set(known))
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(known)}" if known else ""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import translate
@@ -15,11 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from gradlint.models.form import BASES, NO_MODEL, Meaning, Model, read_meaning, split_key
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _FOLDER = Path(__file__).parent
 _UNKNOWN, _PURE = Meaning("unknown"), Meaning("pure")
@@ -109,7 +103,9 @@ def built_in() -> Models:
 
 @functools.cache
 def _tables() -> tuple[dict[str, Any], ...]:
-    return tuple(tomllib.loads(file.read_text(encoding="utf-8")) for file in sorted(_FOLDER.glob("*.toml")))
+    from gradlint import toml
+
+    return tuple(toml.loads(file.read_text(encoding="utf-8")) for file in sorted(_FOLDER.glob("*.toml")))
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.documents import cell_lines
 
 FORMATS = ("full", "concise", "json", "github", "gitlab", "junit", "sarif")
 WITH_FIXES = frozenset(["full", "json", "sarif"])
@@ -27,6 +26,8 @@ def source_lines(where: str, texts: Mapping[str, str] | None = None) -> Sequence
     """
     filename, separator, cell = where.rpartition(":cell ")
     if separator and cell.isdigit():
+        from gradlint.documents import cell_lines  # Most reports need no notebook.
+
         return cell_lines(_content(filename, texts), int(cell))
     known = (texts or {}).get(where)
     return linecache.getlines(where) if known is None else known.splitlines()

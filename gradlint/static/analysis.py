@@ -79,6 +79,7 @@ class Analysis:
         self._lowering = Lowering(project, module, models or built_in())
         self.source = Sources(module.source, self._lowering.foreign)
         self._told: dict[str, Value] = {}
+        self._rings: dict[tuple[Root, tuple[int, ...]], list[Event]] = {}
         self._kin: dict[int, tuple[int, Kin]] = {}
         self._declarations: dict[str, tuple[Declaration, ...]] = {}
 
@@ -204,6 +205,24 @@ class Analysis:
     def events(self) -> dict[Root, list[Event]]:
         """All events, by root."""
         return {root: list(events(root.tree)) for root in self.roots}
+
+    def ring(self, root: Root, loops: tuple[int, ...]) -> list[Event]:
+        """Return the events of a root inside of all of `loops`; whoever gets the list must not change it."""
+        known = self._rings.get((root, loops))
+        if known is None:
+            known = self._rings[root, loops] = [event for event in self.events[root] if event.is_in(loops)]
+        return known
+
+    def function_in(self, row: int) -> FunctionNode | None:
+        """Return the innermost function that stands in a row."""
+        return self._functions_by_row.get(row)
+
+    @cached_property
+    def _functions_by_row(self) -> dict[int, FunctionNode]:
+        found: dict[int, FunctionNode] = {}
+        for function in sorted(self.functions, key=lambda each: each.lineno):
+            found.update(dict.fromkeys(range(function.lineno, (function.end_lineno or function.lineno) + 1), function))
+        return found
 
     @cached_property
     def collected(self) -> frozenset[Location]:

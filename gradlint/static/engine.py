@@ -71,7 +71,7 @@ def look_at(
         worth = any(_may_call(data, callee) for callee in callees)
     else:
         worth = file.named or (reading.mentions_training(data, packages) and _has_signs(data, file.path, packages))
-        whole = file.named or not signs.is_plain(data, packages)
+        whole = file.named or (worth and not signs.is_plain(data, packages))
     found = _checked_bytes(data, file.path, settings, whole=whole) if worth else None
     return data, _as_caller(found) if callees and found is not None else found
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from itertools import compress
+from operator import is_not
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
@@ -195,9 +197,10 @@ class Loops(Calls):
     def _carries(self, before: Store, ends: list[Store]) -> bool:
         """Whether the loop hands a graph, an object or a function on to its next iteration."""
         for end in ends:
-            for key, old in before.items():
+            differ = map(is_not, before.values(), map(end.get, before))
+            for key, old in compress(before.items(), differ):
                 new = end.get(key)
-                if new is None or new is old:
+                if new is None:
                     continue
                 flag = isinstance(new, Const) and isinstance(old, Unknown) and "%" in old.id
                 if (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,7 +20,7 @@ from gradlint.static.engine import collector_paused, look_at, report
 from gradlint.static.findings import FileFindings, driven, excusable, project_findings
 from gradlint.static.reading import UNREADABLE
 from gradlint.static.report import Report
-from gradlint.static.sights import Recheck, Stamp, digest_of, stamp_of
+from gradlint.static.sights import NOTHING, Recheck, Stamp, digest_of, stamp_of
 from gradlint.static.understanding import Callee
 from gradlint.static.workers import Workers, all_of, chunks
 
@@ -130,17 +130,19 @@ class _Run:
 
     def _results(self, files: Sequence[Candidate], callees: frozenset[Callee]) -> list[FileFindings | None]:
         """Return what is found in each of `files`; with `callees`, only in those that may call one of them."""
-        known = self._known(files, callees) if self.cache is not None else {}
-        new = [file for file in files if file.path not in known]
-        fresh: dict[str, _Seen] = {}
-        look = functools.partial(_look, settings=self.settings, callees=callees)
+        found = self._known(files, callees) if self.cache is not None else {}
+        new = [file for file in files if file.path not in found]
+        kept: dict[bytes, bytes] = {}
+        look = functools.partial(_look, settings=self.settings, callees=callees, kept=self.cache is not None)
         for file, seen in zip(new, self._spread(look, new), strict=True):
-            fresh[file.path] = seen
+            found[file.path] = seen.findings
+            if self.cache is not None and seen.certain:
+                kept[self._key(file, seen.digest, callees)] = reuse.dumped(seen)
             if not callees:  # What is read again for others' sake is counted already.
-                self.progress(len(known) + len(fresh), len(files))
-        if self.cache is not None:
-            self._keep(new, fresh, callees)
-        return [known[file.path] if file.path in known else fresh[file.path].findings for file in files]
+                self.progress(len(found), len(files))
+        if self.cache is not None and kept:
+            self.cache.put(kept, self.used)
+        return [found[file.path] for file in files]
 
     def _spread(self, work: Callable[[Candidate], _T], files: Sequence[Candidate]) -> Iterator[_T]:
         if isinstance(self.executor, Workers):
@@ -163,22 +165,15 @@ class _Run:
         self.used = used
         return known
 
-    def _keep(self, files: Sequence[Candidate], fresh: dict[str, _Seen], callees: frozenset[Callee]) -> None:
-        assert self.cache is not None
-        values = {
-            self._key(file, fresh[file.path].digest, callees): reuse.dumped(fresh[file.path])
-            for file in files
-            if fresh[file.path].certain
-        }
-        if values:
-            self.cache.put(values, self.used)
-
     def _key(self, file: Candidate, digest: bytes, callees: frozenset[Callee]) -> bytes:
         return self.keys.of_file(file.path, digest, named=file.named, callees=callees)
 
 
-def _look(file: Candidate, settings: Settings, callees: frozenset[Callee]) -> _Seen:
+def _look(file: Candidate, settings: Settings, callees: frozenset[Callee], *, kept: bool) -> _Seen:
+    """Look at a file; on what its result rests is told only if it is to be kept, for there are many files."""
     data, findings = look_at(file, settings, callees)
+    if not kept:
+        return _Seen(b"", findings and replace(findings, answers=NOTHING))
     return _Seen(digest_of(data) if data is not None else b"", findings)
 
 

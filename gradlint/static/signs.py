@@ -84,9 +84,9 @@ _NEW = tuple(
     for word, pattern in (*((sign, None) for sign in _SIGNS), *_PATTERNS)
     if word not in _BY_WORDS and word not in _KNOWN_IN_CODE
 )
-_ACTORS = frozenset(["backward", "eval", "grad", "load", "parameters", "params", "train"])
+_ACTORS = frozenset(["eval", "grad", "load", "parameters", "params", "train"])
 _PARTS_OF_ACTORS = re.compile(
-    r"zero_grad|lr_scheduler\b|optim\b|load_state_dict\b|\bclip_grad_|DistributedSampler"
+    r"zero_grad|backward\b|lr_scheduler\b|optim\b|load_state_dict\b|\bclip_grad_|hook\b|training_step|DistributedSampler"
     r"|Loss\b|kl_div\b|cross_entropy\b|nll_loss\b|_with_logits\b"
 )
 _STEPS = re.compile(r"[oO]ptimizer|[sS]ched|[sS]caler|[eE]ngine|[aA]ccelerat|[fF]abric")

@@ -31,8 +31,7 @@ def bypassed(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _backwards(analysis: Analysis, root: Root, step: Event) -> list[Event]:
     """Return the backward passes of the loop that steps."""
-    ring = (event for event in analysis.events[root] if event.is_in(step.loops))
-    return [event for event in ring if event.kind is EventKind.BACKWARD]
+    return [event for event in analysis.ring(root, step.loops) if event.kind is EventKind.BACKWARD]
 
 
 def _past_the_wrapper(analysis: Analysis, root: Root, step: Event) -> Iterator[Diagnostic]:

@@ -36,9 +36,7 @@ def broadcast(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _scope(analysis: Analysis, node: ast.Call) -> ast.AST:
     """Return the innermost function around a call, else the module."""
-    functions = analysis.nodes(ast.FunctionDef, ast.AsyncFunctionDef)
-    around = [each for each in functions if each.lineno <= node.lineno <= (each.end_lineno or each.lineno)]
-    return max(around, key=lambda each: each.lineno, default=analysis.tree)
+    return analysis.function_in(node.lineno) or analysis.tree
 
 
 def _compared(analysis: Analysis, node: ast.Call) -> Iterator[tuple[ast.expr, ast.expr]]:

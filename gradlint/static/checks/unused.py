@@ -186,12 +186,13 @@ def _holds(block: list[ast.stmt], row: int) -> bool:
 
 
 def _windows(analysis: Analysis) -> Iterator[_Window]:
-    for found in analysis.events.values():
+    for root, found in analysis.events.items():
         for step in found:
             loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
             if step.kind is not EventKind.STEP or not isinstance(loop, (ast.For, ast.While)):
                 continue
-            here = [event for event in found if event.loops == step.loops and event.frame == step.frame]
+            ring = analysis.ring(root, step.loops)
+            here = [event for event in ring if event.loops == step.loops and event.frame == step.frame]
             before = [each for each in here if each.kind is EventKind.ZERO and each.place.row < step.place.row]
             begin = max((each.place.row for each in before if _concerns(analysis, each, step)), default=None)
             if begin is not None and any(
