@@ -18,6 +18,7 @@ from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.schedule import Schedule
 from gradlint.runtime.sites import text_at, user_frames
 from gradlint.runtime.sources import parsed, source_of
+from gradlint.wordings.schedulers import NEVER_STEPPED, STEP_IT
 
 _CALLERS = 32
 _STEPS = 2
@@ -53,7 +54,8 @@ class Unstepped:
             return
         trees = list(self._trees())
         if all(tree is not None and not self._could_step(filename, tree) for filename, tree in trees):
-            self._ledger.report("GL202", schedule.built, subject=_assigned(schedule.built) or schedule.name)
+            name = _assigned(schedule.built) or schedule.name
+            self._ledger.report("GL202", schedule.built, subject=name, what=NEVER_STEPPED, remedy=STEP_IT)
 
     def _trees(self) -> Iterator[tuple[str, ast.AST | None]]:
         """Yield the trees of the files of all who were around, or of their functions where a file is no program."""

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from gradlint.wordings.wording import Wording
 
+NEVER_STEPPED = "is built but never stepped: the learning rate stays what it is"
+STEP_IT = "call it once per epoch (or per step, as its arguments count)"
+
 WORDINGS: Mapping[str, Wording] = {
     "GL201": Wording(
         "`{subject}` steps before `{other}` has: the first learning rate of the schedule is never used",

@@ -285,12 +285,12 @@ def _would_train(case: _Case) -> bool:
 
 
 def _repeated(case: _Case) -> Diagnostic | None:
-    state = next(iter(case.worlds)).state
-    earlier = state.mark("spent")
-    # A closure that steps by itself is another rule's; who shows what a step does writes no function for it.
-    if earlier == case.step.place or not (case.step.loops or _trains_here(case)) or "closure" in case.step.roles:
+    # A step that repeats itself is another rule's.
+    states = [state for state in _again(case) if state.mark("spent") != case.step.place]
+    # So is a closure that steps; who shows what a step does writes no function for it.
+    if not states or not (case.step.loops or _trains_here(case)) or "closure" in case.step.roles:
         return None
-    return case.report("GL109", state)
+    return case.report("GL109", min(states, key=lambda state: state.marks))
 
 
 def _trains_here(case: _Case) -> bool:

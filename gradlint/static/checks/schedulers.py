@@ -18,9 +18,9 @@ from gradlint.static.nodes import walk
 from gradlint.static.subjects import on_scheduler
 from gradlint.static.tree import Event, events
 from gradlint.static.values import Kind, Object
+from gradlint.wordings.schedulers import NEVER_STEPPED, STEP_IT
 
 _KIND = re.compile(r"plateau|sched", re.IGNORECASE)
-_ONCE = "call it once per epoch (or per step, as its arguments count)"
 
 
 @check
@@ -71,8 +71,8 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     for scheduler in analysis.objects(Kind.SCHEDULER):
         owners = scheduler.of or frozenset()
         if scheduler.uid not in hidden and owners & analysis.stepped and analysis.private(scheduler):
-            told = "is built but never stepped: the learning rate stays what it is"
-            yield compose("GL202", Side.STATIC, scheduler.place, subject=_name(scheduler), what=told, remedy=_ONCE)
+            name = _name(scheduler)
+            yield compose("GL202", Side.STATIC, scheduler.place, subject=name, what=NEVER_STEPPED, remedy=STEP_IT)
 
 
 @local_check

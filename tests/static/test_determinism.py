@@ -1,0 +1,32 @@
+"""The same code has the same findings, whatever order sets and dictionaries of strings have in a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent.parent
+PROBE = """
+import gradlint, pages
+for path in (*sorted(pages.RULES.glob("GL*.md")), *sorted(pages.CASES.glob("[a-i]*.md"))):
+    for block in pages.read_blocks(path):
+        source = f"{block.prelude}\\n{block.source}"
+        for item in gradlint.check_source(source, "train.py", settings=pages.EVERYTHING):
+            print(block.id, item)
+"""
+
+
+def told(seed: int) -> str:
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": paths}
+    command = [sys.executable, "-c", PROBE]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_findings_do_not_depend_on_hashes(seed: int) -> None:
+    assert told(0) == told(seed)
