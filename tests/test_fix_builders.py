@@ -106,13 +106,12 @@ def test_a_copy_brings_its_import() -> None:
 
 
 DOUBT = {
-    "the-model-is-run-in-training-too": (
+    "the-function-trains-too": (
         "GL302",
         (
-            "class Agent(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.net = nn.Linear(4, 1)\n\n"
-            "    def act(self, x):\n        return self.net(x)\n\n\nagent, seen = Agent(), []\noptimizer = optim.SGD(agent.parameters(), lr=0.1)\n"
-            "for x, y in loader:\n    optimizer.zero_grad()\n    agent.act(x).mean().backward()\n    optimizer.step()\nagent.eval()\n"
-            "for x, y in val_loader:\n    seen.append(agent.act(x))\n"
+            "def predict(net, x):\n    return net(x)\n\n\nfor x, y in loader:\n    optimizer.zero_grad()\n"
+            "    criterion(predict(model, x), y).backward()\n    optimizer.step()\nmodel.eval()\ntotal = 0.0\n"
+            "for x, y in val_loader:\n    total += criterion(predict(model, x), y).item()\n"
         ),
     ),
     "nobody-knows-the-epoch": (

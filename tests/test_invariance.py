@@ -22,6 +22,8 @@ WRAPPERS = {
 # shows what a step does; what a module switches off can be switched on, in a function it is dead; text and comments about
 # gradlint itself are not code.
 FIXED = re.compile(r"^ *global |^\w+ = False$|^(\w+) = \1\.|^(\w+)\.step\(\)\n\2\.step|GL000|GL001", re.MULTILINE)
+IMPORTS = re.compile(r"(?:(?:import|from) .*\n|\n)*")
+"""What a block that has no prelude begins with: it stays where it is."""
 LOCAL = ("function", "method")
 
 BLOCKS = [
@@ -41,7 +43,8 @@ def _left_alone(block: Block) -> bool:
 
 def _moved(block: Block, wrapper: str) -> Block:
     before, indent, after = WRAPPERS[wrapper]
-    source = before + textwrap.indent(block.source, indent) + after
+    imports = "" if block.prelude else IMPORTS.match(block.source)[0]  # type: ignore[index]
+    source = imports + before + textwrap.indent(block.source.removeprefix(imports), indent) + after
     return replace(block, source=source, row=block.row - before.count("\n"))
 
 

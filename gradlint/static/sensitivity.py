@@ -125,12 +125,13 @@ class Makers:
         return [instances[uid] for uid in self._analysis.trained_by if uid in instances]
 
     def _classes(self) -> Iterator[Class]:
-        """Yield the classes of modules that the file has a name for."""
+        """Yield the classes of modules that the file has a name for, or defines."""
         lowering = self._analysis.lowering
-        for name in lowering.module.module.contents.bindings:
-            value = lowering.settled((lowering.module.path, name))
-            if isinstance(value, Class) and lowering.is_module(value):
-                yield value
+        named = (lowering.settled((lowering.module.path, name)) for name in lowering.module.module.contents.bindings)
+        defined = (Class(node, lowering.module.path) for node in self._analysis.nodes(ast.ClassDef))
+        for cls in dict.fromkeys([*(each for each in named if isinstance(each, Class)), *defined]):
+            if lowering.is_module(cls):
+                yield cls
 
     @cached_property
     def _assignments(self) -> dict[tuple[str, int], ast.expr]:

@@ -154,7 +154,9 @@ def _never_given(analysis: Analysis, cls: ast.ClassDef) -> frozenset[str]:
 
 def _makes(analysis: Analysis, node: ast.Call, cls: ast.ClassDef) -> bool:
     callee = _called(analysis, node.func)
-    return isinstance(callee, Class) and callee.node is cls
+    if isinstance(callee, Class):
+        return callee.node is cls
+    return isinstance(node.func, ast.Name) and node.func.id == cls.name  # of a function that is over
 
 
 def _drops(analysis: Analysis, node: ast.Call, made: frozenset[str], off: frozenset[str]) -> tuple[str, str] | None:

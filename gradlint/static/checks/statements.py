@@ -127,8 +127,12 @@ def _is_imported(analysis: Analysis, node: ast.expr) -> bool:
     """Whether an expression is a name that imports bring, or an attribute of one: what is assigned may be a context."""
     while isinstance(node, ast.Attribute):
         node = node.value
-    bound = analysis.lowering.module.module.contents.bindings.get(node.id, ()) if isinstance(node, ast.Name) else ()
-    return bool(bound) and all(isinstance(each, (ast.Import, ast.ImportFrom)) for each in bound)
+    if not isinstance(node, ast.Name):
+        return False
+    bound = analysis.lowering.module.module.contents.bindings.get(node.id, ())
+    if not bound:  # Imported under a condition, or in a function.
+        return any((alias.asname or alias.name) == node.id for alias in analysis.nodes(ast.alias))
+    return all(isinstance(each, (ast.Import, ast.ImportFrom)) for each in bound)
 
 
 def _is_grad_mode(analysis: Analysis, callee: ast.expr) -> bool:
