@@ -16,7 +16,6 @@ from gradlint.static.values import Const, Unknown, Value
 
 _LOADER = re.compile(r"loader|(^|_)dl(_|$)|_iter$|(^|_)batches$", re.IGNORECASE)
 _WRAPPERS = frozenset(["enumerate", "tqdm", "trange", "zip", "islice", "iter", "track", "progress_bar", "prefetch"])
-_ROUNDING = frozenset(["int", "ceil", "floor", "round", "max", "min", "float", "math"])
 
 
 def over_batches(analysis: Analysis, number: int) -> bool:
@@ -150,26 +149,6 @@ def same_count(one: Value, other: Value) -> bool:
             return bool(a) and a == b
         case _:
             return False
-
-
-def in_batches(analysis: Analysis, node: ast.expr | None, scope: ast.AST | None, depth: int = 3) -> int:
-    """Return to which power the batches per epoch go into a count: 1 for steps, 0 for epochs or what is not known."""
-    match node:
-        case ast.Call(ast.Name("len"), [owner]):
-            return int(is_loader(analysis, owner))
-        case ast.BinOp(left, ast.Mult(), right):
-            return in_batches(analysis, left, scope, depth) + in_batches(analysis, right, scope, depth)
-        case ast.BinOp(left, ast.Div() | ast.FloorDiv(), right):
-            return in_batches(analysis, left, scope, depth) - in_batches(analysis, right, scope, depth)
-        case ast.BinOp(left, ast.Add() | ast.Sub(), right):
-            return max(in_batches(analysis, left, scope, depth), in_batches(analysis, right, scope, depth))
-        case ast.Call(func, [inner, *_]) if last_name(func) in _ROUNDING:
-            return in_batches(analysis, inner, scope, depth)
-        case ast.Name() | ast.Attribute() if depth:
-            given = definitions(analysis, node, scope)
-            return in_batches(analysis, given[0], scope, depth - 1) if len(given) == 1 else 0
-        case _:
-            return 0
 
 
 def tree_of(analysis: Analysis, node: ast.AST) -> ast.Module:

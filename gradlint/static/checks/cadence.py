@@ -12,15 +12,17 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import (
     conditional,
     definitions,
-    in_batches,
+    is_loader,
     last_name,
     over_batches,
     same_count,
     turns,
 )
 from gradlint.static.checks import check
+from gradlint.static.counts import Counts
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
+from gradlint.static.schedules import lengths_of
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Construction, Items, Kind, Object, Unknown
 
@@ -212,26 +214,24 @@ def _few(count: object, total: object) -> bool:
 
 def _counts_batches(analysis: Analysis, scheduler: Object, call: Construction, epochs: int) -> bool:
     """Whether the length of a schedule is given in batches."""
-
-    def batches(position: int, name: str) -> bool:
-        return in_batches(analysis, call.expression(position, name), call.scope) > 0
-
     match _class(scheduler):
         case "OneCycleLR":
-            given = call.argument(4, "steps_per_epoch")
+            given, written = call.argument(4, "steps_per_epoch"), call.expression(4, "steps_per_epoch")
             many = isinstance(given, Const) and isinstance(given.value, int) and given.value > 1
-            return many or batches(4, "steps_per_epoch") or batches(2, "total_steps")
-        case "CosineAnnealingLR":
-            return batches(1, "T_max")
-        case "CyclicLR":
-            never = call.argument(3, "step_size_up") is None and _ends_within(analysis, epochs, _CYCLE)
-            return batches(3, "step_size_up") or never
-        case "get_linear_schedule_with_warmup" | "get_cosine_schedule_with_warmup":
-            return batches(2, "num_training_steps")
-        case "get_scheduler":
-            return batches(3, "num_training_steps")
-        case _:
-            return False
+            if many or (written is not None and _in_batches(analysis, written, call)):
+                return True
+        case "CyclicLR" if call.argument(3, "step_size_up") is None:
+            return _ends_within(analysis, epochs, _CYCLE)
+    return any(_in_batches(analysis, written, call) for written in lengths_of(_class(scheduler), call))
+
+
+def _in_batches(analysis: Analysis, written: ast.expr, call: Construction) -> bool:
+    """Whether a count is a multiple of the length of a data loader, by one of the ways to get it."""
+    return any(
+        factor.is_length and factor.node is not None and is_loader(analysis, factor.node)
+        for count in Counts(analysis).of(written, call.scope, call.callers)
+        for factor in count.above
+    )
 
 
 def _ends_within(analysis: Analysis, loop: int, count: int) -> bool:

@@ -1,17 +1,18 @@
-"""Schedules that Accelerate does not hold back until a window ends: GL212."""
+"""Schedules that Accelerate does not hold back until a window ends, or that do not know that it does: GL204 and GL212."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Side
+from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts
 from gradlint.static.lowering import Root
-from gradlint.static.prepared import ACCELERATORS
+from gradlint.static.prepared import ACCELERATORS, splits
 from gradlint.static.schedules import class_of, lengths_of
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Kind, Object
@@ -36,20 +37,54 @@ def not_held_back(analysis: Analysis) -> Iterator[Diagnostic]:
                 yield from _in_each_batch(analysis, root, scheduler)
 
 
-def _counts_updates(counts: Counts, scheduler: Object, accelerator: Object) -> bool:
-    """Whether the lengths of a schedule are divided by the number of batches that an accelerator accumulates."""
-    windows = [
+@check
+def held_back(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL204: a prepared scheduler moves on once in a window, and its length is multiplied by that of the window."""
+    lowering = analysis.lowering
+    counts = Counts(analysis)
+    for scheduler in analysis.objects(Kind.SCHEDULER):
+        owner = lowering.prepared.get(scheduler.uid)
+        accelerator = lowering.objects.get(owner) if owner in lowering.windows and owner is not None else None
+        if accelerator is None or not splits(accelerator) or scheduler.uid not in analysis.stepped:
+            continue
+        windows, lengths = _windows(counts, accelerator), _lengths(counts, scheduler)
+        if len(windows) == 1 and any(_is_multiple(length, windows[0]) for length in lengths):
+            (factor,) = windows[0].above
+            told, name = factor.spelled, scheduler.uid[-1].partition("#")[0]
+            how, way = f"`{told}` batches", f"updates: do not multiply by `{told}`"
+            cls = class_of(scheduler)
+            found = compose("GL204", Side.STATIC, scheduler.place, subject=name, cls=cls, how=how, way=way)
+            # Nothing is wrong where nobody accumulates.
+            yield replace(found, severity=Severity.WARNING)
+
+
+def _is_multiple(length: Count, window: Count) -> bool:
+    return len(window.above) == 1 and not window.below and window.above <= length.above
+
+
+def _windows(counts: Counts, accelerator: Object) -> list[Count]:
+    """Return what the number of batches that an accelerator accumulates is made of."""
+    return [
         made_of
         for call in accelerator.calls
         for written in [call.expression(3, "gradient_accumulation_steps")]
         for made_of in (counts.of(written, call.scope, call.callers) if written is not None else ())
     ]
-    lengths = [
+
+
+def _lengths(counts: Counts, scheduler: Object) -> list[Count]:
+    """Return what the length of a schedule is made of; that of its warm-up stands before it."""
+    return [
         count
         for call in scheduler.calls
-        for written in lengths_of(class_of(scheduler), call)
+        for written in list(lengths_of(class_of(scheduler), call))[-1:]
         for count in counts.of(written, call.scope, call.callers)
     ]
+
+
+def _counts_updates(counts: Counts, scheduler: Object, accelerator: Object) -> bool:
+    """Whether the lengths of a schedule are divided by the number of batches that an accelerator accumulates."""
+    windows, lengths = _windows(counts, accelerator), _lengths(counts, scheduler)
     return len(windows) == 1 and any(_is_divided(length, windows[0]) for length in lengths)
 
 
