@@ -25,8 +25,7 @@ def not_accumulated(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL714: of several models that are prepared and put into training mode together, a window names only some."""
     if not analysis.says(".accumulate("):
         return
-    scopes: list[_Scope] = [analysis.tree, *analysis.functions]
-    for scope in scopes:
+    for scope in analysis.scopes_with(".accumulate("):
         for call, around in _windows(analysis, scope):
             together = _prepared(analysis, scope)
             given = _given(call, scope, set().union(*together))
