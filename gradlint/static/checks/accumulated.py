@@ -45,13 +45,14 @@ def _listed(names: list[str]) -> str:
 
 def _windows(analysis: Analysis, scope: _Scope) -> Iterator[tuple[ast.Call, ast.AST]]:
     """Yield the calls that open a window in a loop of a function, each with the outermost loop around it."""
-    seen: set[ast.AST] = set()
-    for loop in own(scope):
-        if isinstance(loop, (ast.For, ast.While)) and loop not in seen:
-            seen |= set(own(loop))
-            for node in own(loop):
-                if isinstance(node, ast.Call) and _asks(analysis, node, "accumulate"):
-                    yield node, loop
+    loops: list[ast.For | ast.While] = []
+    for node in own(scope):
+        if isinstance(node, (ast.For, ast.While)):
+            loops.append(node)
+        elif isinstance(node, ast.Call) and _asks(analysis, node, "accumulate"):
+            around = next((loop for loop in loops if loop.lineno < node.lineno <= (loop.end_lineno or 0)), None)
+            if around is not None:
+                yield node, around
 
 
 def _asks(analysis: Analysis, call: ast.Call, method: str) -> bool:
