@@ -32,15 +32,18 @@ def not_accumulated(analysis: Analysis) -> Iterator[Diagnostic]:
             prepared = {name for names in together if names & given for name in names}
             missing = sorted((prepared & _trained(around)) - given)
             if missing:
-                what = f"{_listed(missing)} prepared and trained, but not accumulated: the processes exchange"
-                what += " gradients of it in each batch, not only in the last one of a window"
-                place, remedy = analysis.source.place(call), f"pass it to `{ast.unparse(call.func)}`, too"
+                (be, whose, them) = ("is", "its", "it") if len(missing) == 1 else ("are", "their", "them")
+                what = (
+                    f"{_listed(missing)} {be} prepared and trained, but not accumulated: the processes exchange {whose}"
+                )
+                what += " gradients in each batch, not only in the last one of a window"
+                place, remedy = analysis.source.place(call), f"pass {them} to `{ast.unparse(call.func)}`, too"
                 found = compose("GL714", Side.STATIC, place, what=what, remedy=remedy)
                 yield replace(found, severity=Severity.INFO)
 
 
 def _listed(names: list[str]) -> str:
-    return " and ".join(f"`{name}`" for name in names) + (" is" if len(names) == 1 else " are")
+    return " and ".join(f"`{name}`" for name in names)
 
 
 def _windows(analysis: Analysis, scope: _Scope) -> Iterator[tuple[ast.Call, ast.AST]]:
