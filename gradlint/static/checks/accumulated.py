@@ -26,11 +26,12 @@ def not_accumulated(analysis: Analysis) -> Iterator[Diagnostic]:
     if not analysis.says(".accumulate("):
         return
     for scope in analysis.scopes_with(".accumulate("):
-        for call, around in _windows(analysis, scope):
-            together = _prepared(analysis, scope)
-            given = _given(call, scope, set().union(*together))
+        windows, together = list(_windows(analysis, scope)), _prepared(analysis, scope)
+        told = [_given(call, scope, set().union(*together)) for call, _ in windows]
+        for (call, around), given in zip(windows, told, strict=True):
             prepared = {name for names in together if names & given for name in names}
-            missing = sorted((prepared & _trained(around)) - given)
+            # Two that train against each other have a window each.
+            missing = sorted((prepared & _trained(around)) - set().union(*told))
             if missing:
                 (be, whose, them) = ("is", "its", "it") if len(missing) == 1 else ("are", "their", "them")
                 what = (
