@@ -137,6 +137,11 @@ class Analysis:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""
         return any(word in self.source.text for word in words)
 
+    def scopes_with(self, word: str) -> list[ast.Module | FunctionNode]:
+        """Return the module and those of its functions in whose rows a word stands."""
+        contents, words = self.lowering.module.module.contents, frozenset([word])
+        return [each for each in (self.tree, *self.functions) if contents.says(words, each)]
+
     def _is_local(self, name: ast.AST) -> bool:
         """Whether a name is one that a function binds itself: the module's value of such a name is another's."""
         return isinstance(name, ast.Name) and name.id in self._bound and name in self._local

@@ -54,10 +54,17 @@ def walk(node: ast.AST) -> list[ast.AST]:
 
 def own(scope: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes below a scope in order, but for what is below a function or class in it."""
-    for node in children(scope):
-        yield node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            yield from own(node)
+    known: list[ast.AST] | None = getattr(scope, "_own", None)
+    if known is None:
+        known, todo = [], children(scope)[::-1]
+        while todo:
+            node = todo.pop()
+            known.append(node)
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+                todo += children(node)[::-1]
+        if isinstance(scope, _KEPT):
+            scope._own = known  # type: ignore[union-attr]
+    return iter(known)
 
 
 def below(node: ast.AST) -> list[ast.AST]:

@@ -25,34 +25,38 @@ def not_accumulated(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL714: of several models that are prepared and put into training mode together, a window names only some."""
     if not analysis.says(".accumulate("):
         return
-    scopes: list[_Scope] = [analysis.tree, *analysis.functions]
-    for scope in scopes:
-        for call, around in _windows(analysis, scope):
-            together = _prepared(analysis, scope)
-            given = _given(call, scope, set().union(*together))
+    for scope in analysis.scopes_with(".accumulate("):
+        windows, together = list(_windows(analysis, scope)), _prepared(analysis, scope)
+        told = [_given(call, scope, set().union(*together)) for call, _ in windows]
+        for (call, around), given in zip(windows, told, strict=True):
             prepared = {name for names in together if names & given for name in names}
-            missing = sorted((prepared & _trained(around)) - given)
+            # Two that train against each other have a window each.
+            missing = sorted((prepared & _trained(around)) - set().union(*told))
             if missing:
-                what = f"{_listed(missing)} prepared and trained, but not accumulated: the processes exchange"
-                what += " gradients of it in each batch, not only in the last one of a window"
-                place, remedy = analysis.source.place(call), f"pass it to `{ast.unparse(call.func)}`, too"
+                (be, whose, them) = ("is", "its", "it") if len(missing) == 1 else ("are", "their", "them")
+                what = (
+                    f"{_listed(missing)} {be} prepared and trained, but not accumulated: the processes exchange {whose}"
+                )
+                what += " gradients in each batch, not only in the last one of a window"
+                place, remedy = analysis.source.place(call), f"pass {them} to `{ast.unparse(call.func)}`, too"
                 found = compose("GL714", Side.STATIC, place, what=what, remedy=remedy)
                 yield replace(found, severity=Severity.INFO)
 
 
 def _listed(names: list[str]) -> str:
-    return " and ".join(f"`{name}`" for name in names) + (" is" if len(names) == 1 else " are")
+    return " and ".join(f"`{name}`" for name in names)
 
 
 def _windows(analysis: Analysis, scope: _Scope) -> Iterator[tuple[ast.Call, ast.AST]]:
     """Yield the calls that open a window in a loop of a function, each with the outermost loop around it."""
-    seen: set[ast.AST] = set()
-    for loop in own(scope):
-        if isinstance(loop, (ast.For, ast.While)) and loop not in seen:
-            seen |= set(own(loop))
-            for node in own(loop):
-                if isinstance(node, ast.Call) and _asks(analysis, node, "accumulate"):
-                    yield node, loop
+    loops: list[ast.For | ast.While] = []
+    for node in own(scope):
+        if isinstance(node, (ast.For, ast.While)):
+            loops.append(node)
+        elif isinstance(node, ast.Call) and _asks(analysis, node, "accumulate"):
+            around = next((loop for loop in loops if loop.lineno < node.lineno <= (loop.end_lineno or 0)), None)
+            if around is not None:
+                yield node, around
 
 
 def _asks(analysis: Analysis, call: ast.Call, method: str) -> bool:

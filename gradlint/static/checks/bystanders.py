@@ -33,15 +33,15 @@ def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL822: in a loop that runs backward, a pretrained model runs with gradients that no optimizer in sight can use."""
     if not analysis.says("from_pretrained") or not analysis.says("backward"):
         return
-    scopes: list[_Scope] = [analysis.tree, *analysis.functions]
-    for scope in scopes:
+    for scope in analysis.scopes_with("from_pretrained"):
         loops = [node for node in own(scope) if isinstance(node, (ast.For, ast.While)) and _runs_backward(node)]
         steps = any(_called(node) == "step" for node in own(scope))
-        for name, made in _models(analysis, scope).items() if loops and steps else ():
-            run = next((each for loop in loops for each in _with_gradients(analysis, loop, name)), None)
-            if run is not None and _is_left_alone(scope, name):
-                marks = (("run", analysis.source.place(run)),)
-                yield compose("GL822", Side.STATIC, analysis.source.place(made), marks, subject=name)
+        models = _models(analysis, scope) if loops and steps else {}
+        alone = {name: made for name, made in models.items() if _is_left_alone(scope, name)}
+        run = {name: call for loop in loops for name, call in _with_gradients(analysis, loop)} if alone else {}
+        for name in alone.keys() & run.keys():
+            marks = (("run", analysis.source.place(run[name])),)
+            yield compose("GL822", Side.STATIC, analysis.source.place(alone[name]), marks, subject=name)
 
 
 def _runs_backward(loop: ast.AST) -> bool:
@@ -82,17 +82,17 @@ def _is_pretrained(analysis: Analysis, node: ast.expr) -> bool:
             return False
 
 
-def _with_gradients(analysis: Analysis, node: ast.AST, name: str) -> Iterator[ast.Call]:
-    """Yield the calls of a model below a node, but for those in a function of its own or where gradients are off."""
+def _with_gradients(analysis: Analysis, node: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Yield who is run below a node, but for what is in a function of its own or where gradients are off."""
     for child in children(node):
         if isinstance(child, (ast.With, ast.AsyncWith)) and any(_is_off(analysis, item) for item in child.items):
             continue
         if isinstance(child, (FunctionNode, ast.ClassDef, ast.Lambda)):
             continue
         match child:
-            case ast.Call(ast.Name(callee) | ast.Attribute(ast.Name(callee), "encode")) if callee == name:
-                yield child
-        yield from _with_gradients(analysis, child, name)
+            case ast.Call(ast.Name(callee) | ast.Attribute(ast.Name(callee), "encode")):
+                yield callee, child
+        yield from _with_gradients(analysis, child)
 
 
 def _is_off(analysis: Analysis, item: ast.withitem) -> bool:

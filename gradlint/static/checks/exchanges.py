@@ -14,7 +14,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, local_check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import own, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event
 from gradlint.static.values import Class, Function, Library
@@ -49,14 +49,12 @@ def _exchanging_optimizers(analysis: Analysis) -> Iterator[tuple[Class, Location
     lowering = analysis.lowering
     read = {node for root in analysis.roots for node in root.followed}
     for scope in (analysis.tree, *sorted(read, key=lambda node: getattr(node, "lineno", 0))):
-        module = lowering.foreign.get(scope)
-        frame = lowering.module.path if module is None else (f"module {module.name}",)
-        asked = {part for node in walk(scope) if _asks_kind(node) for part in walk(node)}
-        for node in walk(scope):
-            if isinstance(node, ast.Name) and node.id[:1].isupper() and node not in asked:
-                known = lowering.values.get(node) or lowering.seen_from(frame, node)
-                if isinstance(known, Class) and lowering.is_optimizer(known):
-                    yield from _exchanged_in_step(analysis, known)
+        asked = {part for node in own(scope) if _asks_kind(node) for part in walk(node)}
+        for node in own(scope):
+            # What was not evaluated is not looked for: that would read other files.
+            known = lowering.values.get(node) if isinstance(node, ast.Name) and node not in asked else None
+            if isinstance(known, Class) and lowering.is_optimizer(known):
+                yield from _exchanged_in_step(analysis, known)
 
 
 def _asks_kind(node: ast.AST) -> bool:

@@ -109,7 +109,9 @@ def given_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL921: a function is given a seed, and orders its data by a generator that it always seeds with the same number."""
     if not analysis.says("Generator("):
         return
-    for function in analysis.functions:
+    for function in analysis.scopes_with("manual_seed"):
+        if isinstance(function, ast.Module):
+            continue
         args = function.args
         given = [arg.arg for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs) if _GIVEN.search(arg.arg)]
         for call in _fixed_generators(analysis, function) if given else ():

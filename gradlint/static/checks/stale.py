@@ -24,8 +24,7 @@ def stale_loss(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loop collects in each turn what an earlier loop has run backward from, and does not read what it computes."""
     if not analysis.says("backward"):
         return
-    scopes: list[_Scope] = [analysis.tree, *analysis.functions]
-    for scope in scopes:
+    for scope in analysis.scopes_with("backward"):
         loops = [node for node in own(scope) if isinstance(node, (ast.For, ast.AsyncFor))]
         for loop in loops:
             bound, read = _bound(loop), _read(loop)
