@@ -51,7 +51,7 @@ class Calls(Methods):
                 return receiver
             if node.func.attr.endswith("_"):
                 self.writes_data(node.func.value, node)
-            if node.func.attr == "append" and len(args) == 1:
+            if node.func.attr in ("append", "add_") and len(args) == 1:
                 self.keep(node.func.value, args[0], node)
             if node.func.attr == "detach_":
                 self._detached_in_place(node.func.value, node)

@@ -81,7 +81,7 @@ class Members(Classes):
         """Take the only optimizer that an object is given to train the only module that its class trains."""
         lineage = list(self.lineage(owner.cls))
         stepped = {name for each in lineage for name in self.syntax.stepped_by_name(each.node)}
-        run = {name for each in lineage for name in self.syntax.run_by_name(each.node)} if len(stepped) == 1 else set()
+        run = set(self._runs(lineage)) if len(stepped) == 1 else set()
         names = [name.partition(".") for name in (*stepped, *run)]
         if len(run) != 1 or any(first != "self" or not name or "." in name for first, _, name in names):
             return
@@ -110,6 +110,13 @@ class Members(Classes):
         made = self.objects[(*owner.uid, name)]
         self.set_member(owner.uid, name, made)
         return made
+
+    def _runs(self, lineage: list[Class]) -> Iterator[str]:
+        """Yield the modules that classes train or evaluate, as they are spelled."""
+        for each in lineage:
+            yield from self.syntax.run_by_name(each.node)
+            for method in each.node.body:
+                yield from self.syntax.evaluated_by_name(method)
 
     def _held(self, value: Unknown) -> bool:
         return any(uid in self.objects for uid in value.holds)

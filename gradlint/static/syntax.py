@@ -81,8 +81,12 @@ class Syntax:
         return self._once(_scaled_by_name, scope)
 
     def run_by_name(self, scope: ast.AST) -> frozenset[str]:
-        """Return whose mode a function or class switches, and whom it calls, as it is spelled: modules."""
+        """Return whom a function or class puts into training mode and calls, as it is spelled: modules."""
         return self._once(_run_by_name, scope)
+
+    def evaluated_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return whom a function puts into evaluation mode and calls, as it is spelled, where it steps nobody: modules."""
+        return self._once(_evaluated_by_name, scope)
 
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
         """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
@@ -184,9 +188,18 @@ def _scaled_by_name(scope: ast.AST) -> frozenset[str]:
 
 
 def _run_by_name(scope: ast.AST) -> frozenset[str]:
-    asked = {name for name, methods in _asked(scope).items() if methods & {"train", "eval"}}
-    callees = (node.func for node in walk(scope) if asked and isinstance(node, ast.Call) and _is_dotted(node.func))
-    return frozenset(asked.intersection(map(ast.unparse, callees)))
+    return _among_callees({name for name, methods in _asked(scope).items() if "train" in methods}, scope)
+
+
+def _evaluated_by_name(scope: ast.AST) -> frozenset[str]:
+    asked = _asked(scope)
+    steps = any(methods & {"step", "step(...)", "backward"} for methods in asked.values())
+    return _among_callees({name for name, methods in asked.items() if "eval" in methods and not steps}, scope)
+
+
+def _among_callees(names: set[str], scope: ast.AST) -> frozenset[str]:
+    callees = (node.func for node in walk(scope) if names and isinstance(node, ast.Call) and _is_dotted(node.func))
+    return frozenset(names.intersection(map(ast.unparse, callees)))
 
 
 def _asked(scope: ast.AST) -> dict[str, set[str]]:

@@ -77,7 +77,10 @@ class _Shared:
         for method in self.methods:
             found = self.analysis.events[method]
             runs = [event for event in self._runs(found) if "grad" in event.roles]
-            left = self._switched([other for other in self.methods if other is not method], EventKind.EVAL)
+            others = [other for other in self.methods if other is not method]
+            # What is only made ready for use, as by a method that loads it, may not be trained on.
+            evaluating = [other for other in others if any(self._runs(self.analysis.events[other]))]
+            left = self._switched(evaluating, EventKind.EVAL)
             beside = self._beside(found, EventKind.TRAIN) or (runs[0] if runs and self.closed else None)
             if runs and beside and left and self._steps(method):
                 marks = (("eval", left[0].place), ("forward", runs[0].place))
