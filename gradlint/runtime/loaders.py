@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Loaders:
         self._modes = modes
         self._last = last_pass
         self._loop: _Loop | None = None
+        self._epochs: Counter[int] = Counter()
         self._trained: dict[int, weakref.ref[Any]] = {}
         self._measured: dict[Location, list[_Loop]] = {}
         self._forwards = ExitStack()
@@ -129,7 +131,10 @@ class Loaders:
         if loop is None:
             return
         if self._last() != loop.before:
-            self._trained[id(loop.loader())] = loop.loader
+            loader = loop.loader()
+            self._epochs[id(loader)] += 1
+            self._registry.epochs = max(self._registry.epochs, self._epochs[id(loader)])
+            self._trained[id(loader)] = loop.loader
         elif loop.forwards >= _FORWARDS:
             self._measured.setdefault(loop.place, []).append(loop)
 

@@ -232,7 +232,8 @@ class Monitor:
     def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """The user lets a gradient scaler divide the gradients of an optimizer."""
         if not self.rhythm.running:
-            self._scaling.unscaling(scaler, optimizer, place_of(user_frame(frame)))
+            caller = user_frame(frame)
+            self._scaling.unscaling(scaler, optimizer, place_of(caller), caller)
 
     @guarded
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:

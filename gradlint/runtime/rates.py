@@ -28,6 +28,7 @@ _MOST = 0.9
 _STEPS = 3
 _IDLE = 2
 _SKIPPED = 3
+_PATIENCE = 10  # that of ReduceLROnPlateau, if it is told no other
 
 
 class Rates(Observer):
@@ -54,18 +55,23 @@ class Rates(Observer):
         schedule.count(scheduler, place)
         if schedule.steps == 1:
             schedule.name = name_of(scheduler, frame)
-        self._look_at_rates(schedule, scheduler.optimizer)
+        self._look_at_rates(schedule, scheduler)
         if epoch is not None and not isinstance(epoch, int) and schedule.cls not in _TAKE_EPOCHS:
             self._told(schedule, epoch, place)
         if schedule.steps == _STEPS:
             self._compare(schedule, scheduler.optimizer, place)
 
-    def _look_at_rates(self, schedule: Schedule, optimizer: Any) -> None:
-        """See whether the rates have gone: to nothing by division, or to 0 at the end of a schedule."""
+    def _look_at_rates(self, schedule: Schedule, scheduler: Any) -> None:
+        """See whether the rates have gone: to nothing by division, down after a few steps, or to 0 at the end of a schedule."""
+        optimizer = scheduler.optimizer
         if schedule.gone is None and schedule.cls in _EPOCHS:
             rates = [(group["lr"], group.get("initial_lr", 0.0)) for group in optimizer.param_groups]
             if all(_is_gone(now, first) for now, first in rates):
                 schedule.gone = schedule.steps
+        elif schedule.gone is None and getattr(scheduler, "patience", None) == _PATIENCE:
+            now = optimizer.param_groups[0]["lr"]
+            schedule.first = now if schedule.first is None and isinstance(now, float) else schedule.first
+            schedule.gone = schedule.steps if schedule.first is not None and now < schedule.first else None
         elif schedule.length is not None and schedule.last > schedule.length:
             schedule.rests = _is_idle(optimizer)
 
@@ -124,11 +130,11 @@ class Rates(Observer):
 
     def _judge(self, schedule: Schedule, place: Location) -> None:
         steps, subject, cls = schedule.watched.steps, schedule.name, schedule.cls
-        if schedule.gone is not None and _MOST * steps <= schedule.steps and 2 * schedule.gone < schedule.steps:
+        if _MOST * steps <= schedule.steps and self._counts_epochs(schedule):
             self._ledger.report("GL203", place, subject=subject, cls=cls)
         elif schedule.other is not None and not steps:
             self._replaced(schedule, schedule.other)
-        elif cls in _BATCHES and _is_late(schedule, steps):
+        elif (cls in _BATCHES and _is_late(schedule, steps)) or self._counts_batches(schedule):
             self._ledger.report("GL204", place, subject=subject, cls=cls, how="epoch", way="epochs")
         elif counts_updates(schedule):
             self._too_often(schedule, place)
@@ -137,6 +143,20 @@ class Rates(Observer):
             self._ledger.report("GL213", place, marks, subject=subject, what=what)
         elif (skipped := _skipped(schedule)) >= _SKIPPED:
             self._ledger.report("GL219", place, count=skipped, subject=subject, skipped=str(skipped))
+
+    def _counts_epochs(self, schedule: Schedule) -> bool:
+        """Tell whether a schedule that was stepped with every batch counts epochs: it was over soon, or began again and again."""
+        epochs, batches = self._registry.epochs, schedule.taken
+        if schedule.cls == "CosineAnnealingLR":
+            return schedule.length == epochs and not schedule.restarted and 2 * epochs <= min(schedule.last, batches)
+        if schedule.cls == "ReduceLROnPlateau":
+            return schedule.gone is not None and _PATIENCE * epochs < batches and epochs > 1
+        return schedule.gone is not None and 2 * schedule.gone < schedule.steps
+
+    def _counts_batches(self, schedule: Schedule) -> bool:
+        """Tell whether a schedule that was stepped with every epoch is exactly as long as its optimizer has stepped."""
+        epochs = self._registry.epochs
+        return schedule.length == schedule.taken and schedule.steps == epochs and 2 < 2 * epochs <= schedule.taken
 
     def _too_often(self, schedule: Schedule, place: Location) -> None:
         """GL212: a schedule as long as its optimizer steps was over long before."""

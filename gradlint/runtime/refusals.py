@@ -241,7 +241,7 @@ def _overrun(refusal: _Refusal, ledger: Ledger) -> None:
 
 _EXPLAIN: dict[str, Callable[[_Refusal, Ledger], None]] = {
     "optimizer got an empty parameter list": _empty_list,
-    "The total number of steps is": _overrun,
+    "number of total steps is": _overrun,
     "can't optimize a non-leaf Tensor": _no_leaf,
     "some parameters appear in more than one parameter group": _in_two_groups,
     "unscale_() has already been called": _unscaled_twice,

@@ -25,6 +25,8 @@ class Registry:
         self._ledger = ledger
         self._watched: dict[int, WatchedOptimizer] = {}
         self._steps_of_the_dead = 0
+        self.epochs = 0
+        """How many passes over one loader were trained on, if it is known."""
 
     @property
     def steps(self) -> int:

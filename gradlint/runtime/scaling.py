@@ -53,6 +53,7 @@ class Scaling(Observer):
         self._pairs: list[_Pair] = []
         self._losses: deque[tuple[weakref.ref[Any], weakref.ref[Any]]] = deque(maxlen=_OUTSTANDING)
         self._trying: WatchedOptimizer | None = None
+        self._in_vain = False  # the last backward pass has reached nobody: that is the mistake
 
     def forget(self) -> None:
         """Something happened unseen: what is known of the scales is out of date."""
@@ -78,6 +79,7 @@ class Scaling(Observer):
                 else:
                     self._move(pair, EventKind.SETGRAD if self._losses else EventKind.BACKWARD, passing.place)
                 pair.versions = [gradient.version for gradient in watched.gradients]
+        self._in_vain = not fed
         if fed:
             self._losses.clear()
 
@@ -88,10 +90,13 @@ class Scaling(Observer):
             if pair.watched in cleared:
                 self._move(pair, EventKind.ZERO, place)
 
-    def unscaling(self, scaler: Any, optimizer: Optimizer, place: Location) -> None:
+    def unscaling(self, scaler: Any, optimizer: Optimizer, place: Location, frame: FrameType | None) -> None:
         """The user lets `scaler` divide the gradients of `optimizer`; torch raises if it has done so before."""
         for pair in self._of(scaler, optimizer):
-            pair.track.advance(EventKind.UNSCALE, place)
+            violation = pair.track.advance(EventKind.UNSCALE, place)
+            stepped = violation.before.mark("stepped") if violation is not None and violation.code == "GL605" else None
+            if stepped is not None:  # torch raises RuntimeError now
+                self._ledger.report("GL605", stepped, iteration=pair.watched.steps, scaler=name_of(scaler, frame))
 
     def updated(self, scaler: Any) -> None:
         """`scaler` chose its next scale."""
@@ -154,7 +159,7 @@ class Scaling(Observer):
         subject = name_of(watched.optimizer, frame)
         if names == {"spent"}:
             what = f"these gradients are clipped after `{subject}` has used them: no update is bounded"
-        elif names and names <= {"new", "clean"} and watched.steps:
+        elif names and names <= {"new", "clean"} and watched.steps and not self._in_vain:
             what = "gradients are clipped before any backward pass has computed them: no update is bounded"
         else:
             return

@@ -31,7 +31,10 @@ class Schedule:
     last: int = 0  # the number of its last step, as it counts itself
     restarted: bool = False  # it was set back, or given another length
     held: bool = False  # another scheduler steps it
-    gone: int | None = None  # the step at which its rate had shrunk to nothing
+    gone: int | None = (
+        None  # the step at which its rate had shrunk to nothing, or was lowered for a patience of few steps
+    )
+    first: float | None = None  # the rate at its first step
     rests: bool = False  # its rate is 0 now
     idle: int = 0  # so many first steps of the optimizer had the rate 0
     other: Location | None = None  # where an optimizer was built that steps the same parameters
