@@ -59,7 +59,8 @@ def _changed_tensor(node: Any) -> Any:
             except RuntimeError as error:
                 if CHANGED in str(error):
                     raw = getattr(node, f"_raw{name}")
-                    return (raw[0] if isinstance(raw, tuple | list) else raw).data
+                    saved = raw[0] if isinstance(raw, tuple | list) else raw
+                    return getattr(saved, "data", None)  # torch 2.3 does not hand it out
     return None
 
 
