@@ -94,11 +94,6 @@ class Analysis:
         self.roots  # noqa: B018 (to ask is to lower)
         return self._lowering
 
-    @property
-    def is_lowered(self) -> bool:
-        """Whether anybody has asked what happens in the file."""
-        return "roots" in self.__dict__
-
     @cached_property
     def mentions(self) -> frozenset[str]:
         """The names and attributes that stand in the code, and the keys of dicts; comments and docstrings are none."""

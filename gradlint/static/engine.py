@@ -141,7 +141,7 @@ def _checked(
     found = _with_fixes(known.found, source, filename, settings)
     comments = suppressions(source, filename)
     return FileFindings(
-        filename, found, known.followed, comments, answers=known.answers, waiting=known.waiting, lowered=known.lowered
+        filename, found, known.followed, comments, answers=known.answers, waiting=known.waiting, whole=known.whole
     )
 
 

@@ -26,7 +26,7 @@ from gradlint.suppression import Suppression, apply, suppressions
 class FileFindings:
     """What the check of one file found, in it and in those that it calls into; and the file's comments on findings.
 
-    One that was not `lowered` was read by words only: whom it calls is not known.
+    One that is not `whole` was read by words only: what it calls was not followed.
     """
 
     filename: str
@@ -37,7 +37,7 @@ class FileFindings:
     broken: tuple[Finding, ...] = ()
     answers: Answers = NOTHING
     waiting: frozenset[Callee] = frozenset()
-    lowered: bool = True
+    whole: bool = True
 
     def placed(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
         """Return findings in the text that was read as findings in the file; and the pieces that could not be read."""

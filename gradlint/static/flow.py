@@ -37,7 +37,9 @@ _MOST_WORLDS = 96
 """Past this many worlds the assumptions are dropped: fewer correlations, more paths, never fewer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True, unsafe_hash=True
+)  # Nobody changes one; to be frozen costs three times as much, and there are many.
 class World(Generic[S]):
     """One path so far: the subject's state and the conditions that the path has taken to be true or false."""
 
@@ -123,6 +125,9 @@ class Flow(Generic[S]):
     def _seq(self, items: Iterable[Node], worlds: set[World[S]]) -> Exits[S]:
         result: Exits[S] = Exits(worlds)
         for item in items:
+            if type(item) is Event:  # Most items are, and there is one way out of them.
+                result.normal = self._event(item, _bounded(result.normal))
+                continue
             step = self._run(item, _bounded(result.normal))
             result.absorb(step)
             result.normal = step.normal

@@ -99,7 +99,7 @@ class _Run:
         files = list(discovery.discover(named, self.settings, force_exclude=force_exclude, trail=trail))
         stamps = [(file.path, stamp_of(file.path)) for file in files] if self.cache is not None else []
         results = self._results(files, frozenset())
-        quiet = [file for file, result in zip(files, results, strict=True) if result is None or not result.lowered]
+        quiet = [file for file, result in zip(files, results, strict=True) if result is None or not result.whole]
         found = self._with_callers([result for result in results if result is not None], quiet)
         made = report(project_findings(found, self.settings), len(files))
         if self.cache is not None and not made.failed:

@@ -72,7 +72,7 @@ class Understanding:
     followed: frozenset[Spot]
     answers: Answers = NOTHING
     waiting: frozenset[Callee] = frozenset()
-    lowered: bool = True
+    whole: bool = True
 
 
 def analyze(
@@ -96,11 +96,12 @@ def analyze(
             if not analysis.is_test or each.code in _FAILS_ANYHOW:
                 alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
                 found.setdefault((each.code, each.location), Finding(each, alone))
-    mute = analysis.is_test or not (acts or analysis.is_lowered)
+    # Whom a file calls excuses what is found there only if it was asked itself what it makes of it.
+    mute = analysis.is_test or not acts
     followed = frozenset() if mute else _followed(analysis)
     waiting = frozenset() if mute else frozenset(_waiting(analysis, filename))
     answers = analysis.project.sights.answers
-    return Understanding(tuple(found.values()), followed, answers, waiting, acts or analysis.is_lowered)
+    return Understanding(tuple(found.values()), followed, answers, waiting, acts)
 
 
 def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:

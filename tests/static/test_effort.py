@@ -77,6 +77,38 @@ def test_callers_are_looked_for_only_where_a_finding_asks_for_them(
     assert effort["parse"] == 4  # step.py is read for its own sake, for its fix and for its caller.
 
 
+NET = """\
+import torch
+class Net(torch.nn.Module):
+    def forward(self, x):
+        \"\"\"Call `loss.backward()` and `optimizer.step()` on what it returns.\"\"\"
+        return x
+"""
+
+
+def test_file_in_which_nothing_acts_is_not_lowered(
+    tmp_path: Path, effort: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, {f"net_{n}.py": NET for n in range(50)})
+    assert check_paths(["."]).diagnostics == ()
+    assert (effort["parse"], effort["_statement"]) == (50, 0)
+
+
+@pytest.mark.parametrize("call", ["", "advance(anybody(), Net(), y)\n"], ids=["no-call", "call"])
+def test_file_in_which_nothing_acts_is_a_caller_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """What it calls is not excused by it, but found by way of it."""
+    monkeypatch.chdir(tmp_path)
+    step = "import torch\ndef advance(optimizer: torch.optim.Optimizer, model, loader):\n    for x in loader:\n"
+    step += "        model(x).sum().backward()\n        optimizer.step()\n"
+    layers = "class Deep(Net):\n    def __init__(self):\n        self.layers = [Net(), Net()]\n"
+    imports = "from step import advance\nfrom ours import anybody\n"
+    written(tmp_path, {"step.py": step, "net.py": NET + layers + imports + call})
+    assert "GL101" in [found.code for found in check_paths(["."]).diagnostics]
+
+
 @pytest.mark.parametrize("kind", ["_statement", "_run"])
 def test_effort_grows_with_the_file(kind: str, effort: Counter[str]) -> None:
     spent = []

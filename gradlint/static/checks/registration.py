@@ -56,7 +56,7 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     grown: dict[ast.ClassDef, list[_Growth]] = {}
     for node in analysis.nodes(ast.ClassDef):
-        if _leaves_it_to_torch(analysis, node):
+        if any(map(_may_hide, walk(node))) and _leaves_it_to_torch(analysis, node):
             found = [growth for method in _methods(node) for growth in _growths(analysis, method)]
             plain = _plain_containers(node) if found else frozenset()
             grown[node] = [growth for growth in found if growth.name in plain]
@@ -68,6 +68,18 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
         for growth in {each.name: each for each in reversed(found)}.values():
             if growth.name not in known:
                 yield _report(analysis, node, growth)
+
+
+def _may_hide(node: ast.AST) -> bool:
+    """Whether a node is of a sort that puts something made there into a container, or converts it."""
+    match node:
+        case ast.Call(ast.Attribute(attr=how)):
+            return how in _PLACE or how == "extend" or how in _CONVERSIONS
+        case _:
+            return any(
+                isinstance(target, ast.Subscript) or any(isinstance(each, ast.Call) for each in _elements(value))
+                for target, value in _assignments(node)
+            )
 
 
 def _report(analysis: Analysis, cls: ast.ClassDef, growth: _Growth) -> Diagnostic:

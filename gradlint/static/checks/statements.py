@@ -187,10 +187,23 @@ def _is_attribute(analysis: Analysis, name: str) -> bool:
 def missing_super_init(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL804: a module that assigns modules before `super().__init__()`."""
     for node in analysis.nodes(ast.ClassDef):
-        if any(_is_module(analysis, base) for base in node.bases):
-            for method in node.body:
-                if isinstance(method, ast.FunctionDef) and method.name == "__init__" and method.args.args:
-                    yield from _unready(analysis, node, method)
+        for method in node.body if node.bases else ():
+            match method:
+                case ast.FunctionDef(name="__init__") if _assigns_early(method):
+                    if any(_is_module(analysis, base) for base in node.bases):
+                        yield from _unready(analysis, node, method)
+                case _:
+                    continue
+
+
+def _assigns_early(init: ast.FunctionDef) -> bool:
+    """Whether an `__init__` assigns an attribute before it calls that of its base."""
+    for statement in init.body:
+        if _readies(statement):
+            return False
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Attribute):
+            return bool(init.args.args)
+    return False
 
 
 def _is_module(analysis: Analysis, base: ast.expr) -> bool:
