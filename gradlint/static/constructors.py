@@ -190,6 +190,8 @@ class Constructors(Gradients):
                 return cut(self.place(node), lost_by(name, self.place(node), args))
             case "setattr":
                 self.forget(args)
+                # What is put in the place of a frozen part may train.
+                self.emit(EventKind.THAW, node, self.reach(args[:1]) or None)
             case "sum" if args and isinstance(args[0], Items):
                 return summed(combined(args[0].elements), args[0])
         return UNKNOWN

@@ -29,6 +29,8 @@ from gradlint.static.values import UNKNOWN, Class, Function, Instance, Kind, Obj
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
+LOSSES = frozenset(["cross_entropy", "nll_loss", "binary_cross_entropy_with_logits"])
+ACTIVATIONS = frozenset(["softmax", "sigmoid"])
 
 _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
@@ -156,7 +158,15 @@ class Lowering(Hosted):
                 for each in functions
                 if (not few or contents.says(names, each)) and self.syntax.mentioned(each) & found
             }
+        found |= {each.name for each in functions if self._judges(each)}
         return found - {"__init__"}
+
+    def _judges(self, function: FunctionNode) -> bool:
+        """Whether a loss of torch and an activation meet in a function: trainers of others call it."""
+        if not self.module.module.contents.says(LOSSES, function):
+            return False
+        called = self.syntax.called(function)
+        return bool(called & LOSSES and called & ACTIVATIONS)
 
     def _acts(self, function: FunctionNode) -> bool:
         if not self.models.calls and not self.module.module.contents.says(ACTIONS, function):

@@ -31,13 +31,8 @@ class Remembering(Context):
         return value
 
     def begin(self, key: tuple[Uid, str], value: Value, node: ast.AST) -> None:
-        """Remember where a name became an empty sum or list; anything else makes it forgotten."""
-        empty = isinstance(value, Const) and (value.value is None or value.value == 0)
-        if (
-            empty
-            or (isinstance(value, Items) and not value.elements)
-            or (isinstance(value, Tensor) and not value.nodes and not is_computed(value))
-        ):
+        """Remember where a name became an empty sum or list, or a dict of such; anything else makes it forgotten."""
+        if _is_empty(value) or (isinstance(value, Tensor) and not value.nodes and not is_computed(value)):
             self.begun[key] = (self.loops, self.place(node))
         else:
             self.begun.pop(key, None)
@@ -49,8 +44,8 @@ class Remembering(Context):
             return
         nodes = graph_of((value,))
         match target:
-            case ast.Name(name):
-                key, scope = (self.frame.path, name), self.frame.node
+            case ast.Name(name) | ast.Subscript(ast.Name(name)):
+                key, scope, target = (self.frame.path, name), self.frame.node, ast.Name(name)
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
                 uid = next(iter(held((self.latest[owner],))))
                 key, scope = (uid, name), None
@@ -84,6 +79,17 @@ class Remembering(Context):
     def _loops_here(self) -> bool:
         """Whether a loop of this activation is around."""
         return any(number in self.loops for (path, _), number in self.loop_numbers.items() if path == self.frame.path)
+
+
+def _is_empty(value: Value) -> bool:
+    """Whether a value is where a sum or a list begins, or a list or dict of nothing else."""
+    match value:
+        case Const(literal):
+            return literal is None or literal == 0
+        case Items(elements):
+            return all(map(_is_empty, elements))
+        case _:
+            return False
 
 
 def _alike(known: Value, value: Value) -> bool:
