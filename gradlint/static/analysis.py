@@ -185,7 +185,7 @@ class Analysis:
     def named(self, uid: Uid) -> str:
         """Return what to call a subject: the name that it got, else how it is written where it runs, else its class."""
         name = name_of(uid)
-        if name and "," not in name:
+        if name not in ("", "return") and "," not in name:
             return name
         only = frozenset({uid})
         acts = (event for each in self.events.values() for event in each if event.kind is not EventKind.CREATE)

@@ -18,6 +18,7 @@ from gradlint.static.endings import SEQUENCES
 from gradlint.static.frames import Grad
 from gradlint.static.gradients import Gradients
 from gradlint.static.library import made_by, words
+from gradlint.static.syntax import weights_of
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
 from gradlint.static.tree import (
     JumpKind,
@@ -154,6 +155,10 @@ class Constructors(Gradients):
         raise NotImplementedError
 
     def _builtin(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        if name == "zip" and len(node.args) == 2:
+            one, other = (weights_of(each) for each in node.args)
+            if one is not None and other is not None:
+                self.mirrors(node, one, other)
         match name:
             case "exit" | "quit":
                 self.jump(JumpKind.RAISE)

@@ -17,10 +17,10 @@ from gradlint.static.algebra import graph_of, held, parts, scalers_of
 from gradlint.static.footprint import Footprints
 from gradlint.static.frames import Frame, Grad, Pending, Store
 from gradlint.static.library import role_of_builtin
-from gradlint.static.notes import Compared, Descent, Hooked, Keeping, Refused, StateCall, Written
+from gradlint.static.notes import Compared, Descent, Hooked, Keeping, Mirrored, Refused, StateCall, Written
 from gradlint.static.project import Module, Project
 from gradlint.static.provenance import without
-from gradlint.static.syntax import Syntax
+from gradlint.static.syntax import FunctionNode, Syntax
 from gradlint.static.tree import Cycle, Event, GraphNode, Jump, JumpKind, Kill, Node, Uid
 from gradlint.static.values import (
     UNKNOWN,
@@ -75,6 +75,7 @@ class Context(ABC):
         self.stack: list[ast.AST] = []
         self.reached: set[ast.AST] = set()
         self.followed: set[ast.AST] = set()
+        self.nested: dict[FunctionNode, Function] = {}  # of functions, as they were defined last
         self.sought: set[tuple[Uid, str]] = set()
         self.foreign: dict[ast.AST, Module] = {}
         self.values: dict[ast.AST, Value] = {}
@@ -112,6 +113,7 @@ class Context(ABC):
         self.descents: list[Descent] = []
         self.hooked: list[Hooked] = []
         self.states: list[StateCall] = []
+        self.mirrored: list[Mirrored] = []
         self.restored: dict[Uid, Location] = {}
         self.begun: dict[tuple[Uid, str], tuple[tuple[int, ...], Location]] = {}
         self.statements = 0

@@ -65,6 +65,7 @@ class Lowering(Hosted):
         with self.aside() as out:
             self._pieces(tree.body, pieces)
         yield Root(Seq(tuple(out)), True, tree, frozenset(self.followed))
+        yield from self._inner_functions()
         yield from self._hosted(tree)
         functions = list(_functions(tree))
         training = self._training([function for function, _ in functions])
@@ -80,6 +81,18 @@ class Lowering(Hosted):
             with self.aside() as out:
                 self._alone(function, cls)
             yield Root(Seq(tuple(out)), False, function, frozenset(self.followed))
+            yield from self._inner_functions()
+
+    def _inner_functions(self) -> Iterator[Root]:
+        """Yield the functions that what was just read has defined inside of others and handed on: a search calls them, or a framework."""
+        while self.nested:
+            function = self.nested.pop(node := next(iter(self.nested)))
+            if node in self.reached or not self._acts(node):
+                continue
+            self._begin_anew(self.store)
+            with self.aside() as out:
+                self.inline(function, node, [], {})
+            yield Root(Seq(tuple(out)), False, node, frozenset(self.followed))
 
     def _hosted(self, tree: ast.Module) -> Iterator[Root]:
         """Yield the training of each module that a trainer drives and that optimizes by itself."""

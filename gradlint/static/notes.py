@@ -93,3 +93,13 @@ class StateCall:
     name: str
     place: Location
     owner: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mirrored:
+    """A pairing of the weights of a module with its own, under two names: the call, and who it is."""
+
+    node: ast.Call
+    names: tuple[str, str]
+    module: Uid
+    loops: tuple[int, ...]

@@ -9,10 +9,23 @@ import ast
 
 from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.context import Context
-from gradlint.static.notes import Keeping
+from gradlint.static.notes import Keeping, Mirrored
 from gradlint.static.provenance import is_computed
 from gradlint.static.tree import GraphNode, Uid
-from gradlint.static.values import UNKNOWN, Const, Function, Instance, Items, Method, Object, Tensor, Value
+from gradlint.static.values import (
+    UNKNOWN,
+    Const,
+    Function,
+    Instance,
+    Items,
+    Kind,
+    Method,
+    Object,
+    Tensor,
+    Unknown,
+    Value,
+    unknown_uid,
+)
 
 
 class Remembering(Context):
@@ -75,6 +88,24 @@ class Remembering(Context):
                 return True
             case _:
                 return False
+
+    def mirrors(self, node: ast.Call, one: ast.expr, other: ast.expr) -> None:
+        """Remember that weights are paired with themselves: the owners of two expressions are one module under two names."""
+        names = ast.unparse(one), ast.unparse(other)
+        mine, theirs = self._module_of(one), self._module_of(other)
+        if mine is not None and mine == theirs and names[0] != names[1]:
+            self.mirrored.append(Mirrored(node, names, mine, self.loops))
+
+    def _module_of(self, node: ast.expr) -> Uid | None:
+        match self.latest.get(node):
+            case Object(kind=Kind.MODULE, uid=uid):
+                return uid
+            case Instance(cls=cls, uid=uid) if self.is_module(cls):
+                return uid
+            case Unknown(id=id_) if id_:
+                return unknown_uid(id_)
+            case _:
+                return None
 
     def _loops_here(self) -> bool:
         """Whether a loop of this activation is around."""

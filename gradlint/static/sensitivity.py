@@ -16,7 +16,7 @@ from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.instances import SAME
 from gradlint.static.library import role_of, words
-from gradlint.static.nodes import children
+from gradlint.static.nodes import children, walk
 from gradlint.static.tree import Uid
 from gradlint.static.values import Class, Function, Library, Unknown, Value
 
@@ -76,7 +76,11 @@ class Makers:
             return _most(found) if found else Sensitivity.UNSEEN
         made = lowering.objects.get(module)
         node = self._maker(module) if made is None else self._call_at(made.place)
-        return Sensitivity.UNSEEN if node is None else self._expression(node, lowering.module.path)
+        if node is None:
+            return Sensitivity.UNSEEN
+        scope = made.calls[0].scope if made is not None and made.calls else None
+        parts = [node, *(_collected(node, scope) if scope is not None else ())]
+        return _most(self._expression(part, lowering.module.path) for part in parts)
 
     def _call_at(self, place: Location) -> ast.Call | None:
         """Return the innermost call that begins at a place."""
@@ -184,6 +188,19 @@ class Makers:
                 return Sensitivity.UNSEEN
             case _:
                 return Sensitivity.NO
+
+
+def _collected(made: ast.Call, scope: ast.AST) -> Iterator[ast.expr]:
+    """Yield what a function puts into the lists of which a sequence is made: `nn.Sequential(*layers)`."""
+    lists = {arg.value.id for arg in made.args if isinstance(arg, ast.Starred) and isinstance(arg.value, ast.Name)}
+    for part in walk(scope) if lists else ():
+        match part:
+            case ast.Assign([ast.Name(name)], value) | ast.AugAssign(ast.Name(name), _, value) if name in lists:
+                yield value
+            case ast.Call(ast.Attribute(ast.Name(name), "append" | "extend" | "insert")) if name in lists:
+                yield from part.args
+            case _:
+                continue
 
 
 def _walk(start: ast.AST) -> Iterator[tuple[ast.AST, bool]]:

@@ -81,6 +81,8 @@ class Statements(Succession):
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self.frame.captured = True
                 self.bind(node.name, self._decorated(node))
+                if self.frame.node is not None and self.frame.module is self.module.module:
+                    self.nested[node] = Function(node, self.frame.path)
             case ast.ClassDef(bases=bases):
                 for base in bases:
                     self.evaluate(base)

@@ -271,3 +271,14 @@ def _is_multiple(value: ast.expr, name: str) -> bool:
             return _is_multiple(left, name)
         case _:
             return False
+
+
+def weights_of(node: ast.expr) -> ast.expr | None:
+    """Return the module whose weights an expression lists: `m.parameters()`, `m.state_dict().values()`."""
+    match node:
+        case ast.Call(ast.Attribute(inner, "values" | "items"), []):
+            return weights_of(inner)
+        case ast.Call(ast.Attribute(owner, "parameters" | "named_parameters" | "buffers" | "state_dict"), []):
+            return owner
+        case _:
+            return None

@@ -74,6 +74,11 @@ WORDINGS: Mapping[str, Wording] = {
         "call `{subject}.restore(...)` after the evaluation",
         {"stored": "its own weights are stored here"},
     ),
+    "GL822": Wording(
+        "`{subject}` and `{other}` are one and the same module: its weights are copied onto themselves, and it is its own target",
+        "build a second one: `copy.deepcopy({other})`",
+        {},
+    ),
 }
 
 
