@@ -43,8 +43,9 @@ def owners_of_all(analysis: Analysis, module: Uid) -> frozenset[Uid]:
 
 def _is_bare(value: Value) -> bool:
     """Whether an attribute certainly holds no parameters."""
-    layer = isinstance(value, Object) and value.origin.startswith("torch.nn.") and value.origin not in _HOLDERS
-    return layer and not has_parameters(value.origin)
+    if not isinstance(value, Object) or not value.origin.startswith("torch.nn."):
+        return False
+    return value.origin not in _HOLDERS and not has_parameters(value.origin)
 
 
 def bears_parameters(analysis: Analysis, node: ast.expr) -> bool:

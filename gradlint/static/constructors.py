@@ -18,8 +18,8 @@ from gradlint.static.endings import SEQUENCES
 from gradlint.static.frames import Grad
 from gradlint.static.gradients import Gradients
 from gradlint.static.library import made_by, words
-from gradlint.static.syntax import weights_of
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
+from gradlint.static.syntax import weights_of
 from gradlint.static.tree import (
     JumpKind,
     Loop,

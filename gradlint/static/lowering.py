@@ -21,7 +21,7 @@ from gradlint.static.actions import Step
 from gradlint.static.algebra import graph_of, held
 from gradlint.static.frames import Grad, Store
 from gradlint.static.hosted import Hosted
-from gradlint.static.nodes import children
+from gradlint.static.nodes import children, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Seq, Uid, events
@@ -29,6 +29,7 @@ from gradlint.static.values import UNKNOWN, Class, Function, Instance, Kind, Obj
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
+_UPDATE = frozenset(["zero_grad", "backward", "step"])
 LOSSES = frozenset(["cross_entropy", "nll_loss", "binary_cross_entropy_with_logits"])
 ACTIVATIONS = frozenset(["softmax", "sigmoid"])
 
@@ -199,8 +200,20 @@ class Lowering(Hosted):
         if not isinstance(instance, Instance):
             return
         static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
-        result = self.inline(Function(function, home.frame, None if static else instance), function, [], {})
-        self.escaped |= self.reach((result,))
+        results: list[Value] = []
+        bound = Function(function, home.frame, None if static else instance)
+        if self._is_one_update(function) and not self.is_module(home):
+            self.repeated(function, lambda: results.append(self.inline(bound, function, [], {})), [], [])
+        else:
+            results.append(self.inline(bound, function, [], {}))
+        self.escaped |= self.reach(results)
+
+    def _is_one_update(self, method: FunctionNode) -> bool:
+        """Whether a method clears, runs backward and steps, each outside of loops: an agent's `update`, which is called again and again."""
+        if not self.syntax.called(method) >= _UPDATE:
+            return False
+        loops = (node for node in walk(method) if isinstance(node, (ast.For, ast.AsyncFor, ast.While)))
+        return not any(self.syntax.called(loop) & _UPDATE for loop in loops)
 
     def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
         """Make an optimizer of the file's own class; one that is only looked at alone is not one."""

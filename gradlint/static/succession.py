@@ -15,7 +15,6 @@ from gradlint.static.nodes import walk
 from gradlint.static.tree import Uid
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 
-
 _SIZES = frozenset(
     ["in_features", "out_features", "in_channels", "out_channels", "num_features", "embedding_dim", "num_embeddings"]
 )
