@@ -22,6 +22,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_module
 from gradlint.static.tree import Event, GraphNode, Uid
+from gradlint.static.windows import Paths, end_of
 from gradlint.wordings.modes import AFTER_EVALUATION
 
 _EVALUATING = frozenset({"eval", "lapsed", "lapsed-forward", "lapsed-backward"})
@@ -74,9 +75,13 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
     if not _sensitive(analysis, module):
         return
     for event, states in arrivals.items():
-        names = {state.name for state in states}
         lapsed = [state for state in states if MODE.advance(state, event.kind, event.place)[1] is not None]
-        if event.kind is EventKind.STEP and lapsed and not names & {"unknown", "eval", "lapsed"}:
+        if event.kind is not EventKind.STEP or not lapsed:
+            continue
+        begun = {state.mark("eval") for state in lapsed} if _ends_window(analysis, root, event) else set()
+        # Where no window had ended before `eval()`, the model was in training mode all the same.
+        names = {state.name for state in states if state.name != "eval" or state.mark("eval") not in begun}
+        if not names & {"unknown", "eval", "lapsed"}:
             state = min(lapsed, key=lambda each: each.marks)
             restored = [each for each in states if each.name == "restored"]
             if not all(_only_outside(analysis, root, event, state, each) for each in restored):
@@ -85,6 +90,16 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             name = analysis.named(module)
             yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
             return
+
+
+def _ends_window(analysis: Analysis, root: Root, step: Event) -> bool:
+    """Whether a step comes once in several batches."""
+    if "window" in step.roles:
+        return True
+    paths = Paths()
+    paths.read(root.tree)
+    found = end_of(analysis, root, step, paths) if step.loops else None
+    return found is not None and found[1] is not None
 
 
 def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, restored: bool) -> tuple[Location, Marks]:
