@@ -65,8 +65,8 @@ WORDINGS: Mapping[str, Wording] = {
         "keep a copy: `copy.deepcopy(...)`",
     ),
     "GL820": Wording(
-        "`{subject}` is never updated after `{step}.step()`: the average stays what the weights were at the beginning",
-        "update `{subject}` after each step of `{step}`",
+        "{what} is never updated after `{step}.step()`: the average stays what the weights were at the beginning",
+        "{way} after each step of `{step}`",
         {"built": "the average is built here"},
     ),
     "GL821": Wording(
