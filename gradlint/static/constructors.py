@@ -196,7 +196,7 @@ class Constructors(Gradients):
             case "setattr":
                 self.forget(args)
                 # What is put in the place of a frozen part may train.
-                self.emit(EventKind.THAW, node, self.reach(args[:1]) or None)
+                self.emit(EventKind.THAW, node, self.reach(args[:1]) or None, roles=("exchanged",))
             case "sum" if args and isinstance(args[0], Items):
                 return summed(combined(args[0].elements), args[0])
         return UNKNOWN
