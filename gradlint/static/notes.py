@@ -97,9 +97,10 @@ class StateCall:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mirrored:
-    """A pairing of the weights of a module with its own, under two names: the call, and who it is."""
+    """A pairing of the weights of a module with its own, under two names: the call, who it is, and the attributes that hold it."""
 
     node: ast.Call
     names: tuple[str, str]
     module: Uid
     loops: tuple[int, ...]
+    attributes: frozenset[tuple[Uid, str]]

@@ -92,24 +92,26 @@ class Remembering(Context):
     def mirrors(self, node: ast.Call, one: ast.expr, other: ast.expr) -> None:
         """Remember that weights are paired with themselves: the owners of two expressions are one module under two names."""
         names = ast.unparse(one), ast.unparse(other)
-        mine, theirs = self._module_of(one), self._module_of(other)
+        mine, theirs = (_module_of(self.latest.get(each)) for each in (one, other))
         if mine is not None and mine == theirs and names[0] != names[1]:
-            self.mirrored.append(Mirrored(node, names, mine, self.loops))
-
-    def _module_of(self, node: ast.expr) -> Uid | None:
-        match self.latest.get(node):
-            case Object(kind=Kind.MODULE, uid=uid):
-                return uid
-            case Instance(cls=cls, uid=uid) if self.is_module(cls):
-                return uid
-            case Unknown(id=id_) if id_:
-                return unknown_uid(id_)
-            case _:
-                return None
+            names_of_it = (key for key, value in self.store.items() if _module_of(value) == mine)
+            attributes = frozenset(key for key in names_of_it if key[1] in self.members.get(key[0], ()))
+            self.mirrored.append(Mirrored(node, names, mine, self.loops, attributes))
 
     def _loops_here(self) -> bool:
         """Whether a loop of this activation is around."""
         return any(number in self.loops for (path, _), number in self.loop_numbers.items() if path == self.frame.path)
+
+
+def _module_of(value: Value | None) -> Uid | None:
+    """Return who a value is, if it may be a module."""
+    match value:
+        case Object(kind=Kind.MODULE, uid=uid) | Instance(uid=uid):
+            return uid
+        case Unknown(id=id_) if id_:
+            return unknown_uid(id_)
+        case _:
+            return None
 
 
 def _is_empty(value: Value) -> bool:

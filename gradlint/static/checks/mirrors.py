@@ -27,7 +27,8 @@ def onto_itself(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL822: `target.load_state_dict(online.state_dict())`, or an average in a loop, where both are one module."""
     seen: set[ast.Call] = set()
     for pairing in analysis.lowering.mirrored:
-        if pairing.node not in seen and _copies(analysis, pairing) and not _is_another_by_turn(analysis, pairing):
+        otherwise = _is_another_by_turn(analysis, pairing) or _is_assigned_elsewhere(analysis, pairing)
+        if pairing.node not in seen and _copies(analysis, pairing) and not otherwise:
             seen.add(pairing.node)
             one, other = pairing.names
             yield compose("GL822", Side.STATIC, analysis.source.place(pairing.node), subject=one, other=other)
@@ -71,3 +72,18 @@ def _is_another_by_turn(analysis: Analysis, pairing: Mirrored) -> bool:
     loops = (analysis.lowering.loop_nodes.get(number) for number in pairing.loops)
     spans = [range(loop.lineno, (loop.end_lineno or 0) + 1) for loop in loops if isinstance(loop, (ast.For, ast.While))]
     return any(row in span for span in spans for row in rows)
+
+
+def _is_assigned_elsewhere(analysis: Analysis, pairing: Mirrored) -> bool:
+    """Whether an attribute that holds the module gets another one outside of `__init__`, in whichever order methods are called."""
+    words = {name for _, name in pairing.attributes}
+    classes = (analysis.lowering.instances.get(owner) for owner, _ in pairing.attributes)
+    trees: list[ast.AST] = [analysis.tree, *(cls.node for cls in classes if cls is not None)]
+    return any(_assigns(tree, words) for tree in trees)
+
+
+def _assigns(tree: ast.AST, words: set[str]) -> bool:
+    inits = (node for node in walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    inside = {part for node in inits for part in walk(node)}
+    stored = (node for node in walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+    return any(node.attr in words and node not in inside for node in stored)
