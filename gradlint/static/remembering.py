@@ -93,7 +93,9 @@ class Remembering(Context):
         """Remember that weights are paired with themselves: the owners of two expressions are one module under two names."""
         names = ast.unparse(one), ast.unparse(other)
         mine, theirs = (_module_of(self.latest.get(each)) for each in (one, other))
-        if mine is not None and mine == theirs and names[0] != names[1]:
+        # Who takes weights out of a wrapper again says so.
+        unwrapped = any(name.endswith((".module", "._orig_mod")) for name in names)
+        if mine is not None and mine == theirs and names[0] != names[1] and not unwrapped:
             names_of_it = (key for key, value in self.store.items() if _module_of(value) == mine)
             attributes = frozenset(key for key in names_of_it if key[1] in self.members.get(key[0], ()))
             self.mirrored.append(Mirrored(node, names, mine, self.loops, attributes))
@@ -104,10 +106,10 @@ class Remembering(Context):
 
 
 def _module_of(value: Value | None) -> Uid | None:
-    """Return who a value is, if it may be a module."""
+    """Return who a value is, if it may be a module (None: of several, nobody knows which)."""
     match value:
         case Object(kind=Kind.MODULE, uid=uid) | Instance(uid=uid):
-            return uid
+            return None if str(...) in uid else uid
         case Unknown(id=id_) if id_:
             return unknown_uid(id_)
         case _:
