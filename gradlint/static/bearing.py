@@ -8,10 +8,12 @@ from __future__ import annotations
 import ast
 import re
 
+from gradlint.static.algebra import held
 from gradlint.static.analysis import Analysis
 from gradlint.static.library import role_of
 from gradlint.static.nodes import walk
-from gradlint.static.values import Class, Library
+from gradlint.static.tree import Uid
+from gradlint.static.values import UNKNOWN, Class, Library, Object, Value
 
 _BEARING = re.compile(
     r"torch\.nn\.(modules\.\w+\.)?(Lazy)?(Linear|Bilinear|Conv\w*|BatchNorm\w*|LayerNorm|GroupNorm|Embedding\w*|RNN\w*|LSTM\w*"
@@ -27,6 +29,23 @@ _SAME = frozenset(["to", "cuda", "cpu", "float", "double", "half"])
 def has_parameters(name: str) -> bool:
     """Whether a class, or function, of a library certainly makes a module with parameters."""
     return bool(_BEARING.match(name)) or name.startswith("torchvision.models.")
+
+
+def owners_of_all(analysis: Analysis, module: Uid) -> frozenset[Uid]:
+    """Return the optimizers that train a module, or that hold all its parts, where they were given these one by one."""
+    known, lowering = analysis.owners(module), analysis.lowering
+    if known or module not in lowering.instances:
+        return known
+    members = [lowering.store.get((module, name), UNKNOWN) for name in lowering.members.get(module, ())]
+    found = [analysis.owners(uid) for each in members if not _is_bare(each) for uid in held((each,))]
+    return frozenset().union(*found) if all(found) else frozenset()
+
+
+def _is_bare(value: Value) -> bool:
+    """Whether an attribute certainly holds no parameters."""
+    if not isinstance(value, Object) or not value.origin.startswith("torch.nn."):
+        return False
+    return value.origin not in _HOLDERS and not has_parameters(value.origin)
 
 
 def bears_parameters(analysis: Analysis, node: ast.expr) -> bool:

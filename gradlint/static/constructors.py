@@ -20,6 +20,7 @@ from gradlint.static.frames import Grad
 from gradlint.static.gradients import Gradients
 from gradlint.static.library import made_by, words
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
+from gradlint.static.syntax import weights_of
 from gradlint.static.tree import (
     JumpKind,
     Loop,
@@ -164,6 +165,10 @@ class Constructors(Gradients):
         raise NotImplementedError
 
     def _builtin(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        if name == "zip" and len(node.args) == 2:
+            one, other = (weights_of(each) for each in node.args)
+            if one is not None and other is not None:
+                self.mirrors(node, one, other)
         match name:
             case "exit" | "quit":
                 self.jump(JumpKind.RAISE)
@@ -200,6 +205,8 @@ class Constructors(Gradients):
                 return cut(self.place(node), lost_by(name, self.place(node), args))
             case "setattr":
                 self.forget(args)
+                # What is put in the place of a frozen part may train.
+                self.emit(EventKind.THAW, node, self.reach(args[:1]) or None, roles=("exchanged",))
             case "sum" if args and isinstance(args[0], Items):
                 return summed(combined(args[0].elements), args[0])
         return UNKNOWN

@@ -17,7 +17,7 @@ from gradlint.static.algebra import graph_of, held, parts, scalers_of
 from gradlint.static.footprint import Footprints
 from gradlint.static.frames import Frame, Grad, Pending, Store
 from gradlint.static.library import role_of_builtin
-from gradlint.static.notes import Compared, Descent, Hooked, Keeping, Refused, StateCall, Written
+from gradlint.static.notes import Compared, Descent, Hooked, Keeping, Mirrored, Refused, StateCall, Written
 from gradlint.static.project import Module, Project
 from gradlint.static.provenance import without
 from gradlint.static.syntax import Syntax
@@ -115,6 +115,7 @@ class Context(ABC):
         self.descents: list[Descent] = []
         self.hooked: list[Hooked] = []
         self.states: list[StateCall] = []
+        self.mirrored: list[Mirrored] = []
         self.restored: dict[Uid, Location] = {}
         self.begun: dict[tuple[Uid, str], tuple[tuple[int, ...], Location]] = {}
         self.statements = 0

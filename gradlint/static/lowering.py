@@ -30,6 +30,9 @@ from gradlint.static.values import UNKNOWN, Class, Function, Instance, Kind, Obj
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
+_UPDATE = frozenset(["zero_grad", "backward", "step"])
+LOSSES = frozenset(["cross_entropy", "nll_loss", "binary_cross_entropy_with_logits"])
+ACTIVATIONS = frozenset(["softmax", "sigmoid"])
 
 _WEIGHTS = words("pretrained", "arguments") | {name.rpartition(".")[2] for name in words("pretrained", "always")}
 """In the text of a file that makes a model with trained weights."""
@@ -203,6 +206,7 @@ class Lowering(Hosted):
                 for each in functions
                 if (not few or contents.says(names, each)) and self.syntax.mentioned(each) & found
             }
+        found |= {each.name for each in functions if self._judges(each)}
         return found - {"__init__"}
 
     def _running(self, functions: list[tuple[FunctionNode, ast.ClassDef | None]]) -> set[str]:
@@ -212,6 +216,13 @@ class Lowering(Hosted):
         plain = [function for function, cls in functions if cls is not None and not cls.bases]
         given = frozenset(name for function in plain for name in _weighted(function))
         return {each.name for each in plain if given and self.syntax.mentioned(each) & given}
+
+    def _judges(self, function: FunctionNode) -> bool:
+        """Whether a loss of torch and an activation meet in a function: trainers of others call it."""
+        if not self.module.module.contents.says(LOSSES, function):
+            return False
+        called = self.syntax.called(function)
+        return bool(called & LOSSES and called & ACTIVATIONS)
 
     def _acts(self, function: FunctionNode) -> bool:
         if not self.models.calls and not self.module.module.contents.says(ACTIONS, function):
@@ -235,8 +246,20 @@ class Lowering(Hosted):
         static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
         method = self.method_of(home, function.name)
         frame = method.frame if method is not None and method.node is function else home.frame
-        result = self.inline(Function(function, frame, None if static else instance), function, [], {})
-        self.escaped |= self.reach((result,))
+        bound = Function(function, frame, None if static else instance)
+        results: list[Value] = []
+        if self._is_one_update(function) and not self.is_module(home):
+            self.repeated(function, lambda: results.append(self.inline(bound, function, [], {})), [], [])
+        else:
+            results.append(self.inline(bound, function, [], {}))
+        self.escaped |= self.reach(results)
+
+    def _is_one_update(self, method: FunctionNode) -> bool:
+        """Whether a method clears, runs backward and steps, each outside of loops: an agent's `update`, which is called again and again."""
+        if not self.syntax.called(method) >= _UPDATE:
+            return False
+        loops = (node for node in walk(method) if isinstance(node, (ast.For, ast.AsyncFor, ast.While)))
+        return not any(self.syntax.called(loop) & _UPDATE for loop in loops)
 
     def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
         """Make an optimizer of the file's own class; one that is only looked at alone is not one."""

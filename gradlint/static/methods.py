@@ -136,6 +136,9 @@ class Methods(Updates):
     def _state_of(self, owner: Value, name: str, node: ast.Call) -> None:
         """Remember whose state is told or restored; on the paths that go on from here, an optimizer has an old rate."""
         self.states.append(StateCall(name, self.place(node), owner))
+        match node:
+            case ast.Call(ast.Attribute(loaded, "load_state_dict"), [ast.Call(ast.Attribute(told, "state_dict"), [])]):
+                self.mirrors(node, loaded, told)
         if name == "load_state_dict" and isinstance(owner, Object) and owner.kind is Kind.OPTIMIZER:
             self.store[owner.uid, RESTORED] = Const(self.place(node))
 

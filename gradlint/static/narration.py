@@ -30,6 +30,7 @@ from gradlint.protocols import (
 from gradlint.static import reading
 from gradlint.static.analysis import Analysis
 from gradlint.static.arrivals import Watched, change, followed, marked
+from gradlint.static.bearing import owners_of_all
 from gradlint.static.cast import Cast
 from gradlint.static.engine import check_source, parse
 from gradlint.static.kinship import overlap
@@ -132,7 +133,7 @@ class _Narrator:
                 yield Watched(self._cast.names[made.uid], SCHEDULER, on_scheduler(made))
         for uid in sorted(self._cast.modules):
             if _concerned(found, (uid,)):
-                yield Watched(self._cast.names[uid], MODE, on_module(uid, self._analysis.owners(uid)))
+                yield Watched(self._cast.names[uid], MODE, on_module(uid, owners_of_all(self._analysis, uid)))
         built = (event.nodes for event in found if event.kind is EventKind.FORWARD)
         for node in dict.fromkeys(node for nodes in built for node in nodes):
             age = ", an iteration old" if node.age else ""

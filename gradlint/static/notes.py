@@ -93,3 +93,14 @@ class StateCall:
     name: str
     place: Location
     owner: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mirrored:
+    """A pairing of the weights of a module with its own, under two names: the call, who it is, and the attributes that hold it."""
+
+    node: ast.Call
+    names: tuple[str, str]
+    module: Uid
+    loops: tuple[int, ...]
+    attributes: frozenset[tuple[Uid, str]]

@@ -9,10 +9,23 @@ import ast
 
 from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.context import Context
-from gradlint.static.notes import Keeping
+from gradlint.static.notes import Keeping, Mirrored
 from gradlint.static.provenance import is_computed
 from gradlint.static.tree import GraphNode, Uid
-from gradlint.static.values import UNKNOWN, Const, Function, Instance, Items, Method, Object, Tensor, Value
+from gradlint.static.values import (
+    UNKNOWN,
+    Const,
+    Function,
+    Instance,
+    Items,
+    Kind,
+    Method,
+    Object,
+    Tensor,
+    Unknown,
+    Value,
+    unknown_uid,
+)
 
 
 class Remembering(Context):
@@ -31,13 +44,8 @@ class Remembering(Context):
         return value
 
     def begin(self, key: tuple[Uid, str], value: Value, node: ast.AST) -> None:
-        """Remember where a name became an empty sum or list; anything else makes it forgotten."""
-        empty = isinstance(value, Const) and (value.value is None or value.value == 0)
-        if (
-            empty
-            or (isinstance(value, Items) and not value.elements)
-            or (isinstance(value, Tensor) and not value.nodes and not is_computed(value))
-        ):
+        """Remember where a name became an empty sum or list, or a dict of such; anything else makes it forgotten."""
+        if _is_empty(value) or (isinstance(value, Tensor) and not value.nodes and not is_computed(value)):
             self.begun[key] = (self.loops, self.place(node))
         else:
             self.begun.pop(key, None)
@@ -49,8 +57,8 @@ class Remembering(Context):
             return
         nodes = graph_of((value,))
         match target:
-            case ast.Name(name):
-                key, scope = (self.frame.path, name), self.frame.node
+            case ast.Name(name) | ast.Subscript(ast.Name(name)):
+                key, scope, target = (self.frame.path, name), self.frame.node, ast.Name(name)
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
                 uid = next(iter(held((self.latest[owner],))))
                 key, scope = (uid, name), None
@@ -81,9 +89,42 @@ class Remembering(Context):
             case _:
                 return False
 
+    def mirrors(self, node: ast.Call, one: ast.expr, other: ast.expr) -> None:
+        """Remember that weights are paired with themselves: the owners of two expressions are one module under two names."""
+        names = ast.unparse(one), ast.unparse(other)
+        mine, theirs = (_module_of(self.latest.get(each)) for each in (one, other))
+        # Who takes weights out of a wrapper again says so.
+        unwrapped = any(name.endswith((".module", "._orig_mod")) for name in names)
+        if mine is not None and mine == theirs and names[0] != names[1] and not unwrapped:
+            names_of_it = (key for key, value in self.store.items() if _module_of(value) == mine)
+            attributes = frozenset(key for key in names_of_it if key[1] in self.members.get(key[0], ()))
+            self.mirrored.append(Mirrored(node, names, mine, self.loops, attributes))
+
     def _loops_here(self) -> bool:
         """Whether a loop of this activation is around."""
         return any(number in self.loops for (path, _), number in self.loop_numbers.items() if path == self.frame.path)
+
+
+def _module_of(value: Value | None) -> Uid | None:
+    """Return who a value is, if it may be a module (None: of several, nobody knows which)."""
+    match value:
+        case Object(kind=Kind.MODULE, uid=uid) | Instance(uid=uid):
+            return None if str(...) in uid else uid
+        case Unknown(id=id_) if id_:
+            return unknown_uid(id_)
+        case _:
+            return None
+
+
+def _is_empty(value: Value) -> bool:
+    """Whether a value is where a sum or a list begins, or a list or dict of nothing else."""
+    match value:
+        case Const(literal):
+            return literal is None or literal == 0
+        case Items(elements):
+            return all(map(_is_empty, elements))
+        case _:
+            return False
 
 
 def _alike(known: Value, value: Value) -> bool:

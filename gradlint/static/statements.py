@@ -14,7 +14,7 @@ from gradlint.static.algebra import held, part_of
 from gradlint.static.frames import RETURNED, Grad
 from gradlint.static.provenance import is_plain, unmarked
 from gradlint.static.succession import Succession
-from gradlint.static.syntax import GRADIENT, FunctionNode
+from gradlint.static.syntax import GRADIENT, FunctionNode, goes_on
 from gradlint.static.tree import JumpKind
 from gradlint.static.values import (
     NONE,
@@ -317,6 +317,10 @@ class Statements(Succession):
                     self.keep(target, self.latest[right], node)
                 self.grown(target, result, node)
                 return True
+            case [ast.Name(name) as target], ast.BinOp() if self.grad is Grad.ON and goes_on(value, name):
+                # `mean = (mean * i + loss) / (i + 1)`
+                self.keep(target, result, node)
+                return False
             case _:
                 return False
 

@@ -6,6 +6,7 @@ It knows names and parts of modules; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from gradlint.events import EventKind
 from gradlint.static.algebra import held
@@ -13,6 +14,11 @@ from gradlint.static.blocks import Blocks
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Uid
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
+
+_SIZES = frozenset(
+    ["in_features", "out_features", "in_channels", "out_channels", "num_features", "embedding_dim", "num_embeddings"]
+)
+"""Attributes of a module that are numbers."""
 
 
 class Succession(Blocks):
@@ -51,7 +57,17 @@ class Succession(Blocks):
 
     def _goes_on(self, target: ast.expr, written: ast.expr, old: Value, built: Object | Instance) -> bool:
         """Whether what was built has what was there before inside: a wrapper."""
-        spelled = ast.unparse(target)
-        if any(isinstance(part, (ast.Name, ast.Attribute)) and ast.unparse(part) == spelled for part in walk(written)):
+        spelled, measured = ast.unparse(target), set(_measured(written))
+        if any(
+            isinstance(part, (ast.Name, ast.Attribute)) and part not in measured and ast.unparse(part) == spelled
+            for part in walk(written)
+        ):
             return True
         return isinstance(old, (Object, Instance)) and old.uid != built.uid and old.uid in self.reach((built,))
+
+
+def _measured(written: ast.expr) -> Iterator[ast.AST]:
+    """Yield what an expression asks for nothing but its size: `head.in_features` builds nothing of the head."""
+    for part in walk(written):
+        if isinstance(part, ast.Attribute) and part.attr in _SIZES:
+            yield from walk(part.value)

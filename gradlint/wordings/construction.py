@@ -71,8 +71,8 @@ WORDINGS: Mapping[str, Wording] = {
         "keep a copy: `copy.deepcopy(...)`",
     ),
     "GL820": Wording(
-        "`{subject}` is never updated after `{step}.step()`: the average stays what the weights were at the beginning",
-        "update `{subject}` after each step of `{step}`",
+        "{what} is never updated after `{step}.step()`: the average stays what the weights were at the beginning",
+        "{way} after each step of `{step}`",
         {"built": "the average is built here"},
     ),
     "GL821": Wording(
@@ -85,6 +85,11 @@ WORDINGS: Mapping[str, Wording] = {
         " pass computes gradients for them that nobody uses",
         "freeze it, `{subject}.requires_grad_(False)`, or run it under `torch.no_grad()`",
         {"run": "it runs here"},
+    ),
+    "GL823": Wording(
+        "`{subject}` and `{other}` are one and the same module: its weights are copied onto themselves, and it is its own target",
+        "build a second one: `copy.deepcopy({other})`",
+        {},
     ),
 }
 

@@ -104,7 +104,8 @@ def _never_updated(analysis: Analysis, average: _Average, step: Event) -> Iterat
     methods = {each.func.attr for each in average.calls if isinstance(each.func, ast.Attribute)}
     if not methods - words("average", "neutral"):
         marks = (("built", analysis.source.place(average.made)),)
-        yield compose("GL820", Side.STATIC, step.place, marks, subject=average.name, step=step.name)
+        what, way = f"`{average.name}`", f"update `{average.name}`"
+        yield compose("GL820", Side.STATIC, step.place, marks, what=what, way=way, step=step.name)
 
 
 def _not_restored(analysis: Analysis, average: _Average, steps: list[Event]) -> Iterator[Diagnostic]:

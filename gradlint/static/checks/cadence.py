@@ -24,7 +24,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.schedules import lengths_of
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Const, Construction, Items, Kind, Object, Unknown
+from gradlint.static.values import Const, Construction, Items, Kind, Object, Unknown, Value
 
 _FEW = 50
 """Nobody counts a decay in so few batches (a literal step size, patience or milestone)."""
@@ -189,13 +189,24 @@ def _counts_epochs(analysis: Analysis, scheduler: Object, call: Construction, ep
                     return gamma <= _SLOW
             return False
         case name if name in _TOTALS:
-            period = call.argument(*_TOTALS[name])
-            return total is not None and period is not None and same_count(period, total)
+            position, keyword = _TOTALS[name]
+            return _is_of_epochs(analysis, call, position, keyword, total)
         case "ReduceLROnPlateau":
             patience = call.argument(3, "patience")
             return patience is None or (isinstance(patience, Const) and _few(patience, None))
         case _:
             return False
+
+
+def _is_of_epochs(analysis: Analysis, call: Construction, position: int, name: str, total: Value | None) -> bool:
+    """Whether a length is the number of epochs, or what a warm-up leaves of it."""
+    length, written = call.argument(position, name), call.expression(position, name)
+    if total is None or length is None:
+        return False
+    rest = (
+        analysis.value(written.left) if isinstance(written, ast.BinOp) and isinstance(written.op, ast.Sub) else length
+    )
+    return same_count(length, total) or same_count(rest, total)
 
 
 def _decays(factor: object) -> bool:

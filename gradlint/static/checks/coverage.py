@@ -24,12 +24,16 @@ _K = EventKind
 
 @dataclass(frozen=True, slots=True)
 class _Fed:
-    """Which modules of an optimizer are frozen, since where, and whether a backward came by since the last step, in vain or not."""
+    """Which modules of an optimizer are frozen, since where, and whether a backward came by since the last step, in vain or not.
+
+    What is exchanged when the optimizer is `built` brings parameters that it does not hold.
+    """
 
     frozen: frozenset[Uid] = frozenset()
     since: Location | None = None
     backward: bool = False
     real: bool = False
+    built: bool = False
 
 
 @check
@@ -56,6 +60,8 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
                 return _K.THAW
             case _K.STEP | _K.ESCAPE if optimizer.uid in targets:
                 return event.kind
+            case _K.CREATE if optimizer.uid in targets:
+                return _K.CREATE
             case _K.BACKWARD | _K.SETGRAD:
                 return event.kind
             case _:
@@ -67,8 +73,12 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
             case _K.FREEZE:
                 gone = {own for own in owned for uid in targets if within(own, uid)}
                 return replace(fed, frozen=fed.frozen | gone, since=event.place)
+            case _K.THAW if fed.built and "exchanged" in event.roles:
+                return fed
             case _K.THAW:
                 return replace(fed, frozen=frozenset(), since=None)
+            case _K.CREATE:
+                return replace(fed, built=True)
             case _K.SETGRAD | _K.ESCAPE:
                 return replace(fed, real=True)
             case _K.BACKWARD:

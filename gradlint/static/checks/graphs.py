@@ -16,6 +16,7 @@ from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.notes import Keeping
+from gradlint.static.syntax import goes_on
 from gradlint.static.trained import on_graph
 from gradlint.static.tree import Event, GraphNode
 
@@ -175,7 +176,7 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
                 return False
             case ast.Delete(targets) if any(_mentions(target, keeping.name) for target in targets):
                 return False
-            case ast.Assign([ast.Name(name)], ast.BinOp(ast.Name(left), ast.Add())) if name == left == keeping.name:
+            case ast.Assign([ast.Name(name)]) if name == keeping.name and _grows(node):
                 continue
             case ast.Assign(_, ast.Call(func)) if freed and _sums_up(func):
                 continue
@@ -279,8 +280,8 @@ def _assigned(loop: ast.AST) -> set[str]:
 
 def _grows(node: ast.Assign) -> bool:
     match node:
-        case ast.Assign([ast.Name(name)], ast.BinOp(ast.Name(left), ast.Add())):
-            return name == left
+        case ast.Assign([ast.Name(name)], value):
+            return goes_on(value, name)
         case _:
             return False
 

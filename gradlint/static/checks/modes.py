@@ -13,6 +13,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import MODE, Marks, State
 from gradlint.static.analysis import Analysis
+from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import kept
 from gradlint.static.following import follow
@@ -60,7 +61,7 @@ def _module(
     known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
     passing: dict[tuple[int, ...], Diagnostic],
 ) -> Iterator[Diagnostic]:
-    owners = analysis.owners(module)
+    owners = owners_of_all(analysis, module)
     tracks = (root.complete or bool(owners)) and module not in analysis.lowering.frozen
     if not owners and not tracks:
         return

@@ -82,7 +82,7 @@ def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
                 return _K.ESCAPE
             case _K.BACKWARD:
                 return _K.BACKWARD
-            case _K.FORWARD if "grad" in event.roles:
+            case _K.FORWARD if "no-grad" not in event.roles:
                 return _K.FORWARD
             case _:
                 return None

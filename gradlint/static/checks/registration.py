@@ -71,8 +71,10 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _may_hide(node: ast.AST) -> bool:
-    """Whether a node is of a sort that puts something made there into a container, or converts it."""
+    """Whether a node is of a sort that puts something made there into a container, or converts it, or makes a bare weight."""
     match node:
+        case ast.Call(keywords=given) if any(each.arg == "requires_grad" for each in given):
+            return True
         case ast.Call(ast.Attribute(attr=how)):
             return how in _PLACE or how == "extend" or how in _CONVERSIONS
         case _:

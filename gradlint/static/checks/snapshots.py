@@ -47,14 +47,14 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _may_keep(analysis: Analysis, branch: ast.If, moded: bool) -> bool:
     """Whether a branch keeps a state, or what may be a module where somebody gives modes (`moded`)."""
-    values = [each.value for each in branch.body if isinstance(each, ast.Assign)]
+    values = [each.value for body in branch.body for each in _singly(body) if isinstance(each, ast.Assign)]
     return any((moded and isinstance(each, ast.Name)) or _aliased(analysis, each) is not None for each in values)
 
 
 def _kept(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[_Kept]:
     """Yield what a function keeps under a condition that its own body makes harder to meet: `if new > best: best = new`."""
     for branch, loops in _branches(scope.body, ()):
-        for statement in branch.body:
+        for statement in (single for each in branch.body for single in _singly(each)):
             match statement:
                 case ast.Assign([ast.Name() | ast.Attribute() as target], value):
                     module = _aliased(analysis, value)
@@ -64,6 +64,16 @@ def _kept(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[_Kep
                         yield _Kept(statement, target, module, loops)
                 case _:
                     continue
+
+
+def _singly(statement: ast.stmt) -> list[ast.stmt]:
+    """Return the assignments that `a, b = c, d` stands for; another statement is itself."""
+    match statement:
+        case ast.Assign([ast.Tuple(targets)], ast.Tuple(values)) if len(targets) == len(values):
+            pairs = zip(targets, values, strict=True)
+            return [ast.copy_location(ast.Assign([target], value), statement) for target, value in pairs]
+        case _:
+            return [statement]
 
 
 def _has_modes(scope: ast.Module | FunctionNode, name: str) -> bool:
@@ -107,11 +117,13 @@ def _finds_better(branch: ast.If, around: ast.AST) -> bool:
     }
     places = branch.body if tests[:1] == [branch.test] else [around]
     return any(
-        isinstance(node, ast.Assign) and not isinstance(node.value, ast.Constant) and ast.unparse(target) in compared
+        not isinstance(single.value, ast.Constant) and ast.unparse(target) in compared
         for place in places
         for node in walk(place)
         if isinstance(node, ast.Assign)
-        for target in node.targets
+        for single in _singly(node)
+        if isinstance(single, ast.Assign)
+        for target in single.targets
     )
 
 
