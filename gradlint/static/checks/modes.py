@@ -43,8 +43,10 @@ def modes(analysis: Analysis) -> Iterator[Diagnostic]:
         found = analysis.events[root]
         modules = {uid for event in found if event.kind is EventKind.EVAL for uid in event.targets or ()}
         known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]] = {}
+        passing: dict[tuple[int, ...], Diagnostic] = {}
         for module in sorted(modules | _trained_inside(analysis, modules)):
-            yield from _module(analysis, root, module, known)
+            yield from _module(analysis, root, module, known, passing)
+        yield from passing.values()
 
 
 def _trained_inside(analysis: Analysis, modules: Iterable[Uid]) -> set[Uid]:
@@ -56,6 +58,7 @@ def _module(
     root: Root,
     module: Uid,
     known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
+    passing: dict[tuple[int, ...], Diagnostic],
 ) -> Iterator[Diagnostic]:
     owners = analysis.owners(module)
     tracks = (root.complete or bool(owners)) and module not in analysis.lowering.frozen
@@ -70,7 +73,7 @@ def _module(
         updates = list(_updates(analysis, root, owners, arrivals))
         yield from updates or _lapsed(analysis, root, module, arrivals)
     if tracks:
-        yield from _tracked(analysis, root, arrivals)
+        yield from _tracked(analysis, root, arrivals, passing)
 
 
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
@@ -173,10 +176,16 @@ def _validates(analysis: Analysis, event: Event) -> bool:
     return False
 
 
-def _tracked(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
+def _tracked(
+    analysis: Analysis,
+    root: Root,
+    arrivals: dict[Event, set[State]],
+    passing: dict[tuple[int, ...], Diagnostic],
+) -> Iterator[Diagnostic]:
     """GL302: forwards in evaluation mode, in a loop that never runs backward, with gradients enabled.
 
-    Graphs that are kept are each a finding; of those that are let go at once, the first one tells of all.
+    Graphs that are kept are each a finding; of those that are let go at once, the first one of an evaluation tells of all,
+    whichever module it is: these are `passing`.
     """
     told = False
     reported = {found.location for found in kept(analysis)}
@@ -195,7 +204,12 @@ def _tracked(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) 
             *(("kept", place) for place in keepings[:1]),
         ]
         found = compose("GL302", Side.STATIC, place, marks, subject=name)
-        yield found if held else replace(found, severity=Severity.INFO)
+        if held:
+            yield found
+        else:
+            evaluation = _evaluation_loops(analysis, root, event, state)
+            light = replace(found, severity=Severity.INFO)
+            passing[evaluation] = min(passing.get(evaluation, light), light, key=lambda each: each.order)
 
 
 def _begun(analysis: Analysis, root: Root, state: State) -> list[Event]:
