@@ -87,7 +87,7 @@ def _parts(node: ast.AST, without: set[ast.expr]) -> Iterator[ast.AST]:
 
 
 def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[Diagnostic]:
-    made, off = _made(analysis, method), _off(analysis, cls)
+    made, off = _made(analysis, method), _off(analysis, cls) | _decided_by_callers(cls, method)
     for node in _unguarded(method.body):
         found = _drops(analysis, node, made, off)
         if found is not None:
@@ -134,6 +134,18 @@ def _off(analysis: Analysis, cls: ast.ClassDef) -> frozenset[str]:
     never = _never_given(analysis, cls)
     zero = (name for name, values in rates.items() if all(_is_zero(each) or _written(each) in never for each in values))
     return frozenset(zero)
+
+
+def _decided_by_callers(cls: ast.ClassDef, method: FunctionNode) -> frozenset[str]:
+    """Return the parameters of a method that is called by one that asks for the mode: they may be 0 where it is off."""
+    methods = (each for each in cls.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    asking = [each for each in methods if each is not method and _asks_for_the_mode(each)]
+    called = any(
+        isinstance(node, ast.Call) and ast.unparse(node.func) == f"self.{method.name}"
+        for each in asking
+        for node in walk(each)
+    )
+    return frozenset(arg.arg for arg in (*method.args.args, *method.args.kwonlyargs)) if called else frozenset()
 
 
 def _never_given(analysis: Analysis, cls: ast.ClassDef) -> frozenset[str]:
