@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from gradlint.diagnostics import Diagnostic, Side
@@ -103,6 +103,8 @@ class _Parameters:
     analysis: Analysis
     cls: ast.ClassDef
     method: ast.FunctionDef
+    _asked: set[str] = field(default_factory=set)
+    """Names that are given what comes from themselves, such as `x = x.view(-1)`, are asked once."""
 
     def __contains__(self, node: ast.expr) -> bool:
         match node:
@@ -115,7 +117,12 @@ class _Parameters:
                 return name in _OWN and self._all_given(self._in_method, node)
             case ast.Name(name):
                 given = self._in_method.get(name, [])
-                return len(given) == 1 and self.is_view(given[0])
+                if len(given) != 1 or name in self._asked:
+                    return False
+                self._asked.add(name)
+                found = self.is_view(given[0])
+                self._asked.discard(name)
+                return found
             case _:
                 return False
 

@@ -17,6 +17,8 @@ from gradlint.static.values import Function, Kind, Library, Object
 
 _RATE = frozenset(["lr", "learning_rate"])
 _SCHEDULERS = "torch.optim.lr_scheduler."
+_FROM_THE_COUNT = frozenset(["LambdaLR", "OneCycleLR"])
+"""What computes its rate from the count of steps alone tells the same whenever it is asked."""
 _NEXT_RATE = "is for `step()` to call: right after a change of the rate it tells one that nobody uses"
 _NO_ARGUMENT = "is no argument of a scheduler any more: current torch raises TypeError"
 
@@ -28,7 +30,8 @@ def deprecated_interface(analysis: Analysis) -> Iterator[Diagnostic]:
         match node:
             case ast.Call(ast.Attribute(owner, "get_lr") as callee, [], []):
                 known = analysis.value(owner)
-                if isinstance(known, Object) and known.origin.startswith(_SCHEDULERS):
+                told = known.origin.rpartition(".")[2] if isinstance(known, Object) else ""
+                if isinstance(known, Object) and known.origin.startswith(_SCHEDULERS) and told not in _FROM_THE_COUNT:
                     yield _old(analysis, callee)
             case ast.Call(callee, _, keywords) if any(keyword.arg == "verbose" for keyword in keywords):
                 known = analysis.value(callee)
