@@ -7,6 +7,7 @@ what it finds is the truth, to which both sides are held.
 from __future__ import annotations
 
 import ast
+import linecache
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Ran:
 def ran(program: Program) -> Ran:
     """Run a program under the watcher, and note which lines it runs."""
     rows: list[int] = []
+    linecache.cache[_FILE] = (len(program.source), None, program.source.splitlines(keepends=True), _FILE)
     code = compile(noting(ast.parse(program.source)), _FILE, "exec")
     with gradlint.watch(output=None) as report:
         exec(code, {"__name__": "__main__", "_at": rows.append})  # noqa: S102
@@ -393,3 +395,30 @@ def test_the_watcher_finds_what_the_trace_shows(program: Program) -> None:
     told = frozenset(item for item in this.found if item.code in ORDER)
     assert told <= true, program.source
     assert {item for item in true - told if item.code not in HELD_BACK} == set(), program.source
+
+
+@pytest.mark.filterwarnings("ignore")
+@AGREEMENT
+@given(programs())
+@telling
+def test_a_schedule_that_the_watcher_says_nobody_steps_is_one_for_the_reader(program: Program) -> None:
+    this = ran(program)
+    acts = [program.acts[row] for row in this.rows if row in program.acts]
+    told = [item for item in this.found if item.code == "GL202"]
+    if any(act.kind is EventKind.SCHEDULE for act in acts):
+        assert told == [], program.source
+    elif told:
+        read = found(gradlint.check_source(program.source, _FILE))
+        assert set(told) <= read or any(item.code in ("GL211", "GL805") for item in read), program.source
+
+
+NEVER = frozenset({"GL111", "GL206", "GL212", "GL213", "GL219", "GL220", "GL303", "GL702", "GL703"})
+"""What none of these programs does: they have no data, no scaler, and one loss, of no mean."""
+
+
+@pytest.mark.filterwarnings("ignore")
+@AGREEMENT
+@given(programs())
+@telling
+def test_the_watcher_makes_nothing_up(program: Program) -> None:
+    assert {item for item in ran(program).found if item.code in NEVER} == set(), program.source
