@@ -364,6 +364,8 @@ class Constructors(Gradients):
                 return value
             case Library() if is_loader(value):
                 return value
+            case Unknown(id=known) if known and role == "wrapper":
+                return value  # Its mode is that of what it wraps.
             case _:
                 return Unknown(holds=held((value,)))
 

@@ -32,7 +32,16 @@ def pretrained(analysis: Analysis) -> Iterator[Diagnostic]:
         returned = makers.pretrained(module)
         for root in analysis.roots if returned is not None else ():
             assert returned is not None
-            yield from _trained(analysis, root, module, optimizers, returned)
+            if root.complete or not _told_aside(analysis, module):
+                yield from _trained(analysis, root, module, optimizers, returned)
+
+
+def _told_aside(analysis: Analysis, module: Uid) -> bool:
+    """Whether somebody tells a model of this name to train: a constructor, say, that ran before a method is read alone."""
+    name = name_of(module).rpartition(".")[2]
+    told = (node.func for node in analysis.nodes(ast.Call) if isinstance(node.func, ast.Attribute))
+    owners = (call.value for call in told if call.attr == "train")
+    return any(ast.unparse(owner).rpartition(".")[2] == name for owner in owners)
 
 
 def _trained(
