@@ -15,7 +15,8 @@ from torch.utils.data.distributed import DistributedSampler
 
 import gradlint
 
-X, Y = torch.randn(16, 4), torch.randn(16, 1)
+DATA = torch.Generator().manual_seed(0)
+X, Y = torch.randn(16, 4, generator=DATA), torch.randn(16, 1, generator=DATA)
 
 Step = Callable[[nn.Sequential, Optimizer, torch.Tensor], object]
 
@@ -64,6 +65,7 @@ def test_arguments_arrive(step: Step) -> None:
         watched = train(step, 40)
         assert report._monitor.rhythm.running
     assert report.failure is None
+    assert all(each.isfinite().all() for each in bare)
     assert all(torch.equal(*pair) for pair in zip(watched, bare, strict=True))
 
 
