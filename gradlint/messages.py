@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gradlint.diagnostics import Confidence, Diagnostic, Location, Related, Side
-from gradlint.protocols import Marks
 from gradlint.rulebook import rule
+from gradlint.typestate import Marks
 from gradlint.wordings import WORDINGS
 
 

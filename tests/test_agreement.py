@@ -20,13 +20,13 @@ import gradlint
 from gradlint import protocols
 from gradlint.diagnostics import Confidence, Diagnostic, Location
 from gradlint.events import EventKind
-from gradlint.protocols import Protocol, State
 from gradlint.static.analysis import Analysis
 from gradlint.static.following import Effect, run
 from gradlint.static.subjects import on_optimizer, on_scheduler
 from gradlint.static.trained import on_module
 from gradlint.static.tree import Event
 from gradlint.static.values import Kind
+from gradlint.typestate import Protocol, State
 
 pytest.importorskip("torch")
 

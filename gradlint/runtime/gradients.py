@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import OPTIMIZER, State
+from gradlint.protocols import OPTIMIZER
 from gradlint.runtime.tracks import Track
+from gradlint.typestate import State
 
 if TYPE_CHECKING:
     from torch import Tensor

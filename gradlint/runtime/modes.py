@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import MODE, State
+from gradlint.protocols import MODE
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
@@ -21,6 +21,7 @@ from gradlint.runtime.reuse import Begun
 from gradlint.runtime.sensitivity import lapsed
 from gradlint.runtime.sites import name_of, place_of, text_at, user_frame
 from gradlint.runtime.tracks import Track
+from gradlint.typestate import State
 from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import Violation
 from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.ledger import Ledger
+from gradlint.typestate import Violation
 
 if TYPE_CHECKING:
     from torch import Tensor

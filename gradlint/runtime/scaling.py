@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import SCALING, State, Violation
+from gradlint.protocols import SCALING
 from gradlint.runtime.gradients import is_bound
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
@@ -22,6 +22,7 @@ from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import NOWHERE, name_of
 from gradlint.runtime.tracks import Track
+from gradlint.typestate import State, Violation
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -14,11 +14,12 @@ from typing import Any
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import SCHEDULER, State
+from gradlint.protocols import SCHEDULER
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import NOWHERE, name_of
 from gradlint.runtime.tracks import Track
+from gradlint.typestate import State
 
 
 class WatchedScheduler:

@@ -22,12 +22,12 @@ from types import CodeType, FrameType
 from typing import NamedTuple
 
 from gradlint.diagnostics import Location
-from gradlint.protocols import State
 from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.listening import NOTHING, Expected
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import Origin, frames, origin_of
+from gradlint.typestate import State
 
 _LONGEST = 128
 _WIDEST = 64

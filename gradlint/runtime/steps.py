@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import Violation
 from gradlint.runtime.closures import ClosureCall
 from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.typestate import Violation
 
 if TYPE_CHECKING:
     from gradlint.runtime.listening import Arguments

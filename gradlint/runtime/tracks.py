@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import Protocol, State, Violation
+from gradlint.typestate import Protocol, State, Violation
 
 # Keyed by the ids of interned objects (states live in the values, places in `sites`): hashing them by content is slower
 # than the move itself. The last item keeps the state of the key alive.

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import MODE, RATE, SHARDING, Protocol, State
+from gradlint.protocols import MODE, RATE, SHARDING
 from gradlint.static.flow import Flow
 from gradlint.static.following import Effect, pruned
 from gradlint.static.tree import Branch, Call, Event, Loop, Node, Seq
 from gradlint.story import Broken, Change
+from gradlint.typestate import Protocol, State
 
 _LATER = "later iterations"
 SHOWN = {

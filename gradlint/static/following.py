@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.protocols import Protocol, State
 from gradlint.static.flow import Flow, World
 from gradlint.static.tree import (
     EMPTY,
@@ -27,6 +26,7 @@ from gradlint.static.tree import (
     Seq,
     walk,
 )
+from gradlint.typestate import Protocol, State
 
 Effect = Callable[[Event], EventKind | None]
 

@@ -17,16 +17,7 @@ from gradlint.diagnostics import Diagnostic
 from gradlint.documents import is_document
 from gradlint.events import EventKind
 from gradlint.models import models_with
-from gradlint.protocols import (
-    GRADIENT,
-    GRAPH,
-    MODE,
-    OPTIMIZER,
-    RATE,
-    SAMPLER,
-    SCHEDULER,
-    SHARDING,
-)
+from gradlint.protocols import GRADIENT, GRAPH, MODE, OPTIMIZER, RATE, SAMPLER, SCHEDULER, SHARDING
 from gradlint.static import reading
 from gradlint.static.analysis import Analysis
 from gradlint.static.arrivals import Watched, change, followed, marked

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from gradlint.events import EventKind
-from gradlint.protocols import OPTIMIZER, State
+from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
@@ -31,6 +31,7 @@ from gradlint.static.tree import (
     Seq,
 )
 from gradlint.static.values import Kind, Object
+from gradlint.typestate import State
 
 
 @dataclass(frozen=True, slots=True)

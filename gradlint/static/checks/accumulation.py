@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import State
 from gradlint.static.analysis import Analysis
 from gradlint.static.averages import Means
 from gradlint.static.cadence import counts_updates, first_turn
@@ -17,6 +16,7 @@ from gradlint.static.subjects import clips, on_optimizer
 from gradlint.static.tree import Event
 from gradlint.static.values import Kind, Object
 from gradlint.static.windows import Guard, Window, windows
+from gradlint.typestate import State
 
 _SCALELESS = frozenset(["Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adagrad", "Adadelta", "RMSprop", "AdamW8bit"])
 """Optimizers to which the scale of the gradients is all one, as long as nobody clips them."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import OPTIMIZER, State
+from gradlint.protocols import OPTIMIZER
 from gradlint.static.algebra import held
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
@@ -17,6 +17,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.subjects import clips, on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Kind, Object
+from gradlint.typestate import State
 
 _USELESS = frozenset({"new", "clean", "discarded", "spent"})
 

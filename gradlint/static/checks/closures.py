@@ -9,7 +9,7 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import OPTIMIZER, State
+from gradlint.protocols import OPTIMIZER
 from gradlint.static.actions import Step
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
@@ -19,6 +19,7 @@ from gradlint.static.nodes import children, walk
 from gradlint.static.subjects import MANY_EVALUATIONS, on_optimizer
 from gradlint.static.tree import EMPTY, Branch, Call, Loop, Node, Seq, Uid, events
 from gradlint.static.values import Const, Function, Kind, Tensor
+from gradlint.typestate import State
 
 
 @check

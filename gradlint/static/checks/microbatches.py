@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import OPTIMIZER, State
+from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.averages import Means
 from gradlint.static.cadence import turns
@@ -22,6 +22,7 @@ from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Function, Kind, Object
 from gradlint.static.windows import Paths
+from gradlint.typestate import State
 
 _UPDATES = (EventKind.STEP, EventKind.OTHER_STEP)
 

@@ -11,7 +11,7 @@ from itertools import takewhile
 from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import MODE, Marks, State
+from gradlint.protocols import MODE
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
@@ -24,6 +24,7 @@ from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_module
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Instance
+from gradlint.typestate import Marks, State
 from gradlint.wordings.modes import AFTER_EVALUATION
 
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import OPTIMIZER, State
+from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.coverage import given_twice
@@ -22,6 +22,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
 from gradlint.static.values import Kind, Object
+from gradlint.typestate import State
 
 _UNKNOWN = frozenset({"unknown", "unknown-fresh"})
 

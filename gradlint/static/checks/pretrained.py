@@ -12,7 +12,7 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import MODE, State
+from gradlint.protocols import MODE
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.following import Effect, follow
@@ -21,6 +21,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers
 from gradlint.static.trained import on_module
 from gradlint.static.tree import Event, Uid
+from gradlint.typestate import State
 from gradlint.wordings.modes import AS_RETURNED
 
 

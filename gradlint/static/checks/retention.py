@@ -10,7 +10,7 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import SAVED, Marks
+from gradlint.protocols import SAVED
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
@@ -23,6 +23,7 @@ from gradlint.static.notes import Descent
 from gradlint.static.trained import on_saved
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Tensor
+from gradlint.typestate import Marks
 
 _WEIGHTS = re.compile(r"(?:Lazy)?(?:Linear|Bilinear|Conv\w+|RNN|LSTM|GRU|Transformer\w*|MultiheadAttention)")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import SAMPLER, State
+from gradlint.protocols import SAMPLER
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import turns
 from gradlint.static.checks import check
@@ -16,6 +16,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_sampler
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Object
+from gradlint.typestate import State
 
 
 @check

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import SCALING, State
+from gradlint.protocols import SCALING
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import World
@@ -21,6 +21,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_scaling
 from gradlint.static.tree import Event, Kill, Loop, Uid, walk
 from gradlint.static.values import Kind, Object
+from gradlint.typestate import State
 
 _STEPS = (EventKind.STEP, EventKind.OTHER_STEP)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import VALIDATION, Marks, State
+from gradlint.protocols import VALIDATION
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.following import Effect, follow
@@ -22,6 +22,7 @@ from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_validated
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Function, Instance
+from gradlint.typestate import Marks, State
 from gradlint.wordings.modes import TRAINING_MODE
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
