@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -377,12 +378,25 @@ def test_no_place_and_no_source_stops_a_report(
     assert nothing or shown(found, output_format, color=color, f_py=source)
 
 
+def test_full_names_what_is_around_all_files_that_can_be_mended() -> None:
+    def told(*names: str) -> str:
+        edits = (Edit(Location("train.py", 4, 5, 4, 5), "optimizer.zero_grad()\n    "),)
+        fix = Fix("Insert the call", edits)
+        found = [finding(replace(STEP, filename=name), fix=fix) for name in names]
+        return shown(found, train_py=LOOP).partition("--diff ")[2].partition("`")[0]
+
+    assert told("a/train.py") == "a/train.py"
+    assert told("a/b/train.py", "a/c/train.py") == "a"
+    assert told("a/train.py", "b/train.py") == "."
+    assert told("a/train.py", "/b/train.py") == "."
+
+
 @pytest.mark.parametrize(
     ("safe", "told"),
     [
         ((), []),
-        ((True,), ["1 finding can be mended: `--diff` shows how."]),
-        ((True, False), ["2 findings can be mended: `--unsafe-fixes --diff` shows how."]),
+        ((True,), ["1 finding can be mended: `gradlint --diff train.py` shows how."]),
+        ((True, False), ["2 findings can be mended: `gradlint --unsafe-fixes --diff train.py` shows how."]),
     ],
 )
 def test_full_says_how_many_can_be_mended(safe: tuple[bool, ...], told: list[str]) -> None:

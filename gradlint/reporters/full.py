@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
@@ -39,12 +40,21 @@ def render(found: Sequence[Diagnostic], stream: TextIO, context: Context) -> Non
 
 def _ways_on(found: Sequence[Diagnostic]) -> Iterator[str]:
     """Yield what a reader may want to do next."""
-    fixes = [item.fix for item in found if item.fix]
-    if fixes:
-        way = "--diff" if all(fix.safe for fix in fixes) else "--unsafe-fixes --diff"
-        yield f"{plural(len(fixes), 'finding')} can be mended: `{way}` shows how."
+    mended = [item for item in found if item.fix]
+    if mended:
+        way = "--diff" if all(item.fix.safe for item in mended if item.fix) else "--unsafe-fixes --diff"
+        where = _around([item.location.filename for item in mended])
+        yield f"{plural(len(mended), 'finding')} can be mended: `gradlint {way} {where}` shows how."
     if found:
         yield f"`gradlint rule {found[0].code}` explains the rule."
+
+
+def _around(files: list[str]) -> str:
+    """Return the file, or the innermost folder around all of them."""
+    try:
+        return os.path.commonpath(files) or "."
+    except ValueError:  # Some are absolute, or on another drive.
+        return "."
 
 
 def _line(item: Diagnostic, paint: Paint) -> str:
