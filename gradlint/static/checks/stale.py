@@ -26,9 +26,10 @@ def stale_loss(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     for scope in analysis.scopes_with("backward"):
         loops = [node for node in own(scope) if isinstance(node, (ast.For, ast.AsyncFor))]
-        for loop in loops:
-            bound, read = _bound(loop), _read(loop)
-            for name, place in _collected(loop):
+        for loop in loops if len(loops) > 1 else ():
+            collected = list(_collected(loop))
+            bound, read = (_bound(loop), _read(loop)) if collected else (set[str](), set[str]())
+            for name, place in collected:
                 unused = _unused(loop, bound, read)
                 if name not in bound and unused is not None and _is_trained(name, loop, loops, scope):
                     what = f"`{ast.unparse(unused.targets[0])}` is computed and never used: `{name}`, what the last"
