@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gradlint.declarations import Declaration, declarations
 from gradlint.diagnostics import Location
@@ -28,6 +28,7 @@ from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 
 _Node = TypeVar("_Node", bound=ast.AST)
+_Made = TypeVar("_Made")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -79,6 +80,7 @@ class Analysis:
         self._lowering = Lowering(project, module, models or built_in())
         self.source = Sources(module.source, self._lowering.foreign)
         self._told: dict[str, Value] = {}
+        self._kept: dict[object, Any] = {}
         self._rings: dict[tuple[Root, tuple[int, ...]], list[Event]] = {}
         self._kin: dict[int, tuple[int, Kin]] = {}
         self._declarations: dict[str, tuple[Declaration, ...]] = {}
@@ -87,6 +89,13 @@ class Analysis:
     def roots(self) -> list[Root]:
         """What is read from its first line; the file is lowered when somebody asks for the first time."""
         return list(self._lowering.roots(self.tree, self._pieces))
+
+    def kept(self, kind: Callable[[Analysis], _Made]) -> _Made:
+        """Return what `kind` makes of this file, which it does once for all who ask."""
+        if kind not in self._kept:
+            self._kept[kind] = kind(self)
+        made: _Made = self._kept[kind]
+        return made
 
     @property
     def lowering(self) -> Lowering:

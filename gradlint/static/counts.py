@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of
 from gradlint.static.nodes import own
-from gradlint.static.reaching import Given, reaching, spellings, targets
+from gradlint.static.reaching import Assigned, Given, reaching
 
 _ROUNDING = frozenset(["int", "ceil", "floor", "round", "float"])
 _MOST = 8
@@ -96,7 +96,7 @@ class Counts:
         self._analysis = analysis
         self._units = units
         self._literals = literals
-        self._assigned: dict[ast.AST, frozenset[str]] = {}
+        self._assigned = Assigned()
 
     def of(self, node: ast.expr, scope: ast.AST | None, callers: Callers = ()) -> tuple[Count, ...]:
         """Return what a count may be made of, by the assignments that may have given it its value (none: not known)."""
@@ -167,7 +167,7 @@ class Counts:
         """Return the assignments that reach a name, whether they are all, and where they stand."""
         inner = Place(at.scope, at.callers, max(at.depth - 1, 0))
         if at.scope is not None:
-            found, certain = self._reaching(at.scope, node, node)
+            found, certain = reaching(at.scope, node, node, self._assigned)
             if found:
                 return found, certain, inner
             root = node
@@ -176,14 +176,8 @@ class Counts:
             if isinstance(root, ast.Name) and _binds(at.scope, root.id):
                 return self._argument(node, at) if isinstance(node, ast.Name) else self._elsewhere(node, inner)
         tree = tree_of(self._analysis, node)
-        found, certain = self._reaching(tree, node, node if at.scope is None else None)
+        found, certain = reaching(tree, node, node if at.scope is None else None, self._assigned)
         return found, certain, Place(None, (), inner.depth)
-
-    def _reaching(self, scope: ast.AST, node: ast.expr, use: ast.AST | None) -> tuple[list[Given], bool]:
-        """Return the assignments that reach a name; most names are not assigned in most scopes, which is seen at once."""
-        if scope not in self._assigned:
-            self._assigned[scope] = frozenset(targets(scope))
-        return reaching(scope, node, use) if spellings(node) & self._assigned[scope] else ([], False)
 
     def _argument(self, node: ast.Name, at: Place) -> tuple[list[Given], bool, Place]:
         """Return what the caller gave for a parameter."""

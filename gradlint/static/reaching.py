@@ -12,6 +12,15 @@ from typing import NamedTuple
 from gradlint.static.nodes import walk
 
 
+class Assigned(dict[ast.AST, frozenset[str]]):
+    """What is assigned to in a node, and in the functions inside of it, by its text; found out when it is asked for."""
+
+    def __missing__(self, node: ast.AST) -> frozenset[str]:
+        """Look for it."""
+        self[node] = frozenset(_targets(node))
+        return self[node]
+
+
 class Given(NamedTuple):
     """An assignment to a target: the statement, the word that it gives a value, and the value if it is that of the whole."""
 
@@ -20,13 +29,19 @@ class Given(NamedTuple):
     value: ast.expr | None
 
 
-def reaching(scope: ast.AST, target: ast.expr, use: ast.AST | None) -> tuple[list[Given], bool]:
+def reaching(
+    scope: ast.AST, target: ast.expr, use: ast.AST | None, assigned: Assigned | None = None
+) -> tuple[list[Given], bool]:
     """Return the assignments of `scope` that may have given `target` what it is at `use` (None: at the end).
 
-    The flag tells whether one of them certainly has; else it may be what it was before the scope.
+    The flag tells whether one of them certainly has; else it may be what it was before the scope. `assigned` is what is
+    known already.
     """
-    word = spelled(target)
-    found, certain, _ = _block(getattr(scope, "body", []), spellings(target), use)
+    word, words = spelled(target), frozenset({spelled(target), *_owners(target)})
+    assigned = Assigned() if assigned is None else assigned
+    if not words & assigned[scope]:  # Most names are not assigned in most scopes.
+        return [], False
+    found, certain, _ = _block(getattr(scope, "body", []), words, use, assigned)
     # Whoever gives a name to another thing gives it other parts.
     return [each if each.word == word else each._replace(value=None) for each in found], certain
 
@@ -36,26 +51,22 @@ def spelled(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ast.unparse(node)
 
 
-def spellings(target: ast.expr) -> frozenset[str]:
-    """Return the texts of a target and of what it is a part of: who is given anew has other parts."""
-    return frozenset({spelled(target), *_owners(target)})
-
-
-def targets(scope: ast.AST) -> Iterator[str]:
-    """Yield the texts of what is assigned to in a scope, and in the functions inside of it."""
+def _targets(scope: ast.AST) -> Iterator[str]:
     for node in walk(scope):
         if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
             yield spelled(node)
 
 
 def _owners(target: ast.expr) -> Iterator[str]:
-    """Yield what a part of something is a part of."""
+    """Yield what a part of something is a part of: who is given anew has other parts."""
     while isinstance(target, (ast.Attribute, ast.Subscript)):
         target = target.value
         yield spelled(target)
 
 
-def _block(body: Iterable[ast.stmt], words: frozenset[str], use: ast.AST | None) -> tuple[list[Given], bool, bool]:
+def _block(
+    body: Iterable[ast.stmt], words: frozenset[str], use: ast.AST | None, assigned: Assigned
+) -> tuple[list[Given], bool, bool]:
     """Return what reaches the use in a block or its end, whether that is certain, and whether the use was met."""
     found: list[Given] = []
     certain = False
@@ -63,14 +74,16 @@ def _block(body: Iterable[ast.stmt], words: frozenset[str], use: ast.AST | None)
         if use is not None and _holds(statement, use):
             for inner in _blocks(statement):
                 if any(_holds(each, use) for each in inner):
-                    more, sure, _ = _block(inner, words, use)
+                    more, sure, _ = _block(inner, words, use, assigned)
                     return (more if sure else [*found, *more]), certain or sure, True
             return found, certain, True
+        if not words & assigned[statement]:
+            continue
         given = list(_own(statement, words))
         if given:
             found, certain = given, True
             continue
-        sides = [_block(inner, words, None) for inner in _blocks(statement)]
+        sides = [_block(inner, words, None, assigned) for inner in _blocks(statement)]
         complete = isinstance(statement, ast.If) and all(sure for _, sure, _ in sides)
         inside = [each for more, _, _ in sides for each in more]
         if isinstance(statement, ast.With) and sides[0][1]:

@@ -240,7 +240,7 @@ def _in_batches(analysis: Analysis, written: ast.expr, call: Construction) -> bo
     """Whether a count is a multiple of the length of a data loader, by one of the ways to get it."""
     return any(
         factor.is_length and factor.node is not None and is_loader(analysis, factor.node)
-        for count in Counts(analysis).of(written, call.scope, call.callers)
+        for count in analysis.kept(Counts).of(written, call.scope, call.callers)
         for factor in count.above
     )
 

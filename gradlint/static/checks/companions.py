@@ -30,7 +30,7 @@ _UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.S
 @check
 def forgotten_beside_another(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL303 and GL304: a method switches one trained module of its object, and runs another one as some method has left it."""
-    makers = Makers(analysis)
+    makers = analysis.kept(Makers)
     for cls in analysis.nodes(ast.ClassDef):
         methods = [root for root in analysis.roots if root.node in cls.body]
         for module, owners in sorted(analysis.trained_by.items()) if len(methods) > 1 else ():

@@ -24,7 +24,7 @@ _MODES = frozenset(["eval", "train"])
 @local_check
 def extractors(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL303: an attribute is a model with trained weights; it is run, never trained, and nobody in the file sets its mode."""
-    makers = Makers(analysis)
+    makers = analysis.kept(Makers)
     for module, made in analysis.lowering.pretrained.items():
         run = _run(analysis, module)
         if run and _is_kept(analysis, module, made) and makers.sensitivity(module) is Sensitivity.YES:

@@ -27,7 +27,7 @@ def configured(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL203 and GL204: the length of a configured schedule is not counted in what Lightning steps it by."""
     if not analysis.says("configure_optimizers"):
         return
-    counts = Counts(analysis)
+    counts = analysis.kept(Counts)
     for method in analysis.nodes(ast.FunctionDef):
         if method.name != "configure_optimizers" or not _is_hosted(analysis, method):
             continue

@@ -137,7 +137,7 @@ def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, re
 
 def _sensitive(analysis: Analysis, module: Uid) -> bool:
     """Whether anything in the module behaves differently in evaluation mode, as far as its source is in sight."""
-    return Makers(analysis).sensitivity(module) is not Sensitivity.NO
+    return analysis.kept(Makers).sensitivity(module) is not Sensitivity.NO
 
 
 def _updates(

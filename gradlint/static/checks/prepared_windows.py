@@ -26,7 +26,7 @@ def not_held_back(analysis: Analysis) -> Iterator[Diagnostic]:
     accelerators = [made for made in analysis.objects(Kind.ENGINE) if made.origin in ACCELERATORS]
     if not any(made.uid in lowering.windows for made in accelerators):
         return
-    counts = Counts(analysis)
+    counts = analysis.kept(Counts)
     for scheduler in analysis.objects(Kind.SCHEDULER):
         owners = {lowering.prepared.get(uid) for uid in scheduler.of or ()}
         mine = [made for made in accelerators if {made.uid} == owners and made.uid in lowering.windows]
@@ -41,7 +41,7 @@ def not_held_back(analysis: Analysis) -> Iterator[Diagnostic]:
 def held_back(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL204: a prepared scheduler moves on once in a window, and its length is multiplied by that of the window."""
     lowering = analysis.lowering
-    counts = Counts(analysis)
+    counts = analysis.kept(Counts)
     for scheduler in analysis.objects(Kind.SCHEDULER):
         owner = lowering.prepared.get(scheduler.uid)
         accelerator = lowering.objects.get(owner) if owner in lowering.windows and owner is not None else None

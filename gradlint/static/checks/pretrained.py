@@ -28,7 +28,7 @@ from gradlint.wordings.modes import AS_RETURNED
 @check
 def pretrained(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL304: what a library returned in evaluation mode is trained, and no path puts it into training mode."""
-    makers = Makers(analysis)
+    makers = analysis.kept(Makers)
     for module, optimizers in sorted(analysis.trained_by.items()):
         returned = makers.pretrained(module)
         for root in analysis.roots if returned is not None else ():

@@ -64,7 +64,7 @@ def processes(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL221: a count of steps is as many times too long or too short as there are processes."""
     if not analysis.says(".prepare") or not analysis.says("len("):
         return
-    counts, prepared = Counts(analysis), list(preparations(analysis))
+    counts, prepared = analysis.kept(Counts), list(preparations(analysis))
     for scheduler in analysis.objects(Kind.SCHEDULER):
         way = _way(analysis, scheduler)
         if way is None or scheduler.uid not in analysis.stepped:

@@ -25,7 +25,7 @@ def divided_amiss(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL222: a number of steps is divided by what has been divided by already, or by what it grows with."""
     if not analysis.says("len("):
         return
-    counts, wrong = Counts(analysis), set[tuple[str, ast.AST | None]]()
+    counts, wrong = analysis.kept(Counts), set[tuple[str, ast.AST | None]]()
     for name, value, scope in _step_counts(analysis):
         if any((last_name(part), scope) in wrong for part in walk(value)):
             # What is computed from a wrong number is no mistake of its own.

@@ -41,7 +41,7 @@ Region = Callable[[Event], bool]
 @check
 def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL303: a model with trained parameters is evaluated before anything puts it into evaluation mode."""
-    makers = Makers(analysis)
+    makers = analysis.kept(Makers)
     for root in analysis.roots:
         forwards: dict[Uid, list[Event]] = defaultdict(list)
         for event in analysis.events[root]:
