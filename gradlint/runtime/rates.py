@@ -26,7 +26,7 @@ _TAKE_EPOCHS = ("CosineAnnealingWarmRestarts",)  # step(epoch + batch / batches)
 _GONE = 1e-6
 _MOST = 0.9
 _STEPS = 3
-_IDLE = 2
+_IDLE = 3  # A warm-up begins with 0, and some step twice for each step of the schedule.
 _SKIPPED = 3
 _PATIENCE = 10  # that of ReduceLROnPlateau, if it is told no other
 
