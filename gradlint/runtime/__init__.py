@@ -44,9 +44,7 @@ class Report:
         self._monitor = monitor
         self._pictures = pictures
         self._process = os.getpid()
-        self._loaders = Loaders(
-            monitor.ledger, monitor.guard, monitor.registry, monitor.modes, monitor.rhythm.last_pass
-        )
+        self._loaders = Loaders(monitor.ledger, monitor.guard, monitor.registry, monitor.modes, monitor.rhythm)
         self._hooks = Hooks(monitor, monitor.rhythm)
         self._samplers = Samplers(monitor.ledger, monitor.guard, self._hooks.stepping)
         self._piles = Piles(monitor.ledger, monitor.guard, self._hooks.stepping)

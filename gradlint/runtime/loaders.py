@@ -28,6 +28,7 @@ from gradlint.runtime.reuse import Begun
 from gradlint.runtime.seams import replace
 from gradlint.runtime.sensitivity import trains
 from gradlint.runtime.sites import name_of, place_of, user_frame
+from gradlint.runtime.steady import Steady
 from gradlint.runtime.tracing import compiled, is_compiling
 
 _FORWARDS = 2
@@ -36,11 +37,12 @@ _CALLS = 64  # of modules that nobody trains, after which no more is asked
 
 @dataclass(slots=True)
 class _Loop:
-    """A pass over a loader: where it began, the backward pass before it, and the model that it measures."""
+    """A pass over a loader: where it began, the backward pass and the steps before it, and the model that it measures."""
 
     loader: weakref.ref[Any]
     place: Location
     before: Begun | None
+    stepped: tuple[int, tuple[int, int]]
     module: weakref.ref[Module] | None = None
     forward: Location | None = None
     forwards: int = 0
@@ -51,16 +53,15 @@ class _Loop:
 
 
 class Loaders:
-    """The loops over loaders; `last_pass` tells the backward pass that came last."""
+    """The loops over loaders; `rhythm` tells the backward pass that came last."""
 
-    def __init__(
-        self, ledger: Ledger, guard: Guard, registry: Registry, modes: Modes, last_pass: Callable[[], Begun | None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, guard: Guard, registry: Registry, modes: Modes, rhythm: Steady) -> None:
         self.guard = guard
         self._ledger = ledger
         self._registry = registry
         self._modes = modes
-        self._last = last_pass
+        self._rhythm = rhythm
+        self._last = rhythm.last_pass
         self._loop: _Loop | None = None
         self._epochs: Counter[int] = Counter()
         self._trained: dict[int, weakref.ref[Any]] = {}
@@ -85,9 +86,12 @@ class Loaders:
     def begins(self, loader: Any, frame: FrameType) -> None:
         """A loop over `loader` begins, which ends the one before."""
         self._end()
-        self._loop = _Loop(weakref.ref(loader), place_of(user_frame(frame)), self._last())
+        self._loop = _Loop(weakref.ref(loader), place_of(user_frame(frame)), self._last(), self._stepped())
         if self._registry.steps and not self._is_trained_on(loader) and not compiled():
             self._forwards.callback(register_module_forward_pre_hook(self._forward).remove)
+
+    def _stepped(self) -> tuple[int, tuple[int, int]]:
+        return self._registry.steps, self._rhythm.progress
 
     def _is_trained_on(self, loader: Any) -> bool:
         known = self._trained.get(id(loader))
@@ -135,7 +139,7 @@ class Loaders:
             self._epochs[id(loader)] += 1
             self._registry.epochs = max(self._registry.epochs, self._epochs[id(loader)])
             self._trained[id(loader)] = loop.loader
-        elif loop.forwards >= _FORWARDS:
+        elif loop.forwards >= _FORWARDS and self._stepped() == loop.stepped:
             self._measured.setdefault(loop.place, []).append(loop)
 
     @guarded

@@ -132,6 +132,11 @@ class Steady:
             passes += isinstance(event.key, Call)
         return 0
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """What changes with each event that is as expected: how often a cycle has run, and how far this one has come."""
+        return self.runs, len(self._ahead) + 1 - length_hint(self.coming) if self.running else 0
+
     def last_pass(self) -> tuple[Location, int] | None:
         """Return where the last backward pass was called, and when it began."""
         if self.running:
