@@ -37,11 +37,11 @@ def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
         loops = [node for node in own(scope) if isinstance(node, (ast.For, ast.While)) and _runs_backward(node)]
         steps = any(_called(node) == "step" for node in own(scope))
         models = _models(analysis, scope) if loops and steps else {}
-        alone = {name: made for name, made in models.items() if _is_left_alone(scope, name)}
-        run = {name: call for loop in loops for name, call in _with_gradients(analysis, loop)} if alone else {}
-        for name in alone.keys() & run.keys():
-            marks = (("run", analysis.source.place(run[name])),)
-            yield compose("GL822", Side.STATIC, analysis.source.place(alone[name]), marks, subject=name)
+        run = {name: call for loop in loops for name, call in _with_gradients(analysis, loop)} if models else {}
+        for name in models:
+            if name in run and _is_left_alone(scope, name):
+                marks = (("run", analysis.source.place(run[name])),)
+                yield compose("GL822", Side.STATIC, analysis.source.place(models[name]), marks, subject=name)
 
 
 def _runs_backward(loop: ast.AST) -> bool:
