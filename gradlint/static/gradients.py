@@ -15,6 +15,7 @@ from gradlint.static.algebra import held, parts, scalers_of
 from gradlint.static.forwards import Forwards
 from gradlint.static.frames import Grad
 from gradlint.static.library import words
+from gradlint.static.nodes import walk
 from gradlint.static.notes import Descent
 from gradlint.static.provenance import is_computed, is_leaf, lost_by, requiring, unmarked
 from gradlint.static.tree import GraphNode, Uid
@@ -94,7 +95,8 @@ class Gradients(Forwards):
     def clipped(self, node: ast.Call, targets: frozenset[Uid] | None, bound: Value, spelled: str) -> None:
         """Emit that the gradients of `targets` are clipped; an infinite bound only measures them."""
         if const(bound) != math.inf and bound not in _ENDLESS:
-            self.emit(EventKind.CLIP, node, targets, spelled)
+            scaled = any(map(_grows_with_scale, (*node.args, *(each.value for each in node.keywords))))
+            self.emit(EventKind.CLIP, node, targets, spelled, roles=("scaled-bound",) if scaled else ())
 
     def _clipped(self, value: Value) -> frozenset[Uid] | None:
         """Return whose gradients a clipping function gets, as modules or optimizers; None where that is not known."""
@@ -221,3 +223,11 @@ def parameters_of(value: Value) -> frozenset[Uid] | None:
 def is_own(uid: Uid) -> bool:
     """Whether a subject is a tensor that began to require gradients by itself, in no module."""
     return uid[-1].startswith(_LEAF)
+
+
+def _grows_with_scale(bound: ast.expr) -> bool:
+    """Whether an argument is a product with the scale of a loss: a bound on gradients that are still scaled."""
+    if not isinstance(bound, ast.BinOp) or not isinstance(bound.op, ast.Mult):
+        return False
+    spelled = (getattr(node, "id", None) or getattr(node, "attr", "") for node in walk(bound))
+    return any("scale" in name for name in spelled)

@@ -298,9 +298,16 @@ def _asks_gradients(analysis: Analysis, event: Event) -> bool:
 
 
 def _forwards(analysis: Analysis, event: Event) -> Iterator[ast.AST]:
-    """Yield the `forward` of each class of the file that a forward pass runs."""
+    """Yield the `forward` of each class of the file that a forward pass runs, and the methods to which it goes on."""
     lowering = analysis.lowering
     run = {cls.node: cls for uid, cls in lowering.instances.items() for m in event.targets or () if within(uid, m)}
     for cls in run.values():
-        for ancestor in lowering.lineage(cls):
-            yield from (each for each in ancestor.node.body if getattr(each, "name", "") == "forward")
+        bodies = [each for ancestor in lowering.lineage(cls) for each in ancestor.node.body]
+        methods = [each for each in bodies if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        todo, seen = ["forward"], set[str]()
+        while todo:
+            seen.add(name := todo.pop())
+            for method in (each for each in methods if each.name == name):
+                yield method
+                called = {node.attr for node in walk(method) if isinstance(node, ast.Attribute)}
+                todo += called - seen
