@@ -262,6 +262,8 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles or not _is_repeated(analysis, event):
             continue
+        if _is_for_training(analysis, event):
+            continue
         if not all(state.name in _EVALUATING and state.mark("eval") for state in states):
             continue
         if not root.complete and any(state.name not in _LAPSED for state in states):
@@ -271,6 +273,20 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
         evaluation = _evaluation_loops(analysis, root, event, state)
         if not any(other.is_in(evaluation) for other in used) and not _asks_gradients(analysis, event):
             yield event, state
+
+
+def _is_for_training(analysis: Analysis, event: Event) -> bool:
+    """Whether a forward stands in the branch of a condition that asks whether a module is in training mode."""
+    frame = analysis.lowering.frames.get(event.frame)
+    around = analysis.tree if frame is None or frame.node is None else frame.node
+    return any(
+        analysis.source.place(node) == event.place
+        for branch in walk(around)
+        if isinstance(branch, ast.If) and isinstance(branch.test, ast.Attribute) and branch.test.attr == "training"
+        for statement in branch.body
+        for node in walk(statement)
+        if isinstance(node, ast.Call)
+    )
 
 
 def _is_repeated(analysis: Analysis, event: Event) -> bool:
