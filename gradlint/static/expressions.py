@@ -176,9 +176,9 @@ class Expressions(Arithmetic):
     def _comprehension(self, generators: list[ast.comprehension], results: Iterable[ast.expr]) -> Value:
         first, *rest = generators
         source = self.evaluate(first.iter)
-        if not rest and not first.ifs and isinstance(source, Items) and source.keys is None:
-            if 0 < len(source.elements) <= _FEW:
-                return self._unrolled_comprehension(first.target, source.elements, list(results))
+        match source:
+            case Items(elements, None) if 0 < len(elements) <= _FEW and not rest and not first.ifs:
+                return self._unrolled_comprehension(first.target, elements, list(results))
         number = self.number(first)
         outer, self.loops = self.loops, (*self.loops, number)
         self.perhaps += bool(first.ifs)

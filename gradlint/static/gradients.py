@@ -15,7 +15,6 @@ from gradlint.static.algebra import held, parts, scalers_of
 from gradlint.static.forwards import Forwards
 from gradlint.static.frames import Grad
 from gradlint.static.library import words
-from gradlint.static.nodes import walk
 from gradlint.static.notes import Descent
 from gradlint.static.provenance import is_computed, is_leaf, lost_by, requiring, unmarked
 from gradlint.static.tree import GraphNode, Uid
@@ -229,5 +228,4 @@ def _grows_with_scale(bound: ast.expr) -> bool:
     """Whether an argument is a product with the scale of a loss: a bound on gradients that are still scaled."""
     if not isinstance(bound, ast.BinOp) or not isinstance(bound.op, ast.Mult):
         return False
-    spelled = (getattr(node, "id", None) or getattr(node, "attr", "") for node in walk(bound))
-    return any("scale" in name for name in spelled)
+    return any("scale" in ast.unparse(factor) for factor in (bound.left, bound.right))
