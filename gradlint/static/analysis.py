@@ -284,6 +284,9 @@ class Analysis:
         """Whether nobody outside this file can reach an object: a name of the file, or an attribute used here only to read."""
         if made.uid not in self.lowering.kept:
             return True
+        frame = self.lowering.frames.get(made.uid[:-1])
+        if frame is not None and frame.callers and frame.receiver is None and isinstance(frame.node, FunctionNode):
+            return False  # It was returned, and is kept under some other name.
         name = made.uid[-1]
         used_here = made.uid[0] == "module" and len(made.uid) > 2
         return used_here and not any(

@@ -35,6 +35,9 @@ from gradlint.static.values import (
     unknown_uid,
 )
 
+_FEW = 8
+"""As many known values are taken one by one."""
+
 
 class Expressions(Arithmetic):
     """Evaluates expressions."""
@@ -173,6 +176,9 @@ class Expressions(Arithmetic):
     def _comprehension(self, generators: list[ast.comprehension], results: Iterable[ast.expr]) -> Value:
         first, *rest = generators
         source = self.evaluate(first.iter)
+        match source:
+            case Items(elements, None) if 0 < len(elements) <= _FEW and not rest and not first.ifs:
+                return self._unrolled_comprehension(first.target, elements, list(results))
         number = self.number(first)
         outer, self.loops = self.loops, (*self.loops, number)
         self.perhaps += bool(first.ifs)
@@ -190,6 +196,14 @@ class Expressions(Arithmetic):
             body = Seq(tuple(out))
             self.out.append(Loop(number, body, body, Seq(())))
         return value
+
+    def _unrolled_comprehension(self, target: ast.expr, each: tuple[Value, ...], results: list[ast.expr]) -> Value:
+        """Evaluate a comprehension over a few known values, in turn: each is asked to do its own."""
+        made = []
+        for value in each:
+            self.assign(target, value, target)
+            made += [self.evaluate(result) for result in results]
+        return _mixture(made)
 
     def take(self, target: ast.expr, value: Value) -> None:
         """Bind the target of a loop: who it names is another one in each iteration."""

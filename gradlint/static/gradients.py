@@ -94,7 +94,8 @@ class Gradients(Forwards):
     def clipped(self, node: ast.Call, targets: frozenset[Uid] | None, bound: Value, spelled: str) -> None:
         """Emit that the gradients of `targets` are clipped; an infinite bound only measures them."""
         if const(bound) != math.inf and bound not in _ENDLESS:
-            self.emit(EventKind.CLIP, node, targets, spelled)
+            scaled = any(map(_grows_with_scale, (*node.args, *(each.value for each in node.keywords))))
+            self.emit(EventKind.CLIP, node, targets, spelled, roles=("scaled-bound",) if scaled else ())
 
     def _clipped(self, value: Value) -> frozenset[Uid] | None:
         """Return whose gradients a clipping function gets, as modules or optimizers; None where that is not known."""
@@ -221,3 +222,10 @@ def parameters_of(value: Value) -> frozenset[Uid] | None:
 def is_own(uid: Uid) -> bool:
     """Whether a subject is a tensor that began to require gradients by itself, in no module."""
     return uid[-1].startswith(_LEAF)
+
+
+def _grows_with_scale(bound: ast.expr) -> bool:
+    """Whether an argument is a product with the scale of a loss: a bound on gradients that are still scaled."""
+    if not isinstance(bound, ast.BinOp) or not isinstance(bound.op, ast.Mult):
+        return False
+    return any("scale" in ast.unparse(factor) for factor in (bound.left, bound.right))

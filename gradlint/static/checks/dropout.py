@@ -88,7 +88,7 @@ def _parts(node: ast.AST, without: set[ast.expr]) -> Iterator[ast.AST]:
 
 def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[Diagnostic]:
     made, off = _made(analysis, method), _off(analysis, cls) | _decided_by_callers(cls, method)
-    for node in _unguarded(method.body):
+    for node in _unguarded(method.body, _handed_in(method)):
         found = _drops(analysis, node, made, off)
         if found is not None:
             what, way = found
@@ -96,17 +96,39 @@ def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> I
             yield compose("GL308", Side.STATIC, place, subject=ast.unparse(node.func), what=what, way=way)
 
 
-def _unguarded(body: list[ast.stmt]) -> Iterator[ast.Call]:
-    """Yield the calls that no condition on the phase stands in front of."""
+def _unguarded(body: list[ast.stmt], handed_in: frozenset[str]) -> Iterator[ast.Call]:
+    """Yield the calls that no condition on the phase, and no switch of the caller's, stands in front of."""
     todo: list[ast.AST] = [*body]
     while todo:
         node = todo.pop()
-        if isinstance(node, (ast.If, ast.IfExp, ast.While)) and _PHASE.search(ast.unparse(node.test)):
+        if isinstance(node, (ast.If, ast.IfExp, ast.While)) and (
+            _PHASE.search(ast.unparse(node.test)) or not handed_in.isdisjoint(_switches(node.test))
+        ):
             continue
         if isinstance(node, ast.Call):
             yield node
         if not isinstance(node, (ast.Lambda, ast.FunctionDef, ast.ClassDef)):
             todo.extend(children(node))
+
+
+def _handed_in(method: FunctionNode) -> frozenset[str]:
+    """Return the names of what the caller hands to a method, alone or in a tuple."""
+    names = {arg.arg for arg in (*method.args.args[1:], *method.args.kwonlyargs)}
+    for node in walk(method):
+        match node:
+            case ast.Assign([ast.Tuple(targets)], ast.Name(source)) if source in names:
+                names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return frozenset(names)
+
+
+def _switches(test: ast.expr) -> Iterator[str]:
+    """Yield the names whose bare truth a condition needs."""
+    match test:
+        case ast.Name(name):
+            yield name
+        case ast.BoolOp(ast.And(), values):
+            for value in values:
+                yield from _switches(value)
 
 
 def _made(analysis: Analysis, method: FunctionNode) -> frozenset[str]:

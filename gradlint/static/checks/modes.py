@@ -263,6 +263,8 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles or not _is_repeated(analysis, event):
             continue
+        if _is_for_training(analysis, event):
+            continue
         if not all(state.name in _EVALUATING and state.mark("eval") for state in states):
             continue
         if not root.complete and any(state.name not in _LAPSED for state in states):
@@ -272,6 +274,20 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
         evaluation = _evaluation_loops(analysis, root, event, state)
         if not any(other.is_in(evaluation) for other in used) and not _asks_gradients(analysis, event):
             yield event, state
+
+
+def _is_for_training(analysis: Analysis, event: Event) -> bool:
+    """Whether a forward stands in the branch of a condition that asks whether a module is in training mode."""
+    frame = analysis.lowering.frames.get(event.frame)
+    around = analysis.tree if frame is None or frame.node is None else frame.node
+    return any(
+        analysis.source.place(node) == event.place
+        for branch in walk(around)
+        if isinstance(branch, ast.If) and isinstance(branch.test, ast.Attribute) and branch.test.attr == "training"
+        for statement in branch.body
+        for node in walk(statement)
+        if isinstance(node, ast.Call)
+    )
 
 
 def _is_repeated(analysis: Analysis, event: Event) -> bool:
@@ -299,9 +315,16 @@ def _asks_gradients(analysis: Analysis, event: Event) -> bool:
 
 
 def _forwards(analysis: Analysis, event: Event) -> Iterator[ast.AST]:
-    """Yield the `forward` of each class of the file that a forward pass runs."""
+    """Yield the `forward` of each class of the file that a forward pass runs, and the methods to which it goes on."""
     lowering = analysis.lowering
     run = {cls.node: cls for uid, cls in lowering.instances.items() for m in event.targets or () if within(uid, m)}
     for cls in run.values():
-        for ancestor in lowering.lineage(cls):
-            yield from (each for each in ancestor.node.body if getattr(each, "name", "") == "forward")
+        bodies = [each for ancestor in lowering.lineage(cls) for each in ancestor.node.body]
+        methods = [each for each in bodies if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        todo, seen = ["forward"], set[str]()
+        while todo:
+            seen.add(name := todo.pop())
+            for method in (each for each in methods if each.name == name):
+                yield method
+                called = {node.attr for node in walk(method) if isinstance(node, ast.Attribute)}
+                todo += called - seen

@@ -250,10 +250,12 @@ def _local_lists(analysis: Analysis, method: ast.FunctionDef) -> Mapping[str, bo
     """Return the local lists of a method that get modules (or, if true, parameters) and are used for nothing else."""
     made: dict[str, list[_Growth]] = defaultdict(list)
     allowed: set[ast.expr] = set()
+    given: dict[str, list[ast.expr]] = defaultdict(list)
     for node in walk(method):
         for target, value in _assignments(node):
             if isinstance(target, ast.Name):
                 made[target.id] += _growth(analysis, target.id, node, _elements(value))
+                given[target.id].append(value)
             elif isinstance(target, ast.Attribute) and isinstance(value, ast.Name):
                 allowed.add(value)
         match node:
@@ -264,7 +266,8 @@ def _local_lists(analysis: Analysis, method: ast.FunctionDef) -> Mapping[str, bo
                 continue
     loads = (node for node in walk(method) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
     used = {node.id for node in loads if node not in allowed}
-    return {name: found[0].parameters for name, found in made.items() if found and name not in used}
+    plain = {name for name, values in given.items() if all(map(_is_container, values))}
+    return {name: found[0].parameters for name, found in made.items() if found and name in plain - used}
 
 
 def _handed_on(tree: ast.Module, names: set[str]) -> Iterator[str]:

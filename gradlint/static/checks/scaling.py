@@ -139,7 +139,10 @@ def _bypassed(pair: _Pair) -> Iterator[Diagnostic]:
 
 def _clipped_scaled(pairs: list[_Pair]) -> Iterator[Diagnostic]:
     silent = {
-        event for pair in pairs for event in pair.arrivals if pair.states(event) & {"unscaled", "unknown", "mixed"}
+        event
+        for pair in pairs
+        for event in pair.arrivals
+        if pair.states(event) & {"unscaled", "unknown", "mixed"} or "scaled-bound" in event.roles
     }
     for pair in pairs:
         for event in pair.arrivals:

@@ -179,7 +179,13 @@ def _is_attribute(analysis: Analysis, name: str) -> bool:
     """Whether some class of the file has no method of that name, but a property or an attribute."""
     properties = (node for node in analysis.nodes(ast.FunctionDef) if node.name == name and node.decorator_list)
     assigned = (node for node in analysis.nodes(ast.Attribute) if node.attr == name and isinstance(node.ctx, ast.Store))
-    return next(properties, None) is not None or next(assigned, None) is not None
+    declared = (
+        node
+        for cls in analysis.nodes(ast.ClassDef)
+        for node in cls.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name
+    )
+    return any(next(found, None) is not None for found in (properties, assigned, declared))
 
 
 @check
