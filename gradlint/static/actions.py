@@ -47,6 +47,11 @@ class Step:
     closure: Function | None
     body: Seq | None
 
+    @property
+    def spelled(self) -> str:
+        """The optimizer, as it is written."""
+        return ast.unparse(self.node.func.value) if isinstance(self.node.func, ast.Attribute) else "optimizer"
+
 
 @dataclass(frozen=True, slots=True)
 class _Given:

@@ -20,7 +20,7 @@ from gradlint.static.algebra import graph_of
 from gradlint.static.frames import RETURNED
 from gradlint.static.kinship import Kin, name_of, within
 from gradlint.static.lowering import Lowering, Root
-from gradlint.static.nodes import below, walk
+from gradlint.static.nodes import below, root, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.syntax import FunctionNode
@@ -30,12 +30,6 @@ from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 _Node = TypeVar("_Node", bound=ast.AST)
 _Made = TypeVar("_Made")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-
-
-def _root(node: ast.AST) -> ast.AST:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node
 
 
 class Sources:
@@ -135,7 +129,7 @@ class Analysis:
                 told = self.lowering.quietly(node)
             case _:
                 return UNKNOWN
-        return UNKNOWN if told == UNKNOWN or self._is_local(_root(node)) else told
+        return UNKNOWN if told == UNKNOWN or self._is_local(root(node)) else told
 
     def says(self, *words: str) -> bool:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of
-from gradlint.static.nodes import own
+from gradlint.static.nodes import own, root
 from gradlint.static.reaching import Assigned, Given, reaching
 
 _ROUNDING = frozenset(["int", "ceil", "floor", "round", "float"])
@@ -170,10 +170,8 @@ class Counts:
             found, certain = reaching(at.scope, node, node, self._assigned)
             if found:
                 return found, certain, inner
-            root = node
-            while isinstance(root, ast.Attribute):
-                root = root.value
-            if isinstance(root, ast.Name) and _binds(at.scope, root.id):
+            start = root(node)
+            if isinstance(start, ast.Name) and _binds(at.scope, start.id):
                 return self._argument(node, at) if isinstance(node, ast.Name) else self._elsewhere(node, inner)
         tree = tree_of(self._analysis, node)
         found, certain = reaching(tree, node, node if at.scope is None else None, self._assigned)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from gradlint.static.analysis import Analysis
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import children, root, walk
 from gradlint.static.notes import Descent
 from gradlint.static.values import Const, Instance, Items, Tensor, Unknown, Value
 
@@ -52,11 +52,11 @@ class Inputs:
             case ast.Name():
                 return _without_graph(self._analysis.value(node))
             case ast.Attribute():
-                root = _owner(node)
-                if isinstance(root, ast.Name) and root.id in self._stores:
-                    return self._is_known(root)
+                owner = root(node)
+                if isinstance(owner, ast.Name) and owner.id in self._stores:
+                    return self._is_known(owner)
                 value = self._analysis.value(node)
-                given = isinstance(value, Unknown) and not isinstance(self._analysis.value(root), Instance)
+                given = isinstance(value, Unknown) and not isinstance(self._analysis.value(owner), Instance)
                 return given or _without_graph(value)
 
     def _made_here(self, name: str) -> bool:
@@ -119,12 +119,6 @@ def _root(call: ast.Call) -> ast.expr:
     """Return what a backward pass runs from, as it is written."""
     own = isinstance(call.func, ast.Attribute) and not call.args
     return call.func.value if own and isinstance(call.func, ast.Attribute) else [*call.args, call.func][0]
-
-
-def _owner(node: ast.expr) -> ast.expr:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node
 
 
 def _values(node: ast.AST) -> Iterator[ast.Name | ast.Attribute]:

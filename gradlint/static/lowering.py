@@ -22,7 +22,7 @@ from gradlint.static.algebra import graph_of, held
 from gradlint.static.frames import Grad, Store
 from gradlint.static.hosted import Hosted
 from gradlint.static.library import words
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import called, children, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Seq, Uid, events
@@ -278,19 +278,11 @@ def _weighted(function: FunctionNode) -> Iterator[str]:
         match node:
             case ast.Assign([ast.Attribute(attr=name)], ast.Call() as made):
                 calls = [each for each in walk(made) if isinstance(each, ast.Call)]
-                told = {word for call in calls for word in (_called(call), *(each.arg for each in call.keywords))}
+                told = {word for call in calls for word in (called(call), *(each.arg for each in call.keywords))}
                 if told & _WEIGHTS:
                     yield name
             case _:
                 continue
-
-
-def _called(call: ast.Call) -> str:
-    match call.func:
-        case ast.Name(name) | ast.Attribute(attr=name):
-            return name
-        case _:
-            return ""
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, ast.ClassDef | None]]:

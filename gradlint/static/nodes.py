@@ -52,6 +52,37 @@ def walk(node: ast.AST) -> list[ast.AST]:
     return [node, *below(node)]
 
 
+def names(node: ast.AST) -> Iterator[ast.Name]:
+    """Yield the names in a node."""
+    return (each for each in walk(node) if isinstance(each, ast.Name))
+
+
+def words(node: ast.AST) -> set[str]:
+    """Return the texts of the names in a node."""
+    return {each.id for each in names(node)}
+
+
+def root(node: ast.AST) -> ast.AST:
+    """Return what a chain of attributes begins with."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node
+
+
+def called(call: ast.Call) -> str:
+    """Return the name of the function or method that a call is of, "" if it has none."""
+    match call.func:
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def receiver(call: ast.Call) -> str:
+    """Return the text of what a method is called of, "" for a function."""
+    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+
+
 def own(scope: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes below a scope in order, but for what is below a function or class in it."""
     known: list[ast.AST] | None = getattr(scope, "_own", None)

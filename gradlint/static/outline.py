@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import TypeAlias, TypeVar
 
 from gradlint.diagnostics import Location
+from gradlint.static.nodes import root
 from gradlint.static.source import Source
 
 Loop: TypeAlias = ast.For | ast.AsyncFor | ast.While
@@ -110,11 +111,10 @@ class Outline:
 
     def imports(self, node: ast.expr) -> bool:
         """Tell whether an attribute chain begins at a name that the file imports."""
-        while isinstance(node, ast.Attribute):
-            node = node.value
+        start = root(node)
         imported = (alias for each in self.tree.body if isinstance(each, _Import) for alias in each.names)
-        return isinstance(node, ast.Name) and any(
-            node.id == (alias.asname or alias.name).partition(".")[0] for alias in imported
+        return isinstance(start, ast.Name) and any(
+            start.id == (alias.asname or alias.name).partition(".")[0] for alias in imported
         )
 
     def is_argument(self, node: ast.AST) -> bool:
@@ -131,16 +131,6 @@ class Outline:
             if wider == (first, last):
                 return range(first, last + 1)
             first, last = wider
-
-
-def own(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
-    """Yield what is in the body of a function, but not in the functions and classes inside it."""
-    todo: list[ast.AST] = list(function.body)
-    while todo:
-        node = todo.pop()
-        yield node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            todo.extend(ast.iter_child_nodes(node))
 
 
 def begin(body: list[ast.stmt]) -> ast.stmt | None:

@@ -12,7 +12,7 @@ from gradlint.events import EventKind
 from gradlint.static.algebra import held
 from gradlint.static.frames import Grad
 from gradlint.static.gradients import parameters_of
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import names, walk
 from gradlint.static.notes import Written
 from gradlint.static.provenance import is_leaf, is_rebound
 from gradlint.static.scaling import Scaling
@@ -106,17 +106,13 @@ class Updates(Scaling):
     def _only_a_turn(self, name: str, node: ast.stmt) -> bool:
         """Whether a name is what a loop over parameters gives, and nobody reads it after `node` in that turn."""
         loop = self.loop_nodes.get(self.loops[-1]) if self.loops else None
-        if not isinstance(loop, ast.For) or name not in {each.id for each in _names(loop.target)}:
+        if not isinstance(loop, ast.For) or name not in {each.id for each in names(loop.target)}:
             return False
         after = (node.end_lineno or node.lineno, node.end_col_offset or 0)
         return not any(
             isinstance(each.ctx, ast.Load) and each.id == name and (each.lineno, each.col_offset) > after
-            for each in _names(loop)
+            for each in names(loop)
         )
-
-
-def _names(node: ast.AST) -> Iterator[ast.Name]:
-    return (each for each in walk(node) if isinstance(each, ast.Name))
 
 
 def _mentions(change: ast.expr, owner: ast.expr) -> bool:

@@ -22,7 +22,7 @@ from gradlint.static.checks import check
 from gradlint.static.counts import Counts
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.schedules import lengths_of
+from gradlint.static.schedules import class_of, lengths_of
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Construction, Items, Kind, Object, Unknown, Value
 
@@ -43,10 +43,6 @@ _CYCLE = 2000
 """Half a period of CyclicLR, unless it is told otherwise."""
 
 
-def _class(scheduler: Object) -> str:
-    return scheduler.origin.rpartition(".")[2]
-
-
 @check
 def per_batch(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL203: a schedule that counts epochs moves on with every batch."""
@@ -60,7 +56,7 @@ def per_batch(analysis: Analysis) -> Iterator[Diagnostic]:
             continue
         if all(_counts_epochs(analysis, scheduler, call, epochs) for call in scheduler.calls):
             marks = (("built", scheduler.place),)
-            yield compose("GL203", Side.STATIC, event.place, marks, subject=event.name, cls=_class(scheduler))
+            yield compose("GL203", Side.STATIC, event.place, marks, subject=event.name, cls=class_of(scheduler))
 
 
 @check
@@ -88,7 +84,7 @@ def per_epoch(analysis: Analysis) -> Iterator[Diagnostic]:
             _counts_batches(analysis, scheduler, call, epochs) for call in scheduler.calls
         ):
             marks = (("built", scheduler.place),)
-            cls, way = _class(scheduler), "epochs"
+            cls, way = class_of(scheduler), "epochs"
             yield compose("GL204", Side.STATIC, event.place, marks, subject=event.name, cls=cls, how="epoch", way=way)
 
 
@@ -108,7 +104,7 @@ def _per_window(analysis: Analysis, root: Root, scheduler: Object, event: Event)
     if guarded and counted:
         # Here the length is what is wrong: the schedule moves on where it should.
         told = ast.unparse(window)
-        marks, cls, how = (("stepped", event.place),), _class(scheduler), f"`{told}` batches"
+        marks, cls, how = (("stepped", event.place),), class_of(scheduler), f"`{told}` batches"
         names = {"subject": event.name, "cls": cls, "how": how, "way": f"updates: divide it by `{told}`"}
         yield compose("GL204", Side.STATIC, scheduler.place, marks, confidence=Confidence.CERTAIN, **names)
 
@@ -147,7 +143,7 @@ def _scheduled(analysis: Analysis) -> Iterator[tuple[Root, Object, Event]]:
     for scheduler in analysis.objects(Kind.SCHEDULER):
         if scheduler.of is None or not scheduler.calls:
             continue
-        plateau = _class(scheduler) == "ReduceLROnPlateau"
+        plateau = class_of(scheduler) == "ReduceLROnPlateau"
         for root in analysis.roots:
             for event in analysis.events[root]:
                 mine = event.kind is EventKind.SCHEDULE and scheduler.uid in (event.targets or ())
@@ -175,7 +171,7 @@ def _counts_epochs(analysis: Analysis, scheduler: Object, call: Construction, ep
     """Whether the arguments make sense in epochs only: in batches the rate would be gone before the first epoch is."""
     bound = turns(analysis, epochs)
     total = bound[0] if bound is not None else None
-    match _class(scheduler):
+    match class_of(scheduler):
         case "StepLR":
             size, factor = call.argument(1, "step_size"), call.argument(2, "gamma")
             return _decays(factor) and _few(size, total)
@@ -225,7 +221,7 @@ def _few(count: object, total: object) -> bool:
 
 def _counts_batches(analysis: Analysis, scheduler: Object, call: Construction, epochs: int) -> bool:
     """Whether the length of a schedule is given in batches."""
-    match _class(scheduler):
+    match class_of(scheduler):
         case "OneCycleLR":
             given, written = call.argument(4, "steps_per_epoch"), call.expression(4, "steps_per_epoch")
             many = isinstance(given, Const) and isinstance(given.value, int) and given.value > 1
@@ -233,7 +229,7 @@ def _counts_batches(analysis: Analysis, scheduler: Object, call: Construction, e
                 return True
         case "CyclicLR" if call.argument(3, "step_size_up") is None:
             return _ends_within(analysis, epochs, _CYCLE)
-    return any(_in_batches(analysis, written, call) for written in lengths_of(_class(scheduler), call))
+    return any(_in_batches(analysis, written, call) for written in lengths_of(class_of(scheduler), call))
 
 
 def _in_batches(analysis: Analysis, written: ast.expr, call: Construction) -> bool:

@@ -33,10 +33,6 @@ def closures(analysis: Analysis) -> Iterator[Diagnostic]:
             yield from _many_evaluations(analysis, step)
 
 
-def _spelled(step: Step) -> str:
-    return ast.unparse(step.node.func.value) if isinstance(step.node.func, ast.Attribute) else "optimizer"
-
-
 def _called(analysis: Analysis, step: Step) -> Diagnostic | None:
     """GL405: `step(closure())`."""
     match step.node.args:
@@ -49,7 +45,7 @@ def _called(analysis: Analysis, step: Step) -> Diagnostic | None:
     if not isinstance(analysis.lowering.values.get(given), (Tensor, Const)) and not _returns_loss(analysis, callee):
         return None
     place = analysis.source.place(step.node)
-    found = compose("GL405", Side.STATIC, place, subject=_spelled(step), closure=name)
+    found = compose("GL405", Side.STATIC, place, subject=step.spelled, closure=name)
     return replace(found, fix=Fix("Pass the function", (Edit(analysis.source.place(given), name),), safe=True))
 
 
@@ -62,7 +58,7 @@ def _returns_loss(analysis: Analysis, callee: ast.expr) -> bool:
 
 
 def _many_evaluations(analysis: Analysis, step: Step) -> Iterator[Diagnostic]:
-    place, subject = analysis.source.place(step.node), _spelled(step)
+    place, subject = analysis.source.place(step.node), step.spelled
     if not step.node.args and not step.node.keywords:
         yield compose("GL401", Side.STATIC, place, subject=subject)
         return

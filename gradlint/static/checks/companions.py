@@ -16,15 +16,13 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.validation import EVALUATES, TRAINS
+from gradlint.static.checks.validation import EVALUATES, TRAINS, UPDATES
 from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Class
 from gradlint.wordings.modes import AFTER_EVALUATION
-
-_UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
 
 
 @check
@@ -66,7 +64,7 @@ class _Shared:
             runs = [event for event in self._runs(found) if "no-grad" in event.roles and event.loops]
             beside = self._beside(found, EventKind.EVAL) or (runs[0] if runs and self._is_named(method) else None)
             stepped = next((step for other in self.methods if other is not method for step in self._steps(other)), None)
-            if runs and beside and stepped and not any(event.kind in _UPDATES for event in found):
+            if runs and beside and stepped and not any(event.kind in UPDATES for event in found):
                 marks = (("stepped", stepped.place), ("forward", runs[0].place))
                 yield compose("GL303", Side.STATIC, beside.place, marks, subject=runs[0].name, mode="training mode")
 

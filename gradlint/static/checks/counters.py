@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of, word_of
 from gradlint.static.checks import local_check
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import walk, words
 from gradlint.static.tree import Atom, Event
 from gradlint.static.windows import Guard, Paths, end_of, ends
 
@@ -104,22 +104,18 @@ def _changed(analysis: Analysis, loop: int, end: Atom) -> ast.Assign | None:
     made = {name for name in map(last_name, _parts(node.target)) if name}
     # What is computed from the loop's own variables is another value in each turn.
     for each in given:
-        if made & _names(each.value):
+        if made & words(each.value):
             made |= {name for name in map(last_name, _targets(each)) if name}
     begun_anew = any(
         isinstance(each, ast.AugAssign) and last_name(each.target) == counter for each in walk(node)
-    ) or any(counter in map(last_name, _targets(each)) and not made & _names(each.value) for each in given)
+    ) or any(counter in map(last_name, _targets(each)) and not made & words(each.value) for each in given)
     changes = [each for each in given if length in map(last_name, _targets(each))]
-    varying = bool(changes) and all((made - {length}) & _names(each.value) for each in changes)
+    varying = bool(changes) and all((made - {length}) & words(each.value) for each in changes)
     return changes[0] if varying and counter in made and not begun_anew else None
 
 
 def _parts(target: ast.expr) -> Iterator[ast.expr]:
     return (node for node in walk(target) if isinstance(node, ast.Name))
-
-
-def _names(node: ast.AST) -> set[str]:
-    return {each.id for each in walk(node) if isinstance(each, ast.Name)}
 
 
 def _counted(analysis: Analysis, loop: int, end: Atom) -> ast.AugAssign | None:

@@ -18,11 +18,6 @@ from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import events
 from gradlint.static.values import Construction, Items, Kind
 
-
-def _spelled(step: Step) -> str:
-    return ast.unparse(step.node.func.value) if isinstance(step.node.func, ast.Attribute) else "optimizer"
-
-
 # Side effects ---------------------------------------------------------------------------------
 
 
@@ -38,11 +33,11 @@ def side_effects(analysis: Analysis) -> Iterator[Diagnostic]:
             # LBFGS cannot be stepped without a closure: that is another rule's.
             if (itself and not many) or (event.kind is EventKind.SCHEDULE and many):
                 what = f"calls `{event.name}.step()`"
-                yield compose("GL411", Side.STATIC, event.place, subject=_spelled(step), what=what, often=_often(many))
+                yield compose("GL411", Side.STATIC, event.place, subject=step.spelled, what=what, often=_often(many))
         for node in _drawn(step.closure.node) if many else ():
             what = f"takes the next batch with `{ast.unparse(node)}`"
             place = analysis.source.place(node)
-            yield compose("GL411", Side.STATIC, place, subject=_spelled(step), what=what, often=_often(many))
+            yield compose("GL411", Side.STATIC, place, subject=step.spelled, what=what, often=_often(many))
 
 
 def _often(many: bool) -> str:
@@ -130,7 +125,7 @@ def _unseen(analysis: Analysis, step: Step, loop: ast.For) -> Iterator[Diagnosti
         place, batch = analysis.source.place(step.node), ", ".join(sorted(given))
         assert step.closure is not None
         marks = (("closure", analysis.source.place(step.closure.node)),)
-        yield compose("GL408", Side.STATIC, place, marks, subject=_spelled(step), batch=batch)
+        yield compose("GL408", Side.STATIC, place, marks, subject=step.spelled, batch=batch)
 
 
 def _read(tree: ast.Module, names: set[str], loop: ast.For) -> Iterator[str]:

@@ -16,16 +16,13 @@ from gradlint.static.checks import check
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
+from gradlint.static.schedules import class_of
 from gradlint.static.subjects import on_rate
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Construction, Function, Items, Kind, Object, Value
 
 _ABSOLUTE = frozenset(["LambdaLR", "OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"])
 """Schedulers that compute every rate from the first one, whatever the rate is now."""
-
-
-def _class(scheduler: Object) -> str:
-    return scheduler.origin.rpartition(".")[2]
 
 
 def _torch_schedulers(analysis: Analysis) -> Iterator[Object]:
@@ -57,10 +54,10 @@ def _too_long(analysis: Analysis, root: Root, scheduler: Object, event: Event) -
     loops = event.loops[len(built.loops) :]
     if not loops or "argument" in event.roles or any(conditional(root.tree, event, loop) for loop in loops):
         return
-    count, length = _turns_of(analysis, loops, call), _length(_class(scheduler), call)
+    count, length = _turns_of(analysis, loops, call), _length(class_of(scheduler), call)
     if count is None or length is None or "last_epoch" in call.named:
         return
-    harm = _harm(_class(scheduler), count, length)
+    harm = _harm(class_of(scheduler), count, length)
     if harm is not None:
         marks = (("built", scheduler.place),)
         yield compose("GL213", Side.STATIC, event.place, marks, subject=event.name, what=harm)
@@ -156,7 +153,7 @@ def _whole(value: Value | None) -> int | None:
 def overwritten(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL216: a learning rate that is written and, before any step uses it, computed anew by a scheduler."""
     for scheduler in _torch_schedulers(analysis):
-        if _class(scheduler) not in _ABSOLUTE or len(scheduler.of or ()) != 1:
+        if class_of(scheduler) not in _ABSOLUTE or len(scheduler.of or ()) != 1:
             continue
         for root in analysis.roots:
             if not any(event.kind is EventKind.RATE for event in analysis.events[root]):
@@ -167,7 +164,7 @@ def overwritten(analysis: Analysis) -> Iterator[Diagnostic]:
                 place = written.pop() if mine and len(written) == 1 else None
                 if place is not None and event.loops:
                     marks = (("scheduled", event.place),)
-                    yield compose("GL216", Side.STATIC, place, marks, subject=event.name, cls=_class(scheduler))
+                    yield compose("GL216", Side.STATIC, place, marks, subject=event.name, cls=class_of(scheduler))
 
 
 # Nothing at first -----------------------------------------------------------------------------
@@ -177,7 +174,7 @@ def overwritten(analysis: Analysis) -> Iterator[Diagnostic]:
 def starts_at_zero(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL220: a factor that is 0 at the first step of the schedule, and still 0 at the second, or for a whole epoch."""
     for scheduler in _torch_schedulers(analysis):
-        if _class(scheduler) != "LambdaLR" or len(scheduler.calls) != 1:
+        if class_of(scheduler) != "LambdaLR" or len(scheduler.calls) != 1:
             continue
         given = scheduler.calls[0].argument(1, "lr_lambda")
         for function in given.elements if isinstance(given, Items) else (given,):

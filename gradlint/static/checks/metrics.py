@@ -13,6 +13,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import definitions, last_name, tree_of
 from gradlint.static.checks import check
 from gradlint.static.nodes import walk
+from gradlint.static.schedules import class_of
 from gradlint.static.values import Const, Instance, Kind, Object, Tensor
 
 _FALLING = frozenset(
@@ -42,7 +43,7 @@ def _told(analysis: Analysis) -> Iterator[tuple[ast.Call, Object]]:
 def metric_as_epoch(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL206: a loss given to a scheduler that takes it for the number of the epoch."""
     for node, scheduler in _told(analysis):
-        cls = scheduler.origin.rpartition(".")[2]
+        cls = class_of(scheduler)
         if not cls or cls == "ReduceLROnPlateau" or cls in _FRACTIONS or _chosen(analysis, node):
             continue
         match node.args, node.keywords:
@@ -56,7 +57,7 @@ def _epoch(analysis: Analysis, node: ast.Call, scheduler: Object, given: ast.exp
     scope = _scope(analysis, node)
     if not isinstance(analysis.value(given), Tensor) and direction(analysis, given, scope) is None:
         return
-    cls = scheduler.origin.rpartition(".")[2]
+    cls = class_of(scheduler)
     place, metric = analysis.source.place(node), ast.unparse(given)
     found = compose("GL206", Side.STATIC, place, subject=_receiver(node), cls=cls, metric=metric)
     if any(isinstance(part, (ast.Call, ast.NamedExpr, ast.Await)) for part in walk(given)):

@@ -17,7 +17,7 @@ from gradlint.static.checks import check
 from gradlint.static.checks.accumulation import scale_matters
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import walk, words
 from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Function, Kind, Object
@@ -119,8 +119,8 @@ def _draws(analysis: Analysis, inner: _Inner) -> bool:
     if bound is None or bound[0] == Const(1) or not isinstance(inner.node.target, ast.Name):
         return False
     turn = inner.node.target.id
-    apart = any(turn in _names(part) for statement in inner.node.body for part in _told_apart(statement))
-    return not apart and ("next" in _names(inner.node) or _fetches(analysis, inner.node))
+    apart = any(turn in words(part) for statement in inner.node.body for part in _told_apart(statement))
+    return not apart and ("next" in words(inner.node) or _fetches(analysis, inner.node))
 
 
 def _told_apart(node: ast.AST) -> Iterator[ast.AST]:
@@ -143,10 +143,10 @@ def _told_apart(node: ast.AST) -> Iterator[ast.AST]:
 def _fetches(analysis: Analysis, loop: ast.For) -> bool:
     """Whether each turn gets what its model is called with by a call of a function that is given nothing of the loop's."""
     made = {name for node in walk(loop) for name in _bound(node)}
-    run = {name for node in walk(loop) if isinstance(node, ast.Call) for arg in node.args for name in _names(arg)}
+    run = {name for node in walk(loop) if isinstance(node, ast.Call) for arg in node.args for name in words(arg)}
     for statement in loop.body:
         match statement:
-            case ast.Assign(_, ast.Call(callee) as call) if not _names(call) & made:
+            case ast.Assign(_, ast.Call(callee) as call) if not words(call) & made:
                 fetched = set(_bound(statement))
                 if fetched and fetched <= run and isinstance(analysis.value(callee), Function):
                     return True
@@ -158,7 +158,3 @@ def _fetches(analysis: Analysis, loop: ast.For) -> bool:
 def _bound(node: ast.AST) -> Iterator[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.For) else []
     return (each.id for target in targets for each in walk(target) if isinstance(each, ast.Name))
-
-
-def _names(node: ast.AST) -> set[str]:
-    return {each.id for each in walk(node) if isinstance(each, ast.Name)}

@@ -14,6 +14,7 @@ from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts
 from gradlint.static.lowering import Root
 from gradlint.static.reaching import spelled
+from gradlint.static.schedules import class_of
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Kind, Object
 
@@ -31,7 +32,7 @@ def one_epoch_long(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL213: the length of a schedule is the number of batches of one epoch, and it is stepped in all of them."""
     counts = Counts(analysis, literals=True)
     for scheduler in analysis.objects(Kind.SCHEDULER):
-        if len(scheduler.calls) != 1 or _class(scheduler) not in _ENDS or scheduler.uid in analysis.lowering.prepared:
+        if len(scheduler.calls) != 1 or class_of(scheduler) not in _ENDS or scheduler.uid in analysis.lowering.prepared:
             continue
         for root in analysis.roots:
             for event in dict.fromkeys(analysis.events[root]):
@@ -39,12 +40,8 @@ def one_epoch_long(analysis: Analysis) -> Iterator[Diagnostic]:
                     yield from _too_short(analysis, counts, root, scheduler, event)
 
 
-def _class(scheduler: Object) -> str:
-    return scheduler.origin.rpartition(".")[2]
-
-
 def _too_short(analysis: Analysis, counts: Counts, root: Root, scheduler: Object, event: Event) -> Iterator[Diagnostic]:
-    position, name, after = _ENDS[_class(scheduler)]
+    position, name, after = _ENDS[class_of(scheduler)]
     (call,) = scheduler.calls
     written, loops = call.expression(position, name), _loops_since(analysis, root, scheduler, event)
     if written is None or len(loops) != 2 or "argument" in event.roles or not over_batches(analysis, loops[1]):

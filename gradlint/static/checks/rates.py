@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import children, root, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Function, Kind, Library, Object
 
@@ -148,9 +148,8 @@ def _own(scope: ast.AST) -> Iterator[ast.AST]:
 
 
 def _root(node: ast.expr) -> str:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
+    start = root(node)
+    return start.id if isinstance(start, ast.Name) else ""
 
 
 @check

@@ -12,6 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.notes import StateCall
+from gradlint.static.schedules import class_of
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value, const
 
 _BEGINS = frozenset(["OneCycleLR", "CyclicLR", "LambdaLR", "CosineAnnealingWarmRestarts"])
@@ -34,7 +35,7 @@ def restored_too_early(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _rewritten(analysis: Analysis, scheduler: Object, states: list[StateCall]) -> Iterator[Diagnostic]:
     """The scheduler is built after its optimizer was restored, and restored itself: the rate is that of a new run."""
-    name, restored = _name(scheduler), analysis.lowering.restored.get(scheduler.uid)
+    name, restored = class_of(scheduler), analysis.lowering.restored.get(scheduler.uid)
     resumed = _calls(states, "load_state_dict", scheduler)
     if not resumed and restored is not None and not _moved_alone(analysis, scheduler):
         resumed = _told_where(analysis, scheduler)
@@ -70,7 +71,7 @@ def _never_restored(analysis: Analysis, scheduler: Object, states: list[StateCal
     restored = [call.place for call in loads if isinstance(call.owner, Object) and call.owner.uid in owners]
     others = [call for call in loads if not _is_known(call.owner) or _is_scheduler(call.owner)]
     if saved and restored and not others and not _wound_forward(analysis, scheduler):
-        what = f"the state of this `{_name(scheduler)}` is saved but never restored: a run that goes on begins its schedule anew"
+        what = f"the state of this `{class_of(scheduler)}` is saved but never restored: a run that goes on begins its schedule anew"
         remedy = "restore it together with the optimizer: `scheduler.load_state_dict(...)`"
         marks = (("saved", saved[0]), ("restored", restored[0]))
         yield compose("GL217", Side.STATIC, scheduler.place, marks, what=what, remedy=remedy)
@@ -127,7 +128,3 @@ def _calls(states: list[StateCall], name: str, scheduler: Object) -> list[Locati
         for call in states
         if call.name == name and isinstance(call.owner, Object) and call.owner.uid == scheduler.uid
     ]
-
-
-def _name(scheduler: Object) -> str:
-    return scheduler.origin.rpartition(".")[2]

@@ -10,7 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import local_check
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import receiver, walk
 from gradlint.static.syntax import FunctionNode
 
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -99,23 +99,19 @@ def _judge(analysis: Analysis, scope: FunctionNode, loop: _Loop, handings: list[
         if handing.node not in inside or handing.node is loop or handing.source == handing.shared:
             continue
         owners = set(_optimizers(scope, handing.shared))
-        stepped = {_receiver(call) for call in calls if _method(call) == "step"} & owners
+        stepped = {receiver(call) for call in calls if _method(call) == "step"} & owners
         clearings = [call for call in calls if _method(call) == "zero_grad" and not call.keywords and not call.args]
-        wrong = [call for call in clearings if _receiver(call) in stepped | {handing.shared}]
+        wrong = [call for call in clearings if receiver(call) in stepped | {handing.shared}]
         ring = any(_method(call) == "backward" for call in calls)
         if ring and stepped and wrong and not _clears(scope, inside, handing):
             marks = (("handed", analysis.source.place(handing.node)),)
-            place, other = analysis.source.place(wrong[0]), _receiver(wrong[0])
+            place, other = analysis.source.place(wrong[0]), receiver(wrong[0])
             does = "gives its gradients away, but"
             yield compose("GL107", Side.STATIC, place, marks, subject=handing.source, other=other, does=does)
 
 
 def _method(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else ""
-
-
-def _receiver(call: ast.Call) -> str:
-    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
 
 
 def _optimizers(scope: FunctionNode, module: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import root, walk
 from gradlint.static.subjects import MANY_EVALUATIONS
 from gradlint.static.values import (
     UNKNOWN,
@@ -125,13 +125,12 @@ def _not_entered(place: Location, mode: ast.expr, written: str, does: str, way: 
 
 def _is_imported(analysis: Analysis, node: ast.expr) -> bool:
     """Whether an expression is a name that imports bring, or an attribute of one: what is assigned may be a context."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    if not isinstance(node, ast.Name):
+    start = root(node)
+    if not isinstance(start, ast.Name):
         return False
-    bound = analysis.lowering.module.module.contents.bindings.get(node.id, ())
+    bound = analysis.lowering.module.module.contents.bindings.get(start.id, ())
     if not bound:  # Imported under a condition, or in a function.
-        return any((alias.asname or alias.name) == node.id for alias in analysis.nodes(ast.alias))
+        return any((alias.asname or alias.name) == start.id for alias in analysis.nodes(ast.alias))
     return all(isinstance(each, (ast.Import, ast.ImportFrom)) for each in bound)
 
 

@@ -14,7 +14,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import names, walk
 from gradlint.static.tree import Event, GraphNode
 from gradlint.static.values import Tensor
 
@@ -222,18 +222,14 @@ class _Names:
                 case ast.Assign([ast.Name(name)], value):
                     self.sources[name].append(value)
                 case ast.JoinedStr() | ast.BinOp(ast.Constant(str()), ast.Mod(), _):
-                    self.told |= set(_names(node))
+                    self.told |= set(names(node))
                 case ast.Call(func, args) if _called(func) in _TELLING:
                     owner = [func.value] if isinstance(func, ast.Attribute) else []
-                    self.told |= {name for part in (*owner, *args) for name in _names(part)}
+                    self.told |= {name for part in (*owner, *args) for name in names(part)}
 
     def parts(self, name: str) -> list[ast.Name]:
         """Return what is read where a name is computed."""
-        return [read for source in self.sources[name] for read in _names(source)]
-
-
-def _names(node: ast.AST) -> Iterator[ast.Name]:
-    return (each for each in walk(node) if isinstance(each, ast.Name))
+        return [read for source in self.sources[name] for read in names(source)]
 
 
 def _called(func: ast.expr) -> str:

@@ -9,7 +9,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import called, receiver, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Kind, Object
 
@@ -36,8 +36,8 @@ def _anyhow(
         if not scaler or not _is_scaler(analysis, function, scaler):
             continue
         outside = {name: _outside(function, name, inside) for name in ("backward", "unscale_", "step")}
-        unscaled = [call for call in outside["unscale_"] if _receiver(call) == scaler and call.lineno < step.lineno]
-        clips = [call for call in _outside(function, "", inside) if "clip" in _name(call)]
+        unscaled = [call for call in outside["unscale_"] if receiver(call) == scaler and call.lineno < step.lineno]
+        clips = [call for call in _outside(function, "", inside) if "clip" in called(call)]
         if unscaled and clips and outside["backward"] and not outside["step"]:
             later = [call for call in clips if call.lineno >= unscaled[0].lineno]
             place, marks = analysis.source.place((later or unscaled)[0]), (("step", analysis.source.place(step)),)
@@ -62,20 +62,8 @@ def _nodes(body: list[ast.stmt]) -> Iterator[ast.AST]:
 
 
 def _calls(body: list[ast.stmt], name: str) -> list[ast.Call]:
-    return [node for node in _nodes(body) if isinstance(node, ast.Call) and name in ("", _name(node))]
+    return [node for node in _nodes(body) if isinstance(node, ast.Call) and name in ("", called(node))]
 
 
 def _outside(function: FunctionNode, name: str, inside: set[ast.AST]) -> list[ast.Call]:
     return [call for call in _calls(function.body, name) if call not in inside]
-
-
-def _name(call: ast.Call) -> str:
-    match call.func:
-        case ast.Name(name) | ast.Attribute(attr=name):
-            return name
-        case _:
-            return ""
-
-
-def _receiver(call: ast.Call) -> str:
-    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""

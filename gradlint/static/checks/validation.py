@@ -30,7 +30,7 @@ _HOLDERS = r"loader|set|data|iter|dl|gen|batch"
 _DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
 EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
 TRAINS = re.compile(r"train|fit", re.IGNORECASE)
-_UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
+UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
 
 _GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
 _MEASURES = frozenset(["device", "dim", "dtype", "ndim", "ndimension", "numel", "shape", "size", "type"])
@@ -160,7 +160,7 @@ def _is_only_measured(asked: _Question, event: Event) -> bool:
 
 
 def _trains(analysis: Analysis) -> bool:
-    return any(event.kind in _UPDATES for found in analysis.events.values() for event in found)
+    return any(event.kind in UPDATES for found in analysis.events.values() for event in found)
 
 
 def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
@@ -213,7 +213,7 @@ def _begin(asked: _Question, forward: Event) -> Location:
     own = set(walk(frame.node)) if frame is not None and frame.node is not None else None
     for depth, number in enumerate(forward.loops, 1):
         loop, region = asked.analysis.lowering.loop_nodes.get(number), _inside_loops(forward, depth)
-        trains = any(region(other) for other in asked.found if other.kind in _UPDATES)
+        trains = any(region(other) for other in asked.found if other.kind in UPDATES)
         if isinstance(loop, (ast.For, ast.AsyncFor)) and not trains and (own is None or loop in own):
             return asked.analysis.source.place(loop.iter)
     return forward.place
@@ -223,13 +223,13 @@ def _validates(asked: _Question, event: Event) -> bool:
     """Whether a forward is certainly a part of a validation: a region that says so and in which nothing is trained."""
     if "no-grad" not in event.roles and _trained_through(asked.found, event):
         return False
-    updates = [other for other in asked.found if other.kind in _UPDATES]
+    updates = [other for other in asked.found if other.kind in UPDATES]
     return any(not any(map(region, updates)) for region in _regions(asked, event))
 
 
 def _trained_through(found: list[Event], event: Event) -> bool:
     """Whether some backward runs through what is computed here."""
-    return any(node.place == event.place for other in found if other.kind in _UPDATES for node in other.nodes)
+    return any(node.place == event.place for other in found if other.kind in UPDATES for node in other.nodes)
 
 
 def _regions(asked: _Question, event: Event) -> Iterator[Region]:

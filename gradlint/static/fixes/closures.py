@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from gradlint.diagnostics import Diagnostic
 from gradlint.static.changes import Insert
 from gradlint.static.fixes.remedy import Builder, Remedy, related, stepped
-from gradlint.static.outline import Outline, begin, own, parts, written
+from gradlint.static.nodes import own
+from gradlint.static.outline import Outline, begin, parts, written
 
 
 def _clear_in_closure(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -84,6 +84,21 @@ def alone(outline: Outline, call: ast.Call | None) -> ast.Expr | None:
     return statement if isinstance(statement, ast.Expr) and statement.value is call else None
 
 
+def own_statement(item: Diagnostic, outline: Outline) -> ast.Expr | None:
+    """Return the statement at which the finding stands, if it is no more than a call."""
+    return alone(outline, outline.at(item.location, ast.Call))
+
+
+def to_step(item: Diagnostic, outline: Outline) -> tuple[ast.Expr, ast.Expr, list[ast.stmt]] | None:
+    """Return the finding's own statement, the step that it names, and what is between them, if it can stand beside that."""
+    statement = own_statement(item, outline)
+    step = alone(outline, outline.at(related(item, "step"), ast.Call))
+    goal = outline.sibling(step, outline.block(statement)) if statement and step else None
+    if statement is None or step is None or goal is None:
+        return None
+    return statement, step, [goal, *between(outline.block(statement), statement, goal)]
+
+
 def unchanged(moved: ast.AST, across: Sequence[ast.AST]) -> bool:
     """Whether `moved` means the same on both sides of `across`."""
     return not parts(moved) & written(across)

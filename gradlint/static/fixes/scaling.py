@@ -7,7 +7,18 @@ from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
 from gradlint.static.changes import Insert, Move
-from gradlint.static.fixes.remedy import Builder, Remedy, added, alone, calls, plain, receiver, related, replaced
+from gradlint.static.fixes.remedy import (
+    Builder,
+    Remedy,
+    added,
+    alone,
+    calls,
+    own_statement,
+    plain,
+    receiver,
+    related,
+    replaced,
+)
 from gradlint.static.outline import Outline
 
 
@@ -72,7 +83,7 @@ def _step_scaled(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 def _update(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL605: update behind the last step of the scaler."""
-    statement = alone(outline, outline.at(item.location, ast.Call))
+    statement = own_statement(item, outline)
     scaler = receiver(statement.value) if statement else None
     if statement is None or scaler is None:
         return None
@@ -85,7 +96,7 @@ def _update(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 def _out_of_autocast(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL608: let autocast end before the backward pass."""
-    statement = alone(outline, outline.at(item.location, ast.Call))
+    statement = own_statement(item, outline)
     block = next((node for node in outline.above(statement) if isinstance(node, ast.stmt)), None) if statement else None
     if statement is None or not isinstance(block, ast.With) or block.body[-1] is not statement:
         return None

@@ -8,13 +8,25 @@ from itertools import takewhile
 
 from gradlint.diagnostics import Diagnostic
 from gradlint.static.changes import Move
-from gradlint.static.fixes.remedy import Builder, Remedy, alone, between, calls, related, replaced, unchanged, wrapped
+from gradlint.static.fixes.remedy import (
+    Builder,
+    Remedy,
+    alone,
+    between,
+    calls,
+    own_statement,
+    related,
+    replaced,
+    to_step,
+    unchanged,
+    wrapped,
+)
 from gradlint.static.outline import Loop, Outline
 
 
 def _behind_step(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL201: step the scheduler behind the optimizer, or behind the loop in which that steps."""
-    statement, step = _statement(item, outline), outline.at(related(item, "stepped"), ast.Call)
+    statement, step = own_statement(item, outline), outline.at(related(item, "stepped"), ast.Call)
     block = outline.block(statement) if statement else []
     goal = outline.sibling(step, block) if step else None
     if statement is None or goal is None or block.index(goal) <= block.index(statement):
@@ -24,7 +36,7 @@ def _behind_step(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 def _once_per_epoch(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL203: step behind the loop over the batches."""
-    statement = _statement(item, outline)
+    statement = own_statement(item, outline)
     loop = outline.loop(statement) if statement else None
     if statement is None or loop is None or statement not in loop.body or outline.loop(loop) is None:
         return None
@@ -33,7 +45,7 @@ def _once_per_epoch(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 def _once_per_batch(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL204: step right behind the optimizer, in the loop over the batches."""
-    statement = _statement(item, outline)
+    statement = own_statement(item, outline)
     if statement is None:
         return None
     above = list(takewhile(lambda other: other is not statement, outline.block(statement)))
@@ -47,11 +59,8 @@ def _once_per_batch(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 def _with_update(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL212: step right behind the optimizer, under its condition."""
-    statement, step = _statement(item, outline), alone(outline, outline.at(related(item, "step"), ast.Call))
-    goal = outline.sibling(step, outline.block(statement)) if statement and step else None
-    if statement is None or step is None or goal is None:
-        return None
-    return _moved(outline, statement, step, [goal, *between(outline.block(statement), statement, goal)])
+    found = to_step(item, outline)
+    return _moved(outline, *found) if found else None
 
 
 def _before_restoring(item: Diagnostic, outline: Outline) -> Remedy | None:
@@ -82,10 +91,6 @@ def _other_mode(item: Diagnostic, outline: Outline) -> Remedy | None:
     if not built.args:
         return None
     return Remedy(f'Build it with `mode="{mode}"`', wrapped(outline, built.args[0], "", f', mode="{mode}"'))
-
-
-def _statement(item: Diagnostic, outline: Outline) -> ast.Expr | None:
-    return alone(outline, outline.at(item.location, ast.Call))
 
 
 def _moved(outline: Outline, statement: ast.Expr, goal: ast.stmt, across: list[ast.stmt]) -> Remedy | None:

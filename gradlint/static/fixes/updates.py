@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic, Edit
 from gradlint.static.changes import Insert, Move, Wrap
-from gradlint.static.fixes.remedy import Builder, Remedy, alone, mentions, plain, replaced, unchanged
+from gradlint.static.fixes.remedy import Builder, Remedy, mentions, own_statement, plain, replaced, unchanged
 from gradlint.static.outline import Outline
 
 
 def _untracked(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL114: change a parameter in place, and without a graph."""
     spelled = outline.spelling("torch.no_grad")
-    changed = outline.at(item.location, ast.AugAssign) or alone(outline, outline.at(item.location, ast.Call))
+    changed = outline.at(item.location, ast.AugAssign) or own_statement(item, outline)
     if spelled is None:
         return None
     if changed is not None:
@@ -86,7 +86,7 @@ def _written_to_groups(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 def _seed_once(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL919: seed before the loop."""
-    statement = alone(outline, outline.at(item.location, ast.Call))
+    statement = own_statement(item, outline)
     loop = outline.loop(statement) if statement else None
     if statement is None or loop is None or statement not in loop.body or not unchanged(statement, [loop]):
         return None

@@ -11,9 +11,9 @@ from gradlint.static.changes import Insert
 from gradlint.static.fixes.remedy import (
     Builder,
     Remedy,
-    alone,
     between,
     loads,
+    own_statement,
     plain,
     receiver,
     related,
@@ -78,7 +78,7 @@ def _create_graph(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 def _assign(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL522: keep what a method returns under the name that it was called on."""
-    statement = alone(outline, outline.at(item.location, ast.Call))
+    statement = own_statement(item, outline)
     owner = receiver(statement.value) if statement else None
     if statement is None or owner is None:
         return None

@@ -13,10 +13,12 @@ from gradlint.static.fixes.remedy import (
     alone,
     between,
     calls,
+    own_statement,
     plain,
     receiver,
     related,
     removed,
+    to_step,
     unchanged,
     wrapped,
 )
@@ -25,7 +27,7 @@ from gradlint.static.outline import Loop, Outline, written
 
 def _clip_between(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL602: clip when the gradients are there, and before they are used."""
-    clip = alone(outline, outline.at(item.location, ast.Call))
+    clip = own_statement(item, outline)
     if clip is None:
         return None
     block = outline.block(clip)
@@ -50,13 +52,10 @@ def _clear_after_step(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 def _joined(item: Diagnostic, outline: Outline, *, behind: bool, what: str) -> Remedy | None:
     """Return the move of the finding's own statement beside the step, under its condition."""
-    statement = alone(outline, outline.at(item.location, ast.Call))
-    step = alone(outline, outline.at(related(item, "step"), ast.Call))
-    goal = outline.sibling(step, outline.block(statement)) if statement and step else None
-    if statement is None or step is None or goal is None:
+    found = to_step(item, outline)
+    if found is None or not unchanged(found[0], found[2]):
         return None
-    if not unchanged(statement, [goal, *between(outline.block(statement), statement, goal)]):
-        return None
+    statement, step, _ = found
     return Remedy(what, (Move(outline.place(statement), outline.place(step), behind),))
 
 
@@ -128,7 +127,7 @@ def _guarded(outline: Outline, built: ast.Call, sampler: str, call: str) -> str 
 
 def _removed(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL109 and GL407: leave the second step, or the needless backward pass, out."""
-    statement = alone(outline, outline.at(item.location, ast.Call))
+    statement = own_statement(item, outline)
     if statement is None or receiver(statement.value) is None:
         return None
     return Remedy(f"Delete `{ast.unparse(statement)}`", removed(outline, statement))
