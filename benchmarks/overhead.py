@@ -1,14 +1,16 @@
 """How much slower a watched loop is: thread CPU time of a bare and a watched block, in turn, and the ratio of each pair.
 
-    python benchmarks/overhead.py [--rounds N] [--peers]
+    python benchmarks/overhead.py [--rounds N] [--peers] [--device cuda]
 
 With `--peers` the same loops also run in torch's anomaly mode and under torch-audit, where it is installed. Every round times the same steps bare, watched, and bare again; the table shows the median ratio of watched to bare, the
-middle half of the ratios, and bare to bare, which is the noise of the machine. One torch thread, CPU.
+middle half of the ratios, and bare to bare, which is the noise of the machine. One torch thread. On a device the time is that of the
+clock, and a block ends when the device has done all of it; so small loops are bound by their launches, as real ones are.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -52,6 +54,10 @@ class Loop:
         loss.backward()
         self.opt.step()
 
+    def to(self, device: str) -> Loop:
+        """Return the same loop on a device; the optimizer keeps its parameters, which move in place."""
+        return Loop(self.model.to(device), self.opt, self.x.to(device), self.y.to(device))
+
 
 def mlp(kind: Callable[..., optim.Optimizer]) -> Loop:
     model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1))
@@ -72,22 +78,44 @@ def transformer() -> Loop:
     return Loop(model, optim.AdamW(model.parameters()), torch.randn(8, 32, 128), torch.randn(8, 32, 128))
 
 
+def large_transformer() -> Loop:
+    layer = nn.TransformerEncoderLayer(768, 12, 3072, batch_first=True)
+    model = nn.TransformerEncoder(layer, 12, enable_nested_tensor=False)
+    fused = functools.partial(optim.AdamW, fused=True)
+    return Loop(model, fused(model.parameters()), torch.randn(16, 256, 768), torch.randn(16, 256, 768))
+
+
 CASES = (
     Case("MLP, SGD", lambda: mlp(optim.SGD), 1000),
     Case("MLP, AdamW", lambda: mlp(optim.AdamW), 500),
     Case("CNN, AdamW", cnn, 30),
     Case("transformer (0.8M), AdamW", transformer, 6),
 )
+ON_A_DEVICE = (
+    Case("MLP, SGD", lambda: mlp(optim.SGD), 400),
+    Case("MLP, AdamW", lambda: mlp(optim.AdamW), 400),
+    Case("MLP, fused AdamW", lambda: mlp(functools.partial(optim.AdamW, fused=True)), 400),
+    Case("CNN, AdamW", cnn, 150),
+    Case("transformer (0.8M), AdamW", transformer, 60),
+    Case("transformer (85M), fused", large_transformer, 10),
+)
 
 
-def seconds(step: Callable[[], None], steps: int) -> float:
-    start = time.thread_time()
+def seconds(step: Loop, steps: int) -> float:
+    if step.x.device.type == "cpu":
+        start = time.thread_time()
+        for _ in range(steps):
+            step()
+        return time.thread_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
     for _ in range(steps):
         step()
-    return time.thread_time() - start
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
-def watched_seconds(step: Callable[[], None], steps: int) -> float:
+def watched_seconds(step: Loop, steps: int) -> float:
     """Time the steady state: the first steps, in which every parameter is looked at, are over."""
     with gradlint.watch(output=None) as report:
         seconds(step, WARM)
@@ -115,8 +143,8 @@ def torch_audit_seconds(every: int) -> Callable[[Loop, int], float]:
     return timed
 
 
-def measure_peers(case: Case, rounds: int) -> str:
-    step = case.make()
+def measure_peers(case: Case, rounds: int, device: str) -> str:
+    step = case.make().to(device)
     seconds(step, WARM)
     told = []
     audits = [torch_audit_seconds(every) if torch_audit else None for every in (1000, 1)]
@@ -129,16 +157,16 @@ def measure_peers(case: Case, rounds: int) -> str:
     return f"{case.name:27}{''.join(told)}"
 
 
-def first_steps(case: Case) -> float:
+def first_steps(case: Case, device: str) -> float:
     """Return the ratio of the first steps under watch to as many bare ones."""
-    step = case.make()
+    step = case.make().to(device)
     bare = seconds(step, WARM)
     with gradlint.watch(output=None):
         return seconds(step, WARM) / bare
 
 
-def measure(case: Case, rounds: int) -> str:
-    step = case.make()
+def measure(case: Case, rounds: int, device: str) -> str:
+    step = case.make().to(device)
     seconds(step, WARM)
     ratios, noise, bares = [], [], []
     for _ in range(rounds):
@@ -148,7 +176,7 @@ def measure(case: Case, rounds: int) -> str:
         bares.append(bare / case.steps)
     low, middle, high = statistics.quantiles(ratios, n=4)
     each = statistics.median(bares) * 1e6
-    first = statistics.median(first_steps(case) for _ in range(3))
+    first = statistics.median(first_steps(case, device) for _ in range(3))
     return (
         f"{case.name:27}{each:10.0f}{middle:10.3f}   {low:.3f}-{high:.3f}{(middle - 1) * each:10.1f}"
         f"{statistics.median(noise):12.3f}{first:10.2f}"
@@ -159,17 +187,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     options = parser.parse_args()
     rounds = options.rounds
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, {rounds} rounds")
+    cases = CASES if options.device == "cpu" else ON_A_DEVICE
+    print(f"torch {torch.__version__}, {options.device}, {rounds} rounds")
     print(f"{'loop':27}{'us/step':>10}{'watched':>10}   middle half{'+us/step':>10}{'bare/bare':>12}{'first 40':>10}")
-    for case in CASES:
-        print(measure(case, rounds), flush=True)
+    for case in cases:
+        print(measure(case, rounds, options.device), flush=True)
     if options.peers:
         print(f"{'ratio to bare':27}{'gradlint':>12}{'anomaly':>12}{'torch-audit':>12}{'each step':>12}")
-        for case in CASES:
-            print(measure_peers(case, rounds), flush=True)
+        for case in cases:
+            print(measure_peers(case, rounds, options.device), flush=True)
 
 
 if __name__ == "__main__":

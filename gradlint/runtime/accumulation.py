@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import loop_around
 from gradlint.runtime.gradients import is_bound
@@ -209,5 +211,6 @@ def _loss_of(node: Any) -> tuple[bool, float | None]:
     other = node._saved_other
     if other is None or other.numel() != 1 or other.device.type != "cpu" or other.requires_grad:
         return False, None
-    factor = float(other)
+    with torch._C._DisableTorchDispatch():  # a mode of the user's would be handed a number in place of the tensor
+        factor = float(other)
     return False, factor if kind == "DivBackward0" else round(1 / factor, 6) if factor else None

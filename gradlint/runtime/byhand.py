@@ -1,7 +1,8 @@
 """Parameters that are updated by hand, without an optimizer, and whose gradients nobody clears (GL115).
 
 No hook tells of `w -= rate * w.grad`; but between two backward passes a leaf that no optimizer holds has moved along its
-gradient, and the gradient is the very one that the last pass left. Knows the graph and gradients; must not know how torch is hooked.
+gradient, and the gradient is the very one that the last pass left. It takes values to see it, so it is looked for in the first
+passes only, and not on devices that would be waited for. Knows the graph and gradients; must not know how torch is hooked.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.answers import can_be_asked, is_waited_for
 from gradlint.runtime.bytecode import growth_of, rows
 from gradlint.runtime.gradients import is_zero, values_of, version_of
 from gradlint.runtime.graph import leaves, named
@@ -27,6 +29,7 @@ from gradlint.runtime.sites import user_frames
 
 _LEAVES = 4
 _WALKS = 2
+_LOOKS = 64
 _NODES = 2_000
 _AGAIN = 2
 _CALLERS = 2
@@ -115,6 +118,7 @@ class ByHand(Observer):
         self._registry = registry
         self._leaves: dict[int, _Leaf] = {}
         self._walks = 0
+        self._looks = 0
 
     def before_backward(self, passing: Pass) -> None:
         """See what became of the leaves since the last pass, and of the gradients that it left."""
@@ -125,6 +129,9 @@ class ByHand(Observer):
             self._leaves |= {
                 id(tensor): found for tensor, found in self._found(passing) if id(tensor) not in self._leaves
             }
+        self._looks += bool(self._leaves)
+        if self._looks > _LOOKS:
+            self._leaves.clear()
         for each in list(self._leaves.values()):
             dirty = each.dirty
             if each.look() and dirty is not None and each.wrong >= _AGAIN:
@@ -149,7 +156,7 @@ class ByHand(Observer):
 
     def _found(self, passing: Pass) -> Iterator[tuple[Any, _Leaf]]:
         owned = {id(parameter) for watched in self._registry for parameter in watched.parameters()}
-        strays = (each for each in leaves(passing.roots, _NODES) if id(each) not in owned and each.numel())
+        strays = (each for each in leaves(passing.roots, _NODES) if id(each) not in owned and _can_be_read(each))
         for tensor in islice(strays, _LEAVES):
             yield tensor, _Leaf(weakref.ref(tensor), _some(tensor).clone())
 
@@ -188,6 +195,10 @@ def _factors(change: Any, slack: float, along: Any, *others: Any) -> Any:
 def _alike(now: Any, then: Any) -> bool:
     """Tell whether the factors of an update are those of the last one: rates and momentum stay what they are."""
     return then is not None and len(now) == len(then) and bool(((now - then).abs() <= _STEADY * now.abs()).all())
+
+
+def _can_be_read(tensor: Any) -> bool:
+    return bool(tensor.numel()) and can_be_asked(values_of(tensor)) and not is_waited_for(tensor)
 
 
 def _some(tensor: Any) -> Any:

@@ -32,9 +32,12 @@ def loop_around(code: CodeType, instruction: int) -> range | None:
 
 
 def _loops(code: CodeType) -> Iterator[range]:
+    """Yield the loops: since Python 3.12 several jumps may lead back to where one begins."""
+    ends: dict[int, int] = {}
     for each in dis.get_instructions(code):
         if "JUMP" in each.opname and isinstance(each.argval, int) and each.argval < each.offset:
-            yield range(each.argval, each.offset + 1)
+            ends[each.argval] = each.offset + 1
+    yield from (range(start, end) for start, end in ends.items())
 
 
 def stores_in(code: CodeType, name: str, part: range) -> bool:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.answers import Answer, can_be_asked
 from gradlint.runtime.bytecode import calls_reader_of_gradients, reads_gradients
 from gradlint.runtime.gradients import few_of, is_bound
 from gradlint.runtime.graph import is_parameter, leaves
@@ -43,7 +44,8 @@ class _Seen:
     trains: bool = False  # some parameter of it required gradients at a step
     passes: int = 0
     sample: Any = None  # values of its first parameter, at the last pass
-    used: bool = False  # somebody moves its parameters
+    used: bool = False  # somebody else steps on its parameters
+    moves: list[Answer] = field(default_factory=list)  # whether somebody moves them, after each of the first passes
     read: bool = False  # somebody may look at their gradients
     clipped: int = 0  # passes behind which they were clipped, for an update that does not come
     cleared: int = 0
@@ -89,10 +91,11 @@ class Coverage(Observer):
 
     def _never_stepped_yet(self, seen: _Seen, passing: Pass) -> None:
         """See whether somebody else than its optimizer has a use for the gradients."""
-        if seen.passes < _PASSES and not seen.used:
-            first, before = next(seen.watched.parameters(), None), seen.sample
-            seen.sample = None if first is None else few_of(first).clone()
-            seen.used = before is not None and not bool((before == seen.sample).all())
+        first, before = next(seen.watched.parameters(), None), seen.sample
+        if seen.passes < _PASSES and first is not None and can_be_asked(few_of(first)):
+            seen.sample = few_of(first).clone()
+            if before is not None:
+                seen.moves.append(Answer((before != seen.sample).any()))
         seen.fresh = seen.fresh or passing.place
         seen.name = name_of(seen.watched.optimizer, passing.frame)
         seen.read = seen.read or reads_gradients(passing.frame) or calls_reader_of_gradients(passing.frame)
@@ -149,7 +152,9 @@ class Coverage(Observer):
         if min(seen.alone, seen.emptied) >= _PASSES:  # a part of a training, whose other parts are stepped
             often = often or any(other.watched.steps >= _PASSES for other in self._seen.values())
         used = seen.used or seen.watched.tries > 0 or (seen.read and seen.clipped < _PASSES)
-        if often and seen.fresh is not None and not used and not self._interrupted():
+        if not often or seen.fresh is None or used or self._interrupted():
+            return
+        if not any(moved.read() for moved in seen.moves):
             self._ledger.report("GL106", seen.fresh, subject=seen.name)
 
     def _strays(self) -> bool:

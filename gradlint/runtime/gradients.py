@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import OPTIMIZER
+from gradlint.runtime.answers import Answer, can_be_asked, is_waited_for
 from gradlint.runtime.tracks import Track
 from gradlint.typestate import State
 
@@ -25,16 +28,26 @@ _LOOKS_BY_VALUE = 8
 _ONLY_TOLD = 1e6
 
 
+@dataclass(slots=True)
+class _Doubt:
+    """A used gradient that may have been emptied without a trace; a device has been asked whether it was."""
+
+    any_left: Answer
+    place: Location
+    fed: Location | None = None  # the backward pass that added to it then
+
+
 class Gradient:
     """The gradient of one parameter of one optimizer, and its state in the optimizer's protocol."""
 
-    __slots__ = ("_last", "_looks", "_parameter", "_sample", "_version", "track")
+    __slots__ = ("_doubts", "_last", "_looks", "_parameter", "_sample", "_version", "track")
 
     def __init__(self, parameter: Tensor) -> None:
         self._parameter = weakref.ref(parameter)
         self._last: weakref.ref[Tensor] | None = None
         self._version = 0
         self._looks: float = _LOOKS_BY_VALUE
+        self._doubts: deque[_Doubt] = deque(maxlen=_LOOKS_BY_VALUE)
         self._sample: Tensor | None = None
         # A gradient that is there already may be fresh or used: nobody saw.
         self.track = Track(OPTIMIZER, OPTIMIZER.initial if parameter.grad is None else State("unknown"))
@@ -83,6 +96,7 @@ class Gradient:
         parameter = self._parameter()
         grad = None if parameter is None else parameter.grad
         self.track = Track(OPTIMIZER, State("clean") if grad is None else State("spent", (("spent", place),)))
+        self._doubts.clear()
         self.remember(grad)
 
     def resume(self, state: State, *, exact: bool) -> None:
@@ -94,6 +108,7 @@ class Gradient:
             if state.name in ("spent", "dirty"):
                 state = State("clean" if grad is None else "unknown")
         self.track = Track(OPTIMIZER, state)
+        self._doubts.clear()
 
     def look(self, cause: EventKind | None, place: Location) -> bool:
         """Advance by what happened since the last look; return whether `cause` changed the gradient.
@@ -112,11 +127,12 @@ class Gradient:
         elif grad is not last:
             kind = cause or EventKind.SETGRAD
         elif version_of(grad) != self._version:
-            kind = cause or self._edited(grad)
+            kind = cause or self._edited(grad, place)
         else:
             return False
         self.remember(grad)
         if kind is not None:
+            self._settle_by(kind, place)
             self.track.advance(kind, place)
         return kind is cause
 
@@ -128,9 +144,41 @@ class Gradient:
         if self._looks > 0 and self.track.state.name in suspects:
             self._looks -= 1
             grad = None if self._last is None else self._last()
-            if grad is not None and is_zero(grad):
+            if grad is not None and self._was_emptied(grad, place, wait="fresh" in suspects):
                 self._looks = math.inf  # this program does it
                 self.track.advance(EventKind.ZERO, place)
+
+    def _was_emptied(self, grad: Tensor, place: Location, *, wait: bool) -> bool:
+        """Tell whether a gradient is all zeros; on a device only a doubt is kept of it, unless it is worth to `wait`.
+
+        A program on a device that has been seen to empty them so is believed to do it always; and one that captures a
+        CUDA graph, which must not be asked.
+        """
+        values = values_of(grad)
+        if not can_be_asked(values):
+            return True
+        if wait or not is_waited_for(values):
+            return is_zero(grad)
+        if self._looks < math.inf:
+            self._doubts.append(_Doubt(Answer(values.any()), place))
+        return self._looks == math.inf
+
+    def settle(self) -> None:
+        """Before a step is judged: see whether the gradients that it takes for used had been emptied; may wait for a device."""
+        while self._doubts:
+            doubt = self._doubts.pop()
+            if self.track.state.name == "dirty" and not doubt.any_left.read():
+                self._looks = math.inf
+                self.track.advance(EventKind.ZERO, doubt.place)
+                if doubt.fed is not None:
+                    self.track.advance(EventKind.BACKWARD, doubt.fed)
+
+    def _settle_by(self, kind: EventKind, place: Location) -> None:
+        """Let an event settle the doubts, or bear them in mind: it adds to what may have been empty."""
+        if kind is not EventKind.BACKWARD:
+            self._doubts.clear()
+        for doubt in self._doubts:
+            doubt.fed = doubt.fed or place
 
     def take_sample(self) -> None:
         """Keep a few values, to tell a second step on the same gradients from `p.grad.data.copy_(new)`."""
@@ -145,13 +193,13 @@ class Gradient:
         few = few_of(grad)
         return few.shape == self._sample.shape and bool((few == self._sample).all())
 
-    def _edited(self, grad: Tensor) -> EventKind | None:
+    def _edited(self, grad: Tensor, place: Location) -> EventKind | None:
         """Judge a change in place by the user: a value written by hand, a clearing, or a mere clipping."""
         match self.track.state.name:
             case "fresh" | "unknown-fresh":
                 return None
             case "dirty":
-                return EventKind.ZERO if is_zero(grad) else None
+                return EventKind.ZERO if self._was_emptied(grad, place, wait=False) else None
             case _:
                 return EventKind.SETGRAD
 

@@ -1,6 +1,7 @@
 """Steps that change nothing: gradients are there and the rate is not zero, but every value stays as it was (GL120).
 
-Values are compared in the first steps of an optimizer and in routine checks. Knows optimizers; must not know torch.
+Values are compared in the first steps of an optimizer; on a device, the answer is heard at a later step. Knows optimizers; must not
+know how torch is hooked.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, cast
+
+import torch
+from torch import Tensor
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.answers import Answer, can_be_asked
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer
@@ -25,11 +30,35 @@ _VALUES = 65_536
 _ROUNDING = 1e-7  # a loss that is constant by construction has gradients of this size and not of zero
 
 
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A parameter as it was before a step, and whether the step has to move it."""
+
+    parameter: Tensor
+    values: Tensor
+    must_move: Tensor
+
+    def after(self) -> Answer:
+        """Ask whether it had to move, and has."""
+        moved = (values_of(self.parameter) != self.values).any()
+        return Answer(torch.stack([self.must_move, self.must_move & moved]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A step whose effect was asked for."""
+
+    place: Location
+    subject: str
+    answers: list[Answer]
+
+
 @dataclass(slots=True)
 class _Steps:
     """The steps of one optimizer: what some parameters were before the running one, and how many changed nothing."""
 
-    before: list[tuple[Any, Any]] = field(default_factory=list)
+    before: list[_Before] = field(default_factory=list)
+    asked: _Asked | None = None
     in_a_row: int = 0
     looks: int = 0
 
@@ -45,57 +74,60 @@ class Movement(Observer):
         """Keep the values of the parameters that this step must change, as long as none has been seen to move."""
         steps = self._steps.setdefault(watched, _Steps())
         steps.before = []
-        if steps.looks < _LOOKS and not is_lbfgs(watched.optimizer) and not _is_told_to_skip(watched.optimizer):
+        self._hear(watched, steps)
+        if steps.looks < _LOOKS and steps.asked is None and not is_lbfgs(watched.optimizer):
             steps.looks += 1
-            steps.before = [
-                (parameter, values_of(parameter).clone())
-                for parameter in _movable(watched, steps.in_a_row == _IN_A_ROW - 1)
-            ]
+            steps.before = list(_movable(watched, steps.in_a_row == _IN_A_ROW - 1))
 
     def after_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
-        """Count a step that left all of them as they were; one that moved ends the looking."""
+        """Ask whether any of them has moved."""
         steps = self._steps.get(watched)
-        if steps is None or not steps.before:
+        if steps is not None and steps.before:
+            before, steps.before = steps.before, []
+            steps.asked = _Asked(place, name_of(watched.optimizer, frame), [each.after() for each in before])
+            self._hear(watched, steps)
+
+    def _hear(self, watched: WatchedOptimizer, steps: _Steps) -> None:
+        """Count a step that left all as it was, once that is known; one that moved something ends the looking."""
+        asked = steps.asked
+        if asked is None or not all(answer.is_there for answer in asked.answers):
             return
-        before, steps.before = steps.before, []
-        if any(not bool((values_of(parameter) == values).all()) for parameter, values in before):
+        steps.asked = None
+        must, moved = (any(column) for column in zip(*(answer.read() for answer in asked.answers), strict=True))
+        steps.in_a_row += must and not moved
+        if moved or steps.in_a_row >= _IN_A_ROW:
             steps.looks = _LOOKS
-            return
-        steps.in_a_row += 1
-        if steps.in_a_row >= _IN_A_ROW:
-            steps.looks = _LOOKS
+        if not moved and steps.in_a_row >= _IN_A_ROW:
             watched.explained = True
-            subject = name_of(watched.optimizer, frame)
-            self._ledger.report("GL120", place, count=steps.in_a_row, iteration=watched.steps, subject=subject)
+            self._ledger.report(
+                "GL120", asked.place, count=steps.in_a_row, iteration=watched.steps, subject=asked.subject
+            )
 
 
-def _is_told_to_skip(optimizer: Any) -> bool:
-    """Tell whether a scaler has found infinite gradients, and leaves it to a fused optimizer to skip the step."""
-    found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(found)
-
-
-def _movable(watched: WatchedOptimizer, everything: bool) -> list[Any]:
-    """Return parameters that a step has to move: some small ones, or `everything`."""
-    optimizer = watched.optimizer
+def _movable(watched: WatchedOptimizer, everything: bool) -> Iterator[_Before]:
+    """Yield parameters that a step has to move, if their gradients are felt: some small ones, or `everything`."""
+    optimizer: Any = watched.optimizer
     movable = list(_with_gradients(optimizer)) if optimizer is not None else []
-    if everything:
-        return movable
-    small = [parameter for parameter in movable if parameter.numel() <= _VALUES]
-    return small[:: max(1, -(-len(small) // _TENSORS))]
+    if not everything:
+        small = [parameter for parameter in movable if parameter.numel() <= _VALUES]
+        movable = small[:: max(1, -(-len(small) // _TENSORS))]
+    skips = getattr(optimizer, "found_inf", None)
+    for parameter in movable:
+        yield _Before(parameter, values_of(parameter).clone(), _must_move(parameter, skips))
 
 
-def _with_gradients(optimizer: Any) -> Iterator[Any]:
-    """Yield the parameters with values here and a gradient above rounding, in groups with a rate that is not zero."""
+def _with_gradients(optimizer: Any) -> Iterator[Tensor]:
+    """Yield the parameters with values here and a gradient, in groups with a rate that is not zero."""
     for group in optimizer.param_groups:
         rate = group.get("lr", 0.0)
         if isinstance(rate, float) and rate > 0:
             for parameter in group["params"]:
-                stored = values_of(parameter).untyped_storage().size() > 0
-                if stored and parameter.grad is not None and _is_felt(parameter.grad):
+                values = values_of(parameter)
+                if parameter.grad is not None and values.untyped_storage().size() > 0 and can_be_asked(values):
                     yield parameter
 
 
-def _is_felt(grad: Any) -> bool:
-    """Tell whether a gradient is more than rounding left over; it waits for the device."""
-    return bool((values_of(grad).abs() > _ROUNDING).any())
+def _must_move(parameter: Tensor, skips: Tensor | None) -> Tensor:
+    """Tell, on its device, whether a gradient is more than rounding left over, and no scaler leaves it to the step to skip it."""
+    felt: Tensor = (values_of(cast("Tensor", parameter.grad)).abs() > _ROUNDING).any()
+    return felt if skips is None else felt & (skips.to(felt.device, non_blocking=True) == 0).all()

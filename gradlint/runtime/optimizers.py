@@ -99,6 +99,7 @@ class WatchedOptimizer:
         found: list[Violation | None] = []
         for gradient in gradients:
             gradient.look(cause, place)
+            gradient.settle()
             found.append(gradient.track.advance(EventKind.STEP, place))
         if not any(found):
             return None

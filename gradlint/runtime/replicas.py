@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 
 from gradlint.diagnostics import Location
 from gradlint.records import Replica, Sums
+from gradlint.runtime.answers import Answer, capturing
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.living import living
@@ -30,6 +31,19 @@ from gradlint.runtime.sites import NOWHERE, name_of, place_of, user_frame
 
 _AT_MOST = 256
 _AVERAGERS = "torch.distributed.algorithms.model_averaging.averagers"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """What a device has been asked of the parameters after a step."""
+
+    step: int
+    place: Location
+    pairs: list[Answer]
+
+    def read(self) -> Sums:
+        """Return the answers; waits for a device that has not come to them."""
+        return Sums(self.step, self.place, tuple((one, other) for each in self.pairs for one, other in each.read()))
 
 
 @dataclass(slots=True)
@@ -49,7 +63,7 @@ class _Model:
     fed: bool = False
     unsynced: bool = True
     joined: bool = False
-    sums: list[Sums] = field(default_factory=list)
+    sums: list[_Sums] = field(default_factory=list)
 
     def holds(self, optimizer: Optimizer) -> bool:
         """Tell whether an optimizer updates a parameter of the model."""
@@ -89,7 +103,7 @@ class Replicas:
                 each.place,
                 each.unsynced,
                 each.joined,
-                tuple(each.sums),
+                tuple(sums.read() for sums in each.sums),
             )
             for each in self._models
             if each.steps
@@ -105,7 +119,10 @@ class Replicas:
     @guarded
     def wrapped(self, wrapper: DistributedDataParallel) -> None:
         """A model has been wrapped: every rank of its group does so, in the same order."""
-        group = tuple(dist.get_process_group_ranks(wrapper.process_group))
+        try:
+            group = tuple(dist.get_process_group_ranks(wrapper.process_group))
+        except KeyError:  # it outlived its group
+            return
         kept = [(name, each) for name, each in wrapper.module.named_parameters() if _is_replicated(wrapper, name, each)]
         kept = kept[:: max(1, -(-len(kept) // _AT_MOST))]
         index = sum(model.group == group for model in self._models)
@@ -165,16 +182,16 @@ def _name(model: _Model, frame: FrameType | None) -> str:
 def _sum_up(model: _Model) -> None:
     """Write down the parameters of a model, unless its ranks are free to differ."""
     wrapper = model.wrapper()
-    if getattr(wrapper, "_comm_hooks", ()) or _averages() or _captures():
+    if getattr(wrapper, "_comm_hooks", ()) or _averages() or capturing():
         return
     parameters = [each() for each in model.parameters]
     if all(each is not None and each.untyped_storage().size() for each in parameters):
-        values = tuple(_sums(each for each in parameters if each is not None))
-        model.sums.append(Sums(model.steps, model.place, values))
+        values = _sums(each for each in parameters if each is not None)
+        model.sums.append(_Sums(model.steps, model.place, values))
 
 
-def _sums(parameters: Iterator[torch.Tensor]) -> Iterator[tuple[float, float]]:
-    """Yield the sum and the sum of magnitudes of each; the device is asked once."""
+def _sums(parameters: Iterator[torch.Tensor]) -> list[Answer]:
+    """Ask for the sum and the sum of magnitudes of each, all at once where they lie on one device."""
     with torch.no_grad():
         pairs = []
         for parameter in parameters:
@@ -182,20 +199,11 @@ def _sums(parameters: Iterator[torch.Tensor]) -> Iterator[tuple[float, float]]:
             values = values.cpu() if values.device.type == "mps" else values
             magnitude = torch.linalg.vector_norm(values, 1, dtype=torch.float64)
             pairs.append(torch.stack([values.sum(dtype=torch.float64), magnitude]))
-        devices = {pair.device for pair in pairs}
-        if len(devices) == 1:
-            yield from ((one, other) for one, other in torch.stack(pairs).tolist())
-        else:
-            yield from ((float(pair[0]), float(pair[1])) for pair in pairs)
+        together = len({pair.device for pair in pairs}) == 1
+        return [Answer(torch.stack(pairs))] if together else [Answer(pair[None]) for pair in pairs]
 
 
 def _averages() -> bool:
     """Tell whether parameters are averaged now and then, and so may differ in between."""
     module = sys.modules.get(_AVERAGERS)
     return module is not None and bool(living(module.ModelAverager))
-
-
-def _captures() -> bool:
-    """Tell whether a CUDA graph is being captured: nothing may ask the device then."""
-    started: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return started and torch.cuda.is_current_stream_capturing()

@@ -102,7 +102,7 @@ def source_of(code: CodeType) -> Source | None:
     if not rows:
         return None
     if code.co_name == "<module>":
-        tree = parsed(lines) or _parsed_within(lines, min(rows[1:] or rows), max(rows))
+        tree = parsed(lines) or _parsed_within(lines, min(rows), max(rows))
         return None if tree is None else Source(code.co_filename, tree, tuple(tree.body))
     tree = parsed(
         [*lines[: code.co_firstlineno - 1], *inspect.getblock(lines[code.co_firstlineno - 1 :])], code.co_firstlineno

@@ -6,6 +6,7 @@ import copy
 import gc
 import io
 import pickle
+import sys
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -331,7 +332,7 @@ def test_a_mistake_that_begins_late_is_found_at_once() -> None:
         for i in range(5004):
             if i < 5000:
                 opt.zero_grad()
-            model(torch.ones(8, 4)).pow(2).mean().backward()
+            F.mse_loss(model(X), torch.randn(16, 1)).backward()  # the gradient never vanishes
             opt.step()
     assert [(found.code, found.iteration) for found in report.diagnostics] == [("GL101", 5001)]
 
@@ -362,4 +363,6 @@ def test_who_calls_a_backward_pass_is_compared_too(backward: Callable[[torch.Ten
     places = [found.location, *(each.location for each in found.related)]
     rows = [each.row - step.__code__.co_firstlineno for each in places]
     assert found.code == "GL503"
-    assert rows == [9, 4]
+    assert rows == (
+        [9, 4, 1] if sys.version_info >= (3, 12) else [9, 4]
+    )  # later ones know where the loss was made, too

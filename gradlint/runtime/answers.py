@@ -1,0 +1,62 @@
+"""Values of tensors that nobody waits for: a device works them out and copies them while the run goes on.
+
+A loop on a GPU is fast because the host runs ahead of the device; one look at a value makes it wait. Here a value is asked for, and
+read when it has arrived, or when the run is suspect anyway. On the host an answer is there at once.
+Knows devices; must not know what is asked, or why.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_ASYNCHRONOUS = ("cuda", "xpu")  # elsewhere a copy that is not waited for may be read too early
+
+
+class Answer:
+    """Values that were asked for."""
+
+    __slots__ = ("_arrival", "_values")
+
+    def __init__(self, values: Tensor) -> None:
+        later = values.device.type in _ASYNCHRONOUS
+        self._values = values.to("cpu", non_blocking=later)
+        self._arrival = _end_of(values.device) if later else None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can be read without waiting."""
+        return self._arrival is None or bool(self._arrival.query())
+
+    def read(self) -> Any:
+        """Return the values, as `Tensor.tolist` does; waits for the device if it has not come to them yet."""
+        if self._arrival is not None:
+            self._arrival.synchronize()
+        return self._values.tolist()
+
+
+def can_be_asked(tensor: Tensor) -> bool:
+    """Tell whether the values of `tensor` can be had: it is no stand-in for one, and no CUDA graph is being captured."""
+    plain = type(tensor.detach()) is Tensor and tensor.device.type != "meta"
+    return plain and not (tensor.device.type == "cuda" and capturing())
+
+
+def is_waited_for(tensor: Tensor) -> bool:
+    """Tell whether a look at the values of `tensor` would wait for a device."""
+    return tensor.device.type != "cpu"
+
+
+def capturing() -> bool:
+    """Tell whether a CUDA graph is being captured: nothing may ask the device then."""
+    started: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return started and torch.cuda.is_current_stream_capturing()
+
+
+def _end_of(device: torch.device) -> Any:
+    """Return an event behind all that the device has been given to do so far."""
+    module = getattr(torch, device.type)
+    event = module.Event()
+    event.record(module.current_stream(device))
+    return event
