@@ -59,7 +59,7 @@ def backward(
             rhythm.unexpected()
             given = _given(gradients, retain_graph, create_graph, inputs, *more)
             return closely(original, roots, given, options, _getframe(1))
-        event.began = clock()
+        event.before, event.began = event.began, clock()
         try:
             if inputs is ... or more or options != _USUAL:
                 return original(roots, *_given(gradients, retain_graph, create_graph, inputs, *more), **options)

@@ -96,8 +96,9 @@ class Expected:
     growth: int = 0
     """The version of the gradient on which an optimizer steps, and by how much it grows from one time to the next."""
     began: int = 0
+    before: int = 0
     last: weakref.ref[Tensor] | None = None
-    """Seen: the number of the next node when the backward pass began, the gradient of the last step."""
+    """Seen: the number of the next node when the backward pass began, now and the time before; the gradient of the last step."""
 
 
 NOTHING = Expected()

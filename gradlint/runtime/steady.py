@@ -188,9 +188,15 @@ class Steady:
             self.runs += 1
             happened = len(self._ahead) + 1 - length_hint(self.coming) - missed
             self._catch_up(happened // len(self._cycle), happened % len(self._cycle))
-            lately = self._ahead[max(0, happened - _LONGEST) : happened]
-            self._passes.extend((event.place, event.began) for event in lately if event.code is not None)
+            self._passes.extend(self._passed(self._ahead[max(0, happened - _LONGEST) : happened]))
             self._ahead, self.coming = [], repeat(NOTHING)
+
+    def _passed(self, lately: list[Event]) -> list[tuple[Location, int]]:
+        """Return the backward passes among the latest events; when each began is known of the last two of its kind."""
+        began = {id(event): [event.before, event.began] for event in self._cycle}
+        passes = [event for event in lately if event.code is not None]
+        found = [(event.place, (began[id(event)] or [0]).pop()) for event in reversed(passes)]
+        return found[::-1]
 
     def _catch_up(self, rounds: int, position: int) -> None:
         """Take all that is known from as many rounds of the cycle, and as many events of another one, as happened."""
