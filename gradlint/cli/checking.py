@@ -5,7 +5,9 @@ Must not know the other commands.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import linecache
 import sys
 import time
@@ -19,6 +21,7 @@ import click
 from gradlint.cli import common
 from gradlint.cli.common import Undone, opened
 from gradlint.diagnostics import Severity
+from gradlint.garbage import collector_paused
 from gradlint.reporters import WITH_FIXES, render, source_lines
 
 if TYPE_CHECKING:
@@ -90,8 +93,10 @@ def _codes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option("--stdin-filename", default="<stdin>", help="The name of what is read from `-`.")
 @click.option("--jobs", "-j", type=click.IntRange(0), default=0, help="How many processes share many files (0: all).")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep results of other runs.")
+@collector_paused()
 def check(paths: tuple[str, ...], **options: Any) -> None:
     """Check Python files and the Python files below folders; `-` reads stdin."""
+    atexit.register(gc.freeze)  # What is left in the end goes with the process: Python need not look for cycles in it.
     asked = _Asked(paths or (".",), **options)
     if asked.fix and not asked.diff and _STDIN in asked.paths:
         raise click.UsageError("stdin cannot be fixed in place: use `--diff`")

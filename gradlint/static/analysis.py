@@ -91,6 +91,10 @@ class Analysis:
         made: _Made = self._kept[kind]
         return made
 
+    def release(self) -> None:
+        """Let go of what was kept: it knows the analysis, and while the search for garbage is paused a cycle outlives its file."""
+        self._kept.clear()
+
     @property
     def lowering(self) -> Lowering:
         """What was understood in lowering the file."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import ast
 import functools
-import gc
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic
 from gradlint.documents import Document, is_document
+from gradlint.garbage import collector_paused
 from gradlint.models import models_with
 from gradlint.rulebook import rule
 from gradlint.static import reading, signs
@@ -149,18 +148,6 @@ def _ended(checked: FileFindings, settings: Settings) -> list[Diagnostic]:
     """Return the findings of one file in itself."""
     own = [each.diagnostic for each in checked.found if each.diagnostic.location.filename == checked.filename]
     return selected(checked.placed(apply(own, checked.comments)), checked.filename, settings)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Pause the search for cyclic garbage: a tree has none, and to look for it takes longer than parsing."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def parse(source: str, filename: str) -> ast.Module:

@@ -101,6 +101,7 @@ def analyze(
     followed = frozenset() if mute else _followed(analysis)
     waiting = frozenset() if mute else frozenset(_waiting(analysis, filename))
     answers = analysis.project.sights.answers
+    analysis.release()
     return Understanding(tuple(found.values()), followed, answers, waiting, acts)
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from gradlint.static.engine import collector_paused
+from gradlint.garbage import collector_paused
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

@@ -1,0 +1,30 @@
+"""The search for cyclic garbage, which takes longer than it is worth while source is read.
+
+It must not know who reads what.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the search for cyclic garbage: a tree has none, and to look for it takes longer than parsing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            _age()
+            gc.enable()
+
+
+def _age() -> None:
+    """Let all that was made meanwhile count as old, or the next search goes through it at once."""
+    if not gc.get_freeze_count():  # What somebody has frozen stays so.
+        gc.freeze()
+        gc.unfreeze()
