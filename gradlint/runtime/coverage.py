@@ -150,7 +150,7 @@ class Coverage(Observer):
             often = often or any(other.watched.steps >= _PASSES for other in self._seen.values())
         used = seen.used or seen.watched.tries > 0 or (seen.read and seen.clipped < _PASSES)
         if often and seen.fresh is not None and not used and not self._interrupted():
-            self._ledger.report("GL106", seen.fresh, subject=seen.name)
+            self._ledger.report("GL106", seen.fresh, subject=seen.name, done="computed")
 
     def _strays(self) -> bool:
         """Tell whether gradients reach a parameter that no optimizer ever held and nobody has changed."""
