@@ -64,7 +64,11 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
     passes = [event for event in passes if event.loops in cleared]
     reaching = (event for event in passes if _reaches(event, owned, found))
     through = (_report(event, cleared[event.loops].name, "computed") for event in reaching)
-    alone = (_report(each, each.name, "cleared") for each in cleared.values() if _is_run(found, each.loops, owned))
+    alone = (
+        _report(each, each.name, "cleared")
+        for each in cleared.values()
+        if _is_run(found, each.loops, owned) and not _is_handed_on(analysis, each.name)
+    )
     anyhow = (_report(event, cleared[event.loops].name, "computed") for event in passes)
     return list(islice(chain(through, alone, anyhow), 1))
 
@@ -74,6 +78,12 @@ def _reaches(event: Event, owned: frozenset[Uid], found: list[Event]) -> bool:
     if event.nodes or not owned:
         return any(overlap(node.module, each) for node in event.nodes for each in owned)
     return _runs(found[: found.index(event)], owned)
+
+
+def _is_handed_on(analysis: Analysis, name: str) -> bool:
+    """Whether a call is given what is spelled so."""
+    calls = analysis.nodes(ast.Call)
+    return any(ast.unparse(each) == name for call in calls for each in (*call.args, *(k.value for k in call.keywords)))
 
 
 def _is_run(found: list[Event], loops: tuple[int, ...], owned: frozenset[Uid]) -> bool:
@@ -111,7 +121,9 @@ def _stepped_in(analysis: Analysis, ring: list[Event]) -> frozenset[Uid]:
 
 def _runs(ring: list[Event], modules: frozenset[Uid]) -> bool:
     """Whether a loop runs one of these modules with gradients on."""
-    return any(event.kind is EventKind.FORWARD and "no-grad" not in event.roles and touches(event, modules) for event in ring)
+    return any(
+        event.kind is EventKind.FORWARD and "no-grad" not in event.roles and touches(event, modules) for event in ring
+    )
 
 
 def _reads_gradients(loop: ast.AST | None) -> bool:
