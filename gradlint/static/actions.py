@@ -36,7 +36,6 @@ from gradlint.static.values import (
     is_loader,
 )
 
-
 _BOUNDS = ("max_norm", "clip_value", "clip_val", "max_value")
 """What frameworks call the bound of a gradient."""
 

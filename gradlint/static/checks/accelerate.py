@@ -145,9 +145,8 @@ def _clipped_each_batch(analysis: Analysis, turn: _Turn) -> Iterator[Diagnostic]
         own = event.kind is EventKind.CLIP and clips(event, turn.optimizer)
         if own and turn.plain(event) and not turn.waits(event):
             marks = (("built", analysis.lowering.objects[turn.owner].place),)
-            names = {"clipped": event.name, "subject": turn.step.name}
-            when = "where `accelerator.sync_gradients` tells that the window ends"
-            yield compose("GL705", Side.STATIC, event.place, marks, when=when, **names)
+            when, step = "where `accelerator.sync_gradients` tells that the window ends", turn.step.name
+            yield compose("GL705", Side.STATIC, event.place, marks, when=when, clipped=event.name, subject=step)
             return
 
 
