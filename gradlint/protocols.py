@@ -247,6 +247,24 @@ SCALING = Protocol(
     },
 )
 
+APART = Protocol(
+    "apart",
+    State("new"),
+    {
+        # A function that clips and steps by a gradient scaler; the backward pass is elsewhere.
+        ("new", _K.CLIP): Edge("clipped", "clipped"),
+        ("clipped", _K.SCALED_STEP): Edge("other", violates="GL601"),
+        ("new", _K.SCALED_STEP): Edge("other"),
+        **{
+            (name, kind): Edge("other")
+            for name in ("new", "clipped")
+            for kind in (_K.SCALE, _K.BACKWARD, _K.UNSCALE, _K.UPDATE, _K.ZERO, _K.STEP, _K.SETGRAD, _K.EDIT, _K.ESCAPE)
+        },
+    },
+    {"clipped": frozenset({"clipped"})},
+)
+"""Not among `PROTOCOLS`: a run sees every backward pass."""
+
 SAMPLER = Protocol(
     "sampler",
     State("new"),

@@ -155,7 +155,7 @@ class Coverage(Observer):
         if not often or seen.fresh is None or used or self._interrupted():
             return
         if not any(moved.read() for moved in seen.moves):
-            self._ledger.report("GL106", seen.fresh, subject=seen.name)
+            self._ledger.report("GL106", seen.fresh, subject=seen.name, done="computed")
 
     def _strays(self) -> bool:
         """Tell whether gradients reach a parameter that no optimizer ever held and nobody has changed."""

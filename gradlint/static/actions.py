@@ -36,6 +36,9 @@ from gradlint.static.values import (
     is_loader,
 )
 
+_BOUNDS = ("max_norm", "clip_value", "clip_val", "max_value")
+"""What frameworks call the bound of a gradient."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -169,6 +172,10 @@ class Actions(Instances):
         match verb, value:
             case _, Const(None):
                 return
+            case "clip", _:
+                bounds = (given.named[each] for each in _BOUNDS if each in given.named)
+                bound = next(bounds, given.args[1] if len(given.args) > 1 else UNKNOWN)
+                self.clipped(given.node, self._clipped(value), bound, self._called(name, value, given))
             case _, Items(elements):
                 for element in elements:
                     self._act_on(verb, element, given, name)

@@ -9,6 +9,7 @@ import ast
 
 from gradlint.static.algebra import held
 from gradlint.static.frames import Grad
+from gradlint.static.functions import needs_gradients
 from gradlint.static.loops import Loops
 from gradlint.static.tree import (
     Atom,
@@ -39,7 +40,8 @@ class Blocks(Loops):
             before = self.grad
             value = self.evaluate(item.context_expr)
             mode = self.mode_of(item.context_expr)
-            if mode is None and isinstance(value, Unknown) and not self._known_context(item.context_expr):
+            strange = isinstance(value, Unknown) and not self._known_context(item.context_expr)
+            if mode is None and strange and not needs_gradients(body):
                 # Whoever manages this context may switch gradients off.
                 mode = Grad.MAYBE
             self.grad = mode if mode is not None else before

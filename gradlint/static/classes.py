@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.events import EventKind
+from gradlint.static.computing import computed_parts
 from gradlint.static.endings import Forward
 from gradlint.static.functions import Functions
 from gradlint.static.initializers import DATACLASSES, initializer
@@ -114,6 +115,21 @@ class Classes(Functions):
         read = Forward(forward.node, tuple(each.node for each in lineage), lambda node: self.seen_from(cls.frame, node))
         for ending in read.endings():
             yield None if ending is None else Made(ending.op, home.source.place(ending.node))
+
+    def parts_computed(self, cls: Class) -> int:
+        """Return of how many parts the result of a module is, if its own layers certainly compute each (0: not known)."""
+        if cls.node not in self.weighed:
+            self.weighed[cls.node] = 0  # Who holds itself is not known.
+            self.weighed[cls.node] = self._computed(cls)
+        return self.weighed[cls.node]
+
+    def _computed(self, cls: Class) -> int:
+        forward = self.method_of(cls, "forward")
+        if forward is None or isinstance(forward.node, ast.Lambda) or self.is_open(cls):
+            return 0
+        lineage = tuple(each.node for each in self.lineage(cls))
+        read = Forward(forward.node, lineage, lambda node: self.seen_from(cls.frame, node))
+        return computed_parts(read, lambda held: self.parts_computed(held) > 0)
 
     def opaque_module(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Object:
         """Make a module of which nothing else is known; the layer of constructors knows how."""

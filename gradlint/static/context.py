@@ -110,6 +110,7 @@ class Context(ABC):
         self.instances: dict[Uid, Class] = {}
         self.declared: dict[Uid, Class] = {}
         self.ended: dict[ast.AST, tuple[Made | None, ...]] = {}
+        self.weighed: dict[ast.AST, int] = {}
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
         self.descents: list[Descent] = []

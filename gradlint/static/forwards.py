@@ -6,7 +6,7 @@ It knows graph parts and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
@@ -61,7 +61,9 @@ class Forwards(Members):
         package, _, name = module.origin.rpartition(".")
         return package == "torch.nn" and name in words("saved", "modules")
 
-    def _ran(self, uid: Uid, node: ast.AST, sure: bool = True, roles: tuple[str, ...] = ()) -> GraphNode:
+    def _ran(
+        self, uid: Uid, node: ast.AST, sure: bool = True, roles: tuple[str, ...] = (), parts: tuple[GraphNode, ...] = ()
+    ) -> GraphNode:
         made = GraphNode(self.place(node), uid, sure=sure)
         if uid in self.parallel and isinstance(node, ast.Call) and _past_the_wrapper(node.func):
             self.bypassed[made.place] = ast.unparse(node.func)
@@ -70,7 +72,7 @@ class Forwards(Members):
             node,
             frozenset({uid}),
             self.spelled(node).removesuffix(".forward"),
-            frozenset({made}),
+            frozenset({made, *parts}),
             roles,
         )
         return made
@@ -89,7 +91,9 @@ class Forwards(Members):
             self.compares(module.origin, node, args, named, module)
             result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
             return marked(result, self.output(module), self.place(node))
-        made = self._ran(module.uid, node, sure=module.origin.startswith("torch."))
+        parts = self._computed_by(module, node)
+        sure = module.origin.startswith("torch.") or len(parts) == 1
+        made = self._ran(module.uid, node, sure=sure, parts=parts[1:] and parts)
         op = self.output(module)
         if self.grad is not Grad.ON:
             result = self.ungraphed(DATA, node, (*values, Tensor(frozenset({made}))), computed=True)
@@ -99,19 +103,31 @@ class Forwards(Members):
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         given = graph_of(values)
         result = Tensor(given | {made})
+        if len(parts) > 1:
+            return self._ended(module, node, result, [Tensor(given | {part}) for part in parts])
         if module.origin in ("torch.nn.RNN", "torch.nn.GRU"):
             return Items((result, result))
         if module.origin == "torch.nn.LSTM":
             return Items((result, Items((result, result))))
         return marked(result, op, self.place(node)) if op else self._ended(module, node, result)
 
-    def _ended(self, module: Object, node: ast.Call, result: Tensor) -> Value:
+    def _computed_by(self, module: Object, node: ast.Call) -> tuple[GraphNode, ...]:
+        """Return the graph parts of what a module of another file certainly computes by itself, each for a part of its result."""
+        classes = self._classes_of(module)
+        counts = {self.parts_computed(cls) if self._takes(cls, node) else 0 for cls in classes}
+        count = counts.pop() if len(counts) == 1 else 0
+        if count < 2:
+            return (GraphNode(self.place(node), module.uid),) * count
+        return tuple(GraphNode(self.place(node), (*module.uid, f"[{i}]")) for i in range(count))
+
+    def _ended(self, module: Object, node: ast.Call, result: Tensor, computed: Sequence[Tensor] = ()) -> Value:
         """Return the result of a module of another file with what its `forward` certainly ends in."""
         classes = [cls for cls in self._classes_of(module) if self._takes(cls, node)]
         endings = self.endings(classes[0]) if len(classes) == 1 else ()
         if not any(endings):
-            return result
+            return Items(tuple(computed)) if computed else result
         parts = [result] if len(endings) == 1 else [part_of(result, f"[{i}]") for i in range(len(endings))]
+        parts = list(computed) if len(computed) == len(endings) else parts
         ended = [replace(part, made=made) for part, made in zip(parts, endings, strict=True)]
         return ended[0] if len(ended) == 1 else Items(tuple(ended))
 

@@ -13,6 +13,7 @@ from gradlint.diagnostics import Location
 from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.expressions import Expressions
 from gradlint.static.frames import Frame, Grad
+from gradlint.static.nodes import own
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import (
@@ -31,6 +32,9 @@ from gradlint.static.values import (
     Value,
     unknown_uid,
 )
+
+_NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
+_SWITCHES = frozenset(["enable_grad", "set_grad_enabled"])
 
 
 class Functions(Expressions):
@@ -134,7 +138,7 @@ class Functions(Expressions):
         if mode is not None:
             self.grad, self.switch = mode, None
             self.inference = self.inference or any(map(self.is_inference_mode, node.decorator_list))
-        elif node in self.wrapped_by_others:
+        elif node in self.wrapped_by_others and not needs_gradients(node.body):
             self.grad = Grad.MAYBE
         self.block(node.body)
 
@@ -271,3 +275,15 @@ class Functions(Expressions):
 def name_of(function: Function) -> str:
     """Return the name that a function was defined under."""
     return getattr(function.node, "name", "lambda")
+
+
+def needs_gradients(body: list[ast.stmt]) -> bool:
+    """Whether statements run backward or clear gradients themselves: no unknown context around them switches gradients off."""
+    said = {
+        node.attr
+        for statement in body
+        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        for node in own(statement)
+        if isinstance(node, ast.Attribute)
+    }
+    return not said.isdisjoint(_NEED_GRADIENTS) and said.isdisjoint(_SWITCHES)

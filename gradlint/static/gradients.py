@@ -102,6 +102,8 @@ class Gradients(Forwards):
         match value:
             case Params(of):
                 return of
+            case Object(kind=Kind.OPTIMIZER, uid=uid):
+                return frozenset({uid})
             case Items(elements) if elements:
                 found = [self._clipped(element) for element in elements]
                 return None if None in found else frozenset(uid for each in found for uid in each or ())

@@ -31,7 +31,9 @@ class Scaling(Actions):
             case "step" if args:
                 return self._step_by_scaler(args[0], node, args, by)
             case "update":
-                self.emit(EventKind.UPDATE, node, by, ast.unparse(node), scalers=by)
+                # Who tells the scale itself does so now and then.
+                told = ("told",) if node.args or node.keywords else ()
+                self.emit(EventKind.UPDATE, node, by, ast.unparse(node), roles=told, scalers=by)
         return UNKNOWN
 
     def _step_by_scaler(self, stepped: Value, node: ast.Call, args: list[Value], by: frozenset[Uid]) -> Value:

@@ -55,7 +55,9 @@ _PATTERNS = (
     (b"with ", re.compile(rb"\bwith\b[^\n]*\b(?:no_grad|inference_mode|enable_grad)[ \t]*[:,]")),
     (b".eval", re.compile(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
-    (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*==?[ \t]*(?:True|False)")),
+    (b".state_dict()", re.compile(rb"\.state_dict\([\w.\[\]]+\.state_dict\(\)\)")),
+    (b".state_dict(torch.load(", re.compile(rb"\.state_dict\(torch\.load\(")),
+    (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*=")),
     (b"Generator(", re.compile(rb"\.manual_seed\(\d")),
     (b"seed", re.compile(rb"\.\w*seeds?[ \t]*=[^=]")),
     (b"seed", re.compile(rb"\bif[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
@@ -76,7 +78,19 @@ _KNOWN_IN_CODE = frozenset(
     )
 )
 _BY_WORDS = frozenset(
-    (b"Module", b"nn.", b"dropout(", b"best", b"_grad()", b"inference_mode()", b".detach()", b".req", b"seed")
+    (
+        b"Module",
+        b"nn.",
+        b"dropout(",
+        b"best",
+        b"_grad()",
+        b"inference_mode()",
+        b".detach()",
+        b".state_dict()",
+        b".state_dict(torch.load(",
+        b".req",
+        b"seed",
+    )
 )
 """Beginnings of patterns that are for rules which go by words alone."""
 _NEW = tuple(

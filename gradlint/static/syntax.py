@@ -184,7 +184,16 @@ def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
 
 
 def _scaled_by_name(scope: ast.AST) -> frozenset[str]:
-    return frozenset(name for name, methods in _asked(scope).items() if {"scale", "step(...)", "update"} <= methods)
+    asked = _asked(scope)
+    scaling = {name for name, methods in asked.items() if {"step(...)", "update"} <= methods}
+    return frozenset(name for name in scaling if "scale" in asked[name] or _steps_what_is_cleared(scope, name, asked))
+
+
+def _steps_what_is_cleared(scope: ast.AST, name: str, asked: dict[str, set[str]]) -> bool:
+    """Whether the only argument of each `step` is asked to clear gradients: an optimizer."""
+    calls = [node for node in walk(scope) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    steps = [call.args for call in calls if ast.unparse(call.func) == f"{name}.step"]
+    return all(len(args) == 1 and "zero_grad" in asked.get(ast.unparse(args[0]), ()) for args in steps)
 
 
 def _run_by_name(scope: ast.AST) -> frozenset[str]:

@@ -95,8 +95,8 @@ WORDINGS: Mapping[str, Wording] = {
         {"made": "computed here"},
     ),
     "GL522": Wording(
-        "`{call}` changes nothing: it returns another tensor, which is thrown away",
-        "keep what it returns: `{subject} = {call}`",
+        "{what}",
+        "{remedy}",
     ),
     "GL523": Wording(
         "{what}",

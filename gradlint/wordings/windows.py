@@ -34,8 +34,8 @@ WORDINGS: Mapping[str, Wording] = {
     "GL705": Wording(
         "the gradients of `{clipped}` are clipped in every batch, but `{subject}` steps once in several: "
         "what was accumulated is clipped again and again, and the update points elsewhere",
-        "clip right before `{subject}.step()`, under the same condition",
-        _STEP,
+        "clip right before `{subject}.step()`, {when}",
+        {**_STEP, "built": "the accelerator is told here how many"},
     ),
     "GL709": Wording(
         "`{subject}` is drawn from again without `set_epoch`: its sampler shuffles by the epoch that it is told, "

@@ -1,4 +1,4 @@
-"""Accelerate's own windows, used against their rules: GL714."""
+"""Accelerate's own windows, used against their rules: GL705 and GL714."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.prepared import ACCELERATORS
-from gradlint.static.subjects import on_optimizer
+from gradlint.static.subjects import clips, on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Kind, Object, Value
 from gradlint.static.windows import Guard, Paths
@@ -55,7 +55,7 @@ class _Turn:
 
 @check
 def windows_of_accelerate(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL714."""
+    """GL714, and GL705 where the window is the accelerator's."""
     accelerators = [made for made in analysis.objects(Kind.ENGINE) if made.origin in ACCELERATORS and _length(made)]
     for accelerator in accelerators:
         for root in analysis.roots:
@@ -66,6 +66,7 @@ def windows_of_accelerate(analysis: Analysis) -> Iterator[Diagnostic]:
             yield from _cleared_first(analysis, turn)
             yield from _cleared_by_module(analysis, turn)
             yield from _not_by_framework(means, turn)
+            yield from _clipped_each_batch(analysis, turn)
 
 
 def _length(accelerator: Object) -> Value | None:
@@ -135,6 +136,17 @@ def _not_by_framework(means: Means, turn: _Turn) -> Iterator[Diagnostic]:
                 "that it accumulates, nor scaled in mixed precision"
             )
             yield _found(means.analysis, turn, event, what, f"call `accelerator.backward({event.name})`")
+            return
+
+
+def _clipped_each_batch(analysis: Analysis, turn: _Turn) -> Iterator[Diagnostic]:
+    """Clipping knows of no window: it bounds what has been accumulated so far, in every batch."""
+    for event in turn.ring[turn.ring.index(turn.backward) :]:
+        own = event.kind is EventKind.CLIP and clips(event, turn.optimizer)
+        if own and turn.plain(event) and not turn.waits(event):
+            marks = (("built", analysis.lowering.objects[turn.owner].place),)
+            when, step = "where `accelerator.sync_gradients` tells that the window ends", turn.step.name
+            yield compose("GL705", Side.STATIC, event.place, marks, when=when, clipped=event.name, subject=step)
             return
 
 

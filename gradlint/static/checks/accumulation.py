@@ -114,7 +114,15 @@ def _clipped_each_turn(window: Window) -> Iterator[Diagnostic]:
     for event in window.ring[begin:]:
         if event.kind is EventKind.CLIP and clips(event, window.optimizer) and window.each_turn(event):
             marks = (("step", window.step.place),)
-            yield compose("GL705", Side.STATIC, event.place, marks, clipped=event.name, subject=window.step.name)
+            yield compose(
+                "GL705",
+                Side.STATIC,
+                event.place,
+                marks,
+                clipped=event.name,
+                subject=window.step.name,
+                when="under the same condition",
+            )
             return
 
 

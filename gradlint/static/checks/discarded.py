@@ -19,16 +19,33 @@ _RETURNING = frozenset(["detach", "to", "cuda", "cpu", "float", "half", "double"
 @check
 @by_words
 def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL522: `hidden.detach()` as a statement."""
+    """GL522: `hidden.detach()` as a statement, and `state_dict` where `load_state_dict` is meant."""
     for node in analysis.nodes(ast.Expr):
         match node:
             case ast.Expr(ast.Call(ast.Attribute(owner, name))) if name in _RETURNING:
                 if _is_tensor(analysis, analysis.value(owner)):
                     subject = ast.unparse(owner)
                     place = analysis.source.place(node)
-                    yield compose("GL522", Side.STATIC, place, subject=subject, call=ast.unparse(node))
+                    call = ast.unparse(node)
+                    remedy = f"keep what it returns: `{subject} = {call}`"
+                    what = f"`{call}` changes nothing: it returns another tensor, which is thrown away"
+                    yield compose("GL522", Side.STATIC, place, what=what, remedy=remedy)
+            case ast.Expr(ast.Call(ast.Attribute(owner, "state_dict"), [given], [])) if _is_state(given):
+                subject = ast.unparse(owner)
+                what = f"`{subject}` stays as it is: `state_dict` only reads, and the state that it is given is thrown away"
+                remedy = f"load it: `{subject}.load_state_dict({ast.unparse(given)})`"
+                yield compose("GL522", Side.STATIC, analysis.source.place(node), what=what, remedy=remedy)
             case _:
                 continue
+
+
+def _is_state(given: ast.expr) -> bool:
+    """Whether an argument is the state of another model, or one that was saved."""
+    match given:
+        case ast.Call(ast.Attribute(attr="state_dict")) | ast.Call(ast.Attribute(ast.Name("torch"), "load")):
+            return True
+        case _:
+            return False
 
 
 def _is_tensor(analysis: Analysis, value: Value) -> bool:

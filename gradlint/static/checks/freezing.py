@@ -33,12 +33,14 @@ def told_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
     modules: set[ast.AST] | None = None
     for node in analysis.nodes(ast.Assign, ast.Expr):
         match node:
-            case ast.Assign([ast.Attribute(owner, "requires_grad")], ast.Constant(bool() as flag)):
+            case ast.Assign([ast.Attribute(owner, "requires_grad")], flag):
                 modules = set(_named_modules(analysis)) if modules is None else modules
-                if (owner in modules or _is_module(analysis, owner)) and not _is_a_flag(analysis, owner):
+                told = owner in modules or _is_module(analysis, owner) or _is_called(analysis, owner)
+                if told and not _is_a_flag(analysis, owner):
                     said = ast.unparse(owner)
                     what = f"`{said}` is a module, and torch looks at the `requires_grad` of parameters only"
-                    yield _report(analysis, node, what, f"`{said}.requires_grad_({flag})` tells all its parameters")
+                    way = f"`{said}.requires_grad_({ast.unparse(flag)})` tells all its parameters"
+                    yield _report(analysis, node, what, way)
             case ast.Assign([ast.Attribute(_, name)], ast.Constant(bool())) if name != "requires_grad":
                 if _MISSPELT.fullmatch(name) and name not in read:
                     yield _report(analysis, node, f"torch knows no `{name}`", "the name is `requires_grad`")
@@ -53,10 +55,29 @@ def _report(analysis: Analysis, node: ast.stmt, what: str, way: str) -> Diagnost
 
 
 def _is_a_flag(analysis: Analysis, owner: ast.expr) -> bool:
-    """Whether a module reads `self.requires_grad`: then it is an attribute of its own."""
-    return ast.unparse(owner) == "self" and any(
+    """Whether a module reads `self.requires_grad`, or one whose class is not known may: then it is an attribute of its own."""
+    own = ast.unparse(owner) == "self" or _is_called(analysis, owner)
+    return own and any(
         node.attr == "requires_grad" and isinstance(node.ctx, ast.Load) and ast.unparse(node.value) == "self"
         for node in analysis.nodes(ast.Attribute)
+    )
+
+
+def _is_called(analysis: Analysis, owner: ast.expr) -> bool:
+    """Whether an attribute of a module is called by the module's own `forward`, as no tensor is."""
+    match owner:
+        case ast.Attribute(ast.Name("self")):
+            said = ast.unparse(owner)
+        case _:
+            return False
+    return any(
+        ast.unparse(call.func) == said
+        for cls in analysis.nodes(ast.ClassDef)
+        if cls.lineno <= owner.lineno <= (cls.end_lineno or 0)
+        for method in cls.body
+        if isinstance(method, ast.FunctionDef) and method.name == "forward"
+        for call in walk(method)
+        if isinstance(call, ast.Call)
     )
 
 
@@ -79,14 +100,42 @@ def _named_modules(analysis: Analysis) -> Iterator[ast.AST]:
         if not contents.says(_WORD, node):
             continue
         match node:
-            case ast.For(target, ast.Call(ast.Attribute(attr=name))) if name in _YIELDS:
+            case ast.For(target, source):
+                name = _yielding(source)
                 module = target.elts[1] if isinstance(target, ast.Tuple) and len(target.elts) == 2 else target
-                if isinstance(module, ast.Name) and isinstance(target, ast.Tuple) is bool(_YIELDS[name]):
+                if name and isinstance(module, ast.Name) and isinstance(target, ast.Tuple) is bool(_YIELDS[name]):
                     yield from _told(node.body, {module.id})
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield from _told(node.body, _always_modules(analysis, node))
+                yield from _told_of_lists(node)
             case ast.ClassDef():
                 yield from _told(node.body, _always_modules(analysis, node))
+            case _:
+                continue
+
+
+def _yielding(source: ast.expr) -> str:
+    """Return the method by which an expression lists modules, all or a slice of them ("": it does not)."""
+    match source:
+        case ast.Call(ast.Attribute(attr=name)) if name in _YIELDS:
+            return name
+        case ast.Call(ast.Name("list" | "tuple" | "reversed"), [listed]) | ast.Subscript(listed, ast.Slice()):
+            return _yielding(listed)
+        case _:
+            return ""
+
+
+def _told_of_lists(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
+    """Yield what is told in loops over a name that stands for nothing but listed modules when it is assigned."""
+    sources: dict[str, list[str]] = defaultdict(list)
+    for node in walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = _yielding(node.value)
+            sources[node.targets[0].id].append("" if _YIELDS.get(name, 1) else name)
+    for node in walk(function):
+        match node:
+            case ast.For(ast.Name(module), ast.Name(listed)) if sources[listed] and all(sources[listed]):
+                yield from _told(node.body, {module})
             case _:
                 continue
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import chain, islice
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
@@ -21,18 +22,20 @@ from gradlint.static.values import Kind, Object
 
 @check
 def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL106: the loop clears an optimizer and runs backward, but the optimizer never steps."""
+    """GL106: the loop clears an optimizer and runs backward, or its model forward, but the optimizer never steps."""
     lowering = analysis.lowering
     for optimizer in analysis.objects(Kind.OPTIMIZER):
         hidden = optimizer.uid in lowering.escaped | analysis.stepped or not analysis.private(optimizer)
-        if hidden or optimizer.origin == "" or any(touched in lowering.escaped for touched in optimizer.of or ()):
+        if hidden or optimizer.origin == "" or _is_stepped_by_another(analysis, optimizer):
             continue
-        if _is_stepped_by_another(analysis, optimizer):
-            continue
+        # Whoever is given the model may train it by himself, which is no use of this optimizer: it is still cleared for nothing.
+        shown = any(touched in lowering.escaped for touched in optimizer.of or ())
         for root in analysis.roots:
             found = analysis.events[root]
             if any(event.kind is EventKind.CREATE and optimizer.uid in (event.targets or ()) for event in found):
-                yield from _unused(analysis, optimizer, found) or _left_out(analysis, optimizer, found)
+                yield from _unused(analysis, optimizer, found) or (
+                    [] if shown else _left_out(analysis, optimizer, found)
+                )
 
 
 def _is_stepped_by_another(analysis: Analysis, optimizer: Object) -> bool:
@@ -45,19 +48,50 @@ def _is_stepped_by_another(analysis: Analysis, optimizer: Object) -> bool:
 
 def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[Diagnostic]:
     effect = on_optimizer(optimizer, analysis.lowering.objects)
-    owned = optimizer.of or ()
+    owned = optimizer.of or frozenset()
     if any(event.kind is EventKind.HAND_STEP and (not owned or touches(event, owned)) for event in found):
         return []
-    cleared = [event for event in found if event.kind is EventKind.ZERO and effect(event) is EventKind.ZERO]
-    for event in found:
-        if event.kind is not EventKind.BACKWARD or not event.loops or "engine" in event.roles:
-            continue
-        if _reads_gradients(analysis.lowering.loop_nodes.get(event.loops[-1])):
-            continue
-        name = next((zero.name for zero in cleared if zero.loops == event.loops and "module" not in zero.roles), None)
-        if name is not None:
-            return [compose("GL106", Side.STATIC, event.place, subject=name)]
-    return []
+    cleared = {
+        event.loops: event
+        for event in reversed(found)
+        if event.kind is EventKind.ZERO
+        and effect(event) is EventKind.ZERO
+        and "module" not in event.roles
+        and event.loops
+        if not _reads_gradients(analysis.lowering.loop_nodes.get(event.loops[-1]))
+    }
+    passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
+    passes = [event for event in passes if event.loops in cleared]
+    reaching = (event for event in passes if _reaches(event, owned, found))
+    through = (_report(event, cleared[event.loops].name, "computed") for event in reaching)
+    alone = (
+        _report(each, each.name, "cleared")
+        for each in cleared.values()
+        if _is_run(found, each.loops, owned) and not _is_handed_on(analysis, each.name)
+    )
+    anyhow = (_report(event, cleared[event.loops].name, "computed") for event in passes)
+    return list(islice(chain(through, alone, anyhow), 1))
+
+
+def _reaches(event: Event, owned: frozenset[Uid], found: list[Event]) -> bool:
+    """Whether a backward pass may run through one of these modules; where its graph is unknown, they ran before."""
+    if event.nodes or not owned:
+        return any(overlap(node.module, each) for node in event.nodes for each in owned)
+    return _runs(found[: found.index(event)], owned)
+
+
+def _is_handed_on(analysis: Analysis, name: str) -> bool:
+    """Whether a call is given what is spelled so."""
+    calls = analysis.nodes(ast.Call)
+    return any(ast.unparse(each) == name for call in calls for each in (*call.args, *(k.value for k in call.keywords)))
+
+
+def _is_run(found: list[Event], loops: tuple[int, ...], owned: frozenset[Uid]) -> bool:
+    return _runs([event for event in found if event.loops == loops], owned)
+
+
+def _report(event: Event, name: str, done: str) -> Diagnostic:
+    return compose("GL106", Side.STATIC, event.place, subject=name, done=done)
 
 
 def _left_out(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[Diagnostic]:
@@ -72,7 +106,7 @@ def _left_out(analysis: Analysis, optimizer: Object, found: list[Event]) -> list
         others = _stepped_in(analysis, ring)
         cleared = any(effect(other) is EventKind.ZERO for other in ring)
         if others and not cleared and _runs(ring, owned) and not any(overlap(a, b) for a in others for b in owned):
-            return [compose("GL106", Side.STATIC, event.place, subject=optimizer.uid[-1].partition("#")[0])]
+            return [_report(event, optimizer.uid[-1].partition("#")[0], "computed")]
     return []
 
 
@@ -87,7 +121,9 @@ def _stepped_in(analysis: Analysis, ring: list[Event]) -> frozenset[Uid]:
 
 def _runs(ring: list[Event], modules: frozenset[Uid]) -> bool:
     """Whether a loop runs one of these modules with gradients on."""
-    return any(event.kind is EventKind.FORWARD and "grad" in event.roles and touches(event, modules) for event in ring)
+    return any(
+        event.kind is EventKind.FORWARD and "no-grad" not in event.roles and touches(event, modules) for event in ring
+    )
 
 
 def _reads_gradients(loop: ast.AST | None) -> bool:

@@ -149,7 +149,14 @@ def _is_so_already(made: ast.expr, args: list[ast.expr]) -> bool:
 def _leaves_it_to_torch(analysis: Analysis, cls: ast.ClassDef) -> bool:
     """Whether a class descends from torch's module only, and does not list its parts by itself."""
     own = {each.name for each in cls.body if isinstance(each, ast.FunctionDef)}
-    return bool(cls.bases) and not own & _KEEPS_BOOKS and all(_is_plain(analysis, base) for base in cls.bases)
+    bases = [base for base in cls.bases if not _is_bare_of_state(analysis, base)]
+    return bool(bases) and not own & _KEEPS_BOOKS and all(_is_plain(analysis, base) for base in bases)
+
+
+def _is_bare_of_state(analysis: Analysis, base: ast.expr) -> bool:
+    """Whether a base only says something to readers: `ABC`, `Generic[T]`."""
+    named = base.value if isinstance(base, ast.Subscript) else base
+    return analysis.value(named) in (Library("abc.ABC"), Library("typing.Generic"))
 
 
 def _is_plain(analysis: Analysis, base: ast.expr) -> bool:

@@ -91,7 +91,7 @@ def _is_deep(analysis: Analysis, module: Uid) -> bool:
     """Whether the weights of a module are certainly needed in a backward pass: it has more than one layer with weights."""
     lowering = analysis.lowering
     places: list[ast.AST] = []
-    cls = lowering.instances.get(module)
+    cls = next((found for uid, found in lowering.instances.items() if within(module, uid)), None)
     if cls is not None:
         places += [ancestor.node for ancestor in lowering.lineage(cls)]
     made = lowering.objects.get(module)

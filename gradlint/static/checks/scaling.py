@@ -37,9 +37,10 @@ class _Pair:
     arrivals: dict[Event, set[World[State]]]
 
     def updated(self, step: Event) -> bool:
-        """Whether the scaler is updated on any path around a step."""
+        """Whether the scaler is left to update itself on any path around a step."""
         return any(
-            self.effect(event) is EventKind.UPDATE and event.loops[:1] == step.loops[:1] for event in self.arrivals
+            self.effect(event) is EventKind.UPDATE and event.loops[:1] == step.loops[:1] and "told" not in event.roles
+            for event in self.arrivals
         )
 
     def codes(self, event: Event) -> set[str | None]:

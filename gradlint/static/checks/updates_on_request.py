@@ -42,7 +42,9 @@ def _anyhow(
             later = [call for call in clips if call.lineno >= unscaled[0].lineno]
             place, marks = analysis.source.place((later or unscaled)[0]), (("step", analysis.source.place(step)),)
             subject = ast.unparse(step.args[0])
-            yield compose("GL705", Side.STATIC, place, marks, clipped=subject, subject=subject)
+            yield compose(
+                "GL705", Side.STATIC, place, marks, clipped=subject, subject=subject, when="under the same condition"
+            )
 
 
 def _is_scaler(analysis: Analysis, function: FunctionNode, spelled: str) -> bool:

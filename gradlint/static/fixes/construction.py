@@ -86,8 +86,10 @@ def _told_all(item: Diagnostic, outline: Outline) -> Remedy | None:
     """GL807: tell the parameters of a module, not the module; spell the attribute of a parameter as it is."""
     statement = outline.at(item.location, ast.Assign) or outline.at(item.location, ast.Expr)
     match statement:
-        case ast.Assign([ast.Attribute(owner, "requires_grad")], ast.Constant(bool() as wanted)) if plain(owner):
-            text = f"{outline.spelled(owner)}.requires_grad_({wanted})"
+        case ast.Assign([ast.Attribute(owner, "requires_grad")], wanted) if plain(owner):
+            text = f"{outline.spelled(owner)}.requires_grad_({outline.spelled(wanted)})"
+        case ast.Assign([ast.Attribute(attr="requires_grad")]):
+            return None
         case ast.Assign([ast.Attribute(owner)], value) | ast.Expr(ast.Compare(ast.Attribute(owner), [_], [value])):
             text = f"{outline.spelled(owner)}.requires_grad = {outline.spelled(value)}"
         case _:

@@ -21,6 +21,7 @@ from gradlint.static.fixes.remedy import (
     without,
     wrapped,
 )
+from gradlint.static.nodes import called
 from gradlint.static.outline import Outline, written
 
 _SQUASHING = frozenset(["softmax", "sigmoid"])
@@ -83,6 +84,9 @@ def _assign(item: Diagnostic, outline: Outline) -> Remedy | None:
     if statement is None or owner is None:
         return None
     name = outline.spelled(owner)
+    if isinstance(statement.value, ast.Call) and called(statement.value) == "state_dict":
+        text = f"{name}.load_state_dict"
+        return Remedy(f"Call `{text}(...)`", (replaced(outline, statement.value.func, text),))
     return Remedy(f"Keep what it returns: `{name} = ...`", wrapped(outline, statement, f"{name} = "))
 
 
