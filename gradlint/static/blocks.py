@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 
 from gradlint.static.algebra import held
+from gradlint.static.contexts import METHODS, is_context
 from gradlint.static.frames import Grad
 from gradlint.static.loops import Loops
 from gradlint.static.tree import (
@@ -87,10 +88,10 @@ class Blocks(Loops):
         """Whether a context is made by a library that has no hand on gradients."""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = self.latest.get(node.func.value)
-            if isinstance(owner, Object) or (
-                isinstance(owner, (Unknown, Instance)) and node.func.attr in ("autocast", "no_sync", "accumulate")
-            ):
+            if isinstance(owner, Object) or (isinstance(owner, (Unknown, Instance)) and node.func.attr in METHODS):
                 return True
+        if isinstance(node, ast.Call) and is_context(self.latest.get(node.func, UNKNOWN), self.models):
+            return True
         callee = self.quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN
         return (
             isinstance(callee, Library)

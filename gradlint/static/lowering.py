@@ -26,7 +26,18 @@ from gradlint.static.nodes import called, children, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Seq, Uid, events
-from gradlint.static.values import UNKNOWN, Class, Function, Instance, Kind, Object, Unknown, Value
+from gradlint.static.values import (
+    UNKNOWN,
+    Class,
+    Function,
+    Imported,
+    Instance,
+    Kind,
+    Library,
+    Object,
+    Unknown,
+    Value,
+)
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
@@ -36,6 +47,8 @@ ACTIVATIONS = frozenset(["softmax", "sigmoid"])
 
 _WEIGHTS = words("pretrained", "arguments") | {name.rpartition(".")[2] for name in words("pretrained", "always")}
 """In the text of a file that makes a model with trained weights."""
+
+_OPTIM = frozenset(["optim"])
 
 _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
@@ -74,6 +87,7 @@ class Lowering(Hosted):
         functions = list(_functions(tree))
         training = self._training([function for function, _ in functions])
         training |= self._running(functions) - {"__init__"}
+        training |= {each.name for each, cls in functions if cls is None and self._hands_over(each)}
         waiting = [each for each in functions if each[0].name in training and each[0] not in self.reached]
         if len(waiting) > 1:
             called = self.syntax.mentioned(tree)
@@ -216,6 +230,20 @@ class Lowering(Hosted):
         plain = [function for function, cls in functions if cls is not None and not cls.bases]
         given = frozenset(name for function in plain for name in _weighted(function))
         return {each.name for each in plain if given and self.syntax.mentioned(each) & given}
+
+    def _hands_over(self, function: FunctionNode) -> bool:
+        """Whether a function makes an optimizer for something of another file: it sets in motion what trains there."""
+        contents, names = self.module.module.contents, self.syntax.mentioned(function)
+        if "parameters" not in self.syntax.called(function) or not contents.says(_OPTIM, contents.tree):
+            return False
+        others = (self.store.get((self.module.path, name)) for name in names)
+        if not any(isinstance(each, Imported) or self._is_of_another_file(each) for each in others):
+            return False
+        callees = (self.quietly(node.func) for node in walk(function) if isinstance(node, ast.Call))
+        return any(isinstance(each, Library) and self.models.role_of(each.name) == "optimizer" for each in callees)
+
+    def _is_of_another_file(self, value: Value | None) -> bool:
+        return isinstance(value, (Class, Function)) and value.frame != self.module.path
 
     def _judges(self, function: FunctionNode) -> bool:
         """Whether a loss of torch and an activation meet in a function: trainers of others call it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 
 from gradlint.events import EventKind
-from gradlint.static.algebra import held, join
+from gradlint.static.algebra import held, join, with_element
 from gradlint.static.constructors import RESTORED
 from gradlint.static.instances import SAME, SUSPECT
 from gradlint.static.library import words
@@ -206,10 +206,20 @@ class Methods(Updates):
                 return None
 
     def _rebound(self, node: ast.Call, value: Value) -> None:
-        """A collection changed in place: the name it was called through is no longer what it was."""
-        target = node.func.value if isinstance(node.func, ast.Attribute) else None
-        if isinstance(target, (ast.Name, ast.Attribute)):
-            self.grown(target, value, node)
+        """A collection changed in place: whatever it was called through is no longer what it was."""
+        if isinstance(node.func, ast.Attribute):
+            self._put(node.func.value, value, node)
+
+    def _put(self, target: ast.expr, value: Value, node: ast.Call) -> None:
+        match target:
+            case ast.Name() | ast.Attribute():
+                self.grown(target, value, node)
+            case ast.IfExp(_, body, orelse):
+                self._put(body, value, node)
+                self._put(orelse, value, node)
+            case ast.Subscript(owner, index):
+                whole = self.latest.get(owner, UNKNOWN)
+                self._put(owner, with_element(whole, const(self.latest.get(index, UNKNOWN)), value), node)
 
     def _moved(self, node: ast.Call) -> Unknown | None:
         """Return whose method `net.to(device).train()` calls, if methods that return a module itself stand between."""
@@ -225,6 +235,12 @@ class Methods(Updates):
         values = [receiver, *args, *named.values()]
         if isinstance(receiver, Unknown) and receiver.id:
             self.hooks_on(unknown_uid(receiver.id), name, node)
+        if (
+            name in ("append", "extend")
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Subscript)
+        ):
+            self._rebound(node, Unknown(holds=held(values)))
         match name:
             case "backward" if not args or all(isinstance(arg, Tensor) and not arg.nodes for arg in args):
                 return self.backward(node, [receiver], named)

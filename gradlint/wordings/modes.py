@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gradlint.wordings.wording import Wording
 
 AFTER_EVALUATION = "after its first evaluation"
+AFTER_AN_EVALUATION = "after an evaluation that has left it so"
 AS_RETURNED = "as the library returned it"
 TRAINING_MODE = "training mode"
 

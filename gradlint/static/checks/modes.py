@@ -16,6 +16,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import kept
+from gradlint.static.checks.stayed import trained_as_left
 from gradlint.static.following import follow
 from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
@@ -28,6 +29,7 @@ from gradlint.typestate import Marks, State
 from gradlint.wordings.modes import AFTER_EVALUATION
 
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
+_STEPS = (EventKind.STEP, EventKind.HAND_STEP)
 _EVALUATING = _LAPSED | {"eval"}
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 _SENSITIVE = re.compile(
@@ -71,9 +73,10 @@ def _module(
     if felt not in known:  # Parts of one model mostly go through the same.
         known[felt] = follow(root.tree, MODE, effect)
     arrivals = known[felt]
-    if owners:
-        updates = list(_updates(analysis, root, owners, arrivals))
-        yield from updates or _lapsed(analysis, root, module, arrivals)
+    updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
+    if owners or any(event.kind is EventKind.HAND_STEP for event in arrivals):
+        found = updates or list(_lapsed(analysis, root, module, arrivals))
+        yield from found or trained_as_left(analysis, root, module, owners)
     if tracks:
         yield from _tracked(analysis, root, arrivals, passing)
 
@@ -81,9 +84,11 @@ def _module(
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
     if not _sensitive(analysis, module):
         return
-    for event, states in arrivals.items():
-        lapsed = [state for state in states if MODE.advance(state, event.kind, event.place)[1] is not None]
-        if event.kind is EventKind.STEP and lapsed and not any(_excuses(state, lapsed) for state in states):
+    for event, reached in arrivals.items():
+        # An update by hand steps once for each parameter.
+        states = {state for state in reached if event.kind is EventKind.STEP or state.name != "lapsed"}
+        lapsed = [state for state in states if MODE.advance(state, EventKind.STEP, event.place)[1] is not None]
+        if event.kind in _STEPS and lapsed and not any(_excuses(state, lapsed) for state in states):
             state = min(lapsed, key=lambda each: each.marks)
             restored = [each for each in states if each.name == "restored"]
             if not all(_only_outside(analysis, root, event, state, each) for each in restored):
