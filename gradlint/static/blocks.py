@@ -50,6 +50,7 @@ class Blocks(Loops):
             self.autocast = self._casts(item.context_expr)
             self.unsynced = self.unsynced or self._leaves_ranks_alone(item.context_expr)
             if item.optional_vars is not None:
+                value = self.entered.get(item.context_expr, value)
                 self.assign(
                     item.optional_vars,
                     value if isinstance(value, (Object, Instance)) else Unknown(holds=held((value,))),

@@ -17,7 +17,7 @@ from gradlint.static.contexts import NO_CONTEXTS, is_context
 from gradlint.static.frames import Grad, Store
 from gradlint.static.remembering import Remembering
 from gradlint.static.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
-from gradlint.static.values import ANY_OPTIMIZER, Choice, Imported, Library, Unknown, Value
+from gradlint.static.values import ANY_OPTIMIZER, Choice, Imported, Instance, Kind, Library, Object, Unknown, Value
 
 
 class Branches(Remembering):
@@ -100,4 +100,17 @@ class Branches(Remembering):
             return value
         named = replace(value, id=f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}")
         self.renewed(named.id)
+        modules = (*self._modules_among(left), *self._modules_among(right))
+        if modules:
+            self.alternatives[named.id] = tuple(dict.fromkeys(modules))
         return named
+
+    def _modules_among(self, value: Value) -> tuple[Value, ...]:
+        """Return the modules of which a value is one, as far as they are known."""
+        match value:
+            case Object(kind=Kind.MODULE) | Instance():
+                return (value,)
+            case Unknown(id=id_):
+                return self.alternatives.get(id_, ())
+            case _:
+                return ()

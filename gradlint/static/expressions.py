@@ -91,6 +91,9 @@ class Expressions(Arithmetic):
                 return self._comparison([left, *others], op, node)
             case ast.Starred(value) | ast.Await(value):
                 return self.evaluate(value)
+            case ast.Yield(value) if value is not None:
+                self.frame.yielded.append(self.evaluate(value))
+                return UNKNOWN
             case _:
                 return self._others(node)
 

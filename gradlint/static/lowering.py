@@ -19,8 +19,8 @@ from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.actions import Step
 from gradlint.static.algebra import graph_of, held
+from gradlint.static.driven import OVERRIDDEN, Driven
 from gradlint.static.frames import Grad, Store
-from gradlint.static.hosted import Hosted
 from gradlint.static.library import words
 from gradlint.static.nodes import called, children, walk
 from gradlint.static.project import Module, Project
@@ -67,7 +67,7 @@ class Root:
     followed: frozenset[ast.AST]
 
 
-class Lowering(Hosted):
+class Lowering(Driven):
     """Lowers a file."""
 
     def __init__(self, project: Project, module: Module, models: Models) -> None:
@@ -130,8 +130,8 @@ class Lowering(Hosted):
         )
 
     def _hosted(self, tree: ast.Module) -> Iterator[Root]:
-        """Yield the training of each module that a trainer drives and that optimizes by itself."""
-        if "automatic_optimization" not in self.module.module.source.text:
+        """Yield the training of each class that a trainer drives, or that is a trainer of a library."""
+        if not any(word in self.module.module.source.text for word in OVERRIDDEN):
             return
         after = dict(self.store)
         for node in dict.fromkeys(cls for _, cls in _functions(tree) if cls is not None):
@@ -139,7 +139,7 @@ class Lowering(Hosted):
             if isinstance(cls, Class) and cls.node is node:
                 self._begin_anew(after)
                 with self.aside() as out:
-                    hosted = self.host(cls)
+                    hosted = self.host(cls) or self.drive(cls)
                 if hosted:
                     yield Root(Seq(tuple(out)), False, node, frozenset(self.followed))
 

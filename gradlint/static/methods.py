@@ -23,6 +23,7 @@ from gradlint.static.provenance import (
     reshaped,
     unmarked,
 )
+from gradlint.static.tree import Atom
 from gradlint.static.updates import Updates
 from gradlint.static.values import (
     NONE,
@@ -221,6 +222,16 @@ class Methods(Updates):
                 whole = self.latest.get(owner, UNKNOWN)
                 self._put(owner, with_element(whole, const(self.latest.get(index, UNKNOWN)), value), node)
 
+    def _perhaps_in_mode(self, id_: str, module: Value, name: str, node: ast.Call) -> None:
+        """Emit a change of mode that concerns one of several modules: the one that a name stands for on this path."""
+        kind = EventKind.EVAL if name == "eval" else EventKind.TRAIN
+        targets, spelled = self.reach((module,)), self._spelled_receiver(node)
+        self.fork(
+            Atom(f"{id_} is {min(held((module,)))}", frozenset({id_})),
+            lambda: self.emit(kind, node, targets, spelled, roles=("alias",)),
+            lambda: None,
+        )
+
     def _moved(self, node: ast.Call) -> Unknown | None:
         """Return whose method `net.to(device).train()` calls, if methods that return a module itself stand between."""
         owner = node.func.value if isinstance(node.func, ast.Attribute) else node
@@ -265,6 +276,8 @@ class Methods(Updates):
             case "train" | "eval" if isinstance(receiver, Unknown) and receiver.id and not args:
                 # It may turn out to be a module; whoever it is, nobody's gradients change.
                 self.set_mode(name, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node), args)
+                for each in self.alternatives.get(receiver.id, ()):
+                    self._perhaps_in_mode(receiver.id, each, name, node)
                 return receiver
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
                 return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)

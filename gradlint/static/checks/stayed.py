@@ -6,12 +6,14 @@ It knows which passes need an evaluation mode; `modes` asks it, which tells what
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Side
+from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import STAYED
 from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
 from gradlint.static.flow import World
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
@@ -21,7 +23,37 @@ from gradlint.static.tree import Event, Uid
 from gradlint.typestate import State
 from gradlint.wordings.modes import AFTER_AN_EVALUATION
 
+_UNSEEN = frozenset({"alias", "implied"})
+"""Words of a switch to evaluation mode that does not say whom it switches: by another name, or inside of a library."""
 _DECIDED = frozenset({"chosen", "unknown"})
+
+
+@check
+def left_within_a_step(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL304: between the `train()` of a library's trainer and its backward pass, something switches the model to evaluation mode."""
+    for root in analysis.roots:
+        found = analysis.events[root]
+        steps = [event for event in found if event.kind is EventKind.STEP and "hosted" in event.roles]
+        owned = {
+            uid for step in steps for each in step.targets or () for uid in analysis.lowering.objects[each].of or ()
+        }
+        for index, event in enumerate(found if owned else ()):
+            unseen = event.kind is EventKind.EVAL and event.roles & _UNSEEN and event.is_in(steps[0].loops)
+            if unseen and owned <= (event.targets or frozenset()) and not _is_undone(found[index + 1 :], owned):
+                when = f"after `{event.name}` was, which it is on a path or inside of this call"
+                name = analysis.named(min(owned))
+                diagnostic = compose("GL304", Side.STATIC, event.place, subject=name, when=when)
+                yield replace(diagnostic, severity=Severity.WARNING)
+
+
+def _is_undone(later: list[Event], owned: set[Uid]) -> bool:
+    """Whether the model is switched back before the library runs backward."""
+    for event in later:
+        if event.kind is EventKind.TRAIN and owned <= (event.targets or frozenset()):
+            return True
+        if event.kind is EventKind.BACKWARD and "hosted" in event.roles:
+            return False
+    return True
 
 
 def trained_as_left(analysis: Analysis, root: Root, module: Uid, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
