@@ -30,6 +30,7 @@ from gradlint.static.values import (
 )
 
 _STEP, _LOSS, _INPUTS = "training_step", "compute_loss", "_prepare_inputs"
+_DOES_IT_ALL = frozenset(["backward", "manual_backward", "step", "zero_grad"])
 OVERRIDDEN = frozenset([_STEP, _LOSS, _INPUTS])
 """Methods of a class that its library calls for each batch."""
 
@@ -122,7 +123,9 @@ class Driven(Hosted):
 
     def _fit(self, instance: Instance) -> bool:
         configure = self.method_of(instance.cls, "configure_optimizers")
-        if configure is None or self._is_manual(instance):
+        step = self.method_of(instance.cls, _STEP)
+        assert step is not None
+        if configure is None or self._is_manual(instance) or self.syntax.called(step.node) & _DOES_IT_ALL:
             return False
         self.configure(instance)
         optimizer = self.store.get((instance.uid, OPTIMIZERS))
@@ -130,8 +133,6 @@ class Driven(Hosted):
             return False
         # Lightning itself moves schedules on.
         self.escaped |= held([self.store.get((instance.uid, SCHEDULERS), UNKNOWN)])
-        step = self.method_of(instance.cls, _STEP)
-        assert step is not None
 
         def turn() -> None:
             self.called_by_trainer(instance, BATCH[:1])
