@@ -26,9 +26,10 @@ from gradlint.static.trained import on_module
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Instance
 from gradlint.typestate import Marks, State
-from gradlint.wordings.modes import AFTER_EVALUATION
+from gradlint.wordings.modes import AFTER_EVALUATION, EVALUATING
 
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
+_MODES = frozenset({"training", "is_grad_enabled"})
 _STEPS = (EventKind.STEP, EventKind.HAND_STEP)
 _EVALUATING = _LAPSED | {"eval"}
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
@@ -88,7 +89,8 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
         # An update by hand steps once for each parameter.
         states = {state for state in reached if event.kind is EventKind.STEP or state.name != "lapsed"}
         lapsed = [state for state in states if MODE.advance(state, EventKind.STEP, event.place)[1] is not None]
-        if event.kind in _STEPS and lapsed and not any(_excuses(state, lapsed) for state in states):
+        excused = any(_excuses(state, lapsed) for state in states) or _asks_mode(analysis, event)
+        if event.kind in _STEPS and lapsed and not excused:
             state = min(lapsed, key=lambda each: each.marks)
             restored = [each for each in states if each.name == "restored"]
             if not all(_only_outside(analysis, root, event, state, each) for each in restored):
@@ -97,6 +99,14 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             name = analysis.named(module)
             yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
             return
+
+
+def _asks_mode(analysis: Analysis, event: Event) -> bool:
+    """Whether a function in which something is trained does so under a condition on the mode: `if model.training`."""
+    frames = (analysis.lowering.frames.get(event.frame[:length]) for length in range(1, len(event.frame) + 1))
+    nodes = (frame.node for frame in frames if frame is not None and frame.node is not None)
+    tests = (each.test for node in nodes for each in walk(node) if isinstance(each, ast.If))
+    return any(isinstance(part, ast.Attribute) and part.attr in _MODES for test in tests for part in walk(test))
 
 
 def _excuses(state: State, lapsed: list[State]) -> bool:
@@ -163,7 +173,8 @@ def _updates(
             state = min(states, key=lambda each: each.marks)
             marks = (*((role, place) for role, place in state.marks if role == "eval"), ("training", training[0].place))
             what = "backward()" if event.kind is EventKind.BACKWARD else "step()"
-            yield compose("GL301", Side.STATIC, event.place, marks, what=what, subject=_module_name(analysis, owners))
+            where = EVALUATING.format(_module_name(analysis, owners))
+            yield compose("GL301", Side.STATIC, event.place, marks, what=what, where=where)
             return
 
 
