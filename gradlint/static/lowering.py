@@ -33,7 +33,6 @@ from gradlint.static.values import (
     Imported,
     Instance,
     Kind,
-    Library,
     Object,
     Unknown,
     Value,
@@ -47,8 +46,6 @@ ACTIVATIONS = frozenset(["softmax", "sigmoid"])
 
 _WEIGHTS = words("pretrained", "arguments") | {name.rpartition(".")[2] for name in words("pretrained", "always")}
 """In the text of a file that makes a model with trained weights."""
-
-_OPTIM = frozenset(["optim"])
 
 _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
@@ -87,7 +84,7 @@ class Lowering(Driven):
         functions = list(_functions(tree))
         training = self._training([function for function, _ in functions])
         training |= self._running(functions) - {"__init__"}
-        training |= {each.name for each, cls in functions if cls is None and self._hands_over(each)}
+        training |= {each.name for each, _ in functions if self._hands_over(each)} - {"__init__"}
         waiting = [each for each in functions if each[0].name in training and each[0] not in self.reached]
         if len(waiting) > 1:
             called = self.syntax.mentioned(tree)
@@ -232,15 +229,11 @@ class Lowering(Driven):
         return {each.name for each in plain if given and self.syntax.mentioned(each) & given}
 
     def _hands_over(self, function: FunctionNode) -> bool:
-        """Whether a function makes an optimizer for something of another file: it sets in motion what trains there."""
-        contents, names = self.module.module.contents, self.syntax.mentioned(function)
-        if "parameters" not in self.syntax.called(function) or not contents.says(_OPTIM, contents.tree):
+        """Whether a function has an optimizer, and something of another file, which may train by it what is made here."""
+        if not any("optim" in name.lower() for name in self.syntax.mentioned(function)):
             return False
-        others = (self.store.get((self.module.path, name)) for name in names)
-        if not any(isinstance(each, Imported) or self._is_of_another_file(each) for each in others):
-            return False
-        callees = (self.quietly(node.func) for node in walk(function) if isinstance(node, ast.Call))
-        return any(isinstance(each, Library) and self.models.role_of(each.name) == "optimizer" for each in callees)
+        called = (self.store.get((self.module.path, name)) for name in self.syntax.functions(function))
+        return any(isinstance(each, Imported) or self._is_of_another_file(each) for each in called)
 
     def _is_of_another_file(self, value: Value | None) -> bool:
         return isinstance(value, (Class, Function)) and value.frame != self.module.path

@@ -13,6 +13,7 @@ from gradlint.static.nodes import own, walk
 from gradlint.static.values import Class, Library, Tensor
 
 _MODE = "automatic_optimization"
+_ALL = frozenset(["backward", "manual_backward", "step"])
 
 
 @check
@@ -40,10 +41,13 @@ def returned_nothing(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _gives(step: ast.FunctionDef) -> bool:
-    """Whether a step returns something, or is none: what is to be overridden, or a generator."""
+    """Whether a step returns something, does all by itself, or is none: what is to be overridden, or a generator."""
     nodes = list(own(step))
-    return any(isinstance(each, (ast.Yield, ast.YieldFrom, ast.Raise)) for each in nodes) or any(
-        isinstance(each, ast.Return) and each.value is not None for each in nodes
+    calls = (each.func.attr for each in nodes if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute))
+    return (
+        not _ALL.isdisjoint(calls)
+        or any(isinstance(each, (ast.Yield, ast.YieldFrom, ast.Raise)) for each in nodes)
+        or any(isinstance(each, ast.Return) and each.value is not None for each in nodes)
     )
 
 
