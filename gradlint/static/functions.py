@@ -14,6 +14,7 @@ from gradlint.diagnostics import Location
 from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.expressions import Expressions
 from gradlint.static.frames import Frame, Grad
+from gradlint.static.nodes import root, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import (
@@ -47,6 +48,8 @@ class Functions(Expressions):
         if function.receiver is not None:
             given.insert(0, function.receiver)
         if self._beside_the_point(function, [*given, *named.values()]):
+            return Unknown(holds=held([*given, *named.values()]))
+        if self.syntax.is_generator(function.node) and self._only_yields(function):
             return Unknown(holds=held([*given, *named.values()]))
         if self.exhausted(function) or self.syntax.is_generator(function.node):
             holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
@@ -83,6 +86,13 @@ class Functions(Expressions):
         self.perhaps = asked
         if out:
             self.out.append(Call(Seq(tuple(out))))
+
+    def _only_yields(self, function: Function) -> bool:
+        """Whether a generator goes through data: nothing in it trains, and it asks nothing of the object that it is a method of."""
+        module = self.frames.get(function.frame, self.module).module
+        calls = (each.func for each in walk(function.node) if isinstance(each, ast.Call))
+        asks = any(isinstance(each, ast.Attribute) and isinstance(root(each), ast.Name) for each in calls)
+        return not asks and not self._makes_context(function) and not self.footprints.trains(function.node, module)
 
     def _makes_context(self, function: Function) -> bool:
         """Whether a function is decorated to make a context of what it does around its `yield`."""
