@@ -289,4 +289,31 @@ SHARDING = Protocol(
 )
 """What an optimizer holds. Not among `PROTOCOLS`: the run-time side does not watch sharding."""
 
+_STAYED_STATES = ("new", "train", "eval", "ran", "used", "again", "due", "chosen")
+
+STAYED = Protocol(
+    "stayed",
+    State("new"),
+    {
+        # A mode that a pass without gradients needed (`used`), and in which the model is trained for the first time; `chosen` is
+        # one in which it is trained at once. Who was trained in training mode before is a matter of the modes.
+        **_from((*_STAYED_STATES, "unknown"), _K.TRAIN, Edge("train", "train")),
+        **_from(("new", "train", "unknown"), _K.EVAL, Edge("eval", "eval")),
+        **_from(("new", "train"), _K.STEP, Edge("trained")),
+        **_from(("eval", "ran"), _K.RETAIN, Edge("used")),
+        ("eval", _K.FORWARD): Edge("ran"),
+        ("ran", _K.BACKWARD): Edge("chosen"),
+        ("used", _K.FORWARD): Edge("again", "forward"),
+        ("again", _K.BACKWARD): Edge("due"),
+        ("due", _K.STEP): Edge("used", violates="GL304"),
+        **_from(_STAYED_STATES, _K.ESCAPE, Edge("unknown")),
+    },
+    {
+        "eval": frozenset({"train"}),
+        **dict.fromkeys(("ran", "used"), frozenset({"train", "eval"})),
+        **dict.fromkeys(("again", "due"), frozenset({"train", "eval", "forward"})),
+    },
+)
+"""Not among `PROTOCOLS`: at run time, another evaluation has to come before anybody is sure."""
+
 PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING, SAMPLER)

@@ -22,7 +22,7 @@ from gradlint.runtime.sensitivity import lapsed
 from gradlint.runtime.sites import name_of, place_of, text_at, user_frame
 from gradlint.runtime.tracks import Track
 from gradlint.typestate import State
-from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED
+from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED, EVALUATING
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -211,7 +211,7 @@ class Modes:
         what = text_at(place) or "backward()"
         for owner in watched.owners:
             owner.feeds.pop(id(place), None)
-        self._ledger.report("GL301", place, marks, subject=watched.name, what=what)
+        self._ledger.report("GL301", place, marks, where=EVALUATING.format(watched.name), what=what)
 
     def stepped(self, optimizer: WatchedOptimizer, place: Location) -> None:
         """`optimizer` stepped at `place`."""

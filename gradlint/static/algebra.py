@@ -170,6 +170,18 @@ def part_of(value: Tensor, name: str) -> Tensor:
     return replace(value, nodes=frozenset(nodes), made=None, cut=None, dropped=frozenset())
 
 
+def with_element(whole: Value, index: object, value: Value) -> Value:
+    """Return a collection in which one element, found under `index`, is another value."""
+    match whole:
+        case Items(elements, None) if isinstance(index, int) and -len(elements) <= index < len(elements):
+            at = index % len(elements)
+        case Items(elements, keys) if keys is not None and index in keys:
+            at = keys.index(index)
+        case _:
+            return Unknown(holds=held((whole, value)))
+    return Items((*elements[:at], value, *elements[at + 1 :]), whole.keys)
+
+
 def _older(node: GraphNode) -> GraphNode:
     # Two generations tell "this iteration" from "an earlier one"; more would never converge.
     return replace(node, age=1)

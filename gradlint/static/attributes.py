@@ -62,6 +62,7 @@ MODULE_METHODS = frozenset(
         "register_module",
         "add_module",
         "share_memory",
+        "no_sync",
     ]
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 
 from gradlint.static.algebra import held
+from gradlint.static.contexts import METHODS, is_context
 from gradlint.static.frames import Grad
 from gradlint.static.functions import needs_gradients
 from gradlint.static.loops import Loops
@@ -51,6 +52,7 @@ class Blocks(Loops):
             self.autocast = self._casts(item.context_expr)
             self.unsynced = self.unsynced or self._leaves_ranks_alone(item.context_expr)
             if item.optional_vars is not None:
+                value = self.entered.get(item.context_expr, value)
                 self.assign(
                     item.optional_vars,
                     value if isinstance(value, (Object, Instance)) else Unknown(holds=held((value,))),
@@ -89,10 +91,10 @@ class Blocks(Loops):
         """Whether a context is made by a library that has no hand on gradients."""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = self.latest.get(node.func.value)
-            if isinstance(owner, Object) or (
-                isinstance(owner, (Unknown, Instance)) and node.func.attr in ("autocast", "no_sync", "accumulate")
-            ):
+            if isinstance(owner, Object) or (isinstance(owner, (Unknown, Instance)) and node.func.attr in METHODS):
                 return True
+        if isinstance(node, ast.Call) and is_context(self.latest.get(node.func, UNKNOWN), self.models):
+            return True
         callee = self.quietly(node.func) if isinstance(node, ast.Call) else UNKNOWN
         return (
             isinstance(callee, Library)

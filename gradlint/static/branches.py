@@ -13,10 +13,11 @@ from operator import is_not
 
 from gradlint.diagnostics import Location
 from gradlint.static.algebra import join
+from gradlint.static.contexts import NO_CONTEXTS, is_context
 from gradlint.static.frames import Grad, Store
 from gradlint.static.remembering import Remembering
 from gradlint.static.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
-from gradlint.static.values import ANY_OPTIMIZER, Choice, Imported, Library, Unknown, Value
+from gradlint.static.values import ANY_OPTIMIZER, Choice, Imported, Instance, Kind, Library, Object, Unknown, Value
 
 
 class Branches(Remembering):
@@ -73,8 +74,16 @@ class Branches(Remembering):
         return merged
 
     def either(self, left: Value, right: Value) -> Value:
-        """Return what is known of a value that is one of two; of two classes of optimizers, that it is one."""
+        """Return what is known of a value that is one of two; of two classes of optimizers, or two contexts, that it is one."""
         match left, right:
+            case (Library(name), other) | (other, Library(name)) if name in NO_CONTEXTS and is_context(
+                other, self.models
+            ):
+                return other
+            case Library(one), Library(other) if (
+                one != other and is_context(left, self.models) and is_context(right, self.models)
+            ):
+                return left
             case Library(one), Library(other) if one != other and self._makes_optimizers(one, other):
                 return ANY_OPTIMIZER
             case _:
@@ -87,8 +96,21 @@ class Branches(Remembering):
     def _joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
         left, right = (self.named(each.name) if isinstance(each, Imported) else each for each in (left, right))
         value = left if left == right else self.either(left, right)
-        if not isinstance(value, (Unknown, Choice)):
+        if not isinstance(value, (Unknown, Choice)) or is_context(value, self.models):
             return value
         named = replace(value, id=f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}")
         self.renewed(named.id)
+        modules = (*self._modules_among(left), *self._modules_among(right))
+        if modules:
+            self.alternatives[named.id] = tuple(dict.fromkeys(modules))
         return named
+
+    def _modules_among(self, value: Value) -> tuple[Value, ...]:
+        """Return the modules of which a value is one, as far as they are known."""
+        match value:
+            case Object(kind=Kind.MODULE) | Instance():
+                return (value,)
+            case Unknown(id=id_):
+                return self.alternatives.get(id_, ())
+            case _:
+                return ()

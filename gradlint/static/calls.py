@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.algebra import held, join
+from gradlint.static.contexts import is_context
 from gradlint.static.frames import Grad
 from gradlint.static.instances import SAME
 from gradlint.static.methods import Methods
@@ -122,6 +123,8 @@ class Calls(Methods):
                 return self._forward(Object(Kind.MODULE, unknown_uid(id_), "", self.place(node)), node, args, named)
             case Unknown(id=id_) if id_ in self.module_owners:
                 return self._ran_by_owner(unknown_uid(id_), node, args, named)
+            case Unknown() if is_context(callee, self.models):
+                return UNKNOWN
             case _:
                 return Unknown(
                     holds=self.escape(node, [callee, *args, *named.values()], _handed([*args, *named.values()]))

@@ -302,7 +302,8 @@ class Constructors(Gradients):
     def _acts_on(self, kind: Kind, values: list[Value]) -> frozenset[Uid] | None:
         match kind:
             case Kind.OPTIMIZER:
-                return self._owners(values[0]) if values else None
+                # Nobody is given an empty list: what was put in there is not in sight.
+                return (self._owners(values[0]) or None) if values else None
             case Kind.SCHEDULER:
                 # A scheduler built on schedulers steps them.
                 self.escaped |= self.reach(

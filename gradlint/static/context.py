@@ -93,6 +93,8 @@ class Context(ABC):
         self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
         self.disabled: set[Uid] = set()
+        self.entered: dict[ast.AST, Value] = {}
+        self.alternatives: dict[str, tuple[Value, ...]] = {}
         self.outputs: dict[Uid, str] = {}
         self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}

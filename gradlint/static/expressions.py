@@ -22,6 +22,7 @@ from gradlint.static.values import (
     UNKNOWN,
     Const,
     Function,
+    Instance,
     Items,
     Kind,
     Library,
@@ -80,9 +81,9 @@ class Expressions(Arithmetic):
                 self.frame.captured = True
                 return Function(node, self.frame.path)
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
-                return self._comprehension(node.generators, (node.elt,))
+                return self._comprehension(node.generators, (node.elt,), ordered=isinstance(node, ast.ListComp))
             case ast.DictComp():
-                return self._comprehension(node.generators, (node.key, node.value))
+                return self._comprehension(node.generators, (node.key, node.value), ordered=True)
             case ast.NamedExpr(target, given):
                 result = self.evaluate(given)
                 self.bind(target.id, result)
@@ -91,6 +92,9 @@ class Expressions(Arithmetic):
                 return self._comparison([left, *others], op, node)
             case ast.Starred(value) | ast.Await(value):
                 return self.evaluate(value)
+            case ast.Yield(value) if value is not None:
+                self.frame.yielded.append(self.evaluate(value))
+                return UNKNOWN
             case _:
                 return self._others(node)
 
@@ -173,12 +177,15 @@ class Expressions(Arithmetic):
             case _:
                 return Unknown(holds=self.reach((value,)))
 
-    def _comprehension(self, generators: list[ast.comprehension], results: Iterable[ast.expr]) -> Value:
+    def _comprehension(
+        self, generators: list[ast.comprehension], results: Iterable[ast.expr], *, ordered: bool = False
+    ) -> Value:
         first, *rest = generators
         source = self.evaluate(first.iter)
         match source:
             case Items(elements, None) if 0 < len(elements) <= _FEW and not rest and not first.ifs:
-                return self._unrolled_comprehension(first.target, elements, list(results))
+                made = self._unrolled_comprehension(first.target, elements, list(results))
+                return _collected(made) if ordered else _mixture(each for one in made for each in one)
         number = self.number(first)
         outer, self.loops = self.loops, (*self.loops, number)
         self.perhaps += bool(first.ifs)
@@ -197,13 +204,17 @@ class Expressions(Arithmetic):
             self.out.append(Loop(number, body, body, Seq(())))
         return value
 
-    def _unrolled_comprehension(self, target: ast.expr, each: tuple[Value, ...], results: list[ast.expr]) -> Value:
+    def _unrolled_comprehension(
+        self, target: ast.expr, each: tuple[Value, ...], results: list[ast.expr]
+    ) -> list[list[Value]]:
         """Evaluate a comprehension over a few known values, in turn: each is asked to do its own."""
-        made = []
-        for value in each:
+        hint, made = self.hint, []
+        for index, value in enumerate(each):
             self.assign(target, value, target)
-            made += [self.evaluate(result) for result in results]
-        return _mixture(made)
+            self.hint = f"{hint or '@'}[{index}]"
+            made.append([self.evaluate(result) for result in results])
+        self.hint = hint
+        return made
 
     def take(self, target: ast.expr, value: Value) -> None:
         """Bind the target of a loop: who it names is another one in each iteration."""
@@ -252,6 +263,15 @@ class Expressions(Arithmetic):
         self.fork(test, lambda: found.append(self.evaluate(node)), lambda: None)
         self.perhaps -= 1
         return found[0]
+
+
+def _collected(made: list[list[Value]]) -> Value:
+    """Return the list, or the dict, of what was made in turn, where it is of objects."""
+    values = [each[-1] for each in made]
+    if not all(isinstance(value, (Object, Instance)) for value in values):
+        return _mixture(each for one in made for each in one)
+    keys = [const(each[0]) for each in made if len(each) > 1]
+    return Items(tuple(values), tuple(keys) if keys else None) if ... not in keys else _mixture(values)
 
 
 def _mixture(values: Iterable[Value]) -> Value:

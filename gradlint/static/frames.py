@@ -41,6 +41,7 @@ class Frame:
     cls: Class | None = None
     receiver: Value | None = None
     returned: list[Value] = field(default_factory=list)
+    yielded: list[Value] = field(default_factory=list)
     left: list[tuple[Grad, Location | None]] = field(default_factory=list)
     exits: list[Store] = field(default_factory=list)
     captured: bool = False

@@ -7,13 +7,14 @@ knows frames and parameters; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Location
 from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.expressions import Expressions
 from gradlint.static.frames import Frame, Grad
-from gradlint.static.nodes import own
+from gradlint.static.nodes import own, root, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import (
@@ -51,12 +52,24 @@ class Functions(Expressions):
             given.insert(0, function.receiver)
         if self._beside_the_point(function, [*given, *named.values()]):
             return Unknown(holds=held([*given, *named.values()]))
+        if self.syntax.is_generator(function.node) and self._only_yields(function):
+            return Unknown(holds=held([*given, *named.values()]))
         if self.exhausted(function) or self.syntax.is_generator(function.node):
             holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
+            self.entered.pop(node, None)
+            if not self.exhausted(function) and self._makes_context(function):
+                self._yield_from(function, node, given, named)
             return Unknown(holds=holds)
         self.reached.add(function.node)
         self.followed.add(function.node)
-        frame = self._enter(function, node)
+        self._lowered(frame := self._enter(function, node), function, node, given, named)
+        self._leave(frame)
+        return self._result(frame)
+
+    def _lowered(
+        self, frame: Frame, function: Function, node: ast.AST, given: list[Value], named: dict[str, Value]
+    ) -> None:
+        """Lower the body of a function in its frame."""
         if frame.module is not self.module.module:
             self.foreign[function.node] = frame.module
         outer, asked = (self.frame, self.grad, self.dead, self.hint, self.pending), self.perhaps
@@ -76,8 +89,27 @@ class Functions(Expressions):
         self.perhaps = asked
         if out:
             self.out.append(Call(Seq(tuple(out))))
-        self._leave(frame)
-        return self._result(frame)
+
+    def _only_yields(self, function: Function) -> bool:
+        """Whether a generator goes through data: nothing in it trains, and it asks nothing of the object that it is a method of."""
+        module = self.frames.get(function.frame, self.module).module
+        calls = (each.func for each in walk(function.node) if isinstance(each, ast.Call))
+        asks = any(isinstance(each, ast.Attribute) and isinstance(root(each), ast.Name) for each in calls)
+        return not asks and not self._makes_context(function) and not self.footprints.trains(function.node, module)
+
+    def _makes_context(self, function: Function) -> bool:
+        """Whether a function is decorated to make a context of what it does around its `yield`."""
+        around = (self.seen_from(function.frame, each) for each in getattr(function.node, "decorator_list", ()))
+        return any(isinstance(each, Library) and each.name == "contextlib.contextmanager" for each in around)
+
+    def _yield_from(self, function: Function, node: ast.AST, given: list[Value], named: dict[str, Value]) -> None:
+        """Remember whom a context gives to its block; what it does around is not followed."""
+        frame, store = self._enter(function, node), dict(self.store)
+        with self.aside():
+            self._lowered(frame, function, node, given, named)
+        self.store = store
+        if frame.yielded:
+            self.entered[node] = functools.reduce(join, frame.yielded)
 
     def _left_in(self, ends: list[tuple[Grad, Location | None]], node: FunctionNode | ast.Lambda) -> None:
         """Go on after a call in the mode in which a statement of the function has left it; contexts and decorators leave none."""

@@ -19,9 +19,10 @@ OPTIMIZERS, SCHEDULERS = "configured_optimizers", "configured_schedulers"
 """Under these names a module holds what it has configured: the models speak of them."""
 
 _MODE = "automatic_optimization"
-_BEFORE_EPOCH = ("on_train_start", "on_train_epoch_start")
-_BATCH = ("on_train_batch_start", "training_step", "on_train_batch_end")
-_AFTER_EPOCH = ("on_train_epoch_end", "training_epoch_end")
+BEFORE_EPOCH = ("on_train_start", "on_train_epoch_start")
+BATCH = ("on_train_batch_start", "training_step", "on_train_batch_end")
+AFTER_EPOCH = ("on_train_epoch_end", "training_epoch_end")
+"""The methods that the trainer calls around the epochs, and for each batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +50,23 @@ class Hosted(Statements):
         if not isinstance(instance, Instance) or not self._is_manual(instance):
             return False
         self.out += made
-        self._configure(instance)
-        self._called_by_trainer(instance, _BEFORE_EPOCH[:1])
+        self.configure(instance)
+        self.called_by_trainer(instance, BEFORE_EPOCH[:1])
         self.repeated(cls.node, lambda: self._epoch(instance), [], [])
         return True
 
     def _may_optimize(self, cls: Class) -> bool:
         """Whether a class of this file has a training step and speaks, as its bases do, of the mode of Lightning's modules."""
-        lineage = list(self.lineage(cls))
-        bases = [base for each in lineage for base in self.bases(each) if isinstance(base, Library)]
         return (
-            any(self.models.meaning_of(base.name).kind == "lightning-module" for base in bases)
+            self.is_lightning(cls)
             and self.method_of(cls, "training_step") is not None
-            and any(_MODE in self._texts(each) for each in lineage)
+            and any(_MODE in self._texts(each) for each in self.lineage(cls))
         )
+
+    def is_lightning(self, cls: Class) -> bool:
+        """Whether a class is a module of Lightning."""
+        bases = (base for each in self.lineage(cls) for base in self.bases(each) if isinstance(base, Library))
+        return any(self.models.meaning_of(base.name).kind == "lightning-module" for base in bases)
 
     def _texts(self, cls: Class) -> frozenset[str]:
         return frozenset(node.attr for node in walk(cls.node) if isinstance(node, ast.Attribute)) | frozenset(
@@ -78,7 +82,8 @@ class Hosted(Statements):
             return self.member(instance, _MODE, instance.cls.node) == Const(False)  # type: ignore[arg-type]
         return any(_says_off(each, _MODE) for ancestor in self.lineage(instance.cls) for each in ancestor.node.body)
 
-    def _configure(self, instance: Instance) -> None:
+    def configure(self, instance: Instance) -> None:
+        """Let a module configure its optimizers and schedulers, and hold them."""
         configure = self.method_of(instance.cls, "configure_optimizers")
         result = self._run(instance, configure) if configure is not None else UNKNOWN
         configured = _configured(result)
@@ -93,15 +98,15 @@ class Hosted(Statements):
                 self.set_member(instance.uid, name, values[0] if len(values) == 1 else Items(values))
 
     def _epoch(self, instance: Instance) -> None:
-        self._called_by_trainer(instance, _BEFORE_EPOCH[1:])
+        self.called_by_trainer(instance, BEFORE_EPOCH[1:])
         step = self.method_of(instance.cls, "training_step")
         assert step is not None
-        self.repeated(step.node, lambda: self._called_by_trainer(instance, _BATCH), [], [])
-        self._called_by_trainer(instance, [*self._other_hooks(instance), *_AFTER_EPOCH])
+        self.repeated(step.node, lambda: self.called_by_trainer(instance, BATCH), [], [])
+        self.called_by_trainer(instance, [*self._other_hooks(instance), *AFTER_EPOCH])
 
     def _other_hooks(self, instance: Instance) -> Iterator[str]:
         """Yield the hooks of the class that may touch what is optimized, at whatever time the trainer calls them."""
-        known = {*_BEFORE_EPOCH, *_BATCH, *_AFTER_EPOCH}
+        known = {*BEFORE_EPOCH, *BATCH, *AFTER_EPOCH}
         methods = (
             each for cls in self.lineage(instance.cls) for each in cls.node.body if isinstance(each, FunctionNode)
         )
@@ -110,7 +115,8 @@ class Hosted(Statements):
             if method.name.startswith("on_") and method.name not in known and acts:
                 yield method.name
 
-    def _called_by_trainer(self, instance: Instance, names: tuple[str, ...] | list[str]) -> None:
+    def called_by_trainer(self, instance: Instance, names: tuple[str, ...] | list[str]) -> None:
+        """Call those of the methods that there are."""
         for name in names:
             method = self.method_of(instance.cls, name)
             if method is not None:

@@ -79,6 +79,9 @@ class Instances(Constructors):
             case "no_sync":
                 # Of a wrapper, and a context that concerns only the processes.
                 return UNKNOWN
+            case _ if name in words("module", "evaluating"):
+                self.emit(EventKind.EVAL, node, self.reach((module,)), spelled, roles=("implied",))
+                return UNKNOWN
             case _ if name in SAME:
                 return module
             case "modules" | "named_modules" | "children" | "named_children" | "buffers":
@@ -145,6 +148,10 @@ class Instances(Constructors):
                 return self.call(value, node, args, named)
             case Unknown() if name == "backward" and self.is_open(instance.cls):
                 self.escape(node, [instance, *args])
+                return UNKNOWN
+            case Unknown() if name in words("trainer", "methods") and self.is_a(
+                instance.cls, *words("trainer", "bases")
+            ):
                 return UNKNOWN
             case Unknown():
                 reached = self.escape(node, [*args, *named.values(), value])

@@ -19,14 +19,24 @@ from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.actions import Step
 from gradlint.static.algebra import graph_of, held
+from gradlint.static.driven import OVERRIDDEN, Driven
 from gradlint.static.frames import Grad, Store
-from gradlint.static.hosted import Hosted
 from gradlint.static.library import words
 from gradlint.static.nodes import called, children, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Seq, Uid, events
-from gradlint.static.values import UNKNOWN, Class, Function, Instance, Kind, Object, Unknown, Value
+from gradlint.static.values import (
+    UNKNOWN,
+    Class,
+    Function,
+    Imported,
+    Instance,
+    Kind,
+    Object,
+    Unknown,
+    Value,
+)
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
@@ -54,7 +64,7 @@ class Root:
     followed: frozenset[ast.AST]
 
 
-class Lowering(Hosted):
+class Lowering(Driven):
     """Lowers a file."""
 
     def __init__(self, project: Project, module: Module, models: Models) -> None:
@@ -74,6 +84,7 @@ class Lowering(Hosted):
         functions = list(_functions(tree))
         training = self._training([function for function, _ in functions])
         training |= self._running(functions) - {"__init__"}
+        training |= {each.name for each, _ in functions if self._hands_over(each)} - {"__init__"}
         waiting = [each for each in functions if each[0].name in training and each[0] not in self.reached]
         if len(waiting) > 1:
             called = self.syntax.mentioned(tree)
@@ -116,8 +127,8 @@ class Lowering(Hosted):
         )
 
     def _hosted(self, tree: ast.Module) -> Iterator[Root]:
-        """Yield the training of each module that a trainer drives and that optimizes by itself."""
-        if "automatic_optimization" not in self.module.module.source.text:
+        """Yield the training of each class that a trainer drives, or that is a trainer of a library."""
+        if not any(word in self.module.module.source.text for word in OVERRIDDEN):
             return
         after = dict(self.store)
         for node in dict.fromkeys(cls for _, cls in _functions(tree) if cls is not None):
@@ -125,7 +136,7 @@ class Lowering(Hosted):
             if isinstance(cls, Class) and cls.node is node:
                 self._begin_anew(after)
                 with self.aside() as out:
-                    hosted = self.host(cls)
+                    hosted = self.host(cls) or self.drive(cls)
                 if hosted:
                     yield Root(Seq(tuple(out)), False, node, frozenset(self.followed))
 
@@ -216,6 +227,16 @@ class Lowering(Hosted):
         plain = [function for function, cls in functions if cls is not None and not cls.bases]
         given = frozenset(name for function in plain for name in _weighted(function))
         return {each.name for each in plain if given and self.syntax.mentioned(each) & given}
+
+    def _hands_over(self, function: FunctionNode) -> bool:
+        """Whether a function has an optimizer, and something of another file, which may train by it what is made here."""
+        if not any("optim" in name.lower() for name in self.syntax.mentioned(function)):
+            return False
+        called = (self.store.get((self.module.path, name)) for name in self.syntax.functions(function))
+        return any(isinstance(each, Imported) or self._is_of_another_file(each) for each in called)
+
+    def _is_of_another_file(self, value: Value | None) -> bool:
+        return isinstance(value, (Class, Function)) and value.frame != self.module.path
 
     def _judges(self, function: FunctionNode) -> bool:
         """Whether a loss of torch and an activation meet in a function: trainers of others call it."""

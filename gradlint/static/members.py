@@ -37,7 +37,7 @@ class Members(Classes):
         value = self._found_member(owner, name, node)
         # Using None would raise: by then, another method has assigned it.
         unseen = value == NONE or (isinstance(value, Unknown) and not self._held(value))
-        inherited = self._inherited_member(owner, name, node) if unseen else None
+        inherited = self.inherited_member(owner, name, node) if unseen else None
         if inherited is not None:
             return inherited
         declared = self._declared(owner.cls, name) if unseen else None
@@ -97,17 +97,19 @@ class Members(Classes):
         self.objects[uid] = made
         self.set_member(owner.uid, optimizer, made)
 
-    def _inherited_member(self, owner: Instance, name: str, node: ast.expr) -> Object | None:
-        """Return the optimizer or the scheduler that a trainer of a library makes for its instances."""
-        if name not in ("optimizer", "lr_scheduler") or not self.is_a(owner.cls, *words("trainer", "bases")):
+    def inherited_member(self, owner: Instance, name: str, node: ast.AST) -> Object | None:
+        """Return what a trainer of a library gives its instances: a model, an optimizer for it, a scheduler for this, an engine."""
+        kinds = {"model": Kind.MODULE, "model_wrapped": Kind.MODULE, "optimizer": Kind.OPTIMIZER}
+        kinds |= {"lr_scheduler": Kind.SCHEDULER, "accelerator": Kind.ENGINE}
+        if name not in kinds or not self.is_a(owner.cls, *words("trainer", "bases")):
             return None
-        optimizer, scheduler = (*owner.uid, "optimizer"), (*owner.uid, "lr_scheduler")
-        for uid, made in (
-            (optimizer, Object(Kind.OPTIMIZER, optimizer, "", self.place(node))),
-            (scheduler, Object(Kind.SCHEDULER, scheduler, "", self.place(node), frozenset({optimizer}))),
-        ):
-            self.objects.setdefault(uid, made)
-        made = self.objects[(*owner.uid, name)]
+        kind, home = kinds[name], "model" if name == "model_wrapped" else name
+        uid, model, optimizer = ((*owner.uid, each) for each in (home, "model", "optimizer"))
+        of = {Kind.OPTIMIZER: frozenset({model}), Kind.SCHEDULER: frozenset({optimizer})}.get(kind)
+        if kind is Kind.SCHEDULER:
+            self.inherited_member(owner, "optimizer", node)
+        origin = "accelerate.Accelerator" if kind is Kind.ENGINE else ""
+        made = self.objects.setdefault(uid, Object(kind, uid, origin, self.place(node), of))
         self.set_member(owner.uid, name, made)
         return made
 
@@ -188,7 +190,9 @@ class Members(Classes):
         if self.is_module(owner.cls):
             # Only what wraps it has one, and a wrapper stands for what it wraps.
             return owner if name == "module" else Method(owner, name)
-        return Unknown(self._path(owner, name), frozenset({owner.uid}) if self.is_open(owner.cls) else frozenset())
+        told = name in words("trainer", "attributes") and self.is_a(owner.cls, *words("trainer", "bases"))
+        acts = self.is_open(owner.cls) and not told
+        return Unknown(self._path(owner, name), frozenset({owner.uid}) if acts else frozenset())
 
     def _path(self, owner: Instance, name: str) -> str:
         return f"{'/'.join(owner.uid)}.{name}"

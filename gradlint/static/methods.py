@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 
 from gradlint.events import EventKind
-from gradlint.static.algebra import held, join
+from gradlint.static.algebra import held, join, with_element
 from gradlint.static.constructors import RESTORED
 from gradlint.static.instances import SAME, SUSPECT
 from gradlint.static.library import words
@@ -23,6 +23,7 @@ from gradlint.static.provenance import (
     reshaped,
     unmarked,
 )
+from gradlint.static.tree import Atom
 from gradlint.static.updates import Updates
 from gradlint.static.values import (
     NONE,
@@ -206,10 +207,30 @@ class Methods(Updates):
                 return None
 
     def _rebound(self, node: ast.Call, value: Value) -> None:
-        """A collection changed in place: the name it was called through is no longer what it was."""
-        target = node.func.value if isinstance(node.func, ast.Attribute) else None
-        if isinstance(target, (ast.Name, ast.Attribute)):
-            self.grown(target, value, node)
+        """A collection changed in place: whatever it was called through is no longer what it was."""
+        if isinstance(node.func, ast.Attribute):
+            self._put(node.func.value, value, node)
+
+    def _put(self, target: ast.expr, value: Value, node: ast.Call) -> None:
+        match target:
+            case ast.Name() | ast.Attribute():
+                self.grown(target, value, node)
+            case ast.IfExp(_, body, orelse):
+                self._put(body, value, node)
+                self._put(orelse, value, node)
+            case ast.Subscript(owner, index):
+                whole = self.latest.get(owner, UNKNOWN)
+                self._put(owner, with_element(whole, const(self.latest.get(index, UNKNOWN)), value), node)
+
+    def _perhaps_in_mode(self, id_: str, module: Value, name: str, node: ast.Call) -> None:
+        """Emit a change of mode that concerns one of several modules: the one that a name stands for on this path."""
+        kind = EventKind.EVAL if name == "eval" else EventKind.TRAIN
+        targets, spelled = self.reach((module,)), self._spelled_receiver(node)
+        self.fork(
+            Atom(f"{id_} is {min(held((module,)))}", frozenset({id_})),
+            lambda: self.emit(kind, node, targets, spelled, roles=("alias",)),
+            lambda: None,
+        )
 
     def _moved(self, node: ast.Call) -> Unknown | None:
         """Return whose method `net.to(device).train()` calls, if methods that return a module itself stand between."""
@@ -225,6 +246,12 @@ class Methods(Updates):
         values = [receiver, *args, *named.values()]
         if isinstance(receiver, Unknown) and receiver.id:
             self.hooks_on(unknown_uid(receiver.id), name, node)
+        if (
+            name in ("append", "extend")
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Subscript)
+        ):
+            self._rebound(node, Unknown(holds=held(values)))
         match name:
             case "backward" if not args or all(isinstance(arg, Tensor) and not arg.nodes for arg in args):
                 return self.backward(node, [receiver], named)
@@ -249,6 +276,8 @@ class Methods(Updates):
             case "train" | "eval" if isinstance(receiver, Unknown) and receiver.id and not args:
                 # It may turn out to be a module; whoever it is, nobody's gradients change.
                 self.set_mode(name, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node), args)
+                for each in self.alternatives.get(receiver.id, ()):
+                    self._perhaps_in_mode(receiver.id, each, name, node)
                 return receiver
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
                 return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)

@@ -23,9 +23,10 @@ _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 
 # Without one of the first there is no code of torch or its kin, without one of the second no rule has anything to find.
 _OURS = b"gradlint:"
-_KIN = (b"torch", b"zero_grad", b".backward", b"lightning", b"accelerate", b"deepspeed", _OURS)
+_RESTORES = b"load_state_dict("
+_KIN = (b"torch", b"zero_grad", b".backward", b"lightning", b"accelerate", b"deepspeed", _RESTORES, _OURS)
 _ORDER = (b"backward", b"zero_grad", b".step", b"lr_scheduler", b".eval", b"no_grad", b"inference_mode")
-_TRAINING = (*_ORDER, b".parameters", b"Module", b"torch.load(", b"seed", _OURS)
+_TRAINING = (*_ORDER, b".parameters", b"Module", b"torch.load(", _RESTORES, b"seed", _OURS)
 
 _PYTHON_2 = re.compile(
     r"\s*(print\s+[^=(\s]|print\s*$|print\s*>>|exec\s+[\"'\w]|raise\s+\w+\s*,|except\s+[\w.()\s,]+,\s*\w+\s*:)|.*(<>|\b0\d+\b)"

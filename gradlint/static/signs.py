@@ -47,6 +47,9 @@ _PATTERNS = (
     (b"weights", re.compile(rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]")),
     (b"Inception", re.compile(rb"self\.\w+ *= *[^\n]*\bInceptionV3\(")),
     (b"best", re.compile(rb"\bstate_dict\(")),
+    # Methods that a library calls for each batch.
+    (b"training_step", re.compile(rb"\bdef training_step\b")),
+    (b"compute_loss", re.compile(rb"\bdef compute_loss\b")),
     # Steps that are counted by what was prepared.
     (b".prepare(", re.compile(rb"\.prepare\((?s:.*)\blen\(")),
     # Statements that do nothing.

@@ -84,7 +84,7 @@ def _acted_on(event: Event, others: Mapping[Uid, Object]) -> frozenset[Uid] | No
 
 
 def on_module(module: Uid, optimizers: frozenset[Uid]) -> Effect:
-    """Return what events mean to the mode of a module that the given optimizers train."""
+    """Return what events mean to the mode of a module that the given optimizers, or updates by hand, train."""
 
     def effect(event: Event) -> EventKind | None:
         targets = event.targets
@@ -99,12 +99,36 @@ def on_module(module: Uid, optimizers: frozenset[Uid]) -> Effect:
                 return _K.BACKWARD
             case _K.STEP if targets is not None and targets & optimizers:
                 return _K.STEP
+            case _K.HAND_STEP if targets is not None and any(within(module, target) for target in targets):
+                return _K.STEP
             case _K.ESCAPE if touches(event, (module,)):
                 return _K.ESCAPE
             case _:
                 return None
 
     return effect
+
+
+def on_evaluated(module: Uid, optimizers: frozenset[Uid]) -> Effect:
+    """Return what events mean to the mode of a module that may have been left in it by a pass that needs no gradients of its own."""
+    usual = on_module(module, optimizers)
+
+    def effect(event: Event) -> EventKind | None:
+        match event.kind:
+            case _K.FORWARD if "no-grad" in event.roles and touches(event, (module,)):
+                return _K.RETAIN
+            case _K.RETAIN if "autograd-grad" in event.roles and _runs_through(event, module):
+                return _K.RETAIN
+            case _K.BACKWARD:
+                return _K.BACKWARD if not event.nodes or _runs_through(event, module) else None
+            case _:
+                return usual(event)
+
+    return effect
+
+
+def _runs_through(event: Event, module: Uid) -> bool:
+    return any(overlap(part.module, module) for part in event.nodes)
 
 
 def on_validated(module: Uid, optimizers: frozenset[Uid], given: EventKind) -> Effect:

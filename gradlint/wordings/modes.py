@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from gradlint.wordings.wording import Wording
 
 AFTER_EVALUATION = "after its first evaluation"
+AFTER_AN_EVALUATION = "after an evaluation that has left it so"
 AS_RETURNED = "as the library returned it"
 TRAINING_MODE = "training mode"
+EVALUATING = "while `{}` is in evaluation mode"
+"""Where a validation pass trains (GL301), with the name of the model."""
 
 WORDINGS: Mapping[str, Wording] = {
     "GL301": Wording(
-        "the validation pass trains: `{what}` runs while `{subject}` is in evaluation mode",
+        "the validation pass trains: `{what}` runs {where}",
         "delete it and run the validation pass under `torch.no_grad()`",
-        {"eval": "evaluation begins here", "training": "the training pass is here"},
+        {"eval": "evaluation begins here", "training": "the training pass is here", "step": "the step that it takes"},
     ),
     "GL302": Wording(
         "`{subject}` is evaluated with gradients enabled: every forward builds a graph that nobody uses",

@@ -17,7 +17,7 @@ from gradlint.static.checks import check
 from gradlint.static.kinship import overlap, touches
 from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Kind, Object
+from gradlint.static.values import Instance, Kind, Object
 
 
 @check
@@ -97,10 +97,15 @@ def _report(event: Event, name: str, done: str) -> Diagnostic:
 def _left_out(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[Diagnostic]:
     """Return the finding about the optimizer of one of two models that a loop runs, where only that of the other one steps."""
     effect, owned = on_optimizer(optimizer, analysis.lowering.objects), optimizer.of or frozenset()
-    for event in found:
-        # A function that was not given the optimizer is another rule's.
-        here = event.kind is EventKind.BACKWARD and bool(event.loops) and event.frame == optimizer.uid[:-1]
-        if not here or effect(event) is not EventKind.BACKWARD:
+    # A function that was not given the optimizer is another rule's.
+    here = [
+        event
+        for event in found
+        if event.kind is EventKind.BACKWARD and event.loops and _holds(analysis, event, optimizer)
+    ]
+    through = [event for event in here if any(overlap(node.module, uid) for node in event.nodes for uid in owned)]
+    for event in through or here:
+        if effect(event) is not EventKind.BACKWARD:
             continue
         ring = [other for other in found if other.is_in(event.loops)]
         others = _stepped_in(analysis, ring)
@@ -108,6 +113,17 @@ def _left_out(analysis: Analysis, optimizer: Object, found: list[Event]) -> list
         if others and not cleared and _runs(ring, owned) and not any(overlap(a, b) for a in others for b in owned):
             return [_report(event, optimizer.uid[-1].partition("#")[0], "computed")]
     return []
+
+
+def _holds(analysis: Analysis, event: Event, optimizer: Object) -> bool:
+    """Whether something happens in the function that made an optimizer, or in a method of the object that has it."""
+    if event.frame == optimizer.uid[:-1]:
+        return True
+    frame, lowering = analysis.lowering.frames.get(event.frame), analysis.lowering
+    owner = frame.receiver if frame is not None else None
+    return isinstance(owner, Instance) and any(
+        lowering.store.get((owner.uid, name)) == optimizer for name in lowering.members.get(owner.uid, ())
+    )
 
 
 def _stepped_in(analysis: Analysis, ring: list[Event]) -> frozenset[Uid]:

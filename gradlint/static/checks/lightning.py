@@ -1,4 +1,4 @@
-"""Modules of Lightning that do by themselves what Lightning does: GL713."""
+"""Modules of Lightning that do by themselves what Lightning does, or do not let it: GL713 and GL523."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.nodes import walk
-from gradlint.static.values import Class, Library
+from gradlint.static.nodes import own, walk
+from gradlint.static.values import Class, Library, Tensor
 
 _MODE = "automatic_optimization"
+_ALL = frozenset(["backward", "manual_backward", "step"])
 
 
 @check
@@ -25,6 +26,44 @@ def done_twice(analysis: Analysis) -> Iterator[Diagnostic]:
             for method in value.node.body:
                 if isinstance(method, ast.FunctionDef) and method.name == "training_step":
                     yield from _in_step(analysis, method)
+
+
+@check
+def returned_nothing(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL523: a training step that computes a loss and returns nothing, for Lightning to train on."""
+    if "LightningModule" not in analysis.source.text:
+        return
+    for value in list(analysis.lowering.store.values()):
+        if isinstance(value, Class) and not analysis.lowering.is_foreign(value) and _automatic(analysis, value):
+            for method in value.node.body:
+                if isinstance(method, ast.FunctionDef) and method.name == "training_step" and not _gives(method):
+                    yield from _computed_in_vain(analysis, method)
+
+
+def _gives(step: ast.FunctionDef) -> bool:
+    """Whether a step returns something, does all by itself, or is none: what is to be overridden, or a generator."""
+    nodes = list(own(step))
+    calls = (each.func.attr for each in nodes if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute))
+    return (
+        not _ALL.isdisjoint(calls)
+        or any(isinstance(each, (ast.Yield, ast.YieldFrom, ast.Raise)) for each in nodes)
+        or any(isinstance(each, ast.Return) and each.value is not None for each in nodes)
+    )
+
+
+def _computed_in_vain(analysis: Analysis, step: ast.FunctionDef) -> Iterator[Diagnostic]:
+    losses = [each for each in own(step) if isinstance(each, ast.Assign) and _is_loss(analysis, each)]
+    for last in losses[-1:]:
+        name = ast.unparse(last.targets[0])
+        what = f"`{name}` is computed, but `training_step` returns nothing: Lightning skips every batch, and nothing is trained"
+        yield compose(
+            "GL523", Side.STATIC, analysis.source.place(last), what=what, remedy=f"return it: `return {name}`"
+        )
+
+
+def _is_loss(analysis: Analysis, node: ast.Assign) -> bool:
+    known = analysis.value(node.value)
+    return isinstance(known, Tensor) and bool(known.nodes) and isinstance(node.targets[0], ast.Name)
 
 
 def _automatic(analysis: Analysis, cls: Class) -> bool:

@@ -10,6 +10,7 @@ from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.driven import OVERRIDDEN
 from gradlint.static.nodes import own, walk
 from gradlint.static.provenance import is_plain
 from gradlint.static.values import Kind, Library, Made, Object, Tensor, Value
@@ -137,16 +138,27 @@ def nothing_to_train(analysis: Analysis) -> Iterator[Diagnostic]:
         if isinstance(call.func, ast.Attribute) and call.func.attr != "backward":
             continue
         for root in _roots(analysis, call):
-            match analysis.value(root):
-                case Tensor(made=made) as loss if made is not None and made.op == "masked" and made.place is not None:
-                    yield _masked(ast.unparse(root), loss, made.place)
-                case Tensor(nodes=nodes, made=made) as loss if made is not None:
-                    if made.op == "copy" and made.place is not None and not nodes:
-                        yield _cut(
-                            analysis, call, made.place, "is a copy without the graph: no parameter gets a gradient"
-                        )
-                    elif is_plain(loss) and loss.cut is not None:
-                        yield _cut(analysis, call, loss.cut, "has lost its graph: torch raises RuntimeError")
+            yield from _without_graph(analysis, call, ast.unparse(root), analysis.value(root))
+
+
+@check
+def nothing_returned_to_train(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL111 and GL112: a loss without a graph is returned to a library that runs backward from it."""
+    if OVERRIDDEN.isdisjoint(function.name for function in analysis.functions):
+        return
+    for descent in analysis.lowering.descents:
+        for root in descent.roots if "hosted" in descent.event.roles else ():
+            yield from _without_graph(analysis, descent.node, "the loss", root)
+
+
+def _without_graph(analysis: Analysis, call: ast.Call, name: str, loss: Value) -> Iterator[Diagnostic]:
+    match loss:
+        case Tensor(made=Made("masked", Location() as made)):
+            yield _masked(name, loss, made)
+        case Tensor(nodes=nodes, made=Made("copy", Location() as made)) if not nodes:
+            yield _cut(analysis, call, made, "is a copy without the graph: no parameter gets a gradient")
+        case Tensor(made=Made(), cut=Location() as lost) if is_plain(loss):
+            yield _cut(analysis, call, lost, "has lost its graph: torch raises RuntimeError")
 
 
 def _roots(analysis: Analysis, call: ast.Call) -> list[ast.expr]:

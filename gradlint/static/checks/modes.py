@@ -16,6 +16,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import kept
+from gradlint.static.checks.stayed import trained_as_left
 from gradlint.static.following import follow
 from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
@@ -25,9 +26,11 @@ from gradlint.static.trained import on_module
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Instance
 from gradlint.typestate import Marks, State
-from gradlint.wordings.modes import AFTER_EVALUATION
+from gradlint.wordings.modes import AFTER_EVALUATION, EVALUATING
 
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
+_MODES = frozenset({"training", "is_grad_enabled"})
+_STEPS = (EventKind.STEP, EventKind.HAND_STEP)
 _EVALUATING = _LAPSED | {"eval"}
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 _SENSITIVE = re.compile(
@@ -71,9 +74,10 @@ def _module(
     if felt not in known:  # Parts of one model mostly go through the same.
         known[felt] = follow(root.tree, MODE, effect)
     arrivals = known[felt]
-    if owners:
-        updates = list(_updates(analysis, root, owners, arrivals))
-        yield from updates or _lapsed(analysis, root, module, arrivals)
+    updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
+    if owners or any(event.kind is EventKind.HAND_STEP for event in arrivals):
+        found = updates or list(_lapsed(analysis, root, module, arrivals))
+        yield from found or trained_as_left(analysis, root, module, owners)
     if tracks:
         yield from _tracked(analysis, root, arrivals, passing)
 
@@ -81,9 +85,12 @@ def _module(
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
     if not _sensitive(analysis, module):
         return
-    for event, states in arrivals.items():
-        lapsed = [state for state in states if MODE.advance(state, event.kind, event.place)[1] is not None]
-        if event.kind is EventKind.STEP and lapsed and not any(_excuses(state, lapsed) for state in states):
+    for event, reached in arrivals.items():
+        # An update by hand steps once for each parameter.
+        states = {state for state in reached if event.kind is EventKind.STEP or state.name != "lapsed"}
+        lapsed = [state for state in states if MODE.advance(state, EventKind.STEP, event.place)[1] is not None]
+        excused = any(_excuses(state, lapsed) for state in states) or _asks_mode(analysis, event)
+        if event.kind in _STEPS and lapsed and not excused:
             state = min(lapsed, key=lambda each: each.marks)
             restored = [each for each in states if each.name == "restored"]
             if not all(_only_outside(analysis, root, event, state, each) for each in restored):
@@ -92,6 +99,14 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             name = analysis.named(module)
             yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
             return
+
+
+def _asks_mode(analysis: Analysis, event: Event) -> bool:
+    """Whether a function in which something is trained does so under a condition on the mode: `if model.training`."""
+    frames = (analysis.lowering.frames.get(event.frame[:length]) for length in range(1, len(event.frame) + 1))
+    nodes = (frame.node for frame in frames if frame is not None and frame.node is not None)
+    tests = (each.test for node in nodes for each in walk(node) if isinstance(each, ast.If))
+    return any(isinstance(part, ast.Attribute) and part.attr in _MODES for test in tests for part in walk(test))
 
 
 def _excuses(state: State, lapsed: list[State]) -> bool:
@@ -158,7 +173,8 @@ def _updates(
             state = min(states, key=lambda each: each.marks)
             marks = (*((role, place) for role, place in state.marks if role == "eval"), ("training", training[0].place))
             what = "backward()" if event.kind is EventKind.BACKWARD else "step()"
-            yield compose("GL301", Side.STATIC, event.place, marks, what=what, subject=_module_name(analysis, owners))
+            where = EVALUATING.format(_module_name(analysis, owners))
+            yield compose("GL301", Side.STATIC, event.place, marks, what=what, where=where)
             return
 
 

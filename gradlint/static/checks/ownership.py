@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.static.algebra import held
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import has_parameters
 from gradlint.static.checks import check
@@ -61,7 +62,16 @@ def _has_parameters(analysis: Analysis, uid: Uid) -> bool:
     cls, made = analysis.lowering.instances.get(uid), analysis.lowering.objects.get(uid)
     if cls is not None:
         return analysis.lowering.is_module(cls)
-    return made is not None and made.kind is Kind.MODULE and has_parameters(made.origin)
+    if made is None or made.kind is not Kind.MODULE:
+        return False
+    return has_parameters(made.origin) or any(_has_parameters(analysis, part) for part in _parts(analysis, made))
+
+
+def _parts(analysis: Analysis, made: Object) -> frozenset[Uid]:
+    """Return what a module was certainly built of."""
+    lowering = analysis.lowering
+    given = (lowering.store.get((made.uid, name)) for name in lowering.members.get(made.uid, ()) if name[0] == "*")
+    return held(each for each in given if each is not None) - {made.uid}
 
 
 def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:

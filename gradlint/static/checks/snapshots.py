@@ -13,7 +13,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.nodes import walk
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.values import Kind, Object
+from gradlint.static.values import Class, Instance, Kind, Object
 
 _SHALLOW = frozenset(["dict", "OrderedDict", "copy.copy", "collections.OrderedDict"])
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -43,6 +43,27 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
             if _is_used_later(analysis.tree, scope, kept):
                 place, module = analysis.source.place(kept.node), ast.unparse(kept.module)
                 yield compose("GL815", Side.STATIC, place, subject=ast.unparse(kept.target), module=module)
+
+
+@check
+def best_state_alias_elsewhere(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL815 in a class of another file, which keeps a state that is loaded back here."""
+    for node in analysis.nodes(ast.Call) if analysis.says("load_state_dict") else ():
+        match node:
+            case ast.Call(ast.Attribute(attr="load_state_dict"), [ast.Attribute(owner, name), *_]):
+                match analysis.value(owner):
+                    case Instance(cls=cls) if analysis.lowering.is_foreign(cls):
+                        yield from _kept_by(analysis, cls, name)
+
+
+def _kept_by(analysis: Analysis, cls: Class, name: str) -> Iterator[Diagnostic]:
+    for ancestor in analysis.lowering.lineage(cls):
+        source = analysis.lowering.frames[ancestor.frame].module.source
+        for method in (each for each in ancestor.node.body if isinstance(each, FunctionNode)):
+            for kept in _kept(analysis, method):
+                if ast.unparse(kept.target) == f"self.{name}" and not _is_made_anew((kept.loops or (method,))[0], kept):
+                    module = ast.unparse(kept.module)
+                    yield compose("GL815", Side.STATIC, source.place(kept.node), subject=f"self.{name}", module=module)
 
 
 def _may_keep(analysis: Analysis, branch: ast.If, moded: bool) -> bool:

@@ -13,6 +13,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import VALIDATION
 from gradlint.static.analysis import Analysis
+from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
 from gradlint.static.following import Effect, follow
 from gradlint.static.kinship import overlap
@@ -27,7 +28,7 @@ from gradlint.wordings.modes import TRAINING_MODE
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
 _HOLDERS = r"loader|set|data|iter|dl|gen|batch"
-_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
+VALIDATION_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
 EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
 TRAINS = re.compile(r"train|fit", re.IGNORECASE)
 UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
@@ -71,7 +72,8 @@ class _Question:
     def owners(self) -> frozenset[Uid]:
         """The optimizers that train the module, parts of it or what it is a part of."""
         trained_by = self.analysis.trained_by
-        return frozenset(uid for owned in self.analysis.trained.overlapping(self.module) for uid in trained_by[owned])
+        known = (uid for owned in self.analysis.trained.overlapping(self.module) for uid in trained_by[owned])
+        return frozenset(known) or owners_of_all(self.analysis, self.module)
 
     def start(self) -> State:
         """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""
@@ -258,4 +260,4 @@ def _over_validation_data(loop: ast.AST | None) -> bool:
     if not isinstance(loop, (ast.For, ast.AsyncFor)):
         return False
     source = ast.unparse(loop.iter)
-    return bool(_DATA.search(source)) and not TRAINS.search(source)
+    return bool(VALIDATION_DATA.search(source)) and not TRAINS.search(source)
