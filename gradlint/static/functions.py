@@ -20,6 +20,7 @@ from gradlint.static.values import (
     OPTIMIZERS,
     UNKNOWN,
     Class,
+    Const,
     Function,
     Instance,
     Items,
@@ -47,7 +48,7 @@ class Functions(Expressions):
             given.insert(0, function.receiver)
         if self._beside_the_point(function, [*given, *named.values()]):
             return Unknown(holds=held([*given, *named.values()]))
-        if self.exhausted(function) or self.syntax.is_generator(function.node):
+        if self.exhausted(function) or self.syntax.is_generator(function.node) or _is_left_open(function.node):
             holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
             return Unknown(holds=holds)
         self.reached.add(function.node)
@@ -62,10 +63,11 @@ class Functions(Expressions):
         with self.aside() as out:
             self._parameters(function.node.args, given, named)
             self._body(function.node)
-        stores = frame.exits if self.dead else [*frame.exits, self.store]
+        ended = not self.dead
+        stores = [*frame.exits, self.store] if ended else frame.exits
         self.store = self.merge(stores) if stores else self.store
         self.stack.pop()
-        ends = [*frame.left, *([] if self.dead else [(self.grad, self.switch)])]
+        ends = [*frame.left, *([(self.grad, self.switch)] if ended else [])]
         self.frame, self.grad, self.dead, self.hint, self.pending = outer
         self.switch, self.inference = switch, inference
         self._left_in(ends, function.node)
@@ -73,7 +75,7 @@ class Functions(Expressions):
         if out:
             self.out.append(Call(Seq(tuple(out))))
         self._leave(frame)
-        return self._result(frame)
+        return self._result(frame, ended)
 
     def _left_in(self, ends: list[tuple[Grad, Location | None]], node: FunctionNode | ast.Lambda) -> None:
         """Go on after a call in the mode in which a statement of the function has left it; contexts and decorators leave none."""
@@ -118,13 +120,14 @@ class Functions(Expressions):
         for name in frame.bound:
             self.store.pop((frame.path, name), None)
 
-    def _result(self, frame: Frame) -> Value:
+    def _result(self, frame: Frame, ended: bool) -> Value:
         if not frame.returned:
             return NONE
         result = frame.returned[0]
         for other in frame.returned[1:]:
             result = join(result, other)
-        return result
+        # Behind its last line a function returns None: of an object it makes no other, of a flag it does.
+        return join(result, NONE) if ended and isinstance(result, Const) else result
 
     def _body(self, node: FunctionNode | ast.Lambda) -> None:
         if isinstance(node, ast.Lambda):
@@ -271,3 +274,13 @@ class Functions(Expressions):
 def name_of(function: Function) -> str:
     """Return the name that a function was defined under."""
     return getattr(function.node, "name", "lambda")
+
+
+def _is_left_open(node: FunctionNode | ast.Lambda) -> bool:
+    """Whether a method is left to subclasses: it does nothing but raise `NotImplementedError`."""
+    body = [] if isinstance(node, ast.Lambda) else node.body
+    match [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]:
+        case [ast.Raise(ast.Name("NotImplementedError") | ast.Call(ast.Name("NotImplementedError")))]:
+            return True
+        case _:
+            return False

@@ -114,6 +114,9 @@ class Methods(Updates):
                     lambda: self.emit(EventKind.ZERO, node, targets, spelled, roles=roles),
                     lambda: None,
                 )
+            case "step" if optimizer.uid in self.projections:
+                # It moves parameters without gradients: what it finds of them is nobody's mistake.
+                return Unknown(holds=self.escape(node, [optimizer, *args]))
             case "step":
                 given = [*args, *(named[key] for key in ("closure",) if key in named)]
                 self.stepped(optimizer, node, given, spelled)
@@ -249,6 +252,8 @@ class Methods(Updates):
             case "train" | "eval" if isinstance(receiver, Unknown) and receiver.id and not args:
                 # It may turn out to be a module; whoever it is, nobody's gradients change.
                 self.set_mode(name, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node), args)
+                return receiver
+            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in SAME:
                 return receiver
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
                 return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)

@@ -49,6 +49,8 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
     if any(event.kind is EventKind.HAND_STEP and (not owned or touches(event, owned)) for event in found):
         return []
     cleared = [event for event in found if event.kind is EventKind.ZERO and effect(event) is EventKind.ZERO]
+    # In a function that reads them the gradients are for an attack or a statistic, not for an update.
+    cleared = [zero for zero in cleared if not any(map(_reads_gradients, analysis.called_for(zero)))]
     for event in found:
         if event.kind is not EventKind.BACKWARD or not event.loops or "engine" in event.roles:
             continue
@@ -90,6 +92,6 @@ def _runs(ring: list[Event], modules: frozenset[Uid]) -> bool:
     return any(event.kind is EventKind.FORWARD and "grad" in event.roles and touches(event, modules) for event in ring)
 
 
-def _reads_gradients(loop: ast.AST | None) -> bool:
-    """Whether a loop uses the gradients itself: it computes a statistic, not an update."""
-    return loop is None or any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in ast.walk(loop))
+def _reads_gradients(code: ast.AST | None) -> bool:
+    """Whether a loop or a function uses the gradients itself: it computes a statistic, not an update."""
+    return code is None or any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in ast.walk(code))
