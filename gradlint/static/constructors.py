@@ -66,7 +66,9 @@ _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 
 def _has_weights(name: str, args: list[Value], named: dict[str, Value]) -> bool:
     """Whether a module is made with trained weights, as some always are: nobody is seen to load them."""
-    asked = any(const(named.get(key, NONE)) for key in words("pretrained", "arguments"))
+    given = [const(named.get(key, NONE)) for key in words("pretrained", "arguments")]
+    # A class of the project may call by that name what its terms weigh.
+    asked = any(each for each in given if "." in name or each is not ...)
     return asked or args[:1] == [Const(True)] or name in words("pretrained", "always")
 
 
