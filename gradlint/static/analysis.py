@@ -220,6 +220,16 @@ class Analysis:
             known = self._rings[root, loops] = [event for event in self.events[root] if event.is_in(loops)]
         return known
 
+    def called_for(self, event: Event) -> Iterator[ast.AST]:
+        """Yield the functions in which an event stands and which the innermost loop around it calls, the inner ones first."""
+        loop = self.lowering.loop_nodes.get(event.loops[-1]) if event.loops else None
+        frame = self.lowering.frames.get(event.frame)
+        while loop is not None and frame is not None and frame.node is not None:
+            if any(node is loop for node in walk(frame.node)):
+                return
+            yield frame.node
+            frame = self.lowering.frames.get(frame.path[:-1])
+
     def function_in(self, row: int) -> FunctionNode | None:
         """Return the innermost function that stands in a row."""
         return self._functions_by_row.get(row)

@@ -48,6 +48,8 @@ class Classes(Functions):
         if self._only_runs(cls) and isinstance(node, ast.Call):
             made = self.opaque_module(cls.node.name, node, args, named)
             self.instances[made.uid] = cls
+            if self._switches_itself(cls):
+                self.emit(EventKind.ESCAPE, node, frozenset({made.uid}), roles=("mode",))
             return made
         for name in self.members.pop(instance.uid, ()):
             self.store.pop((instance.uid, name), None)
@@ -95,6 +97,11 @@ class Classes(Functions):
     def _only_runs(self, cls: Class) -> bool:
         """Whether a class is a module of another file without a hand in training: as good as a library's."""
         return self.is_foreign(cls) and self.is_module(cls) and not self.trains(cls)
+
+    def _switches_itself(self, cls: Class) -> bool:
+        """Whether a module may be in evaluation mode as soon as it is made: its `__init__` asks for it."""
+        inits = (each for one in self.lineage(cls) for each in one.node.body if isinstance(each, ast.FunctionDef))
+        return any("eval" in self.syntax.called(each) for each in inits if each.name == "__init__")
 
     def trains(self, cls: Class) -> bool:
         """Whether a method of a class runs backward, clears or steps."""

@@ -19,6 +19,7 @@ from gradlint.static.endings import SEQUENCES
 from gradlint.static.frames import Grad
 from gradlint.static.gradients import Gradients
 from gradlint.static.library import made_by, words
+from gradlint.static.nodes import walk
 from gradlint.static.provenance import copied, cut, is_computed, lost_by, marked, summed
 from gradlint.static.syntax import weights_of
 from gradlint.static.tree import (
@@ -65,8 +66,17 @@ _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 
 def _has_weights(name: str, args: list[Value], named: dict[str, Value]) -> bool:
     """Whether a module is made with trained weights, as some always are: nobody is seen to load them."""
-    asked = any(const(named.get(key, NONE)) for key in words("pretrained", "arguments"))
+    given = [const(named.get(key, NONE)) for key in words("pretrained", "arguments")]
+    # A class of the project may call by that name what its terms weigh.
+    asked = any(each for each in given if "." in name or each is not ...)
     return asked or args[:1] == [Const(True)] or name in words("pretrained", "always")
+
+
+def _steps_without_gradients(cls: Class) -> bool:
+    """Whether an optimizer's class has a step that asks for no gradient, nor another step: it projects, or shrinks."""
+    steps = [each for each in cls.node.body if isinstance(each, ast.FunctionDef) and each.name == "step"]
+    asked = {node.attr for node in walk(cls.node) if isinstance(node, ast.Attribute)} & {"grad", "step"}
+    return bool(steps) and not asked
 
 
 class Constructors(Gradients):
@@ -346,6 +356,8 @@ class Constructors(Gradients):
         methods = {each.name: ast.unparse(each) for each in cls.node.body if isinstance(each, ast.FunctionDef)}
         steps = frozenset(name for name, body in methods.items() if _OWN_STEP.search(body))
         self.own_steps[made.uid] = steps - {"__init__"}
+        if _steps_without_gradients(cls):
+            self.projections.add(made.uid)
         self.own_methods[made.uid] = frozenset(name for name in methods if not _TOUCHES.search(methods[name]))
         return made
 

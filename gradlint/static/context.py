@@ -99,6 +99,7 @@ class Context(ABC):
         self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.own_steps: dict[Uid, frozenset[str]] = {}
+        self.projections: set[Uid] = set()
         self.windows: set[Uid] = set()
         self.parallel: set[Uid] = set()
         self.bypassed: dict[Location, str] = {}

@@ -22,6 +22,7 @@ from gradlint.static.values import (
     OPTIMIZERS,
     UNKNOWN,
     Class,
+    Const,
     Function,
     Instance,
     Items,
@@ -54,7 +55,7 @@ class Functions(Expressions):
             return Unknown(holds=held([*given, *named.values()]))
         if self.syntax.is_generator(function.node) and self._only_yields(function):
             return Unknown(holds=held([*given, *named.values()]))
-        if self.exhausted(function) or self.syntax.is_generator(function.node):
+        if self.exhausted(function) or self.syntax.is_generator(function.node) or _is_left_open(function.node):
             holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
             self.entered.pop(node, None)
             if not self.exhausted(function) and self._makes_context(function):
@@ -62,14 +63,14 @@ class Functions(Expressions):
             return Unknown(holds=holds)
         self.reached.add(function.node)
         self.followed.add(function.node)
-        self._lowered(frame := self._enter(function, node), function, node, given, named)
+        ended = self._lowered(frame := self._enter(function, node), function, node, given, named)
         self._leave(frame)
-        return self._result(frame)
+        return self._result(frame, ended)
 
     def _lowered(
         self, frame: Frame, function: Function, node: ast.AST, given: list[Value], named: dict[str, Value]
-    ) -> None:
-        """Lower the body of a function in its frame."""
+    ) -> bool:
+        """Lower the body of a function in its frame; tell whether its end can be reached."""
         if frame.module is not self.module.module:
             self.foreign[function.node] = frame.module
         outer, asked = (self.frame, self.grad, self.dead, self.hint, self.pending), self.perhaps
@@ -79,16 +80,18 @@ class Functions(Expressions):
         with self.aside() as out:
             self._parameters(function.node.args, given, named)
             self._body(function.node)
-        stores = frame.exits if self.dead else [*frame.exits, self.store]
+        ended = not self.dead
+        stores = [*frame.exits, self.store] if ended else frame.exits
         self.store = self.merge(stores) if stores else self.store
         self.stack.pop()
-        ends = [*frame.left, *([] if self.dead else [(self.grad, self.switch)])]
+        ends = [*frame.left, *([(self.grad, self.switch)] if ended else [])]
         self.frame, self.grad, self.dead, self.hint, self.pending = outer
         self.switch, self.inference = switch, inference
         self._left_in(ends, function.node)
         self.perhaps = asked
         if out:
             self.out.append(Call(Seq(tuple(out))))
+        return ended
 
     def _only_yields(self, function: Function) -> bool:
         """Whether a generator goes through data: nothing in it trains, and it asks nothing of the object that it is a method of."""
@@ -154,13 +157,14 @@ class Functions(Expressions):
         for name in frame.bound:
             self.store.pop((frame.path, name), None)
 
-    def _result(self, frame: Frame) -> Value:
+    def _result(self, frame: Frame, ended: bool) -> Value:
         if not frame.returned:
             return NONE
         result = frame.returned[0]
         for other in frame.returned[1:]:
             result = join(result, other)
-        return result
+        # Behind its last line a function returns None: of an object it makes no other, of a flag it does.
+        return join(result, NONE) if ended and isinstance(result, Const) else result
 
     def _body(self, node: FunctionNode | ast.Lambda) -> None:
         if isinstance(node, ast.Lambda):
@@ -319,3 +323,13 @@ def needs_gradients(body: list[ast.stmt]) -> bool:
         if isinstance(node, ast.Attribute)
     }
     return not said.isdisjoint(_NEED_GRADIENTS) and said.isdisjoint(_SWITCHES)
+
+
+def _is_left_open(node: FunctionNode | ast.Lambda) -> bool:
+    """Whether a method is left to subclasses: it does nothing but raise `NotImplementedError`."""
+    body = [] if isinstance(node, ast.Lambda) else node.body
+    match [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]:
+        case [ast.Raise(ast.Name("NotImplementedError") | ast.Call(ast.Name("NotImplementedError")))]:
+            return True
+        case _:
+            return False

@@ -14,6 +14,7 @@ from gradlint.events import EventKind
 from gradlint.static.algebra import held
 from gradlint.static.attributes import MODULE_METHODS
 from gradlint.static.constructors import Constructors
+from gradlint.static.kinship import within
 from gradlint.static.library import words
 from gradlint.static.nodes import walk
 from gradlint.static.notes import Hooked
@@ -26,6 +27,7 @@ from gradlint.static.values import (
     Const,
     Function,
     Instance,
+    Items,
     Kind,
     Method,
     Object,
@@ -46,6 +48,10 @@ SUSPECT = re.compile(r"zero|clear|reset|step|optim|train|update|fit|backward|lea
 """Words in a method's name for which we do not presume that it only runs the module."""
 
 
+_TAKES_IN = frozenset(["append", "extend", "insert", "add_module", "register_module", "update"])
+"""Methods by which torch's containers of modules are given more of them."""
+
+
 class Instances(Constructors):
     """Evaluates method calls on modules, instances and classes."""
 
@@ -64,14 +70,18 @@ class Instances(Constructors):
                 self.set_mode(name, node, self.reach((module,)), spelled, [*args, *named.values()])
                 return module
             case "parameters" | "named_parameters":
-                return Params(targets)
+                return Params(self._with_parts(uid, module))
+            case _ if name in _TAKES_IN and isinstance(module, Object):
+                self.set_member(uid, f"*{node.lineno}:{node.col_offset}", Items((*args, *named.values())))
+                return module
             case "forward":
                 return self.call(module, node, args, named)
             case "load_state_dict":
                 self._loaded(node, targets, spelled)
             case "requires_grad_":
-                self.frozen |= targets
-                self.told(node, targets, next(iter((*args, *named.values())), Const(True)))
+                whole = self._with_parts(uid, module)
+                self.frozen |= whole
+                self.told(node, whole, next(iter((*args, *named.values())), Const(True)))
                 return module
             case "clip_grad_norm_" if isinstance(module, Object):
                 # Torch's modules have none: this one is sharded.
@@ -95,6 +105,15 @@ class Instances(Constructors):
             case _:
                 return self._ran_by_owner(uid, node, args, named)
         return UNKNOWN
+
+    def _with_parts(self, uid: Uid, module: Value) -> frozenset[Uid]:
+        """Return a module and those of its parts that were made, and may be used, under names of their own."""
+        others = (part for part in self.reach((module,)) if not within(part, uid))
+        return frozenset([uid, *(part for part in others if self._is_module(part))])
+
+    def _is_module(self, uid: Uid) -> bool:
+        made, cls = self.objects.get(uid), self.instances.get(uid)
+        return made.kind is Kind.MODULE if made is not None else cls is not None and self.is_module(cls)
 
     def hooks_on(self, uid: Uid, name: str, node: ast.Call) -> None:
         """Remember that a hook is registered, if a method of a module does."""

@@ -115,6 +115,9 @@ class Methods(Updates):
                     lambda: self.emit(EventKind.ZERO, node, targets, spelled, roles=roles),
                     lambda: None,
                 )
+            case "step" if optimizer.uid in self.projections:
+                # It moves parameters without gradients: what it finds of them is nobody's mistake.
+                return Unknown(holds=self.escape(node, [optimizer, *args]))
             case "step":
                 given = [*args, *(named[key] for key in ("closure",) if key in named)]
                 self.stepped(optimizer, node, given, spelled)
@@ -278,6 +281,8 @@ class Methods(Updates):
                 self.set_mode(name, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node), args)
                 for each in self.alternatives.get(receiver.id, ()):
                     self._perhaps_in_mode(receiver.id, each, name, node)
+                return receiver
+            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in SAME:
                 return receiver
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
                 return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)

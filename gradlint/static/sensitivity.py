@@ -251,9 +251,16 @@ def _walk(start: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
         node, perhaps = todo.pop()
         yield node, perhaps
         branches = isinstance(node, (ast.If, ast.IfExp))
-        for child in children(node):
+        for child in children(node) if not _only_returns(node) else ():
             under = branches and child is not node.test  # type: ignore[attr-defined]
             todo.append((child, perhaps or under))
+
+
+def _only_returns(node: ast.AST) -> bool:
+    """Whether a condition decides only which of the names known by then are returned: who asks in the wrong mode sees it."""
+    branches = [*node.body, *node.orelse] if isinstance(node, ast.If) else []
+    computes = any(isinstance(each, (ast.Call, ast.BinOp)) for branch in branches for each in walk(branch))
+    return bool(branches) and not computes and all(isinstance(branch, ast.Return) for branch in branches)
 
 
 def _drops(node: ast.Call) -> bool:

@@ -43,8 +43,9 @@ _PATTERNS = (
     # A model that was saved as a whole and is called.
     (b"torch.load(", re.compile(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),
     # A model that comes with its weights, to be run.
-    (b"pretrained", re.compile(rb"self\.\w+ *= *[^\n]*\bpretrained *= *True")),
+    (b"pretrained", re.compile(rb"= *[\w.]+\([^\n]*\bpretrained *= *[\"'T]")),
     (b"weights", re.compile(rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]")),
+    (b"weights", re.compile(rb"= *[\w.]+\([^\n]*\bweights *= *(?:[\"']|[\w.]+_Weights\.)")),
     (b"Inception", re.compile(rb"self\.\w+ *= *[^\n]*\bInceptionV3\(")),
     (b"best", re.compile(rb"\bstate_dict\(")),
     # Methods that a library calls for each batch.

@@ -261,7 +261,9 @@ class Statements(Succession):
             # The tensor now has the graph of what was written into it.
             self.grown(owner, replace(unmarked(container), nodes=container.nodes | value.nodes), node)
             return
-        if isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
+        if isinstance(container, Object) and container.kind is Kind.MODULE:
+            self.set_member(container.uid, f"*{self.place(node).row}", value)
+        elif isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
             self.assign(owner, Unknown(holds=held((container, value))), node)
 
     def _edits_gradient(self, node: ast.AugAssign, value: Value) -> bool:

@@ -77,10 +77,13 @@ class _Shared:
             runs = [event for event in self._runs(found) if "grad" in event.roles]
             others = [other for other in self.methods if other is not method]
             # What is only made ready for use, as by a method that loads it, may not be trained on.
-            evaluating = [other for other in others if any(self._runs(self.analysis.events[other]))]
+            evaluating = [other for other in others if self._evaluates(self.analysis.events[other])]
             left = self._switched(evaluating, EventKind.EVAL)
-            beside = self._beside(found, EventKind.TRAIN) or (runs[0] if runs and self.closed else None)
-            if runs and beside and left and self._steps(method):
+            steps = self._steps(method)
+            # Who evaluates behind a method that goes through all epochs by itself does not come back to it.
+            again = self.closed and not any(len(step.loops) > 1 for step in steps)
+            beside = self._beside(found, EventKind.TRAIN) or (runs[0] if runs and again else None)
+            if runs and beside and left and steps:
                 marks = (("eval", left[0].place), ("forward", runs[0].place))
                 subject = self.analysis.named(self.module)
                 yield compose("GL304", Side.STATIC, beside.place, marks, subject=subject, when=AFTER_EVALUATION)
@@ -94,6 +97,11 @@ class _Shared:
         for event in found:
             if event.kind is EventKind.FORWARD and self.module in (event.targets or ()) and "method" not in event.roles:
                 yield event
+
+    def _evaluates(self, found: list[Event]) -> bool:
+        """Whether a method runs the module as it is, not as it was loaded to be tried out."""
+        loaded = any(event.kind is EventKind.LOAD and self.module in (event.targets or ()) for event in found)
+        return any(self._runs(found)) and not loaded
 
     def _steps(self, method: Root) -> list[Event]:
         found = self.analysis.events[method]

@@ -51,6 +51,7 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
     owned = optimizer.of or frozenset()
     if any(event.kind is EventKind.HAND_STEP and (not owned or touches(event, owned)) for event in found):
         return []
+    # In a loop or function that reads them the gradients are for an attack or a statistic, not for an update.
     cleared = {
         event.loops: event
         for event in reversed(found)
@@ -58,7 +59,7 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
         and effect(event) is EventKind.ZERO
         and "module" not in event.roles
         and event.loops
-        if not _reads_gradients(analysis.lowering.loop_nodes.get(event.loops[-1]))
+        if not any(map(_reads_gradients, [analysis.lowering.loop_nodes.get(event.loops[-1]), *analysis.called_for(event)]))
     }
     passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
     passes = [event for event in passes if event.loops in cleared]
@@ -142,6 +143,6 @@ def _runs(ring: list[Event], modules: frozenset[Uid]) -> bool:
     )
 
 
-def _reads_gradients(loop: ast.AST | None) -> bool:
-    """Whether a loop uses the gradients itself: it computes a statistic, not an update."""
-    return loop is None or any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in ast.walk(loop))
+def _reads_gradients(code: ast.AST | None) -> bool:
+    """Whether a loop or a function uses the gradients itself: it computes a statistic, not an update."""
+    return code is None or any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in ast.walk(code))

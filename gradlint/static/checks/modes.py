@@ -184,7 +184,9 @@ def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:
 
 
 def _validates(analysis: Analysis, event: Event) -> bool:
-    """Whether the innermost loop is over validation data, by its own words, and asks for no gradient of an input."""
+    """Whether the innermost loop is over validation data, by its own words, and nothing in it asks for the gradient of an input."""
+    if any(_DIFFERENTIATES.search(ast.unparse(function)) for function in analysis.called_for(event)):
+        return False
     for number in reversed(event.loops):
         node = analysis.lowering.loop_nodes.get(number)
         if isinstance(node, (ast.For, ast.AsyncFor)):

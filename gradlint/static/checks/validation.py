@@ -149,7 +149,7 @@ def _is_only_measured(asked: _Question, event: Event) -> bool:
     analysis = asked.analysis
     frame = analysis.lowering.frames.get(event.frame)
     nodes = list(own(analysis.tree if frame is None or frame.node is None else frame.node))
-    measured = [node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr in _MEASURES]
+    measured = [_whole(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in _MEASURES]
     if any(analysis.source.place(each) == event.place for each in measured):
         return True
     made = (node for node in nodes if isinstance(node, ast.Assign))
@@ -159,6 +159,13 @@ def _is_only_measured(asked: _Question, event: Event) -> bool:
     loads = (node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
     uses = [node for node in loads if node.id in names]
     return bool(uses) and all(use in measured for use in uses)
+
+
+def _whole(part: ast.expr) -> ast.expr:
+    """Return what an element is taken of: `outputs` of `outputs[0]`."""
+    while isinstance(part, ast.Subscript):
+        part = part.value
+    return part
 
 
 def _trains(analysis: Analysis) -> bool:
