@@ -122,6 +122,8 @@ class Attributes(Conditions):
         """Return an attribute of an object that a framework makes: what it was made with, a flag, or a method."""
         if owner.kind in (Kind.SAMPLER, Kind.LOADER) and name in ("sampler", "batch_sampler"):
             return self.store.get((owner.uid, "sampler"), owner)
+        if owner.kind is Kind.SCHEDULER and name == "optimizer" and len(owner.of or ()) == 1:
+            return next((self.objects[uid] for uid in owner.of or () if uid in self.objects), Method(owner, name))
         meaning = self.models.method_of(owner.origin, name)
         if meaning is not None and any(action.verb == "window-end" for action in meaning.actions):
             return Unknown(window_end(owner.uid))
