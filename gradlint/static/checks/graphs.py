@@ -117,6 +117,8 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
     function = keeping.scope
     if not isinstance(function, ast.FunctionDef) or any(root.node is function for root in analysis.roots):
         return False
+    if function in analysis.lowering.foreign:
+        return False
     if any(
         event.kind is EventKind.ESCAPE and any(node.place in places for node in event.nodes)
         for found in analysis.events.values()
