@@ -16,7 +16,7 @@ from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.subjects import on_scheduler
-from gradlint.static.tree import Event, events
+from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import Kind, Object
 from gradlint.wordings.schedulers import NEVER_STEPPED, STEP_IT
 
@@ -69,9 +69,20 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL202: a scheduler that nobody can step, beside an optimizer that steps."""
     hidden = analysis.lowering.escaped | analysis.stepped
     for scheduler in analysis.objects(Kind.SCHEDULER):
-        if scheduler.uid not in hidden and analysis.private(scheduler) and _steps_on(analysis, scheduler):
+        if scheduler.uid in hidden or not analysis.private(scheduler) or _is_replaced(analysis, scheduler, hidden):
+            continue
+        if _steps_on(analysis, scheduler):
             name = _name(scheduler)
             yield compose("GL202", Side.STATIC, scheduler.place, subject=name, what=NEVER_STEPPED, remedy=STEP_IT)
+
+
+def _is_replaced(analysis: Analysis, scheduler: Object, used: set[Uid]) -> bool:
+    """Whether another scheduler took the name of this one, and moves the rate on."""
+    return any(
+        other.uid in used and other.uid[:-1] == scheduler.uid[:-1] and _name(other) == _name(scheduler)
+        for other in analysis.objects(Kind.SCHEDULER)
+        if other.of == scheduler.of
+    )
 
 
 def _steps_on(analysis: Analysis, scheduler: Object) -> bool:
