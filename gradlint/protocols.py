@@ -34,6 +34,8 @@ OPTIMIZER = Protocol(
         ("unknown", _K.BACKWARD): Edge("unknown-fresh", "fresh"),
         **_from(_OPTIMIZER_STATES, _K.SETGRAD, Edge("fresh", "fresh")),
         **_from(_OPTIMIZER_STATES, _K.ESCAPE, Edge("unknown")),
+        # Whoever changes what a step has used keeps it on purpose, as a momentum.
+        ("spent", _K.EDIT): Edge("unknown"),
         ("fresh", _K.STEP): Edge("spent", "spent"),
         ("unknown", _K.STEP): Edge("spent", "spent"),
         ("unknown-fresh", _K.STEP): Edge("spent", "spent"),

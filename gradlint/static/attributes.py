@@ -10,6 +10,7 @@ import ast
 from gradlint.static.algebra import held, part_of
 from gradlint.static.conditions import Conditions
 from gradlint.static.library import words
+from gradlint.static.nodes import walk
 from gradlint.static.provenance import cut, lost_by
 from gradlint.static.tree import Uid
 from gradlint.static.values import (
@@ -65,6 +66,10 @@ MODULE_METHODS = frozenset(
         "no_sync",
     ]
 )
+
+
+_OF_PACKED = frozenset(["batch_sizes"])
+"""What only packed sequences have."""
 
 
 def window_end(owner: Uid) -> str:
@@ -123,6 +128,8 @@ class Attributes(Conditions):
         """Return an attribute of an object that a framework makes: what it was made with, a flag, or a method."""
         if owner.kind in (Kind.SAMPLER, Kind.LOADER) and name in ("sampler", "batch_sampler"):
             return self.store.get((owner.uid, "sampler"), owner)
+        if owner.kind is Kind.SCHEDULER and name == "optimizer" and len(owner.of or ()) == 1:
+            return next((self.objects[uid] for uid in owner.of or () if uid in self.objects), Method(owner, name))
         meaning = self.models.method_of(owner.origin, name)
         if meaning is not None and any(action.verb == "window-end" for action in meaning.actions):
             return Unknown(window_end(owner.uid))
@@ -130,6 +137,8 @@ class Attributes(Conditions):
         return given or Method(owner, name)
 
     def _tensor_attribute(self, owner: Tensor, name: str, node: ast.expr) -> Value:
+        if name == "data" and self._is_packed(node):
+            return owner
         if name == "data":
             return cut(self.place(node), lost_by(name, self.place(node), (owner,)))
         if name in ("T", "mT", "H", "real", "imag"):
@@ -150,3 +159,15 @@ class Attributes(Conditions):
     def class_member(self, owner: Class, name: str) -> Value:
         """Return an attribute of a class of this file; the layer of classes knows how."""
         raise NotImplementedError
+
+    def _is_packed(self, node: ast.expr) -> bool:
+        """Whether the owner of an attribute is asked for what only a packed sequence has, whose `data` has its graph."""
+        scope = self.frame.node or self.frame.module.contents.tree
+        match node:
+            case ast.Attribute(ast.Name(name)) if self.frame.module.contents.says(_OF_PACKED, scope):
+                return any(
+                    isinstance(each, ast.Attribute) and each.attr in _OF_PACKED and ast.unparse(each.value) == name
+                    for each in walk(scope)
+                )
+            case _:
+                return False

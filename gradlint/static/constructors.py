@@ -142,7 +142,7 @@ class Constructors(Gradients):
                 self.jump(JumpKind.RAISE)
                 return NONE
             case "no-grad":
-                return Library(name)
+                return self._untracked(name, node, args)
             case "loader":
                 return self._loader(name, node, values)
             case "saved" if self.hint and self.hint in self.syntax.functions(
@@ -159,6 +159,16 @@ class Constructors(Gradients):
                 return UNKNOWN
             case _:
                 return Unknown(holds=self.escape(node, values, self._built(name, values)))
+
+    def _untracked(self, name: str, node: ast.Call, args: list[Value]) -> Value:
+        """Return a context that switches gradients off, or the function that it, or its class, was called on."""
+        match args:
+            case [Function() as function]:
+                return replace(function, untracked=True)
+            case [_, *_] if isinstance(node.func, ast.Call):
+                return Unknown(holds=self.escape(node, args))
+            case _:
+                return Library(name)
 
     def _built(self, name: str, values: list[Value]) -> tuple[str, ...]:
         """Return the word that says that an unknown class is given modules: what it makes holds them, but does nothing yet."""

@@ -79,7 +79,7 @@ class Functions(Expressions):
         self.stack.append(function.node)
         with self.aside() as out:
             self._parameters(function.node.args, given, named)
-            self._body(function.node)
+            self._body(function)
         ended = not self.dead
         stores = [*frame.exits, self.store] if ended else frame.exits
         self.store = self.merge(stores) if stores else self.store
@@ -87,7 +87,7 @@ class Functions(Expressions):
         ends = [*frame.left, *([(self.grad, self.switch)] if ended else [])]
         self.frame, self.grad, self.dead, self.hint, self.pending = outer
         self.switch, self.inference = switch, inference
-        self._left_in(ends, function.node)
+        self._left_in(ends, function)
         self.perhaps = asked
         if out:
             self.out.append(Call(Seq(tuple(out))))
@@ -114,11 +114,11 @@ class Functions(Expressions):
         if frame.yielded:
             self.entered[node] = functools.reduce(join, frame.yielded)
 
-    def _left_in(self, ends: list[tuple[Grad, Location | None]], node: FunctionNode | ast.Lambda) -> None:
+    def _left_in(self, ends: list[tuple[Grad, Location | None]], function: Function) -> None:
         """Go on after a call in the mode in which a statement of the function has left it; contexts and decorators leave none."""
         here = (self.grad, self.switch)
         left = [end if end[1] not in (None, self.switch) else here for end in ends]
-        if any(end is not here for end in left) and (isinstance(node, ast.Lambda) or self.decorated_mode(node) is None):
+        if any(end is not here for end in left) and self._mode_of(function) is None:
             self.meet(left)
 
     def _beside_the_point(self, function: Function, given: list[Value]) -> bool:
@@ -166,17 +166,23 @@ class Functions(Expressions):
         # Behind its last line a function returns None: of an object it makes no other, of a flag it does.
         return join(result, NONE) if ended and isinstance(result, Const) else result
 
-    def _body(self, node: FunctionNode | ast.Lambda) -> None:
+    def _body(self, function: Function) -> None:
+        node, mode = function.node, self._mode_of(function)
+        if mode is not None:
+            self.grad, self.switch = mode, None
+        elif node in self.wrapped_by_others and (isinstance(node, ast.Lambda) or not needs_gradients(node.body)):
+            self.grad = Grad.MAYBE
         if isinstance(node, ast.Lambda):
             self.frame.returned.append(self.evaluate(node.body))
             return
-        mode = self.decorated_mode(node)
-        if mode is not None:
-            self.grad, self.switch = mode, None
-            self.inference = self.inference or any(map(self.is_inference_mode, node.decorator_list))
-        elif node in self.wrapped_by_others and not needs_gradients(node.body):
-            self.grad = Grad.MAYBE
+        self.inference = self.inference or any(map(self.is_inference_mode, node.decorator_list))
         self.block(node.body)
+
+    def _mode_of(self, function: Function) -> Grad | None:
+        """Return the grad mode that a function runs in wherever it is called, if it has one."""
+        if function.untracked:
+            return Grad.OFF
+        return None if isinstance(function.node, ast.Lambda) else self.decorated_mode(function.node)
 
     def decorated_mode(self, node: FunctionNode) -> Grad | None:
         """Return the grad mode that the decorators of a function put it in, if any."""

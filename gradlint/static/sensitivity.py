@@ -17,6 +17,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.instances import SAME
 from gradlint.static.library import role_of, words
 from gradlint.static.nodes import children, walk
+from gradlint.static.switches import on_request
 from gradlint.static.tree import Uid
 from gradlint.static.values import Class, Const, Function, Library, Unknown, Value, unknown_uid
 
@@ -48,6 +49,7 @@ class Makers:
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
         self._busy: set[ast.AST] = set()
+        self._on_request: set[ast.AST] = set()
         self._without_dropout = False
 
     def in_training_mode(self, module: Uid) -> bool:
@@ -191,7 +193,9 @@ class Makers:
 
     def _class(self, cls: Class) -> Sensitivity:
         lowering = self._analysis.lowering
-        found = [self._expression(ancestor.node, ancestor.frame) for ancestor in lowering.lineage(cls)]
+        lineage = list(lowering.lineage(cls))
+        self._on_request |= {made for ancestor in lineage for made in on_request(ancestor.node)}
+        found = [self._expression(ancestor.node, ancestor.frame) for ancestor in lineage]
         return _most([*found, Sensitivity.UNSEEN] if lowering.is_open(cls) else found)
 
     def _expression(self, node: ast.AST, frame: Uid) -> Sensitivity:
@@ -207,7 +211,7 @@ class Makers:
             match part:
                 case ast.Attribute(ast.Name("self"), "training"):
                     found = Sensitivity.YES
-                case ast.Call(callee):
+                case ast.Call(callee) if part not in self._on_request:
                     found = self._call(part, self._value(callee, frame), frame)
                 case _:
                     continue

@@ -32,7 +32,7 @@ def on_optimizer(optimizer: Object, others: Mapping[Uid, Object]) -> Effect:
         match event.kind:
             case _K.ZERO:
                 return _clearing(event, optimizer, others)
-            case _K.BACKWARD | _K.SETGRAD:
+            case _K.BACKWARD | _K.SETGRAD | _K.EDIT:
                 return event.kind
             case _K.CREATE if targets is not None and optimizer.uid in targets:
                 return _K.CREATE

@@ -83,8 +83,8 @@ def _acted_on(event: Event, others: Mapping[Uid, Object]) -> frozenset[Uid] | No
     return None if None in owners or not owners else frozenset(uid for each in owners for uid in each or ())
 
 
-def on_module(module: Uid, optimizers: frozenset[Uid]) -> Effect:
-    """Return what events mean to the mode of a module that the given optimizers, or updates by hand, train."""
+def on_module(module: Uid, optimizers: frozenset[Uid], parts: frozenset[Uid] = frozenset()) -> Effect:
+    """Return what events mean to the mode of a module, with its `parts`, that the given optimizers, or updates by hand, train."""
 
     def effect(event: Event) -> EventKind | None:
         targets = event.targets
@@ -93,6 +93,9 @@ def on_module(module: Uid, optimizers: frozenset[Uid]) -> Effect:
                 return _K.CREATE
             case _K.TRAIN | _K.EVAL if targets is not None and any(within(module, target) for target in targets):
                 return event.kind
+            case _K.TRAIN if targets is not None and targets & parts:
+                # Whoever puts a part into training mode has chosen which.
+                return _K.TRAIN
             case _K.FORWARD if targets is not None and "grad" in event.roles and touches(event, (module,)):
                 return _K.FORWARD
             case _K.BACKWARD:

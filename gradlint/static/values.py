@@ -103,12 +103,16 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of this file, the frame that it was defined in, and what is bound to it already."""
+    """A function of this file, the frame that it was defined in, and what is bound to it already.
+
+    `untracked` is one that a context such as `no_grad` was called on: it runs with gradients off.
+    """
 
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
     frame: Uid
     receiver: Value | None = None
     args: tuple[Value, ...] = ()
+    untracked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from gradlint.static.notes import Keeping
 from gradlint.static.syntax import goes_on
 from gradlint.static.trained import on_graph
 from gradlint.static.tree import Event, GraphNode
+from gradlint.static.values import Function
 
 
 @check
@@ -81,7 +82,10 @@ def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> 
 @check
 def kept(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL501: a loss with its graph is summed up or stored beyond the iteration."""
+    sums = {keeping.place for keeping in analysis.lowering.keepings if _reaches_backward(analysis, keeping)}
     for keeping in analysis.lowering.keepings:
+        if keeping.place in sums:
+            continue  # The sum is the loss: so it is where the same function is called by an evaluation.
         backwarded = keeping.nodes & _backwarded(analysis, keeping.loops)
         if not any(
             node in backwarded or (node.sure and is_trained(analysis, node)) or _differentiable(analysis, node)
@@ -89,8 +93,6 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
         ) or not _only_told(
             analysis, keeping, freed=keeping.nodes <= _backwarded(analysis, keeping.loops, retained=False)
         ):
-            continue
-        if _reaches_backward(analysis, keeping):
             continue
         used = bool(backwarded)
         if not used and _returned(analysis, keeping) and not _told_by_callers(analysis, keeping):
@@ -115,6 +117,8 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
     function = keeping.scope
     if not isinstance(function, ast.FunctionDef) or any(root.node is function for root in analysis.roots):
         return False
+    if function in analysis.lowering.foreign:
+        return False
     if any(
         event.kind is EventKind.ESCAPE and any(node.place in places for node in event.nodes)
         for found in analysis.events.values()
@@ -126,12 +130,23 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
         if isinstance(node, ast.Assign) and _mentions(node.value, function.name):
             names |= {part.id for target in node.targets for part in walk(target) if isinstance(part, ast.Name)}
     own = set(walk(function))
+    if any(_hands_on(analysis, node, names) for node in walk(analysis.tree) if node not in own):
+        return False
     returned = [
         node.value
         for node in walk(analysis.tree)
         if isinstance(node, ast.Return) and node.value is not None and node not in own
     ]
     return not any(_gives(value, name) for value in returned for name in names)
+
+
+def _hands_on(analysis: Analysis, node: ast.AST, names: set[str]) -> bool:
+    """Whether a call gives one of some names to a function of the file, which may run backward from it."""
+    match node:
+        case ast.Call(func, args) if isinstance(analysis.value(func), Function):
+            return any(_gives(arg, name) for arg in args for name in names)
+        case _:
+            return False
 
 
 def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:

@@ -54,6 +54,8 @@ def _too_long(analysis: Analysis, root: Root, scheduler: Object, event: Event) -
     loops = event.loops[len(built.loops) :]
     if not loops or "argument" in event.roles or any(conditional(root.tree, event, loop) for loop in loops):
         return
+    if _is_looked_at(analysis, root, scheduler, loops[0]):
+        return
     count, length = _turns_of(analysis, loops, call), _length(class_of(scheduler), call)
     if count is None or length is None or "last_epoch" in call.named:
         return
@@ -61,6 +63,13 @@ def _too_long(analysis: Analysis, root: Root, scheduler: Object, event: Event) -
     if harm is not None:
         marks = (("built", scheduler.place),)
         yield compose("GL213", Side.STATIC, event.place, marks, subject=event.name, what=harm)
+
+
+def _is_looked_at(analysis: Analysis, root: Root, scheduler: Object, loop: int) -> bool:
+    """Whether nothing is trained in a loop, which only shows the rates of a schedule."""
+    alone = frozenset({scheduler.uid})
+    kinds = {event.kind for event in analysis.events[root] if loop in event.loops and event.targets != alone}
+    return not kinds & {EventKind.BACKWARD, EventKind.SETGRAD, EventKind.ESCAPE}
 
 
 def _builds(event: Event, scheduler: Object) -> bool:

@@ -69,7 +69,7 @@ def _module(
     tracks = (root.complete or bool(owners)) and module not in analysis.lowering.frozen
     if not owners and not tracks:
         return
-    effect = on_module(module, owners)
+    effect = on_module(module, owners, _parts(analysis, root, module))
     felt = frozenset((event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None)
     if felt not in known:  # Parts of one model mostly go through the same.
         known[felt] = follow(root.tree, MODE, effect)
@@ -80,6 +80,12 @@ def _module(
         yield from found or trained_as_left(analysis, root, module, owners)
     if tracks:
         yield from _tracked(analysis, root, arrivals, passing)
+
+
+def _parts(analysis: Analysis, root: Root, module: Uid) -> frozenset[Uid]:
+    """Return what goes into evaluation mode together with a module."""
+    evals = (event.targets or frozenset() for event in analysis.events[root] if event.kind is EventKind.EVAL)
+    return frozenset(uid for targets in evals if module in targets for uid in targets)
 
 
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:

@@ -26,10 +26,20 @@ _K = EventKind
 
 @dataclass(frozen=True, slots=True)
 class _Tie:
-    """How one subject stands to what it was built for: `lost` where that was replaced, `used` what the replacement did since."""
+    """How one subject stands to what it was built for: `lost` where that was replaced, `used` what the replacement did since.
+
+    What is not `built` on this path loses nothing: where no branch has built it, its name is unbound.
+    """
 
     lost: Event | None = None
     used: str = ""
+    built: bool = True
+
+
+def _beginning(analysis: Analysis, root: Root, subject: Uid) -> _Tie:
+    """Return how a subject stands where a root begins: one that is built in it is not there yet."""
+    made = (event for event in analysis.events[root] if event.kind is _K.CREATE)
+    return _Tie(built=not any(subject in (event.targets or ()) for event in made))
 
 
 @check
@@ -100,7 +110,7 @@ def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
     def advance(tie: _Tie, event: Event) -> _Tie:
         match concerns(event):
             case _K.REPLACE:
-                return _Tie(event)
+                return _Tie(event) if tie.built else tie
             case _K.CREATE | _K.ESCAPE:
                 return _Tie()
             case _K.FORWARD if tie.lost is not None and not tie.used and _runs_new(analysis, tie.lost, event):
@@ -111,7 +121,7 @@ def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
                 return tie
 
     flow: Flow[_Tie] = Flow(advance)
-    flow.run(pruned(root.tree, concerns), _Tie())
+    flow.run(pruned(root.tree, concerns), _beginning(analysis, root, optimizer.uid))
     found: dict[Location, Event] = {}
     for event, worlds in flow.arrivals.items():
         if event.kind is _K.STEP:
@@ -171,7 +181,7 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
     def advance(tie: _Tie, event: Event) -> _Tie:
         match concerns(event):
             case _K.REPLACE:
-                return _Tie(event)
+                return _Tie(event) if tie.built else tie
             case _K.CREATE | _K.ESCAPE:
                 return _Tie()
             case _K.STEP if tie.lost is not None:
@@ -182,7 +192,7 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
                 return tie
 
     flow: Flow[_Tie] = Flow(advance)
-    flow.run(pruned(root.tree, concerns), _Tie())
+    flow.run(pruned(root.tree, concerns), _beginning(analysis, root, scheduler.uid))
     found: dict[Location, Event] = {}
     for event, worlds in flow.arrivals.items():
         if event.kind is _K.SCHEDULE:

@@ -141,9 +141,18 @@ def _only_computes(analysis: Analysis, name: str) -> bool:
 
 
 def _is_so_already(made: ast.expr, args: list[ast.expr]) -> bool:
-    """Whether a tensor is made with the very type that it is then converted to: it stays the same tensor."""
-    given = {ast.unparse(node.value) for node in walk(made) if isinstance(node, ast.keyword) and node.arg == "dtype"}
+    """Whether a tensor is made with the very type, or on the very device, that it is then converted to: it stays the same tensor."""
+    given = {ast.unparse(node.value) for node in walk(made) if isinstance(node, ast.keyword) and node.arg in _KINDS}
+    for node in walk(made):
+        match node:
+            case ast.Call(ast.Attribute(attr="to"), [kind]):
+                given.add(ast.unparse(kind))
+            case _:
+                continue
     return len(args) == 1 and ast.unparse(args[0]) in given
+
+
+_KINDS = ("dtype", "device")
 
 
 def _leaves_it_to_torch(analysis: Analysis, cls: ast.ClassDef) -> bool:

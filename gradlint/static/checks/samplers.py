@@ -15,7 +15,7 @@ from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_sampler
 from gradlint.static.tree import Event
-from gradlint.static.values import Const, Object
+from gradlint.static.values import Const, Kind, Object
 from gradlint.typestate import State
 
 
@@ -44,7 +44,7 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
         untold = bool(later) and all(_broken(event, state) for state in later)
         bound = turns(analysis, event.loops[-1])
         once = bound is not None and bound[0] == Const(1)
-        if untold and not once and _trains(analysis, root, event):
+        if untold and not once and _trains(analysis, root, event) and _steps(analysis, root, event):
             yield compose("GL709", Side.STATIC, event.place, (("built", sampler.place),), subject=event.name)
 
 
@@ -62,6 +62,19 @@ def _trains(analysis: Analysis, root: Root, draw: Event) -> bool:
         and _over(analysis, event.loops[depth], draw)
         for event in analysis.events[root]
     )
+
+
+def _steps(analysis: Analysis, root: Root, draw: Event) -> bool:
+    """Whether somebody may step in the loop of epochs: for a sum of gradients, the order of the batches is all one."""
+    optimizers = frozenset(made.uid for made in analysis.objects(Kind.OPTIMIZER))
+    inside = (event for event in analysis.events[root] if event.loops[: len(draw.loops)] == draw.loops)
+    return any(
+        event.kind in _STEPPING or (event.kind is EventKind.ESCAPE and optimizers & (event.targets or optimizers))
+        for event in inside
+    )
+
+
+_STEPPING = frozenset({EventKind.STEP, EventKind.OTHER_STEP, EventKind.HAND_STEP})
 
 
 def _over(analysis: Analysis, loop: int, draw: Event) -> bool:

@@ -16,7 +16,7 @@ from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.subjects import on_scheduler
-from gradlint.static.tree import Event, events
+from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import Kind, Object
 from gradlint.wordings.schedulers import NEVER_STEPPED, STEP_IT
 
@@ -69,10 +69,35 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL202: a scheduler that nobody can step, beside an optimizer that steps."""
     hidden = analysis.lowering.escaped | analysis.stepped
     for scheduler in analysis.objects(Kind.SCHEDULER):
-        owners = scheduler.of or frozenset()
-        if scheduler.uid not in hidden and owners & analysis.stepped and analysis.private(scheduler):
+        if scheduler.uid in hidden or not analysis.private(scheduler) or _is_replaced(analysis, scheduler, hidden):
+            continue
+        if _steps_on(analysis, scheduler):
             name = _name(scheduler)
             yield compose("GL202", Side.STATIC, scheduler.place, subject=name, what=NEVER_STEPPED, remedy=STEP_IT)
+
+
+def _is_replaced(analysis: Analysis, scheduler: Object, used: set[Uid]) -> bool:
+    """Whether another scheduler took the name of this one, and moves the rate on."""
+    return any(
+        other.uid in used and other.uid[:-1] == scheduler.uid[:-1] and _name(other) == _name(scheduler)
+        for other in analysis.objects(Kind.SCHEDULER)
+        if other.of == scheduler.of
+    )
+
+
+def _steps_on(analysis: Analysis, scheduler: Object) -> bool:
+    """Whether the optimizer steps once its scheduler is there: one that is built behind the last step is only shown."""
+    owners = scheduler.of or frozenset()
+    for root in analysis.roots:
+        steps: list[Event] = []
+        for event in analysis.events[root]:
+            if event.kind is EventKind.CREATE and scheduler.uid in (event.targets or ()):
+                steps = [step for step in steps if set(step.loops) & set(event.loops)]
+            elif event.kind is EventKind.STEP and (event.targets or frozenset()) & owners:
+                steps.append(event)
+        if steps:
+            return True
+    return False
 
 
 @local_check
@@ -145,9 +170,16 @@ def _is_for_another_kind(analysis: Analysis, step: ast.Call) -> bool:
         _KIND.search(ast.unparse(branch.test))
         and any(step in nodes for nodes in sides)
         and any(_steps_with_value(node, step) for nodes in sides if step not in nodes for node in nodes)
-        for branch in analysis.nodes(ast.If)
+        for branch in _branches(analysis)
         if (sides := [[node for each in body for node in walk(each)] for body in (branch.body, branch.orelse)])
     )
+
+
+def _branches(analysis: Analysis) -> Iterator[ast.If]:
+    """Yield the conditions of the file, and of the functions of other files that were followed."""
+    yield from analysis.nodes(ast.If)
+    for function in analysis.lowering.foreign:
+        yield from (node for node in walk(function) if isinstance(node, ast.If))
 
 
 def _steps_with_value(node: ast.AST, step: ast.Call) -> bool:
