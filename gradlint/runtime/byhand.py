@@ -149,7 +149,8 @@ class ByHand(Observer):
 
     def _found(self, passing: Pass) -> Iterator[tuple[Any, _Leaf]]:
         owned = {id(parameter) for watched in self._registry for parameter in watched.parameters()}
-        strays = (each for each in leaves(passing.roots, _NODES) if id(each) not in owned and each.numel())
+        found = (each for each in leaves(passing.roots, _NODES) if id(each) not in owned)
+        strays = (each for each in found if each.numel() and each.untyped_storage().size())  # FSDP's hold no values
         for tensor in islice(strays, _LEAVES):
             yield tensor, _Leaf(weakref.ref(tensor), _some(tensor).clone())
 
