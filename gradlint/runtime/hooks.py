@@ -150,7 +150,7 @@ class Hooks:
             inside = self._inside.__dict__
             if inside.get("mode") or is_compiling():
                 return original(module, *args, **kwargs)
-            was = module.training
+            was = module.training or any(part.training for part in module.modules())  # a wrapper may tell its own mode
             inside["mode"] = True
             try:
                 original(module, *args, **kwargs)
@@ -172,7 +172,11 @@ class Hooks:
             self._forwards.callback(register_module_forward_pre_hook(self._forward).remove)
 
     def _forward(self, module: Module, args: Any) -> None:
-        if torch.is_grad_enabled() and not is_compiling():
+        if is_compiling():
+            return
+        if not torch.is_grad_enabled():
+            self._listener.unmeasured.discard(id(module))
+        else:
             self._listener.forward_starts(module, sys._getframe(1))
             if not self._listener.wants_forwards:
                 self._forwards.close()
@@ -191,6 +195,8 @@ class Hooks:
             if not self._inside.__dict__.get("tried"):
                 self._listener.unscaling(scaler, optimizer, sys._getframe(1))
             original(scaler, optimizer)
+            if not self._inside.__dict__.get("tried"):
+                self._listener.unscaled(optimizer)
 
         return run
 

@@ -6,7 +6,7 @@ Must not know how torch is hooked, nor what is made of an event.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from types import CodeType, FrameType
@@ -44,6 +44,10 @@ class Listener(Protocol):
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
 
+    @property
+    def clearing(self) -> Sequence[Callable[[Optimizer | Module], None]]:
+        """Who is told that the gradients of somebody are about to be cleared: nobody, as long as nothing looks wrong."""
+
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
 
@@ -52,6 +56,9 @@ class Listener(Protocol):
 
     def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """The user lets a gradient scaler divide the gradients of an optimizer."""
+
+    def unscaled(self, optimizer: Optimizer) -> None:
+        """It has divided them."""
 
     def scale_updated(self, scaler: Any) -> None:
         """A gradient scaler chose its next scale."""
@@ -71,6 +78,10 @@ class Listener(Protocol):
     @property
     def wants_forwards(self) -> bool:
         """Whether `forward_starts` is wanted; asked after each change of mode and each forward."""
+
+    @property
+    def unmeasured(self) -> set[int]:
+        """The ids of modules, from which one is taken that is called with gradients off, while `wants_forwards`."""
 
     def forward_starts(self, module: Module, frame: FrameType) -> None:
         """A module is called with gradients enabled."""

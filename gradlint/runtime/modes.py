@@ -45,6 +45,7 @@ class Evaluation:
     used: bool = False  # some backward pass ran: its graphs are wanted
     training: dict[int, Location] = field(default_factory=dict)  # the backward passes of the training before
     measures: bool = False  # it began with gradients off: it is there to measure, not to freeze
+    measured: bool = False  # its first forward was one with gradients off
     returned: bool = False  # a library put the module into it, and no user has since
     steps: int = 0  # those of the owners until it began
 
@@ -61,6 +62,12 @@ class WatchedModule:
         self.evaluation: Evaluation | None = None
         self.single: Counter[int] = Counter()  # evaluations of one forward, by its place
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no part of the module was put back into training mode."""
+        module = self.module()
+        return module is not None and not any(part.training for part in module.modules())
+
 
 class Modes:
     """The modules of the run whose mode is changed."""
@@ -72,6 +79,8 @@ class Modes:
         self._unjudged: list[tuple[WatchedModule, Evaluation]] = []
         self._evaluating: list[WatchedModule] = []
         self._told: dict[int, Begun | None] = {}
+        self.unmeasured: set[int] = set()
+        """The modules that were put into evaluation mode: whoever is called without gradients first leaves."""
 
     @property
     def evaluating(self) -> bool:
@@ -103,6 +112,9 @@ class Modes:
         if watched is None or watched.module() is not module:
             watched = self._watched[id(module)] = WatchedModule(module, owners, was, name_of(module, frame))
         watched.owners = owners
+        if was and watched.evaluation is not None:  # what is around it was put back, and it with it
+            self._close(watched, clock)
+            watched.track.advance(EventKind.TRAIN, place)
         if watched.track.state.name == "train" and any(owner.steps for owner in owners):
             watched.track.advance(EventKind.STEP, place)
         if module.training:
@@ -116,7 +128,8 @@ class Modes:
             evaluation.returned = was and not steps and not _says_so(place)
             watched.evaluation = evaluation
             self._evaluating.append(watched)
-        elif watched.evaluation.place is place and watched.evaluation.measures:
+            self.unmeasured.add(id(module))
+        elif watched.evaluation.place is place and (watched.evaluation.measures or _is_left_behind(watched)):
             self._trained_meanwhile(watched, watched.evaluation, AFTER_EVALUATION)
         elif watched.evaluation.returned and _says_so(place):
             watched.name = name_of(module, frame)
@@ -133,7 +146,7 @@ class Modes:
         if module is None or not trained or not lapsed(module):
             return
         for owner in watched.owners:
-            if self._whole_in_evaluation(owner) and owner.last_step is not None:
+            if owner.last_step is not None and (self._whole_in_evaluation(owner) or _is_left_behind(watched)):
                 evaluation.measures = False
                 marks = (("pretrained" if when is AS_RETURNED else "eval", evaluation.place),)
                 subject = watched.name
@@ -162,7 +175,7 @@ class Modes:
     def forward(self, module: Module, frame: FrameType) -> None:
         """`module` is called with gradients enabled."""
         watched = self._watched.get(id(module))
-        if watched is None or watched.evaluation is None or watched.module() is not module:
+        if watched is None or watched.evaluation is None or watched.module() is not module or module.training:
             return
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return
@@ -187,8 +200,22 @@ class Modes:
     def differentiated(self) -> None:
         """`autograd.grad` ran: an evaluation that uses it needs its graphs."""
         for watched in self._evaluating:
-            if watched.evaluation is not None:
-                watched.evaluation.used = True
+            self._use(watched)
+
+    def _use(self, watched: WatchedModule) -> None:
+        """Some backward pass has run since the evaluation began: see whether the module was measured before."""
+        module, evaluation = watched.module(), watched.evaluation
+        if evaluation is not None and not evaluation.used:
+            evaluation.used = True
+            evaluation.measured = module is not None and id(module) not in self.unmeasured
+
+    def restored(self, place: Location, clock: int) -> None:
+        """Close the evaluations of modules that are in training mode again: what is around them was put back, or the attribute set."""
+        for watched in self._evaluating:
+            module = watched.module()
+            if module is not None and module.training:
+                self._close(watched, clock)
+                watched.track.advance(EventKind.TRAIN, place)
 
     def backward(self, fed: list[WatchedOptimizer], place: Location, foreign: bool) -> None:
         """A backward pass at `place` fed some optimizers; `foreign`: it also reached a leaf that no optimizer holds."""
@@ -196,13 +223,15 @@ class Modes:
             evaluation = watched.evaluation
             if evaluation is None:
                 continue
-            evaluation.used = True
+            self._use(watched)
             if watched.track.state.name not in _TRAINED_IN_EVAL or not any(owner in fed for owner in watched.owners):
                 continue
             if id(place) in evaluation.training:
-                watched.track.advance(EventKind.FORWARD, evaluation.forward or place)
+                # What was called first was the training, if a measurement came before it.
+                forward = evaluation.forward if evaluation.measured else None
+                watched.track.advance(EventKind.FORWARD, forward or place)
                 watched.track.advance(EventKind.BACKWARD, place)
-            elif not foreign and any(self._whole_in_evaluation(owner) for owner in watched.owners):
+            elif not foreign and watched.is_whole and any(map(self._whole_in_evaluation, watched.owners)):
                 self._validation_trains(watched, evaluation, place)
 
     def _validation_trains(self, watched: WatchedModule, evaluation: Evaluation, place: Location) -> None:
@@ -239,6 +268,15 @@ class Modes:
         for watched in self._watched.values():
             self._close(watched, clock)
         self.judge(set())
+
+
+def _is_left_behind(watched: WatchedModule) -> bool:
+    """Tell whether a part was trained in training mode before it was measured, and is still to be trained."""
+    module, evaluation = watched.module(), watched.evaluation
+    if evaluation is None or not (evaluation.measures or evaluation.measured):
+        return False
+    trained = module is not None and any(parameter.requires_grad for parameter in module.parameters())
+    return trained and watched.track.state.name in _TRAINED_IN_EVAL
 
 
 def _says_so(place: Location) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from gradlint.runtime.accumulation import Accumulation
 from gradlint.runtime.byhand import ByHand
 from gradlint.runtime.closures import closure_call, closure_in
 from gradlint.runtime.coverage import Coverage
+from gradlint.runtime.decayed import Decayed
 from gradlint.runtime.failures import Failures
 from gradlint.runtime.graph import clock, differentiates, heads, leaves, nodes
 from gradlint.runtime.guard import Guard, guarded
@@ -26,6 +27,7 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.masked import Masked
 from gradlint.runtime.modes import Modes
 from gradlint.runtime.movement import Movement
+from gradlint.runtime.nonfinite import NonFinite
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import is_lbfgs
 from gradlint.runtime.rates import Rates
@@ -71,13 +73,16 @@ class Monitor:
         self._failures = Failures(self.ledger, self.registry)
         self.rhythm = Steady(self.registry, self._failures.passes)
         self._scaling = Scaling(self.ledger, self.registry)
+        self._nonfinite = NonFinite(self.ledger)
         self._observers: tuple[Observer, ...] = (
             self._scaling,
             self._rates,
             Windows(self.ledger, self.registry),
-            Accumulation(self.ledger, self.registry, self.rhythm),
+            Accumulation(self.ledger, self.registry, self.rhythm, self._scaling.has_scaled),
             Masked(self.ledger, self.registry),
             Movement(self.ledger),
+            self._nonfinite,
+            Decayed(self.ledger),
             Rebuilding(self.ledger),
             Retention(self.ledger),
             Shapes(self.ledger),
@@ -85,6 +90,8 @@ class Monitor:
             Coverage(self.ledger, self.registry, lambda: self.interrupted),
         )
         self.interrupted = False
+        self._found = 0  # how much was found up to the last step
+        self.clearing: list[Callable[[Optimizer | Module], None]] = []
         self._thread = _Thread()
 
     @property
@@ -136,6 +143,7 @@ class Monitor:
         else:
             fed = self.registry.after_backward(passing.place)
             if self.modes.evaluating:
+                self.modes.restored(passing.place, clock())
                 self.modes.backward(fed, passing.place, foreign=self._is_foreign(passing.roots))
             self._leaks.backward(passing.roots[0], passing.place, passing.frame)
             for observer in self._observers:
@@ -214,11 +222,14 @@ class Monitor:
             observer.after_step(watched, place, caller)
         if step.violation is not None:
             step.tell(self.ledger, step.violation, name_of(optimizer, caller))
+            if step.violation.code == "GL104" and not self.clearing:
+                self.clearing.append(self._look_before_clearing)
         if watched.steps == 1 or self._schedulers.waiting:
             self._schedulers.stepped(optimizer, place, caller)
         if self.modes.evaluating:
             self.modes.stepped(watched, place)
-        if step.violation is not None or self.modes.evaluating or self._leaks.suspicious:
+        found, self._found = self._found, self.ledger.entries
+        if found != self._found or self.modes.evaluating or self._leaks.suspicious or step.violation is not None:
             self.rhythm.spoil()
         self.rhythm.note(-id(optimizer), place, watched, step.gradient, step.version)
 
@@ -233,7 +244,8 @@ class Monitor:
         """The user lets a gradient scaler divide the gradients of an optimizer."""
         if not self.rhythm.running:
             caller = user_frame(frame)
-            self._scaling.unscaling(scaler, optimizer, place_of(caller), caller)
+            self._unscaling(scaler, optimizer)
+            self._scaling.divided(scaler, optimizer, place_of(caller), caller)
 
     @guarded
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
@@ -244,7 +256,20 @@ class Monitor:
             self._scaling.forget()
         else:
             caller = user_frame(frame)
+            self._unscaling(scaler, optimizer)
             self._scaling.tried(scaler, optimizer, place_of(caller), caller)
+
+    @guarded
+    def unscaled(self, optimizer: Optimizer) -> None:
+        """It has divided them."""
+        if not self.rhythm.running:
+            for observer in self._observers:
+                observer.unscaled(self.registry.of(optimizer))
+
+    def _unscaling(self, scaler: Any, optimizer: Optimizer) -> None:
+        if scaler.is_enabled():
+            for observer in self._observers:
+                observer.unscaling(self.registry.of(optimizer))
 
     @guarded
     def scale_updated(self, scaler: Any) -> None:
@@ -257,6 +282,13 @@ class Monitor:
         caller = user_frame(frame)
         for observer in self._observers:
             observer.clipping(parameters, max_norm, place_of(caller), caller)
+
+    @guarded
+    def _look_before_clearing(self, owner: Optimizer | Module) -> None:
+        """See gradients that were written by hand: once they are cleared, nothing tells of them."""
+        place = place_of(user_frame(sys._getframe(3)))
+        for watched in self.registry.cleared_by(owner):
+            watched.changed_by_hand(place)
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
@@ -298,11 +330,23 @@ class Monitor:
         self._unsettle()
         caller = user_frame(frame)
         self.modes.changed(module, was, place_of(caller), caller, clock(), measures=not differentiates())
+        self._nonfinite.unsettled(caller)
+
+    def loop_begins(self, frame: FrameType) -> None:
+        """A loop over a loader begins."""
+        if self._nonfinite.is_due(self.rhythm.progress) and self._nonfinite.finds():
+            self._unsettle()
+            self._nonfinite.unsettled(user_frame(frame))
 
     @property
     def wants_forwards(self) -> bool:
         """Tell whether `forward_starts` is of use now."""
         return not self.guard.closed and self.modes.wants_forwards
+
+    @property
+    def unmeasured(self) -> set[int]:
+        """The modules in evaluation mode that nobody has called since."""
+        return self.modes.unmeasured
 
     @guarded
     def forward_starts(self, module: Module, frame: FrameType) -> None:
@@ -312,6 +356,8 @@ class Monitor:
     @guarded
     def left(self, error: BaseException) -> None:
         """An error leaves what is watched; torch's own words stay the first."""
+        self.rhythm.leave()
+        self._nonfinite.ended()  # the frames still hold the optimizers
         self._failures.left(error)
 
     @guarded

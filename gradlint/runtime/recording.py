@@ -184,6 +184,11 @@ class Recorder:
         watched.settle()
         self._cutter.stepped(self._event(opened, ended), opened.position)
 
+    @property
+    def clearing(self) -> Sequence[Callable[[Optimizer | Module], None]]:
+        """Nobody: what was written by hand is seen by the next event."""
+        return ()
+
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step: the step itself is heard of."""
 
@@ -191,6 +196,9 @@ class Recorder:
         """No lane shows scales."""
 
     def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
+        """No lane shows scales."""
+
+    def unscaled(self, optimizer: Optimizer) -> None:
         """No lane shows scales."""
 
     def scale_updated(self, scaler: Any) -> None:
@@ -227,6 +235,11 @@ class Recorder:
     def wants_forwards(self) -> bool:
         """Those that the hooks offer begin too late, and have no end."""
         return False
+
+    @property
+    def unmeasured(self) -> set[int]:
+        """Those neither."""
+        return set()
 
     def forward_starts(self, module: Module, frame: FrameType) -> None:
         """Never called: not wanted."""
