@@ -59,7 +59,9 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
         and effect(event) is EventKind.ZERO
         and "module" not in event.roles
         and event.loops
-        if not any(map(_reads_gradients, [analysis.lowering.loop_nodes.get(event.loops[-1]), *analysis.called_for(event)]))
+        if not any(
+            map(_reads_gradients, [analysis.lowering.loop_nodes.get(event.loops[-1]), *analysis.called_for(event)])
+        )
     }
     passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
     passes = [event for event in passes if event.loops in cleared]
