@@ -1,7 +1,7 @@
 """Parameters, and rows of them, that are kept from training by their gradients alone, and are changed by the step all the same (GL813).
 
 Whatever has a gradient of zeros, and not None, is decayed, and follows its momentum. Values are compared in the first steps of an
-optimizer, and later for what was frozen. Knows optimizers and tensors; must not know how torch is hooked.
+optimizer, and later for what was frozen; not on devices that would be waited for. Knows optimizers and tensors; must not know how torch is hooked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.answers import can_be_asked, is_waited_for
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
@@ -151,7 +152,7 @@ def _cleared(watched: WatchedOptimizer, sizes: dict[int, tuple[weakref.ref[Any],
 def _is_plain(parameter: Any) -> bool:
     """Tell whether the values of a parameter and of its gradient are all here, in rows."""
     value, grad = values_of(parameter), values_of(parameter.grad)
-    plain = type(value) is torch.Tensor and grad.dtype in _TYPES and value.shape == grad.shape
+    plain = can_be_asked(value) and not is_waited_for(value) and grad.dtype in _TYPES and value.shape == grad.shape
     return plain and value.dim() > 0 and value.numel() > 0 and value.untyped_storage().size() > 0
 
 

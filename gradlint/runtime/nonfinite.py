@@ -1,8 +1,8 @@
 """Parameters that a step has made NaN or infinite, for good (GL909).
 
 Whatever is computed from them is NaN from then on. The values are looked at rarely: in the first steps, at intervals that grow, where
-the mode changes, and at the end; what was put back by the next look (a search for the rate goes too far on purpose) is no mistake.
-Knows optimizers and tensors; must not know how torch is hooked.
+the mode changes, and at the end; what was put back by the next look (a search for the rate goes too far on purpose) is no mistake. A
+device is asked, and heard when its answer is there. Knows optimizers and tensors; must not know how torch is hooked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.answers import Answer, can_be_asked
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
@@ -32,12 +33,31 @@ _AT_MOST = 1024
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Which parameters held numbers after so many steps, asked of each device."""
+
+    steps: int
+    asked: list[tuple[list[weakref.ref[Any]], Answer]]
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether nobody has to be waited for."""
+        return all(answer.is_there for _, answer in self.asked)
+
+    def without_numbers(self) -> Iterator[Any]:
+        """Yield the parameters some of whose values were NaN or infinite; waits for the devices."""
+        for parameters, answer in self.asked:
+            yield from (each() for each, fine in zip(parameters, answer.read(), strict=True) if not fine)
+
+
 @dataclass(slots=True)
 class _Health:
     """What is known of the values of one optimizer's parameters."""
 
-    ill: frozenset[int] = frozenset()
-    """Those that held no numbers before any step, and need none."""
+    first: _Question
+    """Before any step: who held no numbers then needs none."""
+    asked: _Question | None = None
     next: int = 1  # the step after which they are looked at again
     place: Location = NOWHERE
     name: str = ""
@@ -58,8 +78,7 @@ class NonFinite(Observer):
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """See which parameters hold no numbers from the beginning."""
         if watched not in self._health:
-            ill = frozenset(id(parameter) for parameter in _without_numbers(watched))
-            self._health[watched] = _Health(ill, next=watched.steps + 1)
+            self._health[watched] = _Health(_ask(watched), next=watched.steps + 1)
 
     def after_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Look at the parameters if it is time."""
@@ -79,11 +98,18 @@ class NonFinite(Observer):
         return True
 
     def finds(self) -> bool:
-        """Tell whether some parameters hold no numbers now."""
+        """Tell whether some parameters hold no numbers now, or did when a device was asked."""
         return any(
-            not health.told and any(id(each) not in health.ill for each in _without_numbers(watched))
-            for watched, health in list(self._health.items())
+            not health.told and self._has_lost(watched, health) for watched, health in list(self._health.items())
         )
+
+    def _has_lost(self, watched: WatchedOptimizer, health: _Health) -> bool:
+        health.asked = health.asked or _ask(watched)
+        if not health.asked.is_answered:
+            return False
+        lost = next(_lost(health, health.asked), None) is not None
+        health.asked = health.asked if lost else None
+        return lost
 
     def unsettled(self, frame: FrameType | None) -> None:
         """A pass over the data may be over: look at whoever has taken many steps since the last time."""
@@ -95,20 +121,23 @@ class NonFinite(Observer):
         """Judge by what is left of the parameters."""
         for watched, health in list(self._health.items()):
             if not health.told and watched.optimizer is not None:
-                self._look(watched, health, None)
+                self._look(watched, health, None, wait=True)
                 self._tell(watched, health)
 
-    def _look(self, watched: WatchedOptimizer, health: _Health, frame: FrameType | None) -> None:
-        ill = next((each for each in _without_numbers(watched) if id(each) not in health.ill), None)
-        steps = watched.steps
+    def _look(self, watched: WatchedOptimizer, health: _Health, frame: FrameType | None, *, wait: bool = False) -> None:
+        asked, health.asked = health.asked or _ask(watched), None
+        if not (wait or asked.is_answered):
+            health.asked = asked
+            return
+        lost, steps = next(_lost(health, asked), None), asked.steps
         health.next = steps + (1 if steps < _FIRST else min(steps // _GROWTH, _SELDOM))
-        if ill is None:
+        if lost is None:
             health.since, health.fine = 0, steps
         elif health.since:
             self._tell(watched, health)
         else:
-            kind = "NaN" if bool(values_of(ill).isnan().any()) else "infinite"
-            subject = named(ill, frame)
+            kind = "NaN" if bool(values_of(lost).isnan().any()) else "infinite"
+            subject = named(lost, frame)
             health.what = f"{f'`{subject}`' if subject else 'parameters'} {kind}"
             health.since, health.next = steps, steps + _LASTING
 
@@ -122,19 +151,28 @@ class NonFinite(Observer):
             )
 
 
-def _without_numbers(watched: WatchedOptimizer) -> Iterator[Any]:
-    """Yield the parameters some of whose values are NaN or infinite; it waits for the device once, if there are none."""
+def _lost(health: _Health, asked: _Question) -> Iterator[Any]:
+    """Yield the parameters that have lost their numbers since the first step, as far as they still exist."""
+    ill = [each for each in asked.without_numbers() if each is not None]
+    never = {id(each) for each in health.first.without_numbers()} if ill else set()
+    yield from (each for each in ill if id(each) not in never)
+
+
+def _ask(watched: WatchedOptimizer) -> _Question:
     parameters = [parameter for parameter in watched.parameters() if _is_plain(parameter)]
-    parameters = parameters[:: max(1, -(-len(parameters) // _AT_MOST))]
-    sizes = [torch.linalg.vector_norm(values_of(parameter), torch.inf) for parameter in parameters]
     by_device: dict[torch.device, list[Any]] = {}
-    for size in sizes:
-        by_device.setdefault(size.device, []).append(size.isfinite())
-    if not all(bool(torch.stack(each).all()) for each in by_device.values()):
-        yield from (parameter for parameter, size in zip(parameters, sizes, strict=True) if not bool(size.isfinite()))
+    for parameter in parameters[:: max(1, -(-len(parameters) // _AT_MOST))]:
+        by_device.setdefault(parameter.device, []).append(parameter)
+    asked = [([weakref.ref(each) for each in those], Answer(_have_numbers(those))) for those in by_device.values()]
+    return _Question(watched.steps, asked)
+
+
+def _have_numbers(parameters: list[Any]) -> torch.Tensor:
+    sizes = [torch.linalg.vector_norm(values_of(each), torch.inf).isfinite() for each in parameters]
+    return torch.stack(sizes)
 
 
 def _is_plain(parameter: Any) -> bool:
     values = values_of(parameter)
-    plain = type(values) is torch.Tensor and values.dtype in _TYPES and not values.is_meta
+    plain = can_be_asked(values) and values.dtype in _TYPES
     return plain and values.numel() > 0 and values.untyped_storage().size() > 0
