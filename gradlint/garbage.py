@@ -19,12 +19,4 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
-            _age()
             gc.enable()
-
-
-def _age() -> None:
-    """Let all that was made meanwhile count as old, or the next search goes through it at once."""
-    if not gc.get_freeze_count():  # What somebody has frozen stays so.
-        gc.freeze()
-        gc.unfreeze()
