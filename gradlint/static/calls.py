@@ -9,7 +9,7 @@ import ast
 from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.static.algebra import held, join
+from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.contexts import is_context
 from gradlint.static.frames import Grad
 from gradlint.static.instances import SAME
@@ -155,6 +155,7 @@ class Calls(Methods):
                 return Unknown(holds=self.escape(node, [instance, *args, *named.values()]))
             return self.inline(replace(method, receiver=instance), node, args, named)
         made = self._ran(instance.uid, node)
+        self.fed[made.place] |= graph_of([*args, *named.values()])
         if method is None:
             return UNKNOWN
         with self.aside() as out:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import itertools
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from gradlint.diagnostics import Location
@@ -103,6 +104,7 @@ class Context(ABC):
         self.windows: set[Uid] = set()
         self.parallel: set[Uid] = set()
         self.bypassed: dict[Location, str] = {}
+        self.fed: defaultdict[Location, set[GraphNode]] = defaultdict(set)
         self.unsynced = False
         self.samplers: dict[Uid, Object] = {}
         self.cycles: dict[str, Cycle] = {}

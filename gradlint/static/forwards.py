@@ -102,6 +102,7 @@ class Forwards(Members):
             self.refuse(node, args[:1], frozenset({made}))
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         given = graph_of(values)
+        self.fed[made.place] |= given
         result = Tensor(given | {made})
         if len(parts) > 1:
             return self._ended(module, node, result, [Tensor(given | {part}) for part in parts])

@@ -35,15 +35,12 @@ def _passed_through(analysis: Analysis, event: Event) -> Iterator[tuple[GraphNod
     known = [node for node in event.nodes if node.sure and not node.age]
     owners = {node: analysis.trained_by.get(node.module, frozenset()) for node in known}
     for node in known:
-        after = [other for other in known if _end(other) > _end(node) and not owners[other] & owners[node]]
+        after = [
+            other for other in known if node in analysis.lowering.fed[other.place] and not owners[other] & owners[node]
+        ]
         others = frozenset(uid for other in after for uid in owners[other])
         if owners[node] and others and is_trained(analysis, node):
             yield node, others
-
-
-def _end(node: GraphNode) -> tuple[int, int]:
-    """Return where a call ends: what it is given is computed before."""
-    return node.place.end_row, node.place.end_column
 
 
 def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[Uid]) -> Iterator[Diagnostic]:
