@@ -7,7 +7,10 @@ from the nodes that have them.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+_Node = TypeVar("_Node", bound=ast.AST)
 
 _PLAIN = frozenset(
     [
@@ -35,9 +38,19 @@ _PLAIN = frozenset(
 _KEPT = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.For, ast.AsyncFor, ast.While)
 """What is asked about again and again."""
 
-_fields: dict[type[ast.AST], tuple[str, ...]] = dict.fromkeys(
-    (ast.Constant, ast.MatchSingleton, ast.Global, ast.Nonlocal), ()
-)
+_SCOPES = frozenset([ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda])
+
+
+class _Fields(dict[type[ast.AST], tuple[str, ...]]):
+    """The fields of each kind of syntax that may hold nodes."""
+
+    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
+        """Find them."""
+        self[kind] = tuple(name for name in kind._fields if name not in _PLAIN)
+        return self[kind]
+
+
+_fields = _Fields(dict.fromkeys((ast.Constant, ast.MatchSingleton, ast.Global, ast.Nonlocal), ()))
 
 
 def children(node: ast.AST) -> list[ast.AST]:
@@ -88,14 +101,51 @@ def own(scope: ast.AST) -> Iterator[ast.AST]:
     known: list[ast.AST] | None = getattr(scope, "_own", None)
     if known is None:
         known, todo = [], children(scope)[::-1]
+        fields = _fields
         while todo:
             node = todo.pop()
             known.append(node)
-            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-                todo += children(node)[::-1]
+            if type(node) in _SCOPES:
+                continue
+            # As `_descend`, the last child first.
+            for name in reversed(fields[type(node)]):
+                value = getattr(node, name, None)
+                if value is None:
+                    continue
+                if type(value) is not list:
+                    todo.append(value)
+                elif None in value:
+                    todo += [each for each in reversed(value) if each is not None]
+                else:
+                    todo += value[::-1]
         if isinstance(scope, _KEPT):
             scope._own = known  # type: ignore[union-attr]
     return iter(known)
+
+
+def own_of(scope: ast.AST, kind: type[_Node]) -> list[_Node]:
+    """Return the nodes of one kind of syntax among the `own` of a scope; whoever gets the list must not change it."""
+    found: list[_Node] = _by_kind(scope, "_own_by_kind", own).get(kind, [])  # type: ignore[assignment]
+    return found
+
+
+def walk_of(node: ast.AST, kind: type[_Node]) -> list[_Node]:
+    """Return the nodes of one kind of syntax in a node, breadth first; whoever gets the list must not change it."""
+    found: list[_Node] = _by_kind(node, "_walked_by_kind", walk).get(kind, [])  # type: ignore[assignment]
+    return found
+
+
+def _by_kind(
+    node: ast.AST, name: str, nodes: Callable[[ast.AST], Iterable[ast.AST]]
+) -> dict[type[ast.AST], list[ast.AST]]:
+    known: dict[type[ast.AST], list[ast.AST]] | None = getattr(node, name, None)
+    if known is None:
+        known = {}
+        for each in nodes(node):
+            known.setdefault(type(each), []).append(each)
+        if isinstance(node, _KEPT):
+            setattr(node, name, known)
+    return known
 
 
 def below(node: ast.AST) -> list[ast.AST]:
@@ -114,10 +164,7 @@ def _descend(nodes: Iterator[ast.AST], found: list[ast.AST]) -> None:
     """Add the children of each of `nodes` to `found`."""
     fields = _fields
     for node in nodes:
-        names = fields.get(type(node))
-        if names is None:
-            names = fields[type(node)] = tuple(name for name in node._fields if name not in _PLAIN)
-        for name in names:
+        for name in fields[type(node)]:
             value = getattr(node, name, None)
             if value is None:
                 continue
