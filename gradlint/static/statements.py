@@ -236,6 +236,12 @@ class Statements(Succession):
                 self.requires_gradients(node.value, owner, value)
             elif isinstance(owner, Params) or value != Const(False):
                 self.told(node, self.reach((owner,)), value)
+        elif (
+            name == "training"
+            and value != Const(False)
+            and not (isinstance(owner, Instance) and not self.is_module(owner.cls))
+        ):
+            self.emit(EventKind.TRAIN, node, self.reach((owner,)), ast.unparse(node.value))
         elif isinstance(owner, Object) and owner.kind is Kind.MODULE:
             self.emit(EventKind.THAW, node, frozenset({owner.uid}))
         elif isinstance(owner, Instance):

@@ -185,8 +185,9 @@ def _updates(
 
 
 def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:
-    names = [analysis.named(module) for module, found in analysis.trained_by.items() if found & owners]
-    return names[0] if names else "the model"
+    trained = (module for module, found in analysis.trained_by.items() if found & owners)
+    outermost = min(trained, key=lambda uid: (len(uid), uid), default=None)
+    return "the model" if outermost is None else analysis.named(outermost)
 
 
 def _validates(analysis: Analysis, event: Event) -> bool:
