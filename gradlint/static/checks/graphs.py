@@ -141,12 +141,16 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
 
 
 def _hands_on(analysis: Analysis, node: ast.AST, names: set[str]) -> bool:
-    """Whether a call gives one of some names to a function of the file, which may run backward from it."""
+    """Whether a call gives one of some names to a function that runs something backward."""
     match node:
-        case ast.Call(func, args) if isinstance(analysis.value(func), Function):
-            return any(_gives(arg, name) for arg in args for name in names)
+        case ast.Call(func, args) if isinstance(function := analysis.value(func), Function):
+            return _runs_backward(function.node) and any(_gives(arg, name) for arg in args for name in names)
         case _:
             return False
+
+
+def _runs_backward(function: ast.AST) -> bool:
+    return any(isinstance(node, ast.Attribute) and node.attr == "backward" for node in walk(function))
 
 
 def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
