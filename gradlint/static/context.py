@@ -90,6 +90,7 @@ class Context(ABC):
         self.members: dict[Uid, set[str]] = {}
         self.module_owners: set[str] = set()
         self.proven: set[str] = set()
+        self.loaded: set[str] = set()
         self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
         self.disabled: set[Uid] = set()
@@ -111,6 +112,7 @@ class Context(ABC):
         self.instances: dict[Uid, Class] = {}
         self.declared: dict[Uid, Class] = {}
         self.ended: dict[ast.AST, tuple[Made | None, ...]] = {}
+        self.carrying: dict[ast.AST, bool] = {}
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
         self.descents: list[Descent] = []

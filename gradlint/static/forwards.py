@@ -13,6 +13,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.algebra import graph_of, part_of
 from gradlint.static.arithmetic import combined
+from gradlint.static.carrying import carries
 from gradlint.static.endings import SEQUENCES
 from gradlint.static.frames import Grad
 from gradlint.static.library import made_by, words
@@ -21,7 +22,20 @@ from gradlint.static.nodes import walk
 from gradlint.static.notes import Compared, Refused
 from gradlint.static.provenance import is_computed, is_of_inference, marked
 from gradlint.static.tree import GraphNode, Uid
-from gradlint.static.values import DATA, UNKNOWN, Class, Dropped, Items, Kind, Made, Object, Tensor, Unknown, Value
+from gradlint.static.values import (
+    DATA,
+    UNKNOWN,
+    Class,
+    Dropped,
+    Function,
+    Items,
+    Kind,
+    Made,
+    Object,
+    Tensor,
+    Unknown,
+    Value,
+)
 
 
 class Forwards(Members):
@@ -89,7 +103,7 @@ class Forwards(Members):
             self.compares(module.origin, node, args, named, module)
             result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
             return marked(result, self.output(module), self.place(node))
-        made = self._ran(module.uid, node, sure=module.origin.startswith("torch."))
+        made = self._ran(module.uid, node, sure=module.origin.startswith("torch.") or self._has_graph(module))
         op = self.output(module)
         if self.grad is not Grad.ON:
             result = self.ungraphed(DATA, node, (*values, Tensor(frozenset({made}))), computed=True)
@@ -104,6 +118,23 @@ class Forwards(Members):
         if module.origin == "torch.nn.LSTM":
             return Items((result, Items((result, result))))
         return marked(result, op, self.place(node)) if op else self._ended(module, node, result)
+
+    def _has_graph(self, module: Object) -> bool:
+        """Whether a module of another file of the project certainly returns its graph."""
+        classes = self._classes_of(module)
+        return bool(classes) and all(map(self._carries_graph, classes))
+
+    def _carries_graph(self, cls: Class) -> bool:
+        if cls.node not in self.carrying:
+            self.carrying[cls.node] = self._is_seen_to_carry(cls)
+        return self.carrying[cls.node]
+
+    def _is_seen_to_carry(self, cls: Class) -> bool:
+        match self.method_of(cls, "forward"):
+            case Function(node=ast.FunctionDef() as forward) if not self.is_open(cls):
+                return carries(forward, [each.node for each in self.lineage(cls)])
+            case _:
+                return False
 
     def _ended(self, module: Object, node: ast.Call, result: Tensor) -> Value:
         """Return the result of a module of another file with what its `forward` certainly ends in."""
