@@ -7,7 +7,7 @@ what names stand for; it must not know events or rules.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gradlint.static.endings import SEQUENCES, Forward
@@ -110,12 +110,9 @@ class _Reader:
         self.returned: list[list[bool]] = []
         self._read, self._weighs = read, weighs
         self._made: dict[str, list[ast.expr]] = {}
-        for cls in read.lineage:
-            for node in walk(cls):
-                if isinstance(node, ast.Assign):
-                    for target in node.targets:
-                        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
-                            self._made.setdefault(target.attr, []).append(node.value)
+        for target, value in (pair for cls in read.lineage for pair in _assigned(cls)):
+            if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                self._made.setdefault(target.attr, []).append(value)
 
     def run(self, body: Iterable[ast.stmt], known: _Known) -> _Known | None:
         """Return what is known behind some statements (None: nothing gets there)."""
@@ -228,6 +225,17 @@ class _Reader:
                 return self._bears(elt)
             case _:
                 return False
+
+
+def _assigned(cls: ast.ClassDef) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield what a class assigns, with its value; of `a, b = c, d` each by itself."""
+    for node in walk(cls):
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            match target, node.value:
+                case ast.Tuple(names), ast.Tuple(values) if len(names) == len(values):
+                    yield from zip(names, values, strict=True)
+                case _:
+                    yield target, node.value
 
 
 def _parts(node: ast.expr | None) -> list[ast.expr]:

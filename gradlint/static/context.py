@@ -91,6 +91,7 @@ class Context(ABC):
         self.members: dict[Uid, set[str]] = {}
         self.module_owners: set[str] = set()
         self.proven: set[str] = set()
+        self.loaded: set[str] = set()
         self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
         self.disabled: set[Uid] = set()

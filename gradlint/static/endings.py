@@ -37,7 +37,7 @@ class Forward:
 
     def endings(self) -> tuple[Ending | None, ...]:
         """Return what each part of the result ends in, on all paths; one part, unless all paths return as many."""
-        results = [_elements(node.value) for node in _returns(self.function)]
+        results = [_elements(node.value) for node in returns(self.function)]
         if not results or len({len(each) for each in results}) > 1:
             return (None,)
         return tuple(self._common([self._of(node) for node in column]) for column in zip(*results, strict=True))
@@ -92,7 +92,8 @@ def _is_own(target: ast.expr, name: str) -> bool:
     return isinstance(target, ast.Attribute) and target.attr == name
 
 
-def _returns(function: FunctionNode) -> Iterator[ast.Return]:
+def returns(function: FunctionNode) -> Iterator[ast.Return]:
+    """Yield the `return` statements of a function itself, not of functions inside of it."""
     todo = list(children(function))
     while todo:
         node = todo.pop(0)

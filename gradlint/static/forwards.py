@@ -21,7 +21,19 @@ from gradlint.static.nodes import walk
 from gradlint.static.notes import Compared, Refused
 from gradlint.static.provenance import is_computed, is_of_inference, marked
 from gradlint.static.tree import GraphNode, Uid
-from gradlint.static.values import DATA, UNKNOWN, Class, Dropped, Items, Kind, Made, Object, Tensor, Unknown, Value
+from gradlint.static.values import (
+    DATA,
+    UNKNOWN,
+    Class,
+    Dropped,
+    Items,
+    Kind,
+    Made,
+    Object,
+    Tensor,
+    Unknown,
+    Value,
+)
 
 
 class Forwards(Members):

@@ -70,7 +70,7 @@ class Instances(Constructors):
                 self.set_mode(name, node, self.reach((module,)), spelled, [*args, *named.values()])
                 return module
             case "parameters" | "named_parameters":
-                return Params(self._with_parts(uid, module))
+                return Params(self._with_parts(uid, module, own=False))
             case _ if name in _TAKES_IN and isinstance(module, Object):
                 self.set_member(uid, f"*{node.lineno}:{node.col_offset}", Items((*args, *named.values())))
                 return module
@@ -106,10 +106,15 @@ class Instances(Constructors):
                 return self._ran_by_owner(uid, node, args, named)
         return UNKNOWN
 
-    def _with_parts(self, uid: Uid, module: Value) -> frozenset[Uid]:
-        """Return a module and those of its parts that were made, and may be used, under names of their own."""
-        others = (part for part in self.reach((module,)) if not within(part, uid))
-        return frozenset([uid, *(part for part in others if self._is_module(part))])
+    def _with_parts(self, uid: Uid, module: Value, *, own: bool = True) -> frozenset[Uid]:
+        """Return a module and those of its parts that were made under names of their own, by itself only if `own`."""
+        others = (part for part in self.reach((module,)) if not within(part, uid) and self._is_module(part))
+        return frozenset([uid, *(part for part in others if own or not self._is_made_by(module, part))])
+
+    def _is_made_by(self, module: Value, part: Uid) -> bool:
+        """Whether a method of a module made a part of it: nobody else has a name for it."""
+        frames = (self.frames.get(part[:length]) for length in range(1, len(part)))
+        return any(frame is not None and frame.receiver == module for frame in frames)
 
     def _is_module(self, uid: Uid) -> bool:
         made, cls = self.objects.get(uid), self.instances.get(uid)

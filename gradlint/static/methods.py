@@ -145,6 +145,8 @@ class Methods(Updates):
                 self.mirrors(node, loaded, told)
         if name == "load_state_dict" and isinstance(owner, Object) and owner.kind is Kind.OPTIMIZER:
             self.store[owner.uid, RESTORED] = Const(self.place(node))
+        if name == "load_state_dict" and isinstance(owner, Unknown) and owner.id:
+            self.loaded.add(owner.id)
 
     def _sampler_told(self, sampler: Object, name: str, node: ast.Call) -> Value:
         if name == "set_epoch":
@@ -281,6 +283,10 @@ class Methods(Updates):
                 self.set_mode(name, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node), args)
                 for each in self.alternatives.get(receiver.id, ()):
                     self._perhaps_in_mode(receiver.id, each, name, node)
+                if receiver.id in self.loaded:
+                    # What restores a state is a module or an optimizer, and only one of them has a mode.
+                    self.proven.add(receiver.id)
+                    self.module_owners.add(receiver.id)
                 return receiver
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in SAME:
                 return receiver
