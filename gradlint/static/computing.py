@@ -229,8 +229,8 @@ class _Reader:
 
 def _assigned(cls: ast.ClassDef) -> Iterator[tuple[ast.expr, ast.expr]]:
     """Yield what a class assigns, with its value; of `a, b = c, d` each by itself."""
-    for node in walk(cls):
-        for target in node.targets if isinstance(node, ast.Assign) else ():
+    for node in (each for each in walk(cls) if isinstance(each, ast.Assign)):
+        for target in node.targets:
             match target, node.value:
                 case ast.Tuple(names), ast.Tuple(values) if len(names) == len(values):
                     yield from zip(names, values, strict=True)
