@@ -80,8 +80,12 @@ def _given(*arguments: Any) -> tuple[Any, ...]:
 
 def zero_grad(original: Callable[..., None], rhythm: Rhythm, listener: Listener) -> Callable[..., None]:
     """Stand in for clearing gradients."""
+    clearing = listener.clearing
 
     def run(owner: Any, *args: Any, **kwargs: Any) -> None:
+        if clearing and not is_compiling():
+            for tell in clearing:
+                tell(owner)
         if args or kwargs:
             original(owner, *args, **kwargs)
         else:

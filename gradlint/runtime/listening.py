@@ -6,7 +6,7 @@ Must not know how torch is hooked, nor what is made of an event.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from types import CodeType, FrameType
@@ -43,6 +43,10 @@ class Listener(Protocol):
 
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step."""
+
+    @property
+    def clearing(self) -> Sequence[Callable[[Optimizer | Module], None]]:
+        """Who is told that the gradients of somebody are about to be cleared: nobody, as long as nothing looks wrong."""
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -85,6 +85,7 @@ class Monitor:
             Coverage(self.ledger, self.registry, lambda: self.interrupted),
         )
         self.interrupted = False
+        self.clearing: list[Callable[[Optimizer | Module], None]] = []
         self._thread = _Thread()
 
     @property
@@ -214,6 +215,8 @@ class Monitor:
             observer.after_step(watched, place, caller)
         if step.violation is not None:
             step.tell(self.ledger, step.violation, name_of(optimizer, caller))
+            if step.violation.code == "GL104" and not self.clearing:
+                self.clearing.append(self._look_before_clearing)
         if watched.steps == 1 or self._schedulers.waiting:
             self._schedulers.stepped(optimizer, place, caller)
         if self.modes.evaluating:
@@ -257,6 +260,13 @@ class Monitor:
         caller = user_frame(frame)
         for observer in self._observers:
             observer.clipping(parameters, max_norm, place_of(caller), caller)
+
+    @guarded
+    def _look_before_clearing(self, owner: Optimizer | Module) -> None:
+        """See gradients that were written by hand: once they are cleared, nothing tells of them."""
+        place = place_of(user_frame(sys._getframe(3)))
+        for watched in self.registry.cleared_by(owner):
+            watched.changed_by_hand(place)
 
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""

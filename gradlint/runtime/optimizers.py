@@ -197,9 +197,17 @@ class WatchedOptimizer:
 
     def empty_step(self, violation: Violation, name: str) -> None:
         """Remember a step that had nothing to apply; `conclude` decides whether that was the rule or an exception."""
+        empty = EmptySteps(violation, name, self.steps, by_hand=self._is_by_hand(violation))
         if self._empty is None:
-            self._empty = EmptySteps(violation, name, self.steps)
+            self._empty = empty
+        elif self._empty.code == "GL104" and empty.code == "GL117":  # they were written from the beginning, unseen
+            self._empty.explain(empty)
         self._empty.count += 1
+
+    def _is_by_hand(self, violation: Violation) -> bool:
+        """Tell whether no backward pass has computed the gradients that were thrown away."""
+        fresh = violation.before.mark("fresh")
+        return fresh is not None and fresh not in self.feeds.values()
 
     def conclude(self, ledger: Ledger) -> None:
         """Report empty steps, if most steps since the first one were empty."""
@@ -214,16 +222,22 @@ class WatchedOptimizer:
 class EmptySteps:
     """Steps of one optimizer without gradients: a warm-up or a skipped batch if they are few."""
 
-    def __init__(self, violation: Violation, name: str, first: int) -> None:
+    def __init__(self, violation: Violation, name: str, first: int, *, by_hand: bool) -> None:
         self.code, self.place, self.marks = violation.code, violation.place, violation.before.marks
         self.name = name
         self.first = first
         self.count = 0
+        if by_hand:  # where they were written nobody saw
+            self.code, self.marks = "GL117", tuple(mark for mark in self.marks if mark[0] != "fresh")
+
+    def explain(self, better: EmptySteps) -> None:
+        """Take the words of a later step."""
+        self.code, self.place, self.marks = better.code, better.place, better.marks
 
     @property
     def needed(self) -> int:
         """How many it takes: one gradient thrown away is a mistake, one step without any is a known warm-up trick."""
-        return 1 if self.code == "GL103" else 2
+        return 2 if self.code == "GL104" else 1
 
 
 def is_lbfgs(optimizer: object) -> bool:

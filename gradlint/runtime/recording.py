@@ -184,6 +184,11 @@ class Recorder:
         watched.settle()
         self._cutter.stepped(self._event(opened, ended), opened.position)
 
+    @property
+    def clearing(self) -> Sequence[Callable[[Optimizer | Module], None]]:
+        """Nobody: what was written by hand is seen by the next event."""
+        return ()
+
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """A gradient scaler will step the optimizer, or skip the step: the step itself is heard of."""
 
