@@ -18,6 +18,7 @@ from gradlint.runtime.accumulation import Accumulation
 from gradlint.runtime.byhand import ByHand
 from gradlint.runtime.closures import closure_call, closure_in
 from gradlint.runtime.coverage import Coverage
+from gradlint.runtime.decayed import Decayed
 from gradlint.runtime.failures import Failures
 from gradlint.runtime.graph import clock, differentiates, heads, leaves, nodes
 from gradlint.runtime.guard import Guard, guarded
@@ -78,6 +79,7 @@ class Monitor:
             Accumulation(self.ledger, self.registry, self.rhythm),
             Masked(self.ledger, self.registry),
             Movement(self.ledger),
+            Decayed(self.ledger),
             Rebuilding(self.ledger),
             Retention(self.ledger),
             Shapes(self.ledger),

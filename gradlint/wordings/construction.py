@@ -6,6 +6,14 @@ from collections.abc import Mapping
 
 from gradlint.wordings.wording import Wording
 
+ROWS_DECAY = (
+    "the rows of `{subject}` whose gradients are cleared by hand are not trained, but `{step}.step()` decays them all the same: "
+    "they shrink with every step"
+)
+STOP_DECAY = "build the optimizer with `weight_decay=0` for this parameter, or put the rows back after the step"
+FROZEN = "`{subject}` is frozen, but `{step}.step()` changes it all the same: its gradient is zero, not None, and so decay and momentum act"
+FREEZE = "set `{subject}.grad = None` where it is frozen, or clear with `zero_grad()`, which leaves None"
+
 WORDINGS: Mapping[str, Wording] = {
     "GL801": Wording(
         "nobody updates the parameters of `{subject}`: {what}",
@@ -61,9 +69,8 @@ WORDINGS: Mapping[str, Wording] = {
         "give each parameter to one group only",
     ),
     "GL813": Wording(
-        "the rows of `{subject}` whose gradients are cleared here are not trained, but `{step}.step()` decays them all the same: "
-        "they shrink with every step",
-        "build the optimizer with `weight_decay=0` for this parameter, or put the rows back after the step",
+        "{what}",
+        "{remedy}",
         {"built": "the optimizer decays weights", "step": "it steps here"},
     ),
     "GL815": Wording(

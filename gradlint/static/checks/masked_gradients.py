@@ -16,6 +16,7 @@ from gradlint.static.checks import check
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Construction, Kind, Object
+from gradlint.wordings.construction import ROWS_DECAY, STOP_DECAY
 
 _DECAYS = ("AdamW", "AdamW8bit", "PagedAdamW8bit")
 """Optimizers that decay weights unless they are told not to."""
@@ -48,7 +49,8 @@ def decays_anyway(analysis: Analysis) -> Iterator[Diagnostic]:
                 if _stands_before(analysis, each, step) and _trains(analysis, optimizer, each):
                     marks = (("step", step.place), ("built", optimizer.place))
                     place, said = analysis.source.place(each.statement), ast.unparse(each.parameter)
-                    yield compose("GL813", Side.STATIC, place, marks, subject=said, step=step.name)
+                    what = ROWS_DECAY.format(subject=said, step=step.name)
+                    yield compose("GL813", Side.STATIC, place, marks, what=what, remedy=STOP_DECAY)
 
 
 def _steps(analysis: Analysis, optimizer: Object) -> Iterator[Event]:

@@ -1,0 +1,178 @@
+"""Parameters, and rows of them, that are kept from training by their gradients alone, and are changed by the step all the same (GL813).
+
+Whatever has a gradient of zeros, and not None, is decayed, and follows its momentum. Values are compared in the first steps of an
+optimizer, and later for what was frozen. Knows optimizers and tensors; must not know how torch is hooked.
+"""
+
+from __future__ import annotations
+
+import ast
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+
+from gradlint.diagnostics import Location
+from gradlint.runtime.gradients import values_of
+from gradlint.runtime.graph import named
+from gradlint.runtime.ledger import Ledger
+from gradlint.runtime.observers import Observer, Pass
+from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.sites import name_of, user_frames
+from gradlint.runtime.sources import source_of
+from gradlint.wordings.construction import FREEZE, FROZEN, ROWS_DECAY, STOP_DECAY
+
+_LOOKS = 6
+_IN_A_ROW = 2  # and a third one, in which the change can be seen to last
+_CALLERS = 3
+_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What of a parameter gets no gradient by the user's will, and its values before the step."""
+
+    rows: Any
+    values: Any = None
+    times: int = 0
+    moved: bool = False
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The parameters of one optimizer: the sizes of the rows of their gradients after a backward pass, and what is kept."""
+
+    sizes: dict[int, tuple[weakref.ref[Any], Any]] = field(default_factory=dict)
+    kept: dict[int, _Kept] = field(default_factory=dict)
+    looks: int = 0
+    in_vain: int = 0  # looks at frozen parameters that have got gradients by hand
+    told: bool = False
+
+
+class Decayed(Observer):
+    """Compares gradients before and after the user's hand, and what is kept before and after a step."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._seen: weakref.WeakKeyDictionary[WatchedOptimizer, _Seen] = weakref.WeakKeyDictionary()
+
+    def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
+        """Note which rows have got a gradient, as long as nobody is known to leave them alone."""
+        for watched in fed:
+            seen = self._seen.setdefault(watched, _Seen())
+            if seen.looks < _LOOKS:
+                seen.sizes = {
+                    id(parameter): (weakref.ref(parameter.grad), _sizes(parameter.grad))
+                    for parameter in _decaying(watched)
+                }
+
+    def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
+        """See what the user has cleared since, and whether what was kept so far is still changed."""
+        seen = self._seen.setdefault(watched, _Seen())
+        if seen.told:
+            return
+        seen.looks += bool(seen.sizes)
+        before, seen.kept = seen.kept, {}
+        for parameter, rows in (*_cleared(watched, seen.sizes), *_frozen(watched, seen)):
+            kept = self._kept(parameter, rows, before.get(id(parameter)))
+            seen.kept[id(parameter)] = kept
+            if kept.times >= _IN_A_ROW:
+                seen.told = True
+                self._report(watched, parameter, place, frame)
+                return
+        seen.sizes = {}
+
+    def _kept(self, parameter: Any, rows: Any, last: _Kept | None) -> _Kept:
+        """Go on from the last step with the same rows, if what it changed was not put back."""
+        values = values_of(parameter)
+        times = 0
+        if last is not None and last.moved and bool((last.rows == rows).all()):
+            times = (last.times + 1) * bool((values[rows] != last.values).any())
+        return _Kept(rows, values[rows].clone(), times)
+
+    def after_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
+        """See whether the step has changed what is kept."""
+        seen = self._seen.get(watched)
+        if seen is None or seen.told or not seen.kept:
+            return
+        for parameter in watched.parameters():
+            kept = seen.kept.get(id(parameter))
+            if kept is not None:
+                kept.moved = bool((values_of(parameter)[kept.rows] != kept.values).any())
+
+    def _report(self, watched: WatchedOptimizer, parameter: Any, place: Location, frame: FrameType | None) -> None:
+        step = name_of(watched.optimizer, frame)
+        subject = named(parameter, frame) or f"a parameter of {step}"
+        if parameter.requires_grad:
+            where = next(_clearings(frame), place)
+            what, remedy = ROWS_DECAY.format(subject=subject, step=step), STOP_DECAY
+        else:
+            where, what, remedy = place, FROZEN.format(subject=subject, step=step), FREEZE.format(subject=subject)
+        marks = (("step", place),) if where != place else ()
+        self._ledger.report("GL813", where, marks, iteration=watched.steps + 1, what=what, remedy=remedy)
+
+
+def _decaying(watched: WatchedOptimizer) -> Iterator[Any]:
+    """Yield the parameters with a gradient whose weights decay."""
+    optimizer = watched.optimizer
+    for group in () if optimizer is None else optimizer.param_groups:
+        if group.get("weight_decay"):
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter.requires_grad and _is_plain(parameter):
+                    yield parameter
+
+
+def _frozen(watched: WatchedOptimizer, seen: _Seen) -> Iterator[tuple[Any, Any]]:
+    """Yield the parameters that are frozen and have a gradient of zeros, with all of their rows."""
+    for parameter in watched.parameters() if seen.in_vain < _LOOKS else ():
+        if not parameter.requires_grad and parameter.grad is not None and _is_plain(parameter):
+            sizes = _sizes(parameter.grad)
+            if bool(sizes.any()):
+                seen.in_vain += 1
+                return
+            yield parameter, torch.ones_like(sizes, dtype=torch.bool)
+
+
+def _cleared(watched: WatchedOptimizer, sizes: dict[int, tuple[weakref.ref[Any], Any]]) -> Iterator[tuple[Any, Any]]:
+    """Yield the parameters some of whose rows had a gradient after the backward pass and have none now, with these rows."""
+    for parameter in watched.parameters():
+        if id(parameter) not in sizes or parameter.grad is None:
+            continue
+        grad, size = sizes[id(parameter)]
+        if grad() is parameter.grad:
+            rows = (size > 0) & size.isfinite() & (_sizes(parameter.grad) == 0)
+            if bool(rows.any()):
+                yield parameter, rows
+
+
+def _is_plain(parameter: Any) -> bool:
+    """Tell whether the values of a parameter and of its gradient are all here, in rows."""
+    value, grad = values_of(parameter), values_of(parameter.grad)
+    plain = type(value) is torch.Tensor and grad.dtype in _TYPES and value.shape == grad.shape
+    return plain and value.dim() > 0 and value.numel() > 0 and value.untyped_storage().size() > 0
+
+
+def _sizes(grad: Any) -> Any:
+    """Return the largest value of each row, without a copy of the tensor."""
+    values = values_of(grad)
+    others = tuple(range(1, values.dim()))
+    return torch.linalg.vector_norm(values, torch.inf, dim=others) if others else values.abs()
+
+
+def _clearings(frame: FrameType | None) -> Iterator[Location]:
+    """Yield the statements around a step that clear a part of a gradient."""
+    for caller in user_frames(frame, _CALLERS):
+        source = source_of(caller.f_code)
+        for node in () if source is None else source.own():
+            match node:
+                case ast.Assign(targets=[ast.Subscript(value=owner)]) | ast.AugAssign(target=owner, op=ast.Mult()):
+                    told = ast.unparse(owner)
+                case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner, attr=verb))) if verb.endswith("_"):
+                    told = ast.unparse(owner)
+                case _:
+                    continue
+            if source is not None and "grad" in told and not told.endswith("requires_grad"):
+                yield source.place(node)
