@@ -44,7 +44,9 @@ class Report:
         self._monitor = monitor
         self._pictures = pictures
         self._process = os.getpid()
-        self._loaders = Loaders(monitor.ledger, monitor.guard, monitor.registry, monitor.modes, monitor.rhythm)
+        self._loaders = Loaders(
+            monitor.ledger, monitor.guard, monitor.registry, monitor.modes, monitor.rhythm, monitor.loop_begins
+        )
         self._hooks = Hooks(monitor, monitor.rhythm)
         self._samplers = Samplers(monitor.ledger, monitor.guard, self._hooks.stepping)
         self._piles = Piles(monitor.ledger, monitor.guard, self._hooks.stepping)

@@ -53,10 +53,19 @@ class _Loop:
 
 
 class Loaders:
-    """The loops over loaders; `rhythm` tells the backward pass that came last."""
+    """The loops over loaders; `rhythm` tells the backward pass that came last, `began` hears that one begins."""
 
-    def __init__(self, ledger: Ledger, guard: Guard, registry: Registry, modes: Modes, rhythm: Steady) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        guard: Guard,
+        registry: Registry,
+        modes: Modes,
+        rhythm: Steady,
+        began: Callable[[FrameType], None],
+    ) -> None:
         self.guard = guard
+        self._began = began
         self._ledger = ledger
         self._registry = registry
         self._modes = modes
@@ -86,6 +95,7 @@ class Loaders:
     def begins(self, loader: Any, frame: FrameType) -> None:
         """A loop over `loader` begins, which ends the one before."""
         self._end()
+        self._began(frame)
         self._loop = _Loop(weakref.ref(loader), place_of(user_frame(frame)), self._last(), self._stepped())
         if self._registry.steps and not self._is_trained_on(loader) and not compiled():
             self._forwards.callback(register_module_forward_pre_hook(self._forward).remove)

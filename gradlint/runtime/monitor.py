@@ -27,6 +27,7 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.masked import Masked
 from gradlint.runtime.modes import Modes
 from gradlint.runtime.movement import Movement
+from gradlint.runtime.nonfinite import NonFinite
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import is_lbfgs
 from gradlint.runtime.rates import Rates
@@ -72,6 +73,7 @@ class Monitor:
         self._failures = Failures(self.ledger, self.registry)
         self.rhythm = Steady(self.registry, self._failures.passes)
         self._scaling = Scaling(self.ledger, self.registry)
+        self._nonfinite = NonFinite(self.ledger)
         self._observers: tuple[Observer, ...] = (
             self._scaling,
             self._rates,
@@ -79,6 +81,7 @@ class Monitor:
             Accumulation(self.ledger, self.registry, self.rhythm),
             Masked(self.ledger, self.registry),
             Movement(self.ledger),
+            self._nonfinite,
             Decayed(self.ledger),
             Rebuilding(self.ledger),
             Retention(self.ledger),
@@ -310,6 +313,13 @@ class Monitor:
         self._unsettle()
         caller = user_frame(frame)
         self.modes.changed(module, was, place_of(caller), caller, clock(), measures=not differentiates())
+        self._nonfinite.unsettled(caller)
+
+    def loop_begins(self, frame: FrameType) -> None:
+        """A loop over a loader begins."""
+        if self._nonfinite.is_due(self.rhythm.progress) and self._nonfinite.finds():
+            self._unsettle()
+            self._nonfinite.unsettled(user_frame(frame))
 
     @property
     def wants_forwards(self) -> bool:
@@ -324,6 +334,8 @@ class Monitor:
     @guarded
     def left(self, error: BaseException) -> None:
         """An error leaves what is watched; torch's own words stay the first."""
+        self.rhythm.leave()
+        self._nonfinite.ended()  # the frames still hold the optimizers
         self._failures.left(error)
 
     @guarded

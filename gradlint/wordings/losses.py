@@ -31,6 +31,11 @@ WORDINGS: Mapping[str, Wording] = {
         "loop over it, `for batch in {subject}:`, or call `iter({subject})` once, before the loop",
     ),
     "GL907": Wording("{what}", "{remedy}"),
+    "GL909": Wording(
+        "`{subject}` has made {what}{when}: from then on every output, loss and gradient is NaN, and nothing is learned",
+        "find what is not finite first: `torch.autograd.set_detect_anomaly(True)`, or `error_if_nonfinite=True` where gradients are clipped, "
+        "which an infinite gradient makes NaN; skip such a step, or lower the rate",
+    ),
     "GL919": Wording(
         "`{subject}()` sets the same seed before every step: each iteration drops and draws the same",
         "seed once, before the loop",
