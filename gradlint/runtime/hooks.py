@@ -172,7 +172,11 @@ class Hooks:
             self._forwards.callback(register_module_forward_pre_hook(self._forward).remove)
 
     def _forward(self, module: Module, args: Any) -> None:
-        if torch.is_grad_enabled() and not is_compiling():
+        if is_compiling():
+            return
+        if not torch.is_grad_enabled():
+            self._listener.unmeasured.discard(id(module))
+        else:
             self._listener.forward_starts(module, sys._getframe(1))
             if not self._listener.wants_forwards:
                 self._forwards.close()

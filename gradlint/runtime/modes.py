@@ -44,7 +44,9 @@ class Evaluation:
     forward: Location | None = None
     used: bool = False  # some backward pass ran: its graphs are wanted
     training: dict[int, Location] = field(default_factory=dict)  # the backward passes of the training before
-    measures: bool = False  # it began with gradients off: it is there to measure, not to freeze
+    measures: bool = (
+        False  # it began with gradients off, or a forward without them: it is there to measure, not to freeze
+    )
     returned: bool = False  # a library put the module into it, and no user has since
     steps: int = 0  # those of the owners until it began
 
@@ -72,6 +74,8 @@ class Modes:
         self._unjudged: list[tuple[WatchedModule, Evaluation]] = []
         self._evaluating: list[WatchedModule] = []
         self._told: dict[int, Begun | None] = {}
+        self.unmeasured: set[int] = set()
+        """The modules that were put into evaluation mode: whoever is called without gradients first leaves."""
 
     @property
     def evaluating(self) -> bool:
@@ -103,6 +107,9 @@ class Modes:
         if watched is None or watched.module() is not module:
             watched = self._watched[id(module)] = WatchedModule(module, owners, was, name_of(module, frame))
         watched.owners = owners
+        if was and watched.evaluation is not None:  # what is around it was put back, and it with it
+            self._close(watched, clock)
+            watched.track.advance(EventKind.TRAIN, place)
         if watched.track.state.name == "train" and any(owner.steps for owner in owners):
             watched.track.advance(EventKind.STEP, place)
         if module.training:
@@ -116,6 +123,7 @@ class Modes:
             evaluation.returned = was and not steps and not _says_so(place)
             watched.evaluation = evaluation
             self._evaluating.append(watched)
+            self.unmeasured.add(id(module))
         elif watched.evaluation.place is place and watched.evaluation.measures:
             self._trained_meanwhile(watched, watched.evaluation, AFTER_EVALUATION)
         elif watched.evaluation.returned and _says_so(place):
@@ -133,7 +141,7 @@ class Modes:
         if module is None or not trained or not lapsed(module):
             return
         for owner in watched.owners:
-            if self._whole_in_evaluation(owner) and owner.last_step is not None:
+            if owner.last_step is not None and (self._whole_in_evaluation(owner) or _is_left_behind(watched)):
                 evaluation.measures = False
                 marks = (("pretrained" if when is AS_RETURNED else "eval", evaluation.place),)
                 subject = watched.name
@@ -187,8 +195,14 @@ class Modes:
     def differentiated(self) -> None:
         """`autograd.grad` ran: an evaluation that uses it needs its graphs."""
         for watched in self._evaluating:
-            if watched.evaluation is not None:
-                watched.evaluation.used = True
+            self._use(watched)
+
+    def _use(self, watched: WatchedModule) -> None:
+        """Some backward pass has run since the evaluation began: see whether the module was measured before."""
+        module, evaluation = watched.module(), watched.evaluation
+        if evaluation is not None and not evaluation.used:
+            evaluation.used = True
+            evaluation.measures |= module is not None and id(module) not in self.unmeasured
 
     def backward(self, fed: list[WatchedOptimizer], place: Location, foreign: bool) -> None:
         """A backward pass at `place` fed some optimizers; `foreign`: it also reached a leaf that no optimizer holds."""
@@ -196,7 +210,7 @@ class Modes:
             evaluation = watched.evaluation
             if evaluation is None:
                 continue
-            evaluation.used = True
+            self._use(watched)
             if watched.track.state.name not in _TRAINED_IN_EVAL or not any(owner in fed for owner in watched.owners):
                 continue
             if id(place) in evaluation.training:
@@ -239,6 +253,13 @@ class Modes:
         for watched in self._watched.values():
             self._close(watched, clock)
         self.judge(set())
+
+
+def _is_left_behind(watched: WatchedModule) -> bool:
+    """Tell whether a part was trained in training mode before it was measured, and is still to be trained."""
+    module = watched.module()
+    trained = module is not None and any(parameter.requires_grad for parameter in module.parameters())
+    return trained and watched.track.state.name in _TRAINED_IN_EVAL
 
 
 def _says_so(place: Location) -> bool:

@@ -326,6 +326,11 @@ class Monitor:
         """Tell whether `forward_starts` is of use now."""
         return not self.guard.closed and self.modes.wants_forwards
 
+    @property
+    def unmeasured(self) -> set[int]:
+        """The modules in evaluation mode that nobody has called since."""
+        return self.modes.unmeasured
+
     @guarded
     def forward_starts(self, module: Module, frame: FrameType) -> None:
         """A module is called with gradients enabled."""

@@ -233,6 +233,11 @@ class Recorder:
         """Those that the hooks offer begin too late, and have no end."""
         return False
 
+    @property
+    def unmeasured(self) -> set[int]:
+        """Those neither."""
+        return set()
+
     def forward_starts(self, module: Module, frame: FrameType) -> None:
         """Never called: not wanted."""
 
