@@ -7,8 +7,9 @@ hooked.
 
 from __future__ import annotations
 
+import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,8 @@ class _Windows:
 class Accumulation(Observer):
     """The windows of all optimizers."""
 
-    def __init__(self, ledger: Ledger, registry: Registry, rhythm: Steady) -> None:
+    def __init__(self, ledger: Ledger, registry: Registry, rhythm: Steady, is_scaled: Callable[[Any], bool]) -> None:
+        self._is_scaled = is_scaled
         self._ledger = ledger
         self._registry = registry
         self._rhythm = rhythm
@@ -81,7 +83,10 @@ class Accumulation(Observer):
 
     def before_backward(self, passing: Pass) -> None:
         """See what the loss is while its graph is there, and whether somebody has changed gradients since the last pass."""
-        node = passing.roots[0].grad_fn
+        root = passing.roots[0]
+        node = root.grad_fn
+        if node is not None and node.next_functions and self._is_scaled(root):
+            node = node.next_functions[0][0]
         self._loss = (False, None) if node is None or len(passing.roots) > 1 else _loss_of(node)
         for watched, windows in self._windows.items():
             if not windows.mixed:
@@ -129,6 +134,19 @@ class Accumulation(Observer):
                 windows.versions = None
                 windows.clipped = windows.clipped or is_bound(max_norm)
 
+    def unscaling(self, watched: WatchedOptimizer) -> None:
+        """What a scaler does to the gradients is no change of their scale."""
+        windows = self._windows.get(watched)
+        if windows is not None and not windows.mixed:
+            self._look(watched, windows)
+            windows.versions = None
+
+    def unscaled(self, watched: WatchedOptimizer) -> None:
+        """Look on from here: what the user does next may change it."""
+        windows = self._windows.get(watched)
+        if windows is not None and not windows.mixed:
+            windows.versions = watched.versions()
+
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """End a window."""
         windows = self._windows.get(watched)
@@ -164,7 +182,7 @@ class Accumulation(Observer):
             same = before is not None and before.undivided and before.passes == window.passes
             alike = 0 if not window.undivided or window.passes < _TWICE else alike + 1 if same else 1
             if alike >= _IN_A_ROW:
-                loss, times = text_at(place).partition(".backward(")[0] or "loss", str(window.passes)
+                loss, times = _said(place), str(window.passes)
                 self._ledger.report("GL702", place, (("step", step),), subject=windows.name, loss=loss, times=times)
                 return
 
@@ -183,6 +201,13 @@ class Accumulation(Observer):
 
     def _report(self, windows: _Windows, place: Location, step: Location, what: str, remedy: str) -> None:
         self._ledger.report("GL703", step, (("accumulated", place),), what=what, remedy=remedy)
+
+
+def _said(place: Location) -> str:
+    """Return what the user calls the loss, which a scaler may have multiplied."""
+    text = text_at(place).partition(".backward(")[0]
+    scaled = re.fullmatch(r"[\w.]+\.scale\((.+)\)", text)
+    return scaled[1] if scaled else text or "loss"
 
 
 def _early(name: str, length: int) -> tuple[str, str]:

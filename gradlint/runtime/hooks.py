@@ -195,6 +195,8 @@ class Hooks:
             if not self._inside.__dict__.get("tried"):
                 self._listener.unscaling(scaler, optimizer, sys._getframe(1))
             original(scaler, optimizer)
+            if not self._inside.__dict__.get("tried"):
+                self._listener.unscaled(optimizer)
 
         return run
 

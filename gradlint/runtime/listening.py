@@ -57,6 +57,9 @@ class Listener(Protocol):
     def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """The user lets a gradient scaler divide the gradients of an optimizer."""
 
+    def unscaled(self, optimizer: Optimizer) -> None:
+        """It has divided them."""
+
     def scale_updated(self, scaler: Any) -> None:
         """A gradient scaler chose its next scale."""
 

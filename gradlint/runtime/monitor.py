@@ -78,7 +78,7 @@ class Monitor:
             self._scaling,
             self._rates,
             Windows(self.ledger, self.registry),
-            Accumulation(self.ledger, self.registry, self.rhythm),
+            Accumulation(self.ledger, self.registry, self.rhythm, self._scaling.has_scaled),
             Masked(self.ledger, self.registry),
             Movement(self.ledger),
             self._nonfinite,
@@ -241,7 +241,8 @@ class Monitor:
         """The user lets a gradient scaler divide the gradients of an optimizer."""
         if not self.rhythm.running:
             caller = user_frame(frame)
-            self._scaling.unscaling(scaler, optimizer, place_of(caller), caller)
+            self._unscaling(scaler, optimizer)
+            self._scaling.divided(scaler, optimizer, place_of(caller), caller)
 
     @guarded
     def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
@@ -252,7 +253,20 @@ class Monitor:
             self._scaling.forget()
         else:
             caller = user_frame(frame)
+            self._unscaling(scaler, optimizer)
             self._scaling.tried(scaler, optimizer, place_of(caller), caller)
+
+    @guarded
+    def unscaled(self, optimizer: Optimizer) -> None:
+        """It has divided them."""
+        if not self.rhythm.running:
+            for observer in self._observers:
+                observer.unscaled(self.registry.of(optimizer))
+
+    def _unscaling(self, scaler: Any, optimizer: Optimizer) -> None:
+        if scaler.is_enabled():
+            for observer in self._observers:
+                observer.unscaling(self.registry.of(optimizer))
 
     @guarded
     def scale_updated(self, scaler: Any) -> None:

@@ -49,6 +49,12 @@ class Observer:
     def clipping(self, parameters: Sequence[Any], max_norm: Any, place: Location, frame: FrameType | None) -> None:
         """The gradients of `parameters` are about to be clipped."""
 
+    def unscaling(self, watched: WatchedOptimizer) -> None:
+        """A gradient scaler is about to divide the gradients of an optimizer."""
+
+    def unscaled(self, watched: WatchedOptimizer) -> None:
+        """It has done so, for the user asked it to."""
+
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """An optimizer is about to step; its gradients stand as the step finds them."""
 

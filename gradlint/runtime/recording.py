@@ -198,6 +198,9 @@ class Recorder:
     def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
         """No lane shows scales."""
 
+    def unscaled(self, optimizer: Optimizer) -> None:
+        """No lane shows scales."""
+
     def scale_updated(self, scaler: Any) -> None:
         """No lane shows scales."""
 

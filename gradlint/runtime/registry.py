@@ -93,7 +93,7 @@ class Registry:
                 watched.fed(place, accumulated=any(c and b in _HOLDING for c, b in zip(changed, before, strict=True)))
                 fed.append(watched)
         for watched in fed:
-            watched.fed_alone = all(self.sharing(watched, other) for other in fed)
+            watched.fed_alone = all(self.sharing(watched, other) for other in fed if other.optimizer is not None)
         return fed
 
     def zeroed(self, owner: Optimizer | Module, place: Location) -> None:

@@ -68,6 +68,10 @@ class Scaling(Observer):
             every = losses if isinstance(losses, Iterable) and not hasattr(losses, "grad_fn") else (losses,)
             self._losses.extend((weakref.ref(loss), weakref.ref(scaler)) for loss in every if hasattr(loss, "grad_fn"))
 
+    def has_scaled(self, loss: Any) -> bool:
+        """Tell whether a scaler has just made this loss of another one."""
+        return any(each() is loss for each, _ in self._losses)
+
     def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
         """Tell the scalers' optimizers in which scale their gradients are now."""
         scalers = {id(scaler()): scaler() for loss, scaler in self._losses if _is_among(loss(), passing.roots)}
@@ -91,7 +95,7 @@ class Scaling(Observer):
             if pair.watched in cleared:
                 self._move(pair, EventKind.ZERO, place)
 
-    def unscaling(self, scaler: Any, optimizer: Optimizer, place: Location, frame: FrameType | None) -> None:
+    def divided(self, scaler: Any, optimizer: Optimizer, place: Location, frame: FrameType | None) -> None:
         """The user lets `scaler` divide the gradients of `optimizer`; torch raises if it has done so before."""
         for pair in self._of(scaler, optimizer):
             violation = pair.track.advance(EventKind.UNSCALE, place)
