@@ -8,13 +8,12 @@ points cover all of it. Must not know torch, nor how a run is watched or drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from gradlint.diagnostics import Diagnostic, Location
+from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
-from gradlint.protocols import OPTIMIZER
 
 LETTERS = {
     EventKind.ZERO: "z",
@@ -179,13 +178,45 @@ class Recording:
             for event in iteration.events
             if event.broken
             for index in self._at.get(_line(event.act.place), ())
-            if self.findings[index].code in OPTIMIZER.codes & {*event.broken}
+            if self.findings[index].code in event.broken
         )
+
+    def called(self, report: Sequence[Diagnostic]) -> Recording:
+        """Return the recording with the findings as a report calls them that knows the source, too."""
+        own = {(_line(finding.location), finding.code) for finding in self.findings}
+        told = {(_line(each.location), each.code): each for each in report if each.side is Side.RUNTIME}
+        better = {line: each for (line, code), each in told.items() if each.verdict and (line, code) not in own}
+        if not better:
+            return self
+        findings = tuple(
+            finding
+            if (_line(finding.location), finding.code) in told
+            else _called(finding, better.get(_line(finding.location)))
+            for finding in self.findings
+        )
+        codes = {(_line(was.location), was.code): now.code for was, now in zip(self.findings, findings, strict=True)}
+        return replace(self, findings=findings, iterations=tuple(_called_in(each, codes) for each in self.iterations))
 
     def example(self, pattern: int) -> Iteration | None:
         """Return an iteration of a pattern, if one was kept: not the very first, where all begins anew."""
         kept = [iteration for iteration in self.iterations if iteration.pattern == pattern]
         return kept[min(1, len(kept) - 1)] if kept else None
+
+
+def _called(finding: Diagnostic, better: Diagnostic | None) -> Diagnostic:
+    """Return a finding in the words of another one about the same line."""
+    return finding if better is None else replace(better, count=finding.count, iteration=finding.iteration)
+
+
+def _called_in(iteration: Iteration, codes: Mapping[tuple[tuple[str, int], str], str]) -> Iteration:
+    """Return an iteration whose events break the rules by their other codes."""
+    events = tuple(
+        replace(event, broken=tuple(codes.get((_line(event.act.place), code), code) for code in event.broken))
+        if event.broken
+        else event
+        for event in iteration.events
+    )
+    return replace(iteration, events=events)
 
 
 def _line(place: Location) -> tuple[str, int]:

@@ -118,10 +118,13 @@ class Report:
         """What the run did, iteration by iteration, once it is over; None if nobody wanted a picture of it."""
         return self._pictures.recording
 
-    def draw(self, others: Sequence[Recording] = ()) -> None:
-        """Draw the pictures that are wanted, once, with the recordings of other processes beside this one's."""
+    def draw(self, others: Sequence[Recording] = (), report: Sequence[Diagnostic] = ()) -> None:
+        """Draw the pictures that are wanted, once, with the recordings of other processes beside this one's.
+
+        `report`: what is told of the run, where that is more than it has shown.
+        """
         if self.is_here:
-            self._pictures.draw(self.diagnostics, others)
+            self._pictures.draw(self.diagnostics, others, report)
 
 
 @contextmanager

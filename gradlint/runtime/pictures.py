@@ -48,8 +48,16 @@ class Pictures:
             stack.callback(self._progress.end)
             self._recorder.install(stack)
 
-    def draw(self, findings: Sequence[Diagnostic], others: Sequence[Recording] = ()) -> None:
-        """Draw what is wanted, once, with the `others` beside it; what cannot be drawn costs a line, never the run."""
+    def draw(
+        self,
+        findings: Sequence[Diagnostic],
+        others: Sequence[Recording] = (),
+        report: Sequence[Diagnostic] = (),
+    ) -> None:
+        """Draw what is wanted, once, with the `others` beside it, in the words of the `report`.
+
+        What cannot be drawn costs a line, never the run.
+        """
         recorder = self._recorder
         if recorder is None or self.recording is not None:
             return
@@ -59,7 +67,7 @@ class Pictures:
         if recorder.guard.failure is not None:
             _complain(f"recording ended early by an error of gradlint's own: {recorder.guard.failure!r}")
         try:
-            _draw(self._wishes, [self.recording, *others])
+            _draw(self._wishes, [each.called(report) for each in (self.recording, *others)])
         except Exception as error:  # noqa: BLE001 (the run is over, and its end is the user's)
             _complain(f"the run could not be drawn: {error!r}")
 

@@ -161,9 +161,10 @@ def _tell(report: Report, gathering: Gathering, telling: Telling, code: int) -> 
     known = _known(report, gathering, code)
     if known is None:
         return ()
-    report.draw(_recordings(gathering))
+    recordings = _recordings(gathering)
     gathering.clear()
     found = _confirmed(known, telling) if code >= 0 else known.found
+    report.draw(recordings, found)
     with _opened(telling.output_file) as stream:
         show(found, known.failure, stream, telling.output_format, always=telling.output_file is not None)
     return found

@@ -51,6 +51,20 @@ def apart(model):
 """
 
 
+SOMETIMES = """\
+import torch
+from torch import nn, optim
+
+model = nn.Linear(4, 2)
+optimizer = optim.SGD(model.parameters(), lr=0.1)
+for step, x in enumerate(torch.randn(6, 2, 4)):
+    if step % 2 == 0:
+        optimizer.zero_grad()
+    model(x).mean().backward()
+    optimizer.step()
+"""
+
+
 def row(mark: str) -> int:
     return next(number for number, line in enumerate(SOURCE.splitlines(), 1) if line.endswith(f"# {mark}"))
 
@@ -124,3 +138,12 @@ def test_what_a_run_sees_at_a_place_that_the_source_only_tells_of_is_one_finding
     head = APART.splitlines().index("for epoch in range(3):") + 1
     found = reported(tmp_path)
     assert {at: (each["code"], each["verdict"]) for at, each in found.items()} == {head: ("GL304", CONFIRMED)}
+
+
+def test_a_picture_calls_a_finding_what_the_report_calls_it(tmp_path: Path) -> None:
+    write(tmp_path, SOMETIMES)
+    ended = run(tmp_path, "--timeline", "--html", "run.html", "train.py")
+    text, _, report = ended.err.partition("warning[GL108]")
+    assert "<-- GL108 at step, train.py:10" in text
+    assert "GL101" not in ended.err + (tmp_path / "run.html").read_text(encoding="utf-8")
+    assert CONFIRMED in report
