@@ -44,9 +44,8 @@ class Evaluation:
     forward: Location | None = None
     used: bool = False  # some backward pass ran: its graphs are wanted
     training: dict[int, Location] = field(default_factory=dict)  # the backward passes of the training before
-    measures: bool = (
-        False  # it began with gradients off, or a forward without them: it is there to measure, not to freeze
-    )
+    measures: bool = False  # it began with gradients off: it is there to measure, not to freeze
+    measured: bool = False  # its first forward was one with gradients off
     returned: bool = False  # a library put the module into it, and no user has since
     steps: int = 0  # those of the owners until it began
 
@@ -124,7 +123,7 @@ class Modes:
             watched.evaluation = evaluation
             self._evaluating.append(watched)
             self.unmeasured.add(id(module))
-        elif watched.evaluation.place is place and watched.evaluation.measures:
+        elif watched.evaluation.place is place and (watched.evaluation.measures or _is_left_behind(watched)):
             self._trained_meanwhile(watched, watched.evaluation, AFTER_EVALUATION)
         elif watched.evaluation.returned and _says_so(place):
             watched.name = name_of(module, frame)
@@ -202,7 +201,7 @@ class Modes:
         module, evaluation = watched.module(), watched.evaluation
         if evaluation is not None and not evaluation.used:
             evaluation.used = True
-            evaluation.measures |= module is not None and id(module) not in self.unmeasured
+            evaluation.measured = module is not None and id(module) not in self.unmeasured
 
     def backward(self, fed: list[WatchedOptimizer], place: Location, foreign: bool) -> None:
         """A backward pass at `place` fed some optimizers; `foreign`: it also reached a leaf that no optimizer holds."""
@@ -257,7 +256,9 @@ class Modes:
 
 def _is_left_behind(watched: WatchedModule) -> bool:
     """Tell whether a part was trained in training mode before it was measured, and is still to be trained."""
-    module = watched.module()
+    module, evaluation = watched.module(), watched.evaluation
+    if evaluation is None or not (evaluation.measures or evaluation.measured):
+        return False
     trained = module is not None and any(parameter.requires_grad for parameter in module.parameters())
     return trained and watched.track.state.name in _TRAINED_IN_EVAL
 
