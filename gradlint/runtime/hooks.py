@@ -150,7 +150,7 @@ class Hooks:
             inside = self._inside.__dict__
             if inside.get("mode") or is_compiling():
                 return original(module, *args, **kwargs)
-            was = module.training
+            was = module.training or any(part.training for part in module.modules())  # a wrapper may tell its own mode
             inside["mode"] = True
             try:
                 original(module, *args, **kwargs)

@@ -62,6 +62,12 @@ class WatchedModule:
         self.evaluation: Evaluation | None = None
         self.single: Counter[int] = Counter()  # evaluations of one forward, by its place
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no part of the module was put back into training mode."""
+        module = self.module()
+        return module is not None and not any(part.training for part in module.modules())
+
 
 class Modes:
     """The modules of the run whose mode is changed."""
@@ -169,7 +175,7 @@ class Modes:
     def forward(self, module: Module, frame: FrameType) -> None:
         """`module` is called with gradients enabled."""
         watched = self._watched.get(id(module))
-        if watched is None or watched.evaluation is None or watched.module() is not module:
+        if watched is None or watched.evaluation is None or watched.module() is not module or module.training:
             return
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return
@@ -203,6 +209,14 @@ class Modes:
             evaluation.used = True
             evaluation.measured = module is not None and id(module) not in self.unmeasured
 
+    def restored(self, place: Location, clock: int) -> None:
+        """Close the evaluations of modules that are in training mode again: what is around them was put back, or the attribute set."""
+        for watched in self._evaluating:
+            module = watched.module()
+            if module is not None and module.training:
+                self._close(watched, clock)
+                watched.track.advance(EventKind.TRAIN, place)
+
     def backward(self, fed: list[WatchedOptimizer], place: Location, foreign: bool) -> None:
         """A backward pass at `place` fed some optimizers; `foreign`: it also reached a leaf that no optimizer holds."""
         for watched in self._evaluating:
@@ -215,7 +229,7 @@ class Modes:
             if id(place) in evaluation.training:
                 watched.track.advance(EventKind.FORWARD, evaluation.forward or place)
                 watched.track.advance(EventKind.BACKWARD, place)
-            elif not foreign and any(self._whole_in_evaluation(owner) for owner in watched.owners):
+            elif not foreign and watched.is_whole and any(map(self._whole_in_evaluation, watched.owners)):
                 self._validation_trains(watched, evaluation, place)
 
     def _validation_trains(self, watched: WatchedModule, evaluation: Evaluation, place: Location) -> None:

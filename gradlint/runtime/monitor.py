@@ -142,6 +142,7 @@ class Monitor:
         else:
             fed = self.registry.after_backward(passing.place)
             if self.modes.evaluating:
+                self.modes.restored(passing.place, clock())
                 self.modes.backward(fed, passing.place, foreign=self._is_foreign(passing.roots))
             self._leaks.backward(passing.roots[0], passing.place, passing.frame)
             for observer in self._observers:

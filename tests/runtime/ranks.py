@@ -142,8 +142,23 @@ def sharded() -> None:
         opt.step()
 
 
+def sharded_layer_by_layer() -> None:
+    model = net()
+    for layer in model:
+        fully_shard(layer)
+    fully_shard(model)
+    opt = optim.AdamW(model.parameters(), lr=0.01)
+    for x in batches():
+        opt.zero_grad()
+        model(x).pow(2).mean().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+
+
 def sharded_and_never_cleared() -> None:
     model = net()
+    for layer in model:
+        fully_shard(layer)
     fully_shard(model)
     opt = sgd(model)
     for x in batches():
