@@ -28,6 +28,7 @@ _FEW = 3
 _SEARCHES = frozenset({3, 8, _MANY})
 _NEAR = 64
 _TERMS = 16
+_KINDS = 4
 _ARITHMETIC = frozenset({"AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "NegBackward0"})
 
 
@@ -122,7 +123,7 @@ def _terms(root: Any) -> list[Any]:
 def _find_holder(frame: FrameType, tokens: set[int]) -> _Holder | None:
     """Return the user's variable that holds several of the roots that carry `tokens`, or an attribute of a trainer."""
     for caller in user_frames(frame, 3):
-        for name, value in bindings(caller):
+        for name, value in (*bindings(caller), *_attributes(caller)):
             if len(set(_tokens_of(value)) & tokens) > 1:
                 return _holder(caller, name)
     within = takewhile(lambda each: each is not frame, frames(sys._getframe()))
@@ -135,10 +136,11 @@ def _find_holder(frame: FrameType, tokens: set[int]) -> _Holder | None:
 
 
 def _attributes(frame: FrameType) -> Iterator[tuple[str, object]]:
-    """Yield the attributes of the object whose method a frame is in: a library's, of which the user's class is a kind."""
+    """Yield the attributes of the object whose method a frame is in, and of its classes: it may be a kind of a library's."""
     owner = frame.f_locals.get("self")
     if hasattr(owner, "__dict__"):
-        yield from ((f"self.{key}", each) for key, each in list(vars(owner).items()))
+        for holder in (owner, *type(owner).__mro__[:_KINDS]):
+            yield from ((f"self.{key}", each) for key, each in list(vars(holder).items()))
 
 
 def _holder(frame: FrameType, name: str) -> _Holder:

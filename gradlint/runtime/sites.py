@@ -234,7 +234,10 @@ def _scopes(frame: FrameType) -> Iterator[tuple[dict[str, object], str]]:
         yield dict(caller.f_locals), ""
         owner = caller.f_locals.get("self")
         if owner is not None and hasattr(owner, "__dict__"):
-            yield {name: value for name, value in vars(owner).items() if isinstance(name, str)}, "self."
+            own = vars(owner)
+            parts = own.get("_modules")  # where a module keeps what is assigned to it
+            held = {**own, **parts} if isinstance(parts, dict) else own
+            yield {name: value for name, value in held.items() if isinstance(name, str)}, "self."
     yield dict(frame.f_globals), ""
 
 

@@ -80,3 +80,16 @@ def named(program: str, box: list[object]) -> str:
     scope: dict[str, Any] = {**known, "value": lambda: box[0], "frame": lambda: sys._getframe(1)}
     exec(f"def train():\n{lines}", scope)  # noqa: S102 (the programs are those above)
     return name_of(box[0], scope["train"]())
+
+
+def test_a_module_knows_its_parts_by_their_names() -> None:
+    part = object()
+
+    class Module:
+        def __init__(self) -> None:
+            self._modules = {"encoder": part}
+
+        def name(self) -> str:
+            return name_of(part, sys._getframe())
+
+    assert Module().name() == "self.encoder"

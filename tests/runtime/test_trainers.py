@@ -77,3 +77,15 @@ def test_losses_that_a_kind_of_trainer_keeps(trainer: Any, keeps_graph: bool) ->
 
     leak = {(row_of(Keeping.loss, "append"), "GL501")}
     assert found(Keeping) == (leak if keeps_graph else set())
+
+
+def test_losses_that_a_class_keeps(trainer: Any) -> None:
+    class Keeping(trainer):  # type: ignore[misc]
+        losses: list[Any] = []  # noqa: RUF012
+
+        def loss(self, batch: torch.Tensor) -> torch.Tensor:
+            loss = super().loss(batch)
+            self.losses.append(loss)
+            return loss
+
+    assert found(Keeping) == {(row_of(Keeping.loss, "append"), "GL501")}
