@@ -83,13 +83,11 @@ def named(program: str, box: list[object]) -> str:
 
 
 def test_a_module_knows_its_parts_by_their_names() -> None:
-    part = object()
-
     class Module:
         def __init__(self) -> None:
-            self._modules = {"encoder": part}
+            self._modules = {"encoder": object()}
 
         def name(self) -> str:
-            return name_of(part, sys._getframe())
+            return name_of(self._modules["encoder"], sys._getframe())
 
     assert Module().name() == "self.encoder"
