@@ -117,6 +117,8 @@ def _verdict(item: Diagnostic, known: Record) -> str:
     if not _is_reached(item, known.reached):
         return "not reached by this run"
     if Side.RUNTIME in rule(item.code).sides or item.code in _ALSO:
+        if not known.steps:
+            return "not confirmed: no optimizer has stepped"
         return f"not confirmed in {plural(known.steps, 'iteration')}"
     return "judged by the source alone: no run shows it"
 

@@ -227,7 +227,9 @@ class Modes:
             if watched.track.state.name not in _TRAINED_IN_EVAL or not any(owner in fed for owner in watched.owners):
                 continue
             if id(place) in evaluation.training:
-                watched.track.advance(EventKind.FORWARD, evaluation.forward or place)
+                # What was called first was the training, if a measurement came before it.
+                forward = evaluation.forward if evaluation.measured else None
+                watched.track.advance(EventKind.FORWARD, forward or place)
                 watched.track.advance(EventKind.BACKWARD, place)
             elif not foreign and watched.is_whole and any(map(self._whole_in_evaluation, watched.owners)):
                 self._validation_trains(watched, evaluation, place)

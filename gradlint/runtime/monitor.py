@@ -90,6 +90,7 @@ class Monitor:
             Coverage(self.ledger, self.registry, lambda: self.interrupted),
         )
         self.interrupted = False
+        self._found = 0  # how much was found up to the last step
         self.clearing: list[Callable[[Optimizer | Module], None]] = []
         self._thread = _Thread()
 
@@ -227,7 +228,8 @@ class Monitor:
             self._schedulers.stepped(optimizer, place, caller)
         if self.modes.evaluating:
             self.modes.stepped(watched, place)
-        if step.violation is not None or self.modes.evaluating or self._leaks.suspicious:
+        found, self._found = self._found, self.ledger.entries
+        if found != self._found or self.modes.evaluating or self._leaks.suspicious or step.violation is not None:
             self.rhythm.spoil()
         self.rhythm.note(-id(optimizer), place, watched, step.gradient, step.version)
 

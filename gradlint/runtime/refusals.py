@@ -21,6 +21,7 @@ from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.sites import Origin, locate, name_of, origin_of
 from gradlint.runtime.sources import Source, source_of
+from gradlint.wordings.updates import REBOUND, TRACKED
 
 _NAMED = 8
 
@@ -239,6 +240,34 @@ def _overrun(refusal: _Refusal, ledger: Ledger) -> None:
     ledger.report("GL213", refusal.place, subject=name_of(scheduler, refusal.frame), what=what)
 
 
+def _tracked(refusal: _Refusal, ledger: Ledger) -> None:
+    """A leaf that requires gradients is changed in place, and autograd records it."""
+    source = refusal.source
+    statements = (each for each in source.own() if isinstance(each, ast.stmt)) if source is not None else ()
+    match next((each for each in statements if each.lineno == refusal.place.row and not hasattr(each, "body")), None):
+        case ast.AugAssign(target=changed) | ast.Assign(targets=[changed]):
+            pass
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=changed))):
+            pass
+        case _:
+            return
+    while isinstance(changed, ast.Subscript):
+        changed = changed.value
+    ledger.report("GL114", refusal.place, subject=ast.unparse(changed), what=TRACKED)
+
+
+def _rebound(refusal: _Refusal, ledger: Ledger) -> None:
+    """The gradient of a tensor that an earlier update has made of a leaf is None."""
+    source = refusal.source
+    for node in source.own() if source is not None else ():
+        if isinstance(node, ast.Assign) and node.lineno == refusal.place.row:
+            name = ast.unparse(node.targets[0])
+            value = refusal.frame.f_locals.get(name)
+            if f"{name}.grad" in ast.unparse(node.value) and isinstance(value, Tensor) and not value.is_leaf:
+                what = REBOUND.format(subject=name)
+                ledger.report("GL114", refusal.place, subject=name, what=what)
+
+
 _EXPLAIN: dict[str, Callable[[_Refusal, Ledger], None]] = {
     "optimizer got an empty parameter list": _empty_list,
     "number of total steps is": _overrun,
@@ -247,6 +276,8 @@ _EXPLAIN: dict[str, Callable[[_Refusal, Ledger], None]] = {
     "unscale_() has already been called": _unscaled_twice,
     "grad can be implicitly created only for scalar outputs": _no_scalar,
     "Expected to have finished reduction": _unfinished,
+    "is being used in an in-place operation": _tracked,
+    "NoneType": _rebound,
     "Inference tensors cannot be saved for backward": _of_inference,
     "Setting requires_grad=True on inference tensor": _of_inference,
 }

@@ -40,7 +40,7 @@ WORDINGS: Mapping[str, Wording] = {
         {
             "eval": "put into evaluation mode here, and never back",
             "pretrained": "returned in evaluation mode here",
-            "forward": "the training forward that runs in it",
+            "forward": "the training pass that runs in it",
             "step": "the training that goes on in it",
         },
     ),

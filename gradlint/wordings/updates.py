@@ -12,6 +12,8 @@ _LEFT_OVER = {
     "cleared": "cleared only here",
 }
 
+TRACKED = "autograd records it, and torch raises RuntimeError: a leaf that requires gradients is changed in place"
+REBOUND = "`{subject}` is not a leaf any more after the first one, and its `.grad` is None from then on"
 
 WORDINGS: Mapping[str, Wording] = {
     "GL101": Wording(

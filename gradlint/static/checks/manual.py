@@ -19,11 +19,12 @@ from gradlint.static.lowering import Root
 from gradlint.static.trained import on_gradient, on_parameter
 from gradlint.static.tree import Event, Kill, Uid, walk
 from gradlint.typestate import State
+from gradlint.wordings.updates import REBOUND, TRACKED
 
 _HARM = {
-    "tracked": "autograd records it, and torch raises RuntimeError: a leaf that requires gradients is changed in place",
+    "tracked": TRACKED,
     "name-only": "it gives the name of the loop a new tensor, and no parameter moves",
-    "rebound": "`{subject}` is not a leaf any more after the first one, and its `.grad` is None from then on",
+    "rebound": REBOUND,
 }
 
 
