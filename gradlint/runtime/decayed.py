@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import Answer, can_be_asked, is_waited_for
+from gradlint.runtime.answers import Answer, ask, can_be_asked, is_waited_for
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
@@ -70,9 +70,9 @@ class _Seen:
     def doubt(self, candidates: Sequence[_Candidate]) -> None:
         """Ask a device whether any of them matter, and hear what it was asked at an earlier step."""
         if self.asked is None:
-            self.asked = [Answer(each.matters) for each in candidates]
+            self.asked = ask(each.matters for each in candidates)
         elif all(answer.is_there for answer in self.asked):
-            self.suspect = any(answer.read() for answer in self.asked)
+            self.suspect = any(any(answer.read()) for answer in self.asked)
             self.asked = None
             if self.suspect:
                 self.looks = self.in_vain = 0
@@ -175,7 +175,7 @@ def _frozen(watched: WatchedOptimizer) -> Iterator[_Candidate]:
 def _cleared(watched: WatchedOptimizer, sizes: dict[int, tuple[weakref.ref[Any], Any]]) -> Iterator[_Candidate]:
     """Yield the rows of each parameter that had a gradient after the backward pass and have none now."""
     for parameter in watched.parameters():
-        if id(parameter) not in sizes or parameter.grad is None:
+        if id(parameter) not in sizes or parameter.grad is None or not _is_plain(parameter):
             continue
         grad, size = sizes[id(parameter)]
         if grad() is parameter.grad:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import Answer, can_be_asked
+from gradlint.runtime.answers import Answer, ask, can_be_asked, on_one_device
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
@@ -168,12 +168,8 @@ def _ask(watched: WatchedOptimizer) -> _Asked:
     """Ask of each parameter whether all of its values are numbers."""
     parameters = [parameter for parameter in watched.parameters() if _is_plain(parameter)]
     parameters = parameters[:: max(1, -(-len(parameters) // _AT_MOST))]
-    by_device: dict[torch.device, list[Any]] = {}
-    for parameter in parameters:
-        by_device.setdefault(values_of(parameter).device, []).append(parameter)
-    answers = [Answer(torch.stack(list(map(_are_numbers, each)))) for each in by_device.values()]
-    ordered = [weakref.ref(parameter) for each in by_device.values() for parameter in each]
-    return _Asked(ordered, answers, watched.steps)
+    ordered = [each for group in on_one_device(parameters, values_of) for each in group]
+    return _Asked([weakref.ref(each) for each in ordered], ask(map(_are_numbers, ordered)), watched.steps)
 
 
 def _are_numbers(parameter: Any) -> torch.Tensor:
