@@ -55,7 +55,7 @@ def on_one_device(items: Iterable[_T], tensor_of: Callable[[_T], Tensor]) -> lis
 
 def can_be_asked(tensor: Tensor) -> bool:
     """Tell whether the values of `tensor` can be had: it is no stand-in for one, and no CUDA graph is being captured."""
-    plain = type(tensor.detach()) is Tensor and tensor.device.type != "meta"
+    plain = type(tensor.detach()) is Tensor and tensor.device.type != "meta" and tensor.layout is torch.strided
     return plain and not (tensor.device.type == "cuda" and capturing())
 
 

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.answers import Answer, ask, can_be_asked, on_one_device
@@ -179,6 +180,8 @@ def _are_numbers(parameter: Any) -> torch.Tensor:
 
 
 def _is_plain(parameter: Any) -> bool:
+    if is_lazy(parameter):
+        return False
     values = values_of(parameter)
-    stored = values.dtype in _TYPES and values.numel() > 0 and values.untyped_storage().size() > 0
-    return stored and can_be_asked(values)
+    plain = values.dtype in _TYPES and values.numel() > 0 and can_be_asked(values)
+    return plain and values.untyped_storage().size() > 0
