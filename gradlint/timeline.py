@@ -203,6 +203,22 @@ class Recording:
         return kept[min(1, len(kept) - 1)] if kept else None
 
 
+def told(recordings: Sequence[Recording], report: Sequence[Diagnostic]) -> list[Recording]:
+    """Return the recordings in the words of the report; what only all of them together show goes to the first."""
+    first, *others = (recording.called(report) for recording in recordings)
+    recorded = {(_line(each.location), each.code) for recording in (first, *others) for each in recording.findings}
+    reported = {(_line(each.location), each.code) for each in report}
+    elsewhere = {line[0] for line, _ in recorded - reported}  # the report tells them by another line
+    more = [
+        each
+        for each in report
+        if each.side is Side.RUNTIME
+        and (_line(each.location), each.code) not in recorded
+        and not (each.verdict and each.location.where in elsewhere)
+    ]
+    return [replace(first, findings=(*first.findings, *more)), *others]
+
+
 def _called(finding: Diagnostic, better: Diagnostic | None) -> Diagnostic:
     """Return a finding in the words of another one about the same line."""
     return finding if better is None else replace(better, count=finding.count, iteration=finding.iteration)

@@ -15,7 +15,7 @@ from gradlint.diagnostics import Confidence, Diagnostic, Location, Related, Seve
 from gradlint.events import EventKind
 from gradlint.reporters import html, recorded, timeline, trace
 from gradlint.reporters.signatures import signature
-from gradlint.timeline import Act, Event, Group, Iteration, Pattern, Point, Recording
+from gradlint.timeline import Act, Event, Group, Iteration, Pattern, Point, Recording, told
 
 EVIL = "<script>alert(1)</script>&\"'"
 SOURCE = ["opt.zero_grad()", f"loss = model(x)  # </script>{EVIL}", "loss.backward()", "opt.step()", "schedule.step()"]
@@ -216,3 +216,22 @@ def test_trace_is_what_perfetto_opens(tmp_path: Path) -> None:
 def test_recordings_are_lines(tmp_path: Path) -> None:
     ranks = [recording(tmp_path), recording(tmp_path, rank=1)]
     assert list(recorded.read(drawn(recorded.render, *ranks).splitlines())) == ranks
+
+
+def test_findings_are_called_what_the_report_calls_them(tmp_path: Path) -> None:
+    ranks = [recording(tmp_path), recording(tmp_path, rank=1)]
+    [finding] = ranks[0].findings
+    better = dataclasses.replace(finding, code="GL108", verdict="confirmed at run time")
+    elsewhere = dataclasses.replace(better, code="GL102", location=Location(finding.location.filename, 1))
+    of_all = dataclasses.replace(finding, code="GL710", location=Location(finding.location.filename, 3))
+    static = dataclasses.replace(of_all, code="GL901", side=Side.STATIC)
+
+    def codes(*report: Diagnostic) -> list[list[str]]:
+        return [[each.code for each in drawn.findings] for drawn in told(ranks, report)]
+
+    assert codes(finding) == [["GL101"], ["GL101"]]
+    assert codes(better) == [["GL108"], ["GL108"]]
+    assert codes(better, of_all, static) == [["GL108", "GL710"], ["GL108"]]
+    assert codes(elsewhere) == [["GL101"], ["GL101"]]
+    marked = [event for each in told(ranks, [better])[0].iterations for event in each.events if event.broken]
+    assert [event.broken for event in marked] == [("GL108",)]

@@ -7,12 +7,15 @@ Knows devices; must not know what is asked, or why.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 _ASYNCHRONOUS = ("cuda", "xpu")  # elsewhere a copy that is not waited for may be read too early
+
+_T = TypeVar("_T")
 
 
 class Answer:
@@ -37,9 +40,22 @@ class Answer:
         return self._values.tolist()
 
 
+def ask(values: Iterable[Tensor]) -> list[Answer]:
+    """Ask for single values, and return one answer for each device; they are in the order of `on_one_device`."""
+    return [Answer(torch.stack(each)) for each in on_one_device(values, lambda value: value)]
+
+
+def on_one_device(items: Iterable[_T], tensor_of: Callable[[_T], Tensor]) -> list[list[_T]]:
+    """Return items by the devices of their tensors."""
+    found: dict[torch.device, list[_T]] = {}
+    for item in items:
+        found.setdefault(tensor_of(item).device, []).append(item)
+    return list(found.values())
+
+
 def can_be_asked(tensor: Tensor) -> bool:
     """Tell whether the values of `tensor` can be had: it is no stand-in for one, and no CUDA graph is being captured."""
-    plain = type(tensor.detach()) is Tensor and tensor.device.type != "meta"
+    plain = type(tensor.detach()) is Tensor and tensor.device.type != "meta" and tensor.layout is torch.strided
     return plain and not (tensor.device.type == "cuda" and capturing())
 
 

@@ -198,8 +198,8 @@ def _alike(now: Any, then: Any) -> bool:
 
 
 def _can_be_read(tensor: Any) -> bool:
-    stored = tensor.numel() and tensor.untyped_storage().size()  # FSDP's hold no values
-    return bool(stored) and can_be_asked(values_of(tensor)) and not is_waited_for(tensor)
+    stored = bool(tensor.numel()) and tensor.untyped_storage().size() > 0  # FSDP's parameters hold no values
+    return stored and can_be_asked(values_of(tensor)) and not is_waited_for(tensor)
 
 
 def _some(tensor: Any) -> Any:

@@ -1,7 +1,8 @@
 """Parameters, and rows of them, that are kept from training by their gradients alone, and are changed by the step all the same (GL813).
 
 Whatever has a gradient of zeros, and not None, is decayed, and follows its momentum. Values are compared in the first steps of an
-optimizer, and later for what was frozen; not on devices that would be waited for. Knows optimizers and tensors; must not know how torch is hooked.
+optimizer, and later for what was frozen; a device is only waited for once it has told that something was cleared.
+Knows optimizers and tensors; must not know how torch is hooked.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import can_be_asked, is_waited_for
+from gradlint.runtime.answers import Answer, ask, can_be_asked, is_waited_for
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
@@ -42,6 +43,18 @@ class _Kept:
     moved: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Rows of a parameter that may be kept from training: those that were cleared, or all of one that is frozen.
+
+    `matters` tells, on its device, whether there are any.
+    """
+
+    parameter: Any
+    rows: Any
+    matters: Any
+
+
 @dataclass(slots=True)
 class _Seen:
     """The parameters of one optimizer: the sizes of the rows of their gradients after a backward pass, and what is kept."""
@@ -50,7 +63,19 @@ class _Seen:
     kept: dict[int, _Kept] = field(default_factory=dict)
     looks: int = 0
     in_vain: int = 0  # looks at frozen parameters that have got gradients by hand
+    asked: list[Answer] | None = None  # of a device: whether any rows were cleared
+    suspect: bool = False  # some were: it is worth to wait for it
     told: bool = False
+
+    def doubt(self, candidates: Sequence[_Candidate]) -> None:
+        """Ask a device whether any of them matter, and hear what it was asked at an earlier step."""
+        if self.asked is None:
+            self.asked = ask(each.matters for each in candidates)
+        elif all(answer.is_there for answer in self.asked):
+            self.suspect = any(any(answer.read()) for answer in self.asked)
+            self.asked = None
+            if self.suspect:
+                self.looks = self.in_vain = 0
 
 
 class Decayed(Observer):
@@ -77,7 +102,7 @@ class Decayed(Observer):
             return
         seen.looks += bool(seen.sizes)
         before, seen.kept = seen.kept, {}
-        for parameter, rows in (*_cleared(watched, seen.sizes), *_frozen(watched, seen)):
+        for parameter, rows in self._kept_ones(watched, seen):
             kept = self._kept(parameter, rows, before.get(id(parameter)))
             seen.kept[id(parameter)] = kept
             if kept.times >= _IN_A_ROW:
@@ -85,6 +110,18 @@ class Decayed(Observer):
                 self._report(watched, parameter, place, frame)
                 return
         seen.sizes = {}
+
+    def _kept_ones(self, watched: WatchedOptimizer, seen: _Seen) -> list[tuple[Any, Any]]:
+        """Return the parameters of which something is kept from training, with these rows."""
+        frozen = list(_frozen(watched)) if seen.in_vain < _LOOKS else []
+        candidates = [*_cleared(watched, seen.sizes), *frozen]
+        found: list[tuple[Any, Any]] = []
+        if any(is_waited_for(each.matters) for each in candidates) and not seen.suspect:
+            seen.doubt(candidates)
+        else:
+            found = [(each.parameter, each.rows) for each in candidates if bool(each.matters)]
+        seen.in_vain += bool(frozen) and not found
+        return found
 
     def _kept(self, parameter: Any, rows: Any, last: _Kept | None) -> _Kept:
         """Go on from the last step with the same rows, if what it changed was not put back."""
@@ -120,39 +157,36 @@ def _decaying(watched: WatchedOptimizer) -> Iterator[Any]:
     """Yield the parameters with a gradient whose weights decay."""
     optimizer = watched.optimizer
     for group in () if optimizer is None else optimizer.param_groups:
-        if group.get("weight_decay"):
+        decay = group.get("weight_decay")
+        if isinstance(decay, float | int) and decay:
             for parameter in group["params"]:
                 if parameter.grad is not None and parameter.requires_grad and _is_plain(parameter):
                     yield parameter
 
 
-def _frozen(watched: WatchedOptimizer, seen: _Seen) -> Iterator[tuple[Any, Any]]:
-    """Yield the parameters that are frozen and have a gradient of zeros, with all of their rows."""
-    for parameter in watched.parameters() if seen.in_vain < _LOOKS else ():
+def _frozen(watched: WatchedOptimizer) -> Iterator[_Candidate]:
+    """Yield the parameters that are frozen and have a gradient, which matters if it is zero."""
+    for parameter in watched.parameters():
         if not parameter.requires_grad and parameter.grad is not None and _is_plain(parameter):
             sizes = _sizes(parameter.grad)
-            if bool(sizes.any()):
-                seen.in_vain += 1
-                return
-            yield parameter, torch.ones_like(sizes, dtype=torch.bool)
+            yield _Candidate(parameter, torch.ones_like(sizes, dtype=torch.bool), ~sizes.any())
 
 
-def _cleared(watched: WatchedOptimizer, sizes: dict[int, tuple[weakref.ref[Any], Any]]) -> Iterator[tuple[Any, Any]]:
-    """Yield the parameters some of whose rows had a gradient after the backward pass and have none now, with these rows."""
+def _cleared(watched: WatchedOptimizer, sizes: dict[int, tuple[weakref.ref[Any], Any]]) -> Iterator[_Candidate]:
+    """Yield the rows of each parameter that had a gradient after the backward pass and have none now."""
     for parameter in watched.parameters():
-        if id(parameter) not in sizes or parameter.grad is None:
+        if id(parameter) not in sizes or parameter.grad is None or not _is_plain(parameter):
             continue
         grad, size = sizes[id(parameter)]
         if grad() is parameter.grad:
             rows = (size > 0) & size.isfinite() & (_sizes(parameter.grad) == 0)
-            if bool(rows.any()):
-                yield parameter, rows
+            yield _Candidate(parameter, rows, rows.any())
 
 
 def _is_plain(parameter: Any) -> bool:
     """Tell whether the values of a parameter and of its gradient are all here, in rows."""
     value, grad = values_of(parameter), values_of(parameter.grad)
-    plain = can_be_asked(value) and not is_waited_for(value) and grad.dtype in _TYPES and value.shape == grad.shape
+    plain = can_be_asked(value) and grad.dtype in _TYPES and value.shape == grad.shape
     return plain and value.dim() > 0 and value.numel() > 0 and value.untyped_storage().size() > 0
 
 

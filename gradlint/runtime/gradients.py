@@ -224,6 +224,8 @@ def values_of(grad: Tensor) -> Tensor:
     """Return the values of a tensor that are stored here, outside of any graph: no collective, no sparse layout."""
     plain: Tensor = grad.detach()
     local: Tensor = getattr(plain, "_local_tensor", plain)
+    if local.is_sparse_csr:
+        return local.values()
     return local._values() if local.is_sparse else local
 
 

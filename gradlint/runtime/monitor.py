@@ -169,7 +169,7 @@ class Monitor:
         watched = self.registry.of(optimizer)
         caller = user_frame(frame)
         steps = still_running(self._thread.steps, frame)
-        outer = next((step for step in steps if self.registry.sharing(step.watched, watched)), None)
+        outer = next((step for step in steps if self.registry.wraps(step.watched, watched)), None)
         step = Step(watched, place_of(caller), id(frame))
         steps.append(step)
         given = closure_in(arguments)

@@ -121,9 +121,10 @@ def _with_gradients(optimizer: Any) -> Iterator[Tensor]:
     for group in optimizer.param_groups:
         rate = group.get("lr", 0.0)
         if isinstance(rate, float) and rate > 0:
-            for parameter in group["params"]:
+            # What is lazy and was never run has neither a gradient nor values.
+            for parameter in (each for each in group["params"] if each.grad is not None):
                 values = values_of(parameter)
-                if parameter.grad is not None and values.untyped_storage().size() > 0 and can_be_asked(values):
+                if can_be_asked(values) and values.untyped_storage().size() > 0:
                     yield parameter
 
 

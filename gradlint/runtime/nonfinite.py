@@ -1,22 +1,22 @@
 """Parameters that a step has made NaN or infinite, for good (GL909).
 
 Whatever is computed from them is NaN from then on. The values are looked at rarely: in the first steps, at intervals that grow, where
-the mode changes, and at the end; what was put back by the next look (a search for the rate goes too far on purpose) is no mistake. A
-device is asked, and heard when its answer is there. Knows optimizers and tensors; must not know how torch is hooked.
+the mode changes, and at the end; what was put back by the next look (a search for the rate goes too far on purpose) is no mistake.
+A device is asked, and heard at a later step. Knows optimizers and tensors; must not know how torch is hooked.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import Answer, can_be_asked
+from gradlint.runtime.answers import Answer, ask, can_be_asked, on_one_device
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
@@ -34,30 +34,31 @@ _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """Which parameters held numbers after so many steps, asked of each device."""
+class _Asked:
+    """Parameters, and whether all values of each were numbers after a number of `steps`."""
 
+    parameters: list[weakref.ref[Any]]
+    answers: list[Answer]
     steps: int
-    asked: list[tuple[list[weakref.ref[Any]], Answer]]
 
     @property
-    def is_answered(self) -> bool:
-        """Whether nobody has to be waited for."""
-        return all(answer.is_there for _, answer in self.asked)
+    def is_there(self) -> bool:
+        """Whether it can be heard without waiting."""
+        return all(answer.is_there for answer in self.answers)
 
-    def without_numbers(self) -> Iterator[Any]:
-        """Yield the parameters some of whose values were NaN or infinite; waits for the devices."""
-        for parameters, answer in self.asked:
-            yield from (each() for each, fine in zip(parameters, answer.read(), strict=True) if not fine)
+    def ill(self) -> list[Any]:
+        """Return the parameters that held something else."""
+        fine = [each for answer in self.answers for each in answer.read()]
+        found = (parameter() for parameter, well in zip(self.parameters, fine, strict=True) if not well)
+        return [each for each in found if each is not None]
 
 
 @dataclass(slots=True)
 class _Health:
-    """What is known of the values of one optimizer's parameters."""
+    """What is known of the values of one optimizer's parameters; those that held no numbers `before` any step need none."""
 
-    first: _Question
-    """Before any step: who held no numbers then needs none."""
-    asked: _Question | None = None
+    before: _Asked
+    asked: _Asked | None = None
     next: int = 1  # the step after which they are looked at again
     place: Location = NOWHERE
     name: str = ""
@@ -65,6 +66,13 @@ class _Health:
     fine: int = 0  # the last one after which they had them
     what: str = ""
     told: bool = False
+
+    def heard(self) -> Any:
+        """Hear the answer; return a parameter that has lost its numbers, None if there is none."""
+        asked, self.asked = self.asked, None
+        found = [] if asked is None else asked.ill()
+        spared = {id(each) for each in self.before.ill()} if found else set()
+        return next((each for each in found if id(each) not in spared), None)
 
 
 class NonFinite(Observer):
@@ -76,18 +84,20 @@ class NonFinite(Observer):
         self._progress = (0, 0)  # of the rhythm, at the last question
 
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
-        """See which parameters hold no numbers from the beginning."""
+        """Ask which parameters hold no numbers from the beginning."""
         if watched not in self._health:
             self._health[watched] = _Health(_ask(watched), next=watched.steps + 1)
 
     def after_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Look at the parameters if it is time."""
         health = self._health.get(watched)
-        if health is None or health.told or watched.steps < health.next:
+        if health is None or health.told:
             return
-        if not health.since:
-            health.place, health.name = place, name_of(watched.optimizer, frame)
-        self._look(watched, health, frame)
+        if health.asked is None and watched.steps >= health.next:
+            if not health.since:
+                health.place, health.name = place, name_of(watched.optimizer, frame)
+            self._look(watched, health)
+        self._hear(watched, health, frame)
 
     def is_due(self, progress: tuple[int, int]) -> bool:
         """Tell whether enough has happened unseen since the last time that this was asked and told."""
@@ -98,48 +108,52 @@ class NonFinite(Observer):
         return True
 
     def finds(self) -> bool:
-        """Tell whether some parameters hold no numbers now, or did when a device was asked."""
-        return any(
-            not health.told and self._has_lost(watched, health) for watched, health in list(self._health.items())
-        )
-
-    def _has_lost(self, watched: WatchedOptimizer, health: _Health) -> bool:
-        health.asked = health.asked or _ask(watched)
-        if not health.asked.is_answered:
-            return False
-        lost = next(_lost(health, health.asked), None) is not None
-        health.asked = health.asked if lost else None
-        return lost
+        """Tell whether some parameters are known to hold no numbers; a device will tell the next time."""
+        found = False
+        for watched, health in self._untold():
+            health.asked = health.asked or _ask(watched)
+            if health.asked.is_there and health.heard() is not None:
+                health.next, found = 0, True
+        return found
 
     def unsettled(self, frame: FrameType | None) -> None:
         """A pass over the data may be over: look at whoever has taken many steps since the last time."""
-        for watched, health in list(self._health.items()):
-            if watched.steps >= health.next and not health.told:
-                self._look(watched, health, frame)
+        for watched, health in self._untold():
+            if health.asked is None and watched.steps >= health.next:
+                self._look(watched, health)
+            self._hear(watched, health, frame)
 
     def ended(self) -> None:
         """Judge by what is left of the parameters."""
-        for watched, health in list(self._health.items()):
-            if not health.told and watched.optimizer is not None:
-                self._look(watched, health, None, wait=True)
+        for watched, health in self._untold():
+            if watched.optimizer is not None:
+                self._look(watched, health)
+                self._hear(watched, health, None, wait=True)
                 self._tell(watched, health)
 
-    def _look(self, watched: WatchedOptimizer, health: _Health, frame: FrameType | None, *, wait: bool = False) -> None:
-        asked, health.asked = health.asked or _ask(watched), None
-        if not (wait or asked.is_answered):
-            health.asked = asked
-            return
-        lost, steps = next(_lost(health, asked), None), asked.steps
+    def _untold(self) -> list[tuple[WatchedOptimizer, _Health]]:
+        return [(watched, health) for watched, health in self._health.items() if not health.told]
+
+    def _look(self, watched: WatchedOptimizer, health: _Health) -> None:
+        steps = watched.steps
+        health.asked = _ask(watched)
         health.next = steps + (1 if steps < _FIRST else min(steps // _GROWTH, _SELDOM))
-        if lost is None:
-            health.since, health.fine = 0, steps
+
+    def _hear(self, watched: WatchedOptimizer, health: _Health, frame: FrameType | None, *, wait: bool = False) -> None:
+        """Take in the answer, if it has come."""
+        asked = health.asked
+        if asked is None or not (wait or asked.is_there):
+            return
+        ill = health.heard()
+        if ill is None:
+            health.since, health.fine = 0, asked.steps
         elif health.since:
             self._tell(watched, health)
         else:
-            kind = "NaN" if bool(values_of(lost).isnan().any()) else "infinite"
-            subject = named(lost, frame)
+            kind = "NaN" if bool(values_of(ill).isnan().any()) else "infinite"
+            subject = named(ill, frame)
             health.what = f"{f'`{subject}`' if subject else 'parameters'} {kind}"
-            health.since, health.next = steps, steps + _LASTING
+            health.since, health.next = asked.steps, watched.steps + _LASTING
 
     def _tell(self, watched: WatchedOptimizer, health: _Health) -> None:
         if health.since and health.place is not NOWHERE:
@@ -151,28 +165,23 @@ class NonFinite(Observer):
             )
 
 
-def _lost(health: _Health, asked: _Question) -> Iterator[Any]:
-    """Yield the parameters that have lost their numbers since the first step, as far as they still exist."""
-    ill = [each for each in asked.without_numbers() if each is not None]
-    never = {id(each) for each in health.first.without_numbers()} if ill else set()
-    yield from (each for each in ill if id(each) not in never)
-
-
-def _ask(watched: WatchedOptimizer) -> _Question:
+def _ask(watched: WatchedOptimizer) -> _Asked:
+    """Ask of each parameter whether all of its values are numbers."""
     parameters = [parameter for parameter in watched.parameters() if _is_plain(parameter)]
-    by_device: dict[torch.device, list[Any]] = {}
-    for parameter in parameters[:: max(1, -(-len(parameters) // _AT_MOST))]:
-        by_device.setdefault(parameter.device, []).append(parameter)
-    asked = [([weakref.ref(each) for each in those], Answer(_have_numbers(those))) for those in by_device.values()]
-    return _Question(watched.steps, asked)
+    parameters = parameters[:: max(1, -(-len(parameters) // _AT_MOST))]
+    ordered = [each for group in on_one_device(parameters, values_of) for each in group]
+    return _Asked([weakref.ref(each) for each in ordered], ask(map(_are_numbers, ordered)), watched.steps)
 
 
-def _have_numbers(parameters: list[Any]) -> torch.Tensor:
-    sizes = [torch.linalg.vector_norm(values_of(each), torch.inf).isfinite() for each in parameters]
-    return torch.stack(sizes)
+def _are_numbers(parameter: Any) -> torch.Tensor:
+    """Tell, on its device, whether all values of a parameter are numbers; without a copy of them."""
+    largest: torch.Tensor = torch.linalg.vector_norm(values_of(parameter), torch.inf)
+    return largest.isfinite()
 
 
 def _is_plain(parameter: Any) -> bool:
+    if is_lazy(parameter):
+        return False
     values = values_of(parameter)
-    plain = can_be_asked(values) and values.dtype in _TYPES
-    return plain and values.numel() > 0 and values.untyped_storage().size() > 0
+    plain = values.dtype in _TYPES and values.numel() > 0 and can_be_asked(values)
+    return plain and values.untyped_storage().size() > 0

@@ -15,7 +15,7 @@ from typing import TextIO
 from gradlint.diagnostics import Diagnostic
 from gradlint.runtime.progress import Progress
 from gradlint.runtime.recording import Recorder
-from gradlint.timeline import Recording
+from gradlint.timeline import Recording, told
 
 Path = str | os.PathLike[str]
 
@@ -67,7 +67,7 @@ class Pictures:
         if recorder.guard.failure is not None:
             _complain(f"recording ended early by an error of gradlint's own: {recorder.guard.failure!r}")
         try:
-            _draw(self._wishes, [each.called(report) for each in (self.recording, *others)])
+            _draw(self._wishes, told((self.recording, *others), report))
         except Exception as error:  # noqa: BLE001 (the run is over, and its end is the user's)
             _complain(f"the run could not be drawn: {error!r}")
 

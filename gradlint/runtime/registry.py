@@ -67,6 +67,11 @@ class Registry:
         one, other = next(first.parameters(), None), next(second.parameters(), None)
         return first is second or (one is not None and one is other)
 
+    def wraps(self, outer: WatchedOptimizer, inner: WatchedOptimizer) -> bool:
+        """Tell whether an optimizer that steps inside of another one's step is what that one wraps, or a part of it."""
+        first = next(inner.parameters(), None)
+        return outer is inner or (first is not None and any(each is first for each in outer.parameters()))
+
     def unused(self, watched: WatchedOptimizer) -> bool:
         """Tell whether the last backward pass fed `watched` alone, and nobody has stepped on those gradients.
 

@@ -87,6 +87,14 @@ def optimizer_in_shards() -> None:
         opt.step()
 
 
+def optimizer_in_shards_never_cleared() -> None:
+    model = DistributedDataParallel(net())
+    opt = ZeroRedundancyOptimizer(model.parameters(), optimizer_class=optim.Adam, lr=0.1)
+    for x in batches():
+        model(x).pow(2).mean().backward()
+        opt.step()  # GL101
+
+
 def averaged_by_hand_now_and_then() -> None:
     model = DistributedDataParallel(net())
     opt = sgd(model)

@@ -366,3 +366,16 @@ def test_who_calls_a_backward_pass_is_compared_too(backward: Callable[[torch.Ten
     assert rows == (
         [9, 4, 1] if sys.version_info >= (3, 12) else [9, 4]
     )  # later ones know where the loss was made, too
+
+
+def test_what_is_found_again_is_counted_again() -> None:
+    model, scaler = nn.Linear(4, 1), torch.amp.GradScaler("cpu", init_scale=4.0)
+    opt = optim.SGD(model.parameters(), lr=0.01)
+    with gradlint.watch(output=None) as report:
+        for _ in range(30):
+            opt.zero_grad()
+            scaler.scale(F.mse_loss(model(X), Y)).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(opt)
+            scaler.update()
+    assert [(found.code, found.count) for found in report.diagnostics] == [("GL601", 30)]

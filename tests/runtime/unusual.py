@@ -723,4 +723,23 @@ def second_optimizer_for_the_end(wrong: bool) -> list[Tensor]:
     return weights(model)
 
 
+def parameters_without_values(wrong: bool) -> list[Tensor]:
+    """Of a lazy module that is never run, on no device, empty, and in rows of which only some are stored."""
+    x, y = data()
+    model, lazy = net(), nn.LazyLinear(2)
+    odd = [
+        nn.Parameter(torch.empty(3, device="meta")),
+        nn.Parameter(torch.zeros(0, 3)),
+        nn.Parameter(torch.eye(3).to_sparse_csr()),
+        nn.Parameter(torch.randn(3, dtype=torch.complex64)),
+    ]
+    opt = optim.SGD([*odd, *model.parameters(), *lazy.parameters()], lr=0.05)
+    for _ in range(STEPS):
+        if not wrong:
+            opt.zero_grad()
+        F.mse_loss(model(x), y).backward()
+        opt.step()  # GL101
+    return weights(model)
+
+
 Program = Callable[[bool], list[Tensor]]
