@@ -22,7 +22,7 @@ from gradlint.static.algebra import graph_of, held
 from gradlint.static.frames import Grad, Store
 from gradlint.static.hosted import Hosted
 from gradlint.static.library import words
-from gradlint.static.nodes import called, children, walk
+from gradlint.static.nodes import called, children, own, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Seq, Uid, events
@@ -52,6 +52,9 @@ class Root:
     complete: bool
     node: ast.AST
     followed: frozenset[ast.AST]
+
+
+_BUILDS = frozenset(["parameters"])
 
 
 class Lowering(Hosted):
@@ -195,7 +198,7 @@ class Lowering(Hosted):
     def _training(self, functions: list[FunctionNode]) -> set[str]:
         """Return the names of the functions that take part in training: they act, or mention one that does."""
         contents = self.module.module.contents
-        found = {each.name for each in functions if self._acts(each)}
+        found = {each.name for each in functions if self._acts(each) or self._hands_on(each)}
         size = 0
         while len(found) != size:
             size = len(found)
@@ -216,6 +219,26 @@ class Lowering(Hosted):
         plain = [function for function, cls in functions if cls is not None and not cls.bases]
         given = frozenset(name for function in plain for name in _weighted(function))
         return {each.name for each in plain if given and self.syntax.mentioned(each) & given}
+
+    def _hands_on(self, function: FunctionNode) -> bool:
+        """Whether a function calls, in a loop, what another file trains with, and names parameters itself: it builds the optimizer."""
+        if not self.module.module.contents.says(_BUILDS, function):
+            return False
+        loops = [node for node in own(function) if isinstance(node, (ast.For, ast.AsyncFor, ast.While))]
+        names = {
+            node.func.id
+            for loop in loops
+            for node in own(loop)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        return any(self._trains_elsewhere(name) for name in sorted(names))
+
+    def _trains_elsewhere(self, name: str) -> bool:
+        known = self.settled((self.module.path, name))
+        if not isinstance(known, Function) or isinstance(known.node, ast.Lambda):
+            return False
+        home = self.frames.get(known.frame, self.module).module
+        return home is not self.module.module and bool(self.syntax.called(known.node) & ACTIONS)
 
     def _judges(self, function: FunctionNode) -> bool:
         """Whether a loss of torch and an activation meet in a function: trainers of others call it."""
