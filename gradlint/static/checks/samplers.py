@@ -48,7 +48,9 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
         bound = turns(analysis, event.loops[-1])
         once = bound is not None and bound[0] == Const(1)
         if untold and not once and _trains(analysis, root, event):
-            place, marks = _place(analysis, event), (("built", sampler.place),)
+            # Who builds the sampler knows of the epochs.
+            here = sampler.place.filename == analysis.source.filename
+            place, marks = _place(analysis, event) if here else event.place, (("built", sampler.place),)
             yield compose("GL709", Side.STATIC, place, marks, subject=event.name)
 
 
