@@ -30,8 +30,8 @@ class Answer:
 
     @property
     def is_there(self) -> bool:
-        """Whether it can be read without waiting."""
-        return self._arrival is None or bool(self._arrival.query())
+        """Whether it can be read without waiting; while a CUDA graph is captured, the mere question would spoil it."""
+        return self._arrival is None or (not capturing() and bool(self._arrival.query()))
 
     def read(self) -> Any:
         """Return the values, as `Tensor.tolist` does; waits for the device if it has not come to them yet."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import OPTIMIZER
-from gradlint.runtime.answers import Answer, can_be_asked, is_waited_for
+from gradlint.runtime.answers import Answer, can_be_asked, capturing, is_waited_for
 from gradlint.runtime.tracks import Track
 from gradlint.typestate import State
 
@@ -167,7 +167,7 @@ class Gradient:
         """Before a step is judged: see whether the gradients that it takes for used had been emptied; may wait for a device."""
         while self._doubts:
             doubt = self._doubts.pop()
-            if self.track.state.name == "dirty" and not doubt.any_left.read():
+            if self.track.state.name == "dirty" and (capturing() or not doubt.any_left.read()):
                 self._looks = math.inf
                 self.track.advance(EventKind.ZERO, doubt.place)
                 if doubt.fed is not None:
@@ -183,12 +183,12 @@ class Gradient:
     def take_sample(self) -> None:
         """Keep a few values, to tell a second step on the same gradients from `p.grad.data.copy_(new)`."""
         grad = None if self._last is None else self._last()
-        self._sample = None if grad is None else few_of(grad).clone()
+        self._sample = few_of(grad).clone() if grad is not None and can_be_asked(values_of(grad)) else None
 
     def looks_the_same(self) -> bool:
         """Tell whether the gradient holds the values of the last sample; False if there is none."""
         grad = None if self._last is None else self._last()
-        if grad is None or self._sample is None:
+        if grad is None or self._sample is None or not can_be_asked(values_of(grad)):
             return False
         few = few_of(grad)
         return few.shape == self._sample.shape and bool((few == self._sample).all())

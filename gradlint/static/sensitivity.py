@@ -17,6 +17,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.instances import SAME
 from gradlint.static.library import role_of, words
 from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import words as words_in
 from gradlint.static.switches import on_request
 from gradlint.static.tree import Uid
 from gradlint.static.values import Class, Const, Function, Library, Unknown, Value, unknown_uid
@@ -50,7 +51,7 @@ class Makers:
         self._analysis = analysis
         self._busy: set[ast.AST] = set()
         self._on_request: set[ast.AST] = set()
-        self._without_dropout = False
+        self._without_dropout = self._with_dropout = False
 
     def in_training_mode(self, module: Uid) -> bool:
         """Whether a module, or what it is a part of, begins in training mode: a constructor made it."""
@@ -74,9 +75,11 @@ class Makers:
         """Return whether the mode of a module matters."""
         lowering = self._analysis.lowering
         if module in lowering.instances:
-            self._without_dropout = self._is_made_without_dropout(module)
+            calls = self._calls_of(module)
+            self._without_dropout = bool(calls) and all(any(map(_is_off, call.keywords)) for call in calls)
+            self._with_dropout = bool(calls) and all(map(_drops, calls))
             found = self._class(lowering.instances[module])
-            self._without_dropout = False
+            self._without_dropout = self._with_dropout = False
             return found
         if self.is_saved(module):
             # Its class must be importable: it is taken for what the file trains, else for any module that it imports.
@@ -103,11 +106,14 @@ class Makers:
                 case ast.Call(ast.Attribute(ast.Name(name), method), [*_, value]) if name in names and method in _PUTS:
                     yield value
 
-    def _is_made_without_dropout(self, module: Uid) -> bool:
-        """Whether whatever gets the module's name is told to drop nothing, as by `dropout=0`."""
+    def _calls_of(self, module: Uid) -> list[ast.Call]:
+        """Return the calls that make whatever gets the module's name; none if something else gets it, too."""
         name = module[-1].rpartition("/")[2]
         made = [_bare(value) for (target, _), value in self._assignments.items() if target == name]
-        return bool(made) and all(isinstance(each, ast.Call) and any(map(_is_off, each.keywords)) for each in made)
+        # What is made of what had the name before is the same model, moved or wrapped.
+        made = [each for each in made if each is None or name not in words_in(each)]
+        calls = [each for each in made if isinstance(each, ast.Call)]
+        return calls if len(calls) == len(made) else []
 
     def _call_at(self, place: Location) -> ast.Call | None:
         """Return the innermost call that begins at a place."""
@@ -215,8 +221,9 @@ class Makers:
                     found = self._call(part, self._value(callee, frame), frame)
                 case _:
                     continue
-            # A layer that only some arguments bring may not be there.
-            yield Sensitivity.UNSEEN if perhaps and found is Sensitivity.YES else found
+            # A layer that only some arguments bring may not be there, but for dropout where its rate is given.
+            asked = self._with_dropout and isinstance(part, ast.Call) and bool(_DROPS.search(ast.unparse(part.func)))
+            yield Sensitivity.UNSEEN if perhaps and found is Sensitivity.YES and not asked else found
 
     def _value(self, node: ast.expr, frame: Uid) -> Value:
         known = self._analysis.lowering.values.get(node)

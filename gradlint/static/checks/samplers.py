@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from gradlint.diagnostics import Diagnostic, Side
+from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import SAMPLER
@@ -17,6 +18,8 @@ from gradlint.static.subjects import on_sampler
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Kind, Object
 from gradlint.typestate import State
+
+_CALLED_AT = re.compile(r"\w+:(?P<row>\d+):(?P<column>\d+)")
 
 
 @check
@@ -45,7 +48,27 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
         bound = turns(analysis, event.loops[-1])
         once = bound is not None and bound[0] == Const(1)
         if untold and not once and _trains(analysis, root, event) and _steps(analysis, root, event):
-            yield compose("GL709", Side.STATIC, event.place, (("built", sampler.place),), subject=event.name)
+            # Who builds the sampler knows of the epochs.
+            here = sampler.place.filename == analysis.source.filename
+            place, marks = _place(analysis, event) if here else event.place, (("built", sampler.place),)
+            yield compose("GL709", Side.STATIC, place, marks, subject=event.name)
+
+
+def _place(analysis: Analysis, draw: Event) -> Location:
+    """Return where a loader is drawn from: in another file, whose function knows of no epochs, the call of that function here."""
+    here = analysis.source.filename
+    if draw.place.filename == here:
+        return draw.place
+    for callee in draw.frame:
+        told = _CALLED_AT.fullmatch(callee)
+        calls = analysis.calls_in(int(told["row"])) if told else []
+        places = (
+            [analysis.source.place(call) for call in calls if call.col_offset == int(told["column"])] if told else []
+        )
+        outermost = max(places, key=lambda each: (each.end_row, each.end_column), default=draw.place)
+        if outermost.filename == here:
+            return outermost
+    return draw.place
 
 
 def _broken(event: Event, state: State) -> bool:

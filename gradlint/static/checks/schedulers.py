@@ -14,7 +14,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, local_check
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import walk, words
 from gradlint.static.subjects import on_scheduler
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import Kind, Object
@@ -45,9 +45,45 @@ def _too_early(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Di
         certain = bool(event.loops) or not any(world.facts for world in first)
         step = _step_after(analysis.events[root], event, scheduler)
         broken = {SCHEDULER.advance(world.state, event.kind, event.place)[1] is not None for world in first}
-        if step is not None and certain and broken == {True}:
+        if (
+            step is not None
+            and certain
+            and (broken == {True} or (True in broken and _is_for_the_first(analysis, event)))
+        ):
             marks = (("stepped", step.place),)
             yield compose("GL201", Side.STATIC, event.place, marks, subject=event.name, other=step.name)
+
+
+def _is_for_the_first(analysis: Analysis, event: Event) -> bool:
+    """Whether a schedule moves on in the first turns of a loop and no others, as in a warm-up: `if epoch <= warm:`."""
+    if event.place.filename != analysis.source.filename:
+        return False
+    function = analysis.function_in(event.place.row)
+    scope = function or analysis.tree
+    counted = {arg.arg for arg in function.args.args} if function else set[str]()
+    counted |= {name for node in walk(scope) if isinstance(node, ast.For) for name in words(node.target)}
+    guards = [node for node in walk(scope) if isinstance(node, ast.If) and event.place.row in _rows(node.body)]
+    guards = [node for node in guards if not _is_main(node)]
+    return bool(guards) and all(_is_below(node.test, counted) for node in guards)
+
+
+def _is_main(node: ast.If) -> bool:
+    return ast.unparse(node.test) == "__name__ == '__main__'"
+
+
+def _rows(body: list[ast.stmt]) -> range:
+    return range(body[0].lineno, (body[-1].end_lineno or body[-1].lineno) + 1)
+
+
+def _is_below(test: ast.expr, counted: set[str]) -> bool:
+    """Whether a condition says that a number is still below another one."""
+    match test:
+        case ast.Compare(ast.Name(name), [ast.Lt() | ast.LtE()], [ast.Constant() | ast.Name() | ast.Attribute()]):
+            return name in counted
+        case ast.Compare(ast.Constant() | ast.Name() | ast.Attribute(), [ast.Gt() | ast.GtE()], [ast.Name(name)]):
+            return name in counted
+        case _:
+            return False
 
 
 def _step_after(found: list[Event], schedule: Event, scheduler: Object) -> Event | None:
