@@ -66,7 +66,8 @@ _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 def _has_weights(name: str, args: list[Value], named: dict[str, Value]) -> bool:
     """Whether a module is made with trained weights, as some always are: nobody is seen to load them."""
     asked = any(const(named.get(key, NONE)) for key in words("pretrained", "arguments"))
-    return asked or args[:1] == [Const(True)] or name in words("pretrained", "always")
+    # The number 1, equal to `True`, is a width.
+    return asked or (bool(args) and const(args[0]) is True) or name in words("pretrained", "always")
 
 
 class Constructors(Gradients):
