@@ -141,12 +141,12 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
 
 
 def _hands_on(analysis: Analysis, node: ast.AST, names: set[str]) -> bool:
-    """Whether a call gives one of some names to a function of the file, which may run backward from it."""
-    match node:
-        case ast.Call(func, args) if isinstance(analysis.value(func), Function):
-            return any(_gives(arg, name) for arg in args for name in names)
-        case _:
-            return False
+    """Whether a call gives one of some names to a function in sight that runs backward itself."""
+    known = analysis.value(node.func) if isinstance(node, ast.Call) else None
+    if not isinstance(node, ast.Call) or not isinstance(known, Function):
+        return False
+    descends = any(isinstance(each, ast.Attribute) and each.attr == "backward" for each in walk(known.node))
+    return descends and any(_gives(arg, name) for arg in node.args for name in names)
 
 
 def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
