@@ -69,7 +69,8 @@ def _has_weights(name: str, args: list[Value], named: dict[str, Value]) -> bool:
     given = [const(named.get(key, NONE)) for key in words("pretrained", "arguments")]
     # A class of the project may call by that name what its terms weigh.
     asked = any(each for each in given if "." in name or each is not ...)
-    return asked or args[:1] == [Const(True)] or name in words("pretrained", "always")
+    # The number 1, equal to `True`, is a width.
+    return asked or (bool(args) and const(args[0]) is True) or name in words("pretrained", "always")
 
 
 def _steps_without_gradients(cls: Class) -> bool:

@@ -215,7 +215,7 @@ class Makers:
     def _parts(self, node: ast.AST, frame: Uid) -> Iterator[Sensitivity]:
         for part, perhaps in _walk(node):
             match part:
-                case ast.Attribute(ast.Name("self"), "training"):
+                case ast.Attribute(ast.Name("self"), "training", ast.Load()):
                     found = Sensitivity.YES
                 case ast.Call(callee) if part not in self._on_request:
                     found = self._call(part, self._value(callee, frame), frame)

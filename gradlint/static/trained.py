@@ -93,7 +93,9 @@ def on_module(module: Uid, optimizers: frozenset[Uid], parts: frozenset[Uid] = f
                 return _K.CREATE
             case _K.TRAIN | _K.EVAL if targets is not None and any(within(module, target) for target in targets):
                 return event.kind
-            case _K.TRAIN if targets is not None and targets & parts:
+            case _K.TRAIN if targets is not None and (
+                targets & parts or any(within(target, module) for target in targets)
+            ):
                 # Whoever puts a part into training mode has chosen which.
                 return _K.TRAIN
             case _K.FORWARD if targets is not None and "grad" in event.roles and touches(event, (module,)):

@@ -167,7 +167,18 @@ def _decided_by_callers(cls: ast.ClassDef, method: FunctionNode) -> frozenset[st
         for each in asking
         for node in walk(each)
     )
-    return frozenset(arg.arg for arg in (*method.args.args, *method.args.kwonlyargs)) if called else frozenset()
+    if called:
+        return frozenset(arg.arg for arg in (*method.args.args, *method.args.kwonlyargs))
+    return _asked_of_callers(method)
+
+
+def _asked_of_callers(method: FunctionNode) -> frozenset[str]:
+    """Return what every caller of `forward` has to tell."""
+    if method.name != "forward":
+        return frozenset()
+    positional = method.args.args[1 : len(method.args.args) - len(method.args.defaults)]
+    named = (arg for arg, rate in zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True) if rate is None)
+    return frozenset(arg.arg for arg in (*positional, *named))
 
 
 def _never_given(analysis: Analysis, cls: ast.ClassDef) -> frozenset[str]:
@@ -207,7 +218,7 @@ def _drops(analysis: Analysis, node: ast.Call, made: frozenset[str], off: frozen
             fixed = isinstance(rate, ast.Constant) and not _is_zero(rate)
             return ("with a fixed rate", f"dropout_p={_written(rate)} if self.training else 0.0") if fixed else None
         case ((ast.Call() as layer), _) if _is_layer(analysis, layer):
-            return _MADE_ANEW
+            return None if _written(_argument(layer, 0, "p")) in off else _MADE_ANEW
         case ast.Name(name), _ if name in made:
             return _MADE_ANEW
         case _:
