@@ -30,7 +30,6 @@ from gradlint.static.values import (
     UNKNOWN,
     Class,
     Function,
-    Imported,
     Instance,
     Kind,
     Object,
@@ -230,13 +229,8 @@ class Lowering(Driven):
 
     def _hands_over(self, function: FunctionNode) -> bool:
         """Whether a function has an optimizer, and something of another file, which may train by it what is made here."""
-        if not any("optim" in name.lower() for name in self.syntax.mentioned(function)):
-            return False
-        called = (self.store.get((self.module.path, name)) for name in self.syntax.functions(function))
-        return any(isinstance(each, Imported) or self._is_of_another_file(each) for each in called)
-
-    def _is_of_another_file(self, value: Value | None) -> bool:
-        return isinstance(value, (Class, Function)) and value.frame != self.module.path
+        has_one = any("optim" in name.lower() for name in self.syntax.mentioned(function))
+        return has_one and self.calls_elsewhere(function)
 
     def _judges(self, function: FunctionNode) -> bool:
         """Whether a loss of torch and an activation meet in a function: trainers of others call it."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from gradlint.static.branches import Branches
 from gradlint.static.frames import Frame, Grad
 from gradlint.static.project import Module
-from gradlint.static.values import UNKNOWN, Imported, Library, Unknown, Value
+from gradlint.static.values import UNKNOWN, Class, Function, Imported, Library, Unknown, Value
 
 ITSELF = "sys.modules[__name__]"
 """A module as it names itself."""
@@ -58,6 +58,14 @@ class Modules(Branches):
         if frame is not self.module:
             return self._member(frame.module, name)
         return self._starred(frame.module, name)
+
+    def calls_elsewhere(self, function: ast.AST) -> bool:
+        """Whether a function at the top of the file calls what another file binds, by its name."""
+        called = (self.store.get((self.module.path, name)) for name in self.syntax.functions(function))
+        return any(
+            isinstance(each, Imported) or (isinstance(each, (Class, Function)) and each.frame != self.module.path)
+            for each in called
+        )
 
     def _member(self, module: Module, name: str) -> Value | None:
         frame = self._frame_of(module)
