@@ -183,7 +183,13 @@ def _between(node: Node, event: Event, loop: int, *, inside: bool, branched: boo
         case Event():
             return branched and node == event
         case Seq(items):
-            return any(_between(item, event, loop, inside=inside, branched=branched) for item in items)
+            for item in items:
+                if type(item) is Event:  # Most items are.
+                    if branched and item == event:
+                        return True
+                elif _between(item, event, loop, inside=inside, branched=branched):
+                    return True
+            return False
         case Branch(_, then, orelse):
             return any(_between(side, event, loop, inside=inside, branched=inside) for side in (then, orelse))
         case Loop(number, first, later, orelse):
