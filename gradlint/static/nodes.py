@@ -7,6 +7,7 @@ from the nodes that have them.
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -155,9 +156,9 @@ def _by_kind(
 ) -> dict[type[ast.AST], list[ast.AST]]:
     known: dict[type[ast.AST], list[ast.AST]] | None = getattr(node, name, None)
     if known is None:
-        known = {}
+        known = defaultdict(list)
         for each in nodes(node):
-            known.setdefault(type(each), []).append(each)
+            known[type(each)].append(each)
         setattr(node, name, known)
     return known
 
