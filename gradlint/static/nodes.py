@@ -147,8 +147,9 @@ def walk_of(node: ast.AST, kind: type[_Node]) -> list[_Node]:
     """Return the nodes of one kind of syntax in a node, breadth first; whoever gets the list must not change it."""
     if not isinstance(node, _KEPT):
         return [each for each in walk(node) if type(each) is kind]
-    found: list[_Node] = _by_kind(node, "_walked_by_kind", walk).get(kind, [])  # type: ignore[assignment]
-    return found
+    # Without itself, which would be a cycle.
+    found: list[_Node] = _by_kind(node, "_below_by_kind", below).get(kind, [])  # type: ignore[assignment]
+    return [node, *found] if isinstance(node, kind) else found
 
 
 def _by_kind(
