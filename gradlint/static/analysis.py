@@ -20,7 +20,7 @@ from gradlint.static.algebra import graph_of
 from gradlint.static.frames import RETURNED
 from gradlint.static.kinship import Kin, name_of, within
 from gradlint.static.lowering import Lowering, Root
-from gradlint.static.nodes import below, root, walk
+from gradlint.static.nodes import below, root, walk, walk_of
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.syntax import FunctionNode
@@ -167,19 +167,12 @@ class Analysis:
     def nodes(self, *kinds: type[_Node]) -> Iterator[_Node]:
         """Yield the nodes of these kinds of syntax, breadth first, kind by kind; the tree is walked once for all checks."""
         for kind in kinds:
-            yield from self._nodes.get(kind, ())  # type: ignore[misc]
+            yield from walk_of(self.tree, kind)
 
     @cached_property
     def functions(self) -> tuple[FunctionNode, ...]:
         """The functions of the file, at any depth."""
         return (*self.nodes(ast.FunctionDef), *self.nodes(ast.AsyncFunctionDef))
-
-    @cached_property
-    def _nodes(self) -> dict[type[ast.AST], list[ast.AST]]:
-        found: dict[type[ast.AST], list[ast.AST]] = defaultdict(list)
-        for node in walk(self.tree):
-            found[type(node)].append(node)
-        return found
 
     def calls_in(self, row: int) -> list[ast.Call]:
         """Return the calls of the file that begin in a row, the outer ones first."""

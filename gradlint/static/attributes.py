@@ -10,7 +10,7 @@ import ast
 from gradlint.static.algebra import held, part_of
 from gradlint.static.conditions import Conditions
 from gradlint.static.library import words
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import spelled, walk
 from gradlint.static.provenance import cut, lost_by
 from gradlint.static.tree import Uid
 from gradlint.static.values import (
@@ -118,7 +118,7 @@ class Attributes(Conditions):
         """Return the optimizer that an attribute of somebody is, where it is asked for what only an optimizer does."""
         scope = self.frame.cls.node if self.frame.cls else self.frame.node or self.frame.module.contents.tree
         asked = self.syntax.stepped_by_name(scope)
-        if value == UNKNOWN or not asked or ast.unparse(node) not in asked:
+        if value == UNKNOWN or not asked or spelled(node) not in asked:
             return None
         if any(self.objects[each].kind is Kind.OPTIMIZER for each in held((value,)) - {uid} if each in self.objects):
             return None

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from gradlint.static.analysis import Analysis
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import spelled as text_of
+from gradlint.static.nodes import walk, walk_of
 from gradlint.static.tree import Branch, Call, Event, Loop, Node, Seq
 from gradlint.static.values import Const, Unknown, Value
 
@@ -46,8 +47,8 @@ def _loaders(tree: ast.Module) -> frozenset[str]:
     """Return the names that a file gives to a `DataLoader(...)`."""
     return frozenset(
         last_name(target)
-        for node in walk(tree)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        for node in walk_of(tree, ast.Assign)
+        if isinstance(node.value, ast.Call)
         for target in node.targets
         if last_name(node.value.func) == "DataLoader"
     )
@@ -159,13 +160,13 @@ def tree_of(analysis: Analysis, node: ast.AST) -> ast.Module:
 
 def definitions(analysis: Analysis, name: ast.expr, scope: ast.AST | None) -> list[ast.expr]:
     """Return what is assigned to a name in a function, or else in the module."""
-    spelled = ast.unparse(name)
+    text = text_of(name)
     for around in (scope, tree_of(analysis, name)):
         if around is not None:
             found = [
                 node.value
-                for node in walk(around)
-                if isinstance(node, ast.Assign) and any(ast.unparse(target) == spelled for target in node.targets)
+                for node in walk_of(around, ast.Assign)
+                if any(type(target) is type(name) and text_of(target) == text for target in node.targets)
             ]
             if found:
                 return found
@@ -182,7 +183,13 @@ def _between(node: Node, event: Event, loop: int, *, inside: bool, branched: boo
         case Event():
             return branched and node == event
         case Seq(items):
-            return any(_between(item, event, loop, inside=inside, branched=branched) for item in items)
+            for item in items:
+                if type(item) is Event:  # Most items are.
+                    if branched and item == event:
+                        return True
+                elif _between(item, event, loop, inside=inside, branched=branched):
+                    return True
+            return False
         case Branch(_, then, orelse):
             return any(_between(side, event, loop, inside=inside, branched=inside) for side in (then, orelse))
         case Loop(number, first, later, orelse):

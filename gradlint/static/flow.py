@@ -90,9 +90,7 @@ class Flow(Generic[S]):
             case Event():
                 return Exits(self._event(node, worlds))
             case Kill(ids):
-                return Exits(
-                    {_forget(world, ids) for world in worlds} if any(each.facts for each in worlds) else worlds
-                )
+                return Exits(_forget(worlds, ids))
             case Jump(kind):
                 return _jump(kind, worlds)
             case Seq(items):
@@ -178,9 +176,12 @@ def _jump(kind: JumpKind, worlds: set[World[S]]) -> Exits[S]:
             return Exits()
 
 
-def _forget(world: World[S], ids: frozenset[str]) -> World[S]:
-    kept = [fact for fact in world.facts if fact[0].ids.isdisjoint(ids)]
-    return world if len(kept) == len(world.facts) else World(world.state, frozenset(kept))
+def _forget(worlds: set[World[S]], ids: frozenset[str]) -> set[World[S]]:
+    """Return the worlds without what they assume of `ids`."""
+    # As sets, for these remember the hashes of what they hold; many worlds have the same facts.
+    facts = frozenset[tuple[Atom, bool]]().union(*(world.facts for world in worlds))
+    gone = frozenset([fact for fact in facts if not fact[0].ids.isdisjoint(ids)])
+    return {World(world.state, world.facts - gone) for world in worlds} if gone else worlds
 
 
 def _assume(worlds: Iterable[World[S]], test: Predicate, truth: bool) -> list[World[S]]:

@@ -7,6 +7,7 @@ from the nodes that have them.
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -96,6 +97,17 @@ def receiver(call: ast.Call) -> str:
     return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
 
 
+def spelled(node: ast.AST) -> str:
+    """Return the text of an expression: that of names with dots costs less than others'."""
+    match node:
+        case ast.Name(name):
+            return name
+        case ast.Attribute(ast.Name() | ast.Attribute() as owner, name):
+            return f"{spelled(owner)}.{name}"
+        case _:
+            return ast.unparse(node)
+
+
 def own(scope: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes below a scope in order, but for what is below a function or class in it."""
     known: list[ast.AST] | None = getattr(scope, "_own", None)
@@ -125,14 +137,19 @@ def own(scope: ast.AST) -> Iterator[ast.AST]:
 
 def own_of(scope: ast.AST, kind: type[_Node]) -> list[_Node]:
     """Return the nodes of one kind of syntax among the `own` of a scope; whoever gets the list must not change it."""
+    if not isinstance(scope, _KEPT):
+        return [each for each in own(scope) if type(each) is kind]
     found: list[_Node] = _by_kind(scope, "_own_by_kind", own).get(kind, [])  # type: ignore[assignment]
     return found
 
 
 def walk_of(node: ast.AST, kind: type[_Node]) -> list[_Node]:
     """Return the nodes of one kind of syntax in a node, breadth first; whoever gets the list must not change it."""
-    found: list[_Node] = _by_kind(node, "_walked_by_kind", walk).get(kind, [])  # type: ignore[assignment]
-    return found
+    if not isinstance(node, _KEPT):
+        return [each for each in walk(node) if type(each) is kind]
+    # Without itself, which would be a cycle.
+    found: list[_Node] = _by_kind(node, "_below_by_kind", below).get(kind, [])  # type: ignore[assignment]
+    return [node, *found] if isinstance(node, kind) else found
 
 
 def _by_kind(
@@ -140,11 +157,10 @@ def _by_kind(
 ) -> dict[type[ast.AST], list[ast.AST]]:
     known: dict[type[ast.AST], list[ast.AST]] | None = getattr(node, name, None)
     if known is None:
-        known = {}
+        known = defaultdict(list)
         for each in nodes(node):
-            known.setdefault(type(each), []).append(each)
-        if isinstance(node, _KEPT):
-            setattr(node, name, known)
+            known[type(each)].append(each)
+        setattr(node, name, known)
     return known
 
 

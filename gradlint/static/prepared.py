@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.counts import scope_of
-from gradlint.static.nodes import walk
-from gradlint.static.reaching import spelled
+from gradlint.static.nodes import spelled, walk, walk_of
 from gradlint.static.values import Class, Const, Library, Object, Value
 
 ACCELERATORS = ("accelerate.Accelerator", "accelerate.accelerator.Accelerator")
@@ -53,7 +52,7 @@ def preparations(analysis: Analysis) -> Iterator[Preparation]:
     if not analysis.says(".prepare"):
         return
     for node in analysis.nodes(ast.Assign):
-        given = {text for part in walk(node.value) for text in _given(analysis, part)}
+        given = {text for part in walk_of(node.value, ast.Call) for text in _given(analysis, part)}
         if given:
             targets = [part for target in node.targets for part in walk(target)]
             taken = {spelled(part) for part in targets if isinstance(part, (ast.Name, ast.Attribute))}

@@ -9,7 +9,9 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import spelled, walk
+
+_TARGETS = frozenset([ast.Name, ast.Attribute, ast.Subscript])
 
 
 class Assigned(dict[ast.AST, frozenset[str]]):
@@ -46,14 +48,9 @@ def reaching(
     return [each if each.word == word else each._replace(value=None) for each in found], certain
 
 
-def spelled(node: ast.expr) -> str:
-    """Return the text of a target: that of a name costs less than others'."""
-    return node.id if isinstance(node, ast.Name) else ast.unparse(node)
-
-
 def _targets(scope: ast.AST) -> Iterator[str]:
     for node in walk(scope):
-        if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
+        if type(node) in _TARGETS and type(node.ctx) is not ast.Load:  # type: ignore[attr-defined]
             yield spelled(node)
 
 

@@ -31,7 +31,8 @@ _SIGNS = (*_ORDER, *_OPTIMIZERS, *_GRADIENTS, *_LOSSES, *_MODULES)
 _BARE = re.compile(rb"^[ \t]*[\w.]*(?:no_grad|inference_mode|enable_grad)\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 _PATTERNS = (
     # Longer words begin with these (`autograd.grad_mode`).
-    (b"backward", re.compile(rb"(?:\.|import )backward\b")),
+    (b".backward", re.compile(rb"\.backward\b")),
+    (b"import backward", re.compile(rb"import backward\b")),
     (b"autograd.grad", re.compile(rb"autograd\.grad\b")),
     (b"import optim", re.compile(rb"import optim\b")),
     # A module is a class; what is wrong with how it is built needs no word of training.
@@ -56,7 +57,9 @@ _PATTERNS = (
     # Statements that do nothing.
     (b"_grad()", _BARE),
     (b"inference_mode()", _BARE),
-    (b"with ", re.compile(rb"\bwith\b[^\n]*\b(?:no_grad|inference_mode|enable_grad)[ \t]*[:,]")),
+    # By the rarer word: there is a `with` in most files.
+    (b"_grad", re.compile(rb"\bwith\b[^\n]*\b(?:no_grad|enable_grad)[ \t]*[:,]")),
+    (b"inference_mode", re.compile(rb"\bwith\b[^\n]*\binference_mode[ \t]*[:,]")),
     (b".eval", re.compile(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".state_dict()", re.compile(rb"\.state_dict\([\w.\[\]]+\.state_dict\(\)\)")),
@@ -74,7 +77,8 @@ _KNOWN_IN_CODE = frozenset(
         *_GRADIENTS,
         *_LOSSES,
         *_MODULES,
-        b"backward",
+        b".backward",
+        b"import backward",
         b"autograd.grad",
         b"import optim",
         b"torch.load(",

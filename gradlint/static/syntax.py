@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 
-from gradlint.static.nodes import below, children, root, walk
+from gradlint.static.nodes import children, root, spelled, walk, walk_of
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
@@ -122,7 +122,7 @@ def _own_attributes(method: FunctionNode) -> set[str]:
 
 
 def _is_generator(function: ast.AST) -> bool:
-    if not any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in below(function)):
+    if not walk_of(function, ast.Yield) and not walk_of(function, ast.YieldFrom):
         return False
     todo: list[ast.AST] = list(children(function))
     while todo:
@@ -135,10 +135,9 @@ def _is_generator(function: ast.AST) -> bool:
 
 
 def _declared(function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
-    nodes = [node for node in walk(function) if isinstance(node, (ast.Global, ast.Nonlocal))]
     return (
-        frozenset(name for node in nodes if isinstance(node, ast.Global) for name in node.names),
-        frozenset(name for node in nodes if isinstance(node, ast.Nonlocal) for name in node.names),
+        frozenset(name for node in walk_of(function, ast.Global) for name in node.names),
+        frozenset(name for node in walk_of(function, ast.Nonlocal) for name in node.names),
     )
 
 
@@ -147,25 +146,22 @@ def _assigned(loop: ast.AST) -> frozenset[str]:
 
 
 def _bound(loop: ast.AST) -> Iterator[str]:
-    return (node.id for node in walk(loop) if type(node) is ast.Name and type(node.ctx) is not ast.Load)
+    return (node.id for node in walk_of(loop, ast.Name) if type(node.ctx) is not ast.Load)
 
 
 def _assigned_attributes(loop: ast.AST) -> frozenset[str]:
-    return frozenset(
-        node.attr for node in walk(loop) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-    )
+    return frozenset(node.attr for node in walk_of(loop, ast.Attribute) if isinstance(node.ctx, ast.Store))
 
 
 def _called(function: ast.AST) -> frozenset[str]:
-    nodes = walk(function)
-    found = [node.func for node in nodes if type(node) is ast.Call]
-    found += [node.value for node in nodes if type(node) is ast.Expr]
+    found = [node.func for node in walk_of(function, ast.Call)]
+    found += [node.value for node in walk_of(function, ast.Expr)]
     return frozenset(node.attr for node in found if type(node) is ast.Attribute)
 
 
 def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for node in walk(function):
+    for node in walk_of(function, ast.Assign):
         match node:
             case ast.Assign([ast.Attribute(ast.Name("self"), attribute)], ast.Name(name)):
                 found[name].add(f"self.{attribute}")
@@ -207,18 +203,18 @@ def _evaluated_by_name(scope: ast.AST) -> frozenset[str]:
 
 
 def _among_callees(names: set[str], scope: ast.AST) -> frozenset[str]:
-    callees = (node.func for node in walk(scope) if names and isinstance(node, ast.Call) and _is_dotted(node.func))
-    return frozenset(names.intersection(map(ast.unparse, callees)))
+    callees = (node.func for node in walk_of(scope, ast.Call) if names and _is_dotted(node.func))
+    return frozenset(names.intersection(map(spelled, callees)))
 
 
 def _asked(scope: ast.AST) -> dict[str, set[str]]:
     """Return the telling methods that are called of names and of attributes, as these are spelled."""
     asked: dict[str, set[str]] = defaultdict(set)
-    calls = (node for node in walk(scope) if type(node) is ast.Call and type(node.func) is ast.Attribute)
+    calls = (node for node in walk_of(scope, ast.Call) if type(node.func) is ast.Attribute)
     for call in (call for call in calls if call.func.attr in _TELLING):  # type: ignore[attr-defined]
         match call:
             case ast.Call(ast.Attribute(owner, method), args) if _is_dotted(owner):
-                asked[ast.unparse(owner)].add(f"{method}(...)" if args and method == "step" else method)
+                asked[spelled(owner)].add(f"{method}(...)" if args and method == "step" else method)
             case _:
                 continue
     return asked
@@ -233,37 +229,32 @@ _TELLING = _NO_OPTIMIZER | {"zero_grad", "step", "scale"}
 
 
 def _functions(scope: ast.AST) -> frozenset[str]:
-    calls = (node.func for node in walk(scope) if isinstance(node, ast.Call))
+    calls = (node.func for node in walk_of(scope, ast.Call))
     return frozenset(func.id for func in calls if isinstance(func, ast.Name))
 
 
 def _mentioned(tree: ast.AST) -> frozenset[str]:
-    nodes = walk(tree)
-    names = {node.id for node in nodes if type(node) is ast.Name and type(node.ctx) is ast.Load}
-    names |= {node.attr for node in nodes if type(node) is ast.Attribute and type(node.ctx) is ast.Load}
+    names = {node.id for node in walk_of(tree, ast.Name) if type(node.ctx) is ast.Load}
+    names |= {node.attr for node in walk_of(tree, ast.Attribute) if type(node.ctx) is ast.Load}
     return frozenset(names)
 
 
 def _locals(function: ast.AST) -> frozenset[ast.AST]:
-    nodes = walk(function)
-    names = [node for node in nodes if type(node) is ast.Name]
+    names = walk_of(function, ast.Name)
     own = {node.id for node in names if type(node.ctx) is not ast.Load}
-    own |= {node.arg for node in nodes if type(node) is ast.arg}
+    own |= {node.arg for node in walk_of(function, ast.arg)}
     own -= _declared(function)[0]
     return frozenset(node for node in names if node.id in own)
 
 
 def _names(function: ast.AST) -> frozenset[str]:
-    return frozenset(node.id for node in walk(function) if isinstance(node, ast.Name))
+    return frozenset(node.id for node in walk_of(function, ast.Name))
 
 
 def _gradients(scope: ast.AST) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    nodes = walk(scope)
-    rows = {node.lineno for node in nodes if type(node) is ast.Attribute and node.attr in GRADIENT}
-    named = (
-        [node for node in nodes if type(node) is ast.Assign and isinstance(node.targets[0], ast.Name)] if rows else []
-    )
+    rows = {node.lineno for node in walk_of(scope, ast.Attribute) if node.attr in GRADIENT}
+    named = [node for node in walk_of(scope, ast.Assign) if isinstance(node.targets[0], ast.Name)] if rows else []
     if all(rows.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1)) for node in named):
         return {}
     assigned = [(node.targets[0].id, walk(node.value)) for node in named]  # type: ignore[attr-defined]

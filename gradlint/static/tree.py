@@ -180,20 +180,23 @@ EMPTY = Seq(())
 
 def walk(node: Node) -> Iterator[Node]:
     """Yield `node` and every node in it in source order; later iterations only where they differ."""
-    yield node
-    match node:
-        case Seq(items):
-            inner: tuple[Node, ...] = items
-        case Branch(_, then, orelse):
-            inner = (then, orelse)
-        case Loop(_, first, later, orelse):
-            inner = (first, orelse) if later is first else (first, later, orelse)
-        case Call(body):
-            inner = (body,)
-        case _:
-            return
-    for each in inner:
-        yield from walk(each)
+    todo = [node]
+    while todo:
+        node = todo.pop()
+        yield node
+        match node:
+            case Event() | Kill():
+                continue
+            case Seq(items):
+                todo += items[::-1]
+            case Branch(_, then, orelse):
+                todo += (orelse, then)
+            case Loop(_, first, later, orelse):
+                todo += (orelse, first) if later is first else (orelse, later, first)
+            case Call(body):
+                todo.append(body)
+            case _:
+                continue
 
 
 def events(node: Node) -> Iterator[Event]:

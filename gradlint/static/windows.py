@@ -142,11 +142,32 @@ class Paths:
 
     def _sequence(self, items: tuple[Node, ...], way: tuple[int | Guard, ...]) -> None:
         for item in items:
+            if type(item) is Event:  # Most items are.
+                self.ways.setdefault(item, way)
+                continue
             self.read(item, way)
             match item:
                 case Branch(test, then, orelse) if _leaves(then) is not _leaves(orelse):
                     # What follows is reached by the other side only.
                     way = (*way, Guard(test, _leaves(orelse)))
+
+
+class _AllPaths(dict[Root, Paths]):
+    """The paths of each root, found out when they are asked for."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        super().__init__()
+
+    def __missing__(self, root: Root) -> Paths:
+        """Read the tree."""
+        self[root] = paths = Paths()
+        paths.read(root.tree)
+        return paths
+
+
+def paths_of(analysis: Analysis, root: Root) -> Paths:
+    """Return the paths of a root, which are read once for all who ask."""
+    return analysis.kept(_AllPaths)[root]
 
 
 def _leaves(node: Node) -> bool:
@@ -216,8 +237,7 @@ def windows(analysis: Analysis) -> Iterator[Window]:
     for root in analysis.roots:
         steps = [event for event in analysis.events[root] if event.kind is EventKind.STEP and event.loops]
         if steps and any(event.kind is EventKind.BACKWARD and event.loops for event in analysis.events[root]):
-            paths = Paths()
-            paths.read(root.tree)
+            paths = paths_of(analysis, root)
             for optimizer in optimizers:
                 mine = dict.fromkeys(event for event in steps if optimizer.uid in (event.targets or ()))
                 yield from _of(analysis, root, optimizer, list(mine), paths)
@@ -242,11 +262,8 @@ def ends(analysis: Analysis) -> Iterator[tuple[Event, Atom]]:
     """Yield the steps that end a window at regular turns, and the condition that does."""
     for root in analysis.roots if analysis.lowering.counts else ():
         steps = dict.fromkeys(e for e in analysis.events[root] if e.kind is EventKind.STEP and e.loops)
-        paths = Paths()
-        if steps:
-            paths.read(root.tree)
         for step in steps:
-            _, end = end_of(analysis, root, step, paths) or (None, None)
+            _, end = end_of(analysis, root, step, paths_of(analysis, root)) or (None, None)
             if end is not None:
                 yield step, end
 

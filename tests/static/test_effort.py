@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import gc
 from collections import Counter
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
 from gradlint.static import check_paths, check_source, project
+from gradlint.static.analysis import Analysis
 from gradlint.static.flow import Flow
 from gradlint.static.statements import Statements
 
@@ -140,3 +143,13 @@ def test_levels_of_helpers_are_followed_once(levels: int, effort: Counter[str]) 
     last = f"def f{levels}(m, o, x):\n    o.step()\n"
     check_source(f"import torch\n{helpers}{last}{LOOP}    f0(model, optimizer, x)\n")
     assert effort["_statement"] < 100_000
+
+
+def test_a_file_that_is_done_leaves_nothing_behind() -> None:
+    gc.collect()
+    gc.disable()  # As in a run: what is part of a cycle would stay.
+    try:
+        check_source(f"import torch\ndef train(y):\n{indent(LOOP, '    ')}    steps = len(y) // 2\n")
+        assert not [each for each in gc.get_objects() if isinstance(each, (Analysis, ast.stmt))]
+    finally:
+        gc.enable()

@@ -22,7 +22,7 @@ from gradlint.static.prepared import ACCELERATORS
 from gradlint.static.subjects import clips, on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Const, Kind, Object, Value
-from gradlint.static.windows import Guard, Paths
+from gradlint.static.windows import Guard, Paths, paths_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +81,12 @@ def _turns(analysis: Analysis, owners: set[Uid]) -> Iterator[_Turn]:
     for root in analysis.roots:
         found = analysis.events[root]
         steps = {event: uid for event in found for uid in event.targets or () if _in_window(event, EventKind.STEP)}
-        paths = Paths()
-        if steps:
-            paths.read(root.tree)
         for step, uid in steps.items():
             optimizer, loops = analysis.lowering.objects.get(uid), step.loops
             ring = tuple(event for event in found if event.is_in(loops))
             backward = next((event for event in ring if event.kind is EventKind.BACKWARD), None)
             if optimizer is not None and loops and backward is not None and prepared.get(uid) in owners:
-                yield _Turn(root, optimizer, prepared[uid], step, ring, backward, paths)
+                yield _Turn(root, optimizer, prepared[uid], step, ring, backward, paths_of(analysis, root))
 
 
 def _in_window(event: Event, kind: EventKind) -> bool:

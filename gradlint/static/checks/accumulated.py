@@ -13,7 +13,7 @@ from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.nodes import own, walk
+from gradlint.static.nodes import own, own_of, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Kind, Object
 
@@ -49,14 +49,12 @@ def _listed(names: list[str]) -> str:
 
 def _windows(analysis: Analysis, scope: _Scope) -> Iterator[tuple[ast.Call, ast.AST]]:
     """Yield the calls that open a window in a loop of a function, each with the outermost loop around it."""
-    loops: list[ast.For | ast.While] = []
-    for node in own(scope):
-        if isinstance(node, (ast.For, ast.While)):
-            loops.append(node)
-        elif isinstance(node, ast.Call) and _asks(analysis, node, "accumulate"):
-            around = next((loop for loop in loops if loop.lineno < node.lineno <= (loop.end_lineno or 0)), None)
-            if around is not None:
-                yield node, around
+    calls = [node for node in own_of(scope, ast.Call) if _asks(analysis, node, "accumulate")]
+    loops = [node for node in own(scope) if isinstance(node, (ast.For, ast.While))] if calls else []
+    for call in calls:
+        around = next((loop for loop in loops if loop.lineno < call.lineno <= (loop.end_lineno or 0)), None)
+        if around is not None:
+            yield call, around
 
 
 def _asks(analysis: Analysis, call: ast.Call, method: str) -> bool:
@@ -68,7 +66,7 @@ def _asks(analysis: Analysis, call: ast.Call, method: str) -> bool:
 
 def _prepared(analysis: Analysis, scope: _Scope) -> list[set[str]]:
     """Return the names that an accelerator prepares together."""
-    calls = (node for node in own(scope) if isinstance(node, ast.Call) and _asks(analysis, node, "prepare"))
+    calls = (node for node in own_of(scope, ast.Call) if _asks(analysis, node, "prepare"))
     return [{arg.id for arg in call.args if isinstance(arg, ast.Name)} for call in calls]
 
 
@@ -76,11 +74,8 @@ def _trained(loop: ast.AST) -> set[str]:
     """Return the names that a loop puts into training mode."""
     return {
         node.func.value.id
-        for node in own(loop)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "train"
-        and isinstance(node.func.value, ast.Name)
+        for node in own_of(loop, ast.Call)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "train" and isinstance(node.func.value, ast.Name)
     }
 
 
@@ -102,7 +97,7 @@ def _elements(node: ast.expr, scope: _Scope) -> set[str]:
         case ast.List(elements) | ast.Tuple(elements):
             return {each.id for each in elements if isinstance(each, ast.Name)}
         case ast.Name(name):
-            made = [each.value for each in own(scope) if isinstance(each, ast.Assign) and _binds(each, name)]
+            made = [each.value for each in own_of(scope, ast.Assign) if _binds(each, name)]
             if not made or not all(isinstance(value, (ast.List, ast.Tuple)) for value in made):
                 return set()
             parts = [*made, *_added(scope, name)]

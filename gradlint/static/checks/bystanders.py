@@ -13,11 +13,12 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of, words
-from gradlint.static.nodes import children, own
+from gradlint.static.nodes import children, own, own_of
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Library
 
 _Scope = ast.Module | FunctionNode
+_LOOPS = frozenset([ast.For, ast.While])
 _MOVES = frozenset(["to", "cuda", "half", "eval"])
 """What is asked of models, and not of tokenizers."""
 _TRAINED = frozenset(
@@ -34,9 +35,9 @@ def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
     if not analysis.says("from_pretrained") or not analysis.says("backward"):
         return
     for scope in analysis.scopes_with("from_pretrained"):
-        loops = [node for node in own(scope) if isinstance(node, (ast.For, ast.While)) and _runs_backward(node)]
-        steps = any(_called(node) == "step" for node in own(scope))
-        models = _models(analysis, scope) if loops and steps else {}
+        steps = any(_called(node) == "step" for node in own_of(scope, ast.Call))
+        loops = [node for node in own(scope) if type(node) in _LOOPS and _runs_backward(node)] if steps else []
+        models = _models(analysis, scope) if loops else {}
         run = {name: call for loop in loops for name, call in _with_gradients(analysis, loop)} if models else {}
         for name in models:
             if name in run and _is_left_alone(scope, name):
@@ -45,25 +46,23 @@ def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _runs_backward(loop: ast.AST) -> bool:
-    return any(_called(node) == "backward" for node in own(loop))
+    return any(_called(node) == "backward" for node in own_of(loop, ast.Call))
 
 
-def _called(node: ast.AST) -> str:
-    return node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+def _called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
 
 
 def _models(analysis: Analysis, scope: _Scope) -> dict[str, ast.Assign]:
     """Return the names of a function that are given a pretrained model of a library once, and where."""
     given: dict[str, list[ast.Assign]] = {}
-    for node in own(scope):
+    for node in own_of(scope, ast.Assign):
         match node:
             case ast.Assign([ast.Name(name)]):
                 given.setdefault(name, []).append(node)
-            case ast.Name(name, ast.Store()):
-                given.setdefault(name, [])
             case _:
                 continue
-    bound = [node.id for node in own(scope) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    bound = [node.id for node in own_of(scope, ast.Name) if isinstance(node.ctx, ast.Store)]
     return {
         name: nodes[0]
         for name, nodes in given.items()
@@ -87,7 +86,7 @@ def _with_gradients(analysis: Analysis, node: ast.AST) -> Iterator[tuple[str, as
     for child in children(node):
         if isinstance(child, (ast.With, ast.AsyncWith)) and any(_is_off(analysis, item) for item in child.items):
             continue
-        if isinstance(child, (FunctionNode, ast.ClassDef, ast.Lambda)):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
             continue
         match child:
             case ast.Call(ast.Name(callee) | ast.Attribute(ast.Name(callee), "encode")):

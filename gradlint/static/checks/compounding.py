@@ -10,8 +10,8 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import local_check
-from gradlint.static.nodes import own, walk
-from gradlint.static.reaching import reaching, spelled
+from gradlint.static.nodes import own, spelled, walk
+from gradlint.static.reaching import reaching
 from gradlint.static.values import Function
 
 

@@ -13,7 +13,7 @@ from gradlint.static.cadence import last_name, tree_of, word_of
 from gradlint.static.checks import local_check
 from gradlint.static.nodes import walk, words
 from gradlint.static.tree import Atom, Event
-from gradlint.static.windows import Guard, Paths, end_of, ends
+from gradlint.static.windows import Guard, Paths, end_of, ends, paths_of
 
 
 @local_check
@@ -24,10 +24,8 @@ def stuck(analysis: Analysis) -> Iterator[Diagnostic]:
     for root in analysis.roots:
         found = analysis.events[root]
         steps = dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops)
-        paths = Paths()
-        if steps:
-            paths.read(root.tree)
         for step in steps:
+            paths = paths_of(analysis, root)
             guard, end = end_of(analysis, root, step, paths) or (None, None)
             outside = any(
                 event.kind is EventKind.BACKWARD
@@ -68,10 +66,8 @@ def inverted(analysis: Analysis) -> Iterator[Diagnostic]:
     for root in analysis.roots if analysis.lowering.counts else ():
         found = analysis.events[root]
         steps = list(dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops))
-        paths = Paths()
-        if steps:
-            paths.read(root.tree)
         for step in steps:
+            paths = paths_of(analysis, root)
             guard, length = _missed(paths, step) or (None, "")
             ring = [event for event in found if event.loops == step.loops]
             alone = [other for other in steps if other in ring and other.targets == step.targets] == [step]

@@ -13,8 +13,7 @@ from gradlint.static.cadence import last_name, turns
 from gradlint.static.cadence import spelled as told
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts
-from gradlint.static.nodes import walk
-from gradlint.static.reaching import spelled
+from gradlint.static.nodes import spelled, walk
 from gradlint.static.tree import Atom, Event
 from gradlint.static.values import Function
 from gradlint.static.windows import ends

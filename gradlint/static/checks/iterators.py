@@ -12,11 +12,12 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import children, own_of, walk, walk_of
 from gradlint.static.values import Instance, Kind, Library, Object, Unknown
 
 _ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _READERS = frozenset(["list", "tuple", "sum", "len", "sorted", "set", "dict", "max", "min", "any", "all"])
+_SCOPES = frozenset([ast.Module, ast.FunctionDef, ast.AsyncFunctionDef])
 _Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _Path = tuple[tuple[ast.stmt | ast.IfExp, int], ...]
 
@@ -38,15 +39,12 @@ def exhausted_iterator(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     reader = _Reader(analysis)
     made = (node for node in analysis.nodes(ast.Assign) if _may_iterate(node.value))
-    rows = [node.lineno for node in made if reader.is_iterator(node.value)]
-    for node in walk(analysis.tree) if rows else ():
-        if isinstance(node, ast.Module) or (
-            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-            and any(node.lineno <= row <= (node.end_lineno or 0) for row in rows)
-        ):
-            yield from _in_scope(analysis, node)
-        elif isinstance(node, ast.ClassDef) and any(node.lineno <= row <= (node.end_lineno or 0) for row in rows):
-            yield from _in_class(analysis, node)
+    found = {node for node in made if reader.is_iterator(node.value)}
+    for scope in walk(analysis.tree) if found else ():
+        if type(scope) in _SCOPES and any(node in found for node in own_of(scope, ast.Assign)):
+            yield from _in_scope(analysis, scope)  # type: ignore[arg-type]
+        elif type(scope) is ast.ClassDef and any(node in found for node in walk_of(scope, ast.Assign)):
+            yield from _in_class(analysis, scope)
 
 
 def _in_class(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:

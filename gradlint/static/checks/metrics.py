@@ -12,7 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import definitions, last_name, tree_of
 from gradlint.static.checks import check
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import walk, walk_of
 from gradlint.static.schedules import class_of
 from gradlint.static.values import Const, Instance, Kind, Object, Tensor
 
@@ -37,6 +37,9 @@ def _told(analysis: Analysis) -> Iterator[tuple[ast.Call, Object]]:
                     yield node, scheduler
             case _:
                 continue
+
+
+_FUNCTIONS = frozenset([ast.FunctionDef, ast.AsyncFunctionDef])
 
 
 @check
@@ -104,20 +107,21 @@ def _scope(analysis: Analysis, node: ast.AST) -> ast.AST:
     """Return the innermost function around a node, else the module."""
     around: ast.AST = tree_of(analysis, node)
     for function in walk(around):
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and any(
-            part is node for part in walk(function)
-        ):
+        if type(function) in _FUNCTIONS and _is_in(node, function):
             around = function
     return around
 
 
+def _is_in(node: ast.AST, around: ast.AST) -> bool:
+    begin, end = around.lineno, around.end_lineno or around.lineno  # type: ignore[attr-defined]
+    return begin <= node.lineno <= end and any(part is node for part in walk(around))  # type: ignore[attr-defined]
+
+
 def _chosen(analysis: Analysis, node: ast.Call) -> bool:
     """Whether a condition around a call asks which scheduler it is."""
-    return any(
-        "plateau" in ast.unparse(around.test).lower() and any(part is node for part in walk(around))
-        for around in walk(tree_of(analysis, node))
-        if isinstance(around, (ast.If, ast.IfExp))
-    )
+    tree = tree_of(analysis, node)
+    conditions: list[ast.If | ast.IfExp] = [*walk_of(tree, ast.If), *walk_of(tree, ast.IfExp)]
+    return any(_is_in(node, each) and "plateau" in ast.unparse(each.test).lower() for each in conditions)
 
 
 def direction(analysis: Analysis, node: ast.expr, scope: ast.AST, depth: int = 3) -> str | None:

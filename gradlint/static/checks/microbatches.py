@@ -21,7 +21,7 @@ from gradlint.static.nodes import walk, words
 from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Function, Kind, Object
-from gradlint.static.windows import Paths
+from gradlint.static.windows import paths_of
 from gradlint.typestate import State
 
 _UPDATES = (EventKind.STEP, EventKind.OTHER_STEP)
@@ -95,8 +95,7 @@ def _inner(analysis: Analysis, root: Root, step: Event, optimizer: Object) -> _I
 
 
 def _cleared_each_turn(analysis: Analysis, inner: _Inner, cleared: list[Event]) -> Iterator[Diagnostic]:
-    paths, places = Paths(), {event.place for event in inner.backwards}
-    paths.read(inner.root.tree)
+    paths, places = paths_of(analysis, inner.root), {event.place for event in inner.backwards}
     effect = on_optimizer(inner.optimizer, analysis.lowering.objects)
     arrivals = follow(inner.root.tree, OPTIMIZER, effect)
     shared = paths.guards(inner.backwards[0], inner.loop)

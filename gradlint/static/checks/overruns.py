@@ -13,7 +13,7 @@ from gradlint.static.cadence import conditional, over_batches, sources_of, turns
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts
 from gradlint.static.lowering import Root
-from gradlint.static.reaching import spelled
+from gradlint.static.nodes import spelled
 from gradlint.static.schedules import class_of
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Kind, Object

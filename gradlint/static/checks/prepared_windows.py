@@ -16,7 +16,7 @@ from gradlint.static.prepared import ACCELERATORS, splits
 from gradlint.static.schedules import class_of, lengths_of
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Kind, Object
-from gradlint.static.windows import Paths
+from gradlint.static.windows import Paths, paths_of
 
 
 @check
@@ -95,9 +95,7 @@ def _is_divided(length: Count, window: Count) -> bool:
 
 def _in_each_batch(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Diagnostic]:
     steps = [event for event in analysis.events[root] if _is_step(event, scheduler.of or frozenset())]
-    paths = Paths()
-    if steps:
-        paths.read(root.tree)
+    paths = paths_of(analysis, root) if steps else Paths()
     for event in dict.fromkeys(analysis.events[root]):
         beside = [step for step in steps if step.loops == event.loops and event.loops]
         mine = event.kind is EventKind.SCHEDULE and scheduler.uid in (event.targets or ())

@@ -12,7 +12,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import local_check
-from gradlint.static.nodes import children, own, walk
+from gradlint.static.nodes import children, own, own_of, walk, walk_of
 from gradlint.static.syntax import FunctionNode
 
 _Scope = ast.Module | FunctionNode
@@ -40,14 +40,12 @@ def stale_loss(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _bound(loop: ast.AST) -> set[str]:
-    return {node.id for node in walk(loop) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    return {node.id for node in walk_of(loop, ast.Name) if not isinstance(node.ctx, ast.Load)}
 
 
 def _read(loop: ast.AST) -> set[str]:
-    added = {
-        node.target.id for node in walk(loop) if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)
-    }
-    return added | {node.id for node in walk(loop) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    added = {node.target.id for node in walk_of(loop, ast.AugAssign) if isinstance(node.target, ast.Name)}
+    return added | {node.id for node in walk_of(loop, ast.Name) if isinstance(node.ctx, ast.Load)}
 
 
 def _collected(loop: ast.For | ast.AsyncFor) -> Iterator[tuple[str, ast.AST]]:
@@ -77,11 +75,7 @@ def _unused(loop: ast.For | ast.AsyncFor, bound: set[str], read: set[str]) -> as
 
 def _is_trained(name: str, loop: ast.AST, loops: list[ast.For | ast.AsyncFor], scope: _Scope) -> bool:
     """Whether another loop, which is over when this one begins, bound a name last and ran backward from it."""
-    binds = [
-        node.lineno
-        for node in own(scope)
-        if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load)
-    ]
+    binds = [node.lineno for node in own_of(scope, ast.Name) if node.id == name and not isinstance(node.ctx, ast.Load)]
     last = max((row for row in binds if row < loop.lineno), default=0)  # type: ignore[attr-defined]
     inside = set(walk(loop))
     earlier = [each for each in loops if each not in inside and (each.end_lineno or 0) < loop.lineno]  # type: ignore[attr-defined]
@@ -90,9 +84,8 @@ def _is_trained(name: str, loop: ast.AST, loops: list[ast.For | ast.AsyncFor], s
 
 def _runs_backward(loop: ast.AST, name: str) -> bool:
     return any(
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
+        isinstance(node.func, ast.Attribute)
         and node.func.attr in ("backward", "manual_backward")
         and any(isinstance(each, ast.Name) and each.id == name for part in children(node) for each in walk(part))
-        for node in walk(loop)
+        for node in walk_of(loop, ast.Call)
     )

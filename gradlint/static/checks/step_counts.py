@@ -12,8 +12,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts, Factor, scope_of
-from gradlint.static.nodes import walk
-from gradlint.static.reaching import spelled
+from gradlint.static.nodes import spelled, walk
 
 _STEPS = re.compile(r"(^|_)(steps|iters|iterations|updates)$|^T_max$|^t_total$")
 _TOTAL = re.compile(r"(^|_)(total|max|train|training)_|^num_(training|train|total)|^T_max$|^t_total$")
