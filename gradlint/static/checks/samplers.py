@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from gradlint.static.cadence import turns
 from gradlint.static.checks import check
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.subjects import on_sampler
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Kind, Object
@@ -90,11 +92,21 @@ def _trains(analysis: Analysis, root: Root, draw: Event) -> bool:
 def _steps(analysis: Analysis, root: Root, draw: Event) -> bool:
     """Whether somebody may step in the loop of epochs: for a sum of gradients, the order of the batches is all one."""
     optimizers = frozenset(made.uid for made in analysis.objects(Kind.OPTIMIZER))
-    inside = (event for event in analysis.events[root] if event.loops[: len(draw.loops)] == draw.loops)
-    return any(
+    inside = [event for event in analysis.events[root] if event.loops[: len(draw.loops)] == draw.loops]
+    if any(
         event.kind in _STEPPING or (event.kind is EventKind.ESCAPE and optimizers & (event.targets or optimizers))
         for event in inside
-    )
+    ):
+        return True
+    passes = (event for event in inside if event.kind is EventKind.BACKWARD)
+    places = (place for event in passes for place in (*_around(analysis, event), *analysis.called_for(event)))
+    return any(isinstance(node, ast.Attribute) and node.attr == "step" for place in places for node in walk(place))
+
+
+def _around(analysis: Analysis, event: Event) -> list[ast.AST]:
+    """Return the innermost loop around an event: what an unknown optimizer does in it is said there."""
+    loop = analysis.lowering.loop_nodes.get(event.loops[-1]) if event.loops else None
+    return [] if loop is None else [loop]
 
 
 _STEPPING = frozenset({EventKind.STEP, EventKind.OTHER_STEP, EventKind.HAND_STEP})
