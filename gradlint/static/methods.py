@@ -9,7 +9,7 @@ import ast
 
 from gradlint.events import EventKind
 from gradlint.static.algebra import held, join, with_element
-from gradlint.static.constructors import RESTORED
+from gradlint.static.creation import RESTORED
 from gradlint.static.instances import SAME, SUSPECT
 from gradlint.static.library import words
 from gradlint.static.notes import StateCall
