@@ -14,7 +14,7 @@ from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks.graphs import kept
+from gradlint.static.checks.keeping import kept
 from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
