@@ -11,9 +11,10 @@ from dataclasses import replace
 from gradlint.events import EventKind
 from gradlint.static.algebra import held, part_of
 from gradlint.static.frames import Grad
+from gradlint.static.idioms import goes_on
 from gradlint.static.provenance import is_plain, unmarked
 from gradlint.static.succession import Succession
-from gradlint.static.syntax import GRADIENT, goes_on
+from gradlint.static.syntax import GRADIENT
 from gradlint.static.values import (
     NONE,
     UNKNOWN,

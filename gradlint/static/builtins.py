@@ -12,13 +12,9 @@ from gradlint.events import EventKind
 from gradlint.static.algebra import held
 from gradlint.static.arithmetic import combined
 from gradlint.static.creation import Creation
+from gradlint.static.idioms import weights_of
 from gradlint.static.provenance import cut, is_computed, lost_by, summed
-from gradlint.static.syntax import weights_of
-from gradlint.static.tree import (
-    JumpKind,
-    Loop,
-    Seq,
-)
+from gradlint.static.tree import JumpKind, Loop, Seq
 from gradlint.static.values import (
     ANY_OPTIMIZER,
     UNKNOWN,

@@ -15,9 +15,9 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
+from gradlint.static.idioms import goes_on
 from gradlint.static.nodes import walk
 from gradlint.static.notes import Keeping
-from gradlint.static.syntax import goes_on
 from gradlint.static.tree import GraphNode
 from gradlint.static.values import Function
 
