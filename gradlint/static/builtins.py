@@ -51,6 +51,21 @@ class Builtins(Creation):
                 return ANY_OPTIMIZER
             case "getattr":
                 return Unknown(holds=self.reach(args))
+            case "float" | "int" if args and is_computed(args[0]):
+                return cut(self.place(node), lost_by(name, self.place(node), args))
+            case "setattr":
+                self.forget(args)
+                # What is put in the place of a frozen part may train.
+                self.emit(EventKind.THAW, node, self.reach(args[:1]) or None, roles=("exchanged",))
+            case "sum" if args and isinstance(args[0], Items):
+                return summed(combined(args[0].elements), args[0])
+            case _:
+                return self._of_elements(name, node, args, named)
+        return UNKNOWN
+
+    def _of_elements(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Return what a function makes of the elements of a container."""
+        match name:
             case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
                 return args[-1] if isinstance(args[-1], (Items, Params)) else Unknown(holds=held(args))
             case "dict" if not args:
@@ -72,14 +87,6 @@ class Builtins(Creation):
                 return self._mapped(args[0], args[1], node)
             case "map" if args and not isinstance(args[0], (Library, Class)):
                 return Unknown(holds=self.escape(node, args))
-            case "float" | "int" if args and is_computed(args[0]):
-                return cut(self.place(node), lost_by(name, self.place(node), args))
-            case "setattr":
-                self.forget(args)
-                # What is put in the place of a frozen part may train.
-                self.emit(EventKind.THAW, node, self.reach(args[:1]) or None, roles=("exchanged",))
-            case "sum" if args and isinstance(args[0], Items):
-                return summed(combined(args[0].elements), args[0])
         return UNKNOWN
 
     def _mapped(self, function: Function, source: Value, node: ast.Call) -> Value:
