@@ -1,67 +1,29 @@
 """Documents that hold Python in pieces: the cells of a notebook, the code blocks of a Markdown or reStructuredText file.
 
 Terms. A document is read as *one* module, its *text*: the pieces in order, all else blank. What a piece says to
-IPython and not to Python (`%magic`, `!shell`, `help?`) is replaced by something harmless that is as long. It must
+IPython and not to Python (`%magic`, `!shell`, `help?`) is replaced by something harmless that is as long (`ipython`). It must
 not know what is looked for in a document.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import json
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradlint.diagnostics import Diagnostic, Location, Related
+from gradlint.ipython import as_python
 
 NOTEBOOK = ".ipynb"
 TEXTS = (".md", ".markdown", ".rst")
 
-_OTHER_LANGUAGES = frozenset(
-    [
-        "bash",
-        "bigquery",
-        "cmd",
-        "cython",
-        "file",
-        "html",
-        "javascript",
-        "js",
-        "julia",
-        "latex",
-        "markdown",
-        "perl",
-        "powershell",
-        "prql",
-        "python2",
-        "r",
-        "ruby",
-        "rust",
-        "script",
-        "sh",
-        "sql",
-        "svg",
-        "system",
-        "sx",
-        "writefile",
-    ]
-)
-"""Cell magics under which the cell is not this notebook's Python."""
-_BARE = frozenset(
-    ["cat", "cd", "conda", "cp", "env", "ls", "man", "mkdir", "mv", "pip", "pwd", "rm", "rmdir", "run", "uv"]
-)
-"""Commands that IPython takes without `%`."""
 _PYTHON = frozenset(["py", "py3", "pycon", "python", "python3", "ipython", "ipython3"])
 _DIRECTIVES = frozenset(["code", "code-block", "code-cell", "sourcecode"])
 
-_TIMED = re.compile(r"(?P<indent>\s*)(?P<magic>%(?:time|timeit|prun|memit)(?:\s+-[a-z]\s*\d*)*\s+)(?P<code>\S.*)")
-_COMMAND = re.compile(r"(?P<indent>\s*)(?:[%!?]|[\w.*\[\]\"']+\?{1,2}\s*$)")
-_CAPTURED = re.compile(r"(?P<start>\s*[\w.\[\], \"']+=\s*)[%!]")
 _FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
 _DIRECTIVE = re.compile(r"^(?P<indent>\s*)\.\. (?:code|code-block|sourcecode|testcode|jupyter-execute)::(?P<info>.*)$")
 _PROMPT = re.compile(r"\s*(?:>>>|\.\.\.)(?: |$)")
@@ -152,7 +114,7 @@ def _notebook(text: str, filename: str) -> Document:
     for number, source in _cells(text):
         block, lost = _dedented(source)
         try:
-            plain = _plain(block)
+            plain = as_python(block)
         except SyntaxError as error:
             row = min(error.lineno or 1, len(lost))
             place = Location(filename, row, max(error.offset or 1, 1) + lost[row - 1], cell=number)
@@ -196,58 +158,6 @@ def _dedented(source: Sequence[str]) -> tuple[list[str], list[int]]:
     return [line[count:] for line, count in zip(source, lost, strict=True)], lost
 
 
-def _plain(source: Sequence[str]) -> list[str]:
-    """Return a cell as Python, line for line; raises SyntaxError."""
-    lines = list(source)
-    if lines[0].startswith("%%"):
-        magic = (lines[0][2:].split() or [""])[0].lower()
-        lines[0] = ""
-        if magic in _OTHER_LANGUAGES:
-            return [""] * len(lines)
-    while (error := _error(lines)) is not None:
-        row = (error.lineno or 1) - 1
-        if _is_bare_magic(lines):
-            return [""] * len(lines)
-        if row >= len(lines) or (not _COMMAND.match(lines[row]) and not _CAPTURED.match(lines[row])):
-            if source[0].startswith("%%") and not any(_COMMAND.match(line) for line in lines):
-                return [""] * len(lines)  # An unknown magic may take anything.
-            raise error
-        _silence(lines, row)
-    return lines
-
-
-def _is_bare_magic(lines: Sequence[str]) -> bool:
-    """Whether a cell is a single command without its `%`: IPython takes that if it is no Python."""
-    told = [line.split() for line in lines if line.strip()]
-    return len(told) == 1 and told[0][0] in _BARE
-
-
-def _error(lines: Sequence[str]) -> SyntaxError | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse("\n".join(lines))
-    except SyntaxError as error:
-        return error
-    except (ValueError, RecursionError, MemoryError) as error:
-        return SyntaxError(str(error) or "too deeply nested")
-    return None
-
-
-def _silence(lines: list[str], row: int) -> None:
-    """Replace a command by harmless code, with all its continuation lines."""
-    line = lines[row]
-    timed, captured = _TIMED.fullmatch(line), _CAPTURED.match(line)
-    if timed and _error([timed["code"]]) is None:
-        # `%time x = f()` runs its statement; what stands before it keeps its width.
-        lines[row] = f"{timed['indent']}{'if 1:'.ljust(len(timed['magic']))}{timed['code']}"
-        return
-    lines[row] = f"{captured['start']}..." if captured else f"{line[: len(line) - len(line.lstrip())]}pass"
-    while line.rstrip().endswith("\\") and row + 1 < len(lines):
-        row += 1
-        line, lines[row] = lines[row], ""
-
-
 # Texts --------------------------------------------------------------------------------------------
 
 
@@ -259,7 +169,7 @@ def _texts(text: str, blocks: Iterator[range]) -> Document:
     for rows in blocks:
         block, lost = _stripped([source[row] for row in rows])
         try:
-            plain = _plain(block) if block else []
+            plain = as_python(block) if block else []
         except SyntaxError:
             continue
         if plain:

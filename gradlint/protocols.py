@@ -5,17 +5,10 @@ The tables only; what a protocol, a state and an edge are is told in `typestate`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from gradlint.events import EventKind
-from gradlint.typestate import Edge, Protocol, State
+from gradlint.typestate import Edge, Protocol, State, from_each
 
 _K = EventKind
-
-
-def _from(names: Iterable[str], kind: EventKind, edge: Edge) -> dict[tuple[str, EventKind], Edge]:
-    return {(name, kind): edge for name in names}
-
 
 _OPTIMIZER_STATES = ("new", "clean", "discarded", "fresh", "spent", "dirty", "unknown", "unknown-fresh")
 
@@ -24,16 +17,16 @@ OPTIMIZER = Protocol(
     State("new"),
     {
         # The gradients of its parameters: cleared, added to, used up.
-        **_from(("new", "clean", "spent", "dirty", "unknown"), _K.ZERO, Edge("clean", "cleared")),
-        **_from(("fresh", "unknown-fresh"), _K.ZERO, Edge("discarded", "cleared")),
+        **from_each(("new", "clean", "spent", "dirty", "unknown"), _K.ZERO, Edge("clean", "cleared")),
+        **from_each(("fresh", "unknown-fresh"), _K.ZERO, Edge("discarded", "cleared")),
         ("discarded", _K.ZERO): Edge("discarded"),
-        **_from(("new", "clean", "discarded"), _K.BACKWARD, Edge("fresh", "fresh")),
+        **from_each(("new", "clean", "discarded"), _K.BACKWARD, Edge("fresh", "fresh")),
         ("fresh", _K.BACKWARD): Edge("fresh"),
         # No report here: another model's backward may dirty gradients that are cleared before use (GANs).
         ("spent", _K.BACKWARD): Edge("dirty", "dirty"),
         ("unknown", _K.BACKWARD): Edge("unknown-fresh", "fresh"),
-        **_from(_OPTIMIZER_STATES, _K.SETGRAD, Edge("fresh", "fresh")),
-        **_from(_OPTIMIZER_STATES, _K.ESCAPE, Edge("unknown")),
+        **from_each(_OPTIMIZER_STATES, _K.SETGRAD, Edge("fresh", "fresh")),
+        **from_each(_OPTIMIZER_STATES, _K.ESCAPE, Edge("unknown")),
         # Whoever changes what a step has used keeps it on purpose, as a momentum.
         ("spent", _K.EDIT): Edge("unknown"),
         ("fresh", _K.STEP): Edge("spent", "spent"),
@@ -68,7 +61,7 @@ SCHEDULER = Protocol(
         ("new", _K.SCHEDULE): Edge("scheduled", "scheduled", violates="GL201"),
         ("ready", _K.SCHEDULE): Edge("scheduled", "scheduled"),
         ("scheduled", _K.STEP): Edge("ready", "stepped"),
-        **_from(("new", "ready", "scheduled"), _K.ESCAPE, Edge("ready")),
+        **from_each(("new", "ready", "scheduled"), _K.ESCAPE, Edge("ready")),
     },
     {name: frozenset({"stepped", "scheduled"}) for name in ("new", "ready", "scheduled")},
 )
@@ -88,20 +81,20 @@ MODE = Protocol(
         ("train", _K.STEP): Edge("trained"),
         ("train", _K.EVAL): Edge("eval", "eval"),
         ("eval", _K.TRAIN): Edge("train"),
-        **_from(("trained", "restored"), _K.EVAL, Edge("lapsed", "eval")),
-        **_from(("lapsed", "lapsed-forward", "lapsed-backward"), _K.TRAIN, Edge("restored", "train")),
+        **from_each(("trained", "restored"), _K.EVAL, Edge("lapsed", "eval")),
+        **from_each(("lapsed", "lapsed-forward", "lapsed-backward"), _K.TRAIN, Edge("restored", "train")),
         ("lapsed", _K.FORWARD): Edge("lapsed-forward", "forward"),
         # The last one before the backward pass is that of the training.
         ("lapsed-forward", _K.FORWARD): Edge("lapsed-forward", "forward"),
         ("lapsed-forward", _K.BACKWARD): Edge("lapsed-backward"),
         ("lapsed-backward", _K.STEP): Edge("lapsed", violates="GL304"),
-        **_from(_PRETRAINED_STATES, _K.TRAIN, Edge("train")),
-        **_from(_PRETRAINED_STATES, _K.EVAL, Edge("eval", "eval")),
+        **from_each(_PRETRAINED_STATES, _K.TRAIN, Edge("train")),
+        **from_each(_PRETRAINED_STATES, _K.EVAL, Edge("eval", "eval")),
         ("pretrained", _K.FORWARD): Edge("pretrained-forward", "forward"),
         ("pretrained-forward", _K.FORWARD): Edge("pretrained-forward", "forward"),
         ("pretrained-forward", _K.BACKWARD): Edge("pretrained-backward"),
         ("pretrained-backward", _K.STEP): Edge("pretrained", violates="GL304"),
-        **_from(_MODE_STATES, _K.ESCAPE, Edge("unknown")),
+        **from_each(_MODE_STATES, _K.ESCAPE, Edge("unknown")),
         ("unknown", _K.TRAIN): Edge("train"),
         ("unknown", _K.EVAL): Edge("eval", "eval"),
     },
@@ -120,101 +113,13 @@ GRAPH = Protocol(
     "graph",
     State("unbuilt"),
     {
-        **_from(("unbuilt", "live", "freed", "unknown"), _K.FORWARD, Edge("live", "made")),
+        **from_each(("unbuilt", "live", "freed", "unknown"), _K.FORWARD, Edge("live", "made")),
         ("live", _K.BACKWARD): Edge("freed", "freed"),
         ("freed", _K.BACKWARD): Edge("freed", violates="GL503"),
-        **_from(("unbuilt", "live", "freed"), _K.ESCAPE, Edge("unknown")),
+        **from_each(("unbuilt", "live", "freed"), _K.ESCAPE, Edge("unknown")),
     },
     {"live": frozenset({"made"}), "freed": frozenset({"made", "freed"})},
 )
-
-VALIDATION = Protocol(
-    "validation",
-    State("new"),
-    {
-        # `train()` behind the last step is a decision; in front of one it is only the head of an epoch.
-        **_from(("new", "loaded", "trained", "chosen"), _K.STEP, Edge("trained", "stepped")),
-        ("new", _K.LOAD): Edge("loaded", "loaded"),
-        ("trained", _K.FORWARD): Edge("trained", violates="GL303"),
-        ("loaded", _K.FORWARD): Edge("loaded", violates="GL303"),
-        **_from(("trained", "eval", "unknown"), _K.TRAIN, Edge("chosen")),
-        ("loaded", _K.TRAIN): Edge("new"),
-        **_from(("new", "loaded", "trained", "chosen", "unknown"), _K.EVAL, Edge("eval")),
-        **_from(("new", "loaded", "trained", "chosen", "eval"), _K.ESCAPE, Edge("unknown")),
-    },
-    {"trained": frozenset({"stepped"}), "loaded": frozenset({"loaded"})},
-)
-"""Not among `PROTOCOLS`: the run-time side sees no reason to call a forward a validation."""
-
-SAVED = Protocol(
-    "saved",
-    State("unbuilt"),
-    {
-        # A graph part and the parameters that it holds on to: a step changes them in place.
-        **_from(("unbuilt", "saved", "used", "stale", "freed", "unknown"), _K.FORWARD, Edge("saved", "made")),
-        **_from(("saved", "used"), _K.BACKWARD, Edge("freed")),
-        # A step leaves alone what has no gradients.
-        **_from(("saved", "used"), _K.RETAIN, Edge("used")),
-        ("saved", _K.SETGRAD): Edge("used"),
-        ("used", _K.STEP): Edge("stale", "stepped"),
-        ("stale", _K.RETAIN): Edge("stale", violates="GL508"),
-        ("stale", _K.BACKWARD): Edge("freed", violates="GL508"),
-        **_from(("unbuilt", "saved", "used", "stale"), _K.ESCAPE, Edge("unknown")),
-    },
-    {"saved": frozenset({"made"}), "used": frozenset({"made"}), "stale": frozenset({"made", "stepped"})},
-)
-"""Not among `PROTOCOLS`: at run time torch itself tells that a saved tensor was changed in place."""
-
-LEAK = Protocol(
-    "leak",
-    State("unbuilt"),
-    {
-        # What one model computed, run through by the loss of another one, which is stepped on it alone.
-        **_from(("unbuilt", "built", "shared", "unknown"), _K.FORWARD, Edge("built")),
-        ("built", _K.BACKWARD): Edge("reached", "reached"),
-        ("reached", _K.OTHER_STEP): Edge("passed"),
-        ("passed", _K.RETAIN): Edge("mixed"),
-        ("passed", _K.ZERO): Edge("unbuilt", violates="GL509"),
-        ("mixed", _K.STEP): Edge("unbuilt", violates="GL509"),
-        **_from(("built", "reached", "passed"), _K.STEP, Edge("shared")),
-        **_from(("reached", "mixed"), _K.ZERO, Edge("unbuilt")),
-        **_from(("built", "reached", "passed", "mixed"), _K.ESCAPE, Edge("unknown")),
-    },
-    {name: frozenset({"reached"}) for name in ("reached", "passed", "mixed")},
-)
-"""Not among `PROTOCOLS`: the run-time side does not tell which model a graph runs through."""
-
-_GRADIENT_STATES = ("none", "set", "unknown")
-
-GRADIENT = Protocol(
-    "gradient",
-    State("none"),
-    {
-        # The `.grad` of a parameter: None until a backward pass, and again when it is cleared.
-        **_from(_GRADIENT_STATES, _K.BACKWARD, Edge("set")),
-        **_from(_GRADIENT_STATES, _K.SETGRAD, Edge("set")),
-        **_from(_GRADIENT_STATES, _K.ZERO, Edge("none", "cleared")),
-        **_from(_GRADIENT_STATES, _K.ESCAPE, Edge("unknown")),
-        ("none", _K.READ): Edge("none", violates="GL116"),
-    },
-    {"none": frozenset({"cleared"})},
-)
-"""Not among `PROTOCOLS`: at run time the error speaks for itself."""
-
-RATE = Protocol(
-    "rate",
-    State("planned"),
-    {
-        # A rate that is written by hand under a scheduler: whether a step uses it before the scheduler computes the next.
-        ("planned", _K.RATE): Edge("written", "written"),
-        ("written", _K.RATE): Edge("written", "written"),
-        **_from(("written",), _K.STEP, Edge("planned")),
-        ("written", _K.SCHEDULE): Edge("planned", violates="GL216"),
-        ("written", _K.ESCAPE): Edge("planned"),
-    },
-    {"written": frozenset({"written"})},
-)
-"""Not among `PROTOCOLS`: no hook sees a rate being written."""
 
 _SCALING_STATES = ("ready", "scaled", "plain", "mixed", "unscaled", "stepped", "unknown")
 
@@ -228,21 +133,21 @@ SCALING = Protocol(
         # Other models may share the backward passes: what is scaled in part only tells nothing.
         ("scaled", _K.BACKWARD): Edge("mixed"),
         ("plain", _K.SCALE): Edge("mixed"),
-        **_from(("scaled", "plain", "mixed"), _K.ZERO, Edge("ready")),
-        **_from(("ready", "scaled", "plain", "mixed"), _K.SETGRAD, Edge("mixed")),
-        **_from(("ready", "scaled", "plain", "mixed"), _K.EDIT, Edge("mixed")),
-        **_from(("ready", "scaled", "plain", "mixed"), _K.UNSCALE, Edge("unscaled", "unscaled")),
+        **from_each(("scaled", "plain", "mixed"), _K.ZERO, Edge("ready")),
+        **from_each(("ready", "scaled", "plain", "mixed"), _K.SETGRAD, Edge("mixed")),
+        **from_each(("ready", "scaled", "plain", "mixed"), _K.EDIT, Edge("mixed")),
+        **from_each(("ready", "scaled", "plain", "mixed"), _K.UNSCALE, Edge("unscaled", "unscaled")),
         ("unscaled", _K.UNSCALE): Edge("unscaled", violates="GL607"),
         ("unscaled", _K.SCALE): Edge("unscaled", violates="GL607"),
         ("scaled", _K.CLIP): Edge("scaled", violates="GL601"),
         ("scaled", _K.STEP): Edge("ready", violates="GL604"),
-        **_from(("plain", "mixed"), _K.STEP, Edge("ready")),
-        **_from(("ready", "scaled", "mixed", "unscaled", "unknown"), _K.SCALED_STEP, Edge("stepped", "stepped")),
+        **from_each(("plain", "mixed"), _K.STEP, Edge("ready")),
+        **from_each(("ready", "scaled", "mixed", "unscaled", "unknown"), _K.SCALED_STEP, Edge("stepped", "stepped")),
         ("plain", _K.SCALED_STEP): Edge("stepped", "stepped", violates="GL604"),
         ("stepped", _K.SCALED_STEP): Edge("stepped", "stepped", violates="GL605"),
         ("stepped", _K.UNSCALE): Edge("stepped", violates="GL605"),
-        **_from(_SCALING_STATES, _K.UPDATE, Edge("ready")),
-        **_from(_SCALING_STATES, _K.ESCAPE, Edge("unknown")),
+        **from_each(_SCALING_STATES, _K.UPDATE, Edge("ready")),
+        **from_each(_SCALING_STATES, _K.ESCAPE, Edge("unknown")),
     },
     {
         "scaled": frozenset({"scaled"}),
@@ -252,73 +157,17 @@ SCALING = Protocol(
     },
 )
 
-APART = Protocol(
-    "apart",
-    State("new"),
-    {
-        # A function that clips and steps by a gradient scaler; the backward pass is elsewhere.
-        ("new", _K.CLIP): Edge("clipped", "clipped"),
-        ("clipped", _K.SCALED_STEP): Edge("other", violates="GL601"),
-        ("new", _K.SCALED_STEP): Edge("other"),
-        **{
-            (name, kind): Edge("other")
-            for name in ("new", "clipped")
-            for kind in (_K.SCALE, _K.BACKWARD, _K.UNSCALE, _K.UPDATE, _K.ZERO, _K.STEP, _K.SETGRAD, _K.EDIT, _K.ESCAPE)
-        },
-    },
-    {"clipped": frozenset({"clipped"})},
-)
-"""Not among `PROTOCOLS`: a run sees every backward pass."""
-
 SAMPLER = Protocol(
     "sampler",
     State("new"),
     {
         ("absent", _K.CREATE): Edge("new"),
-        **_from(("new", "told"), _K.DRAW, Edge("drawn", "drawn")),
+        **from_each(("new", "told"), _K.DRAW, Edge("drawn", "drawn")),
         ("drawn", _K.DRAW): Edge("drawn", violates="GL709"),
-        **_from(("new", "drawn"), _K.EPOCH, Edge("told")),
-        **_from(("new", "told", "drawn"), _K.ESCAPE, Edge("unknown")),
+        **from_each(("new", "drawn"), _K.EPOCH, Edge("told")),
+        **from_each(("new", "told", "drawn"), _K.ESCAPE, Edge("unknown")),
     },
     {name: frozenset({"drawn"}) for name in ("told", "drawn")},
 )
-SHARDING = Protocol(
-    "sharding",
-    State("built"),
-    {
-        ("built", _K.SHARD): Edge("stale", "sharded"),
-        ("stale", _K.STEP): Edge("stale", violates="GL711"),
-        **_from(("built", "stale"), _K.ESCAPE, Edge("unknown")),
-    },
-    {"stale": frozenset({"sharded"})},
-)
-"""What an optimizer holds. Not among `PROTOCOLS`: the run-time side does not watch sharding."""
-
-_STAYED_STATES = ("new", "train", "eval", "ran", "used", "again", "due", "chosen")
-
-STAYED = Protocol(
-    "stayed",
-    State("new"),
-    {
-        # A mode that a pass without gradients needed (`used`), and in which the model is trained for the first time; `chosen` is
-        # one in which it is trained at once. Who was trained in training mode before is a matter of the modes.
-        **_from((*_STAYED_STATES, "unknown"), _K.TRAIN, Edge("train", "train")),
-        **_from(("new", "train", "unknown"), _K.EVAL, Edge("eval", "eval")),
-        **_from(("new", "train"), _K.STEP, Edge("trained")),
-        **_from(("eval", "ran"), _K.RETAIN, Edge("used")),
-        ("eval", _K.FORWARD): Edge("ran"),
-        ("ran", _K.BACKWARD): Edge("chosen"),
-        ("used", _K.FORWARD): Edge("again", "forward"),
-        ("again", _K.BACKWARD): Edge("due"),
-        ("due", _K.STEP): Edge("used", violates="GL304"),
-        **_from(_STAYED_STATES, _K.ESCAPE, Edge("unknown")),
-    },
-    {
-        "eval": frozenset({"train"}),
-        **dict.fromkeys(("ran", "used"), frozenset({"train", "eval"})),
-        **dict.fromkeys(("again", "due"), frozenset({"train", "eval", "forward"})),
-    },
-)
-"""Not among `PROTOCOLS`: at run time, another evaluation has to come before anybody is sure."""
 
 PROTOCOLS = (OPTIMIZER, SCHEDULER, MODE, GRAPH, SCALING, SAMPLER)

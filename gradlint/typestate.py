@@ -17,7 +17,7 @@ Example: a loop without `zero_grad`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gradlint.diagnostics import Location
@@ -101,3 +101,8 @@ class Protocol:
     def states(self) -> frozenset[str]:
         """The names of all states."""
         return frozenset(name for name, _ in self.edges) | {edge.to for edge in self.edges.values()}
+
+
+def from_each(names: Iterable[str], kind: EventKind, edge: Edge) -> dict[tuple[str, EventKind], Edge]:
+    """Return the rows of a table in which an event leads from several states along one edge."""
+    return {(name, kind): edge for name in names}

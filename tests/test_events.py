@@ -13,11 +13,12 @@ from click.testing import CliRunner
 from pages import CASES, ROOT, RULES, Block, read_blocks
 
 from gradlint.cli import main
-from gradlint.protocols import GRADIENT, GRAPH, MODE, OPTIMIZER, RATE, SAMPLER, SCHEDULER, SHARDING
+from gradlint.protocols import GRAPH, MODE, OPTIMIZER, SAMPLER, SCHEDULER
 from gradlint.reporters.story import MEANINGS, render
 from gradlint.static.analysis import Analysis
 from gradlint.static.arrivals import SHOWN
 from gradlint.static.narration import narrate
+from gradlint.static.protocols import GRADIENT, RATE, SHARDING
 
 _TOLD = re.compile(
     r"^```py (?P<name>\S+)\n(?P<source>.*?)^```\n\n```text\n(?P<shown>.*?)^```$", re.MULTILINE | re.DOTALL

@@ -6,41 +6,22 @@ Knows everything of this package but how torch is hooked.
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.runtime.accumulation import Accumulation
-from gradlint.runtime.byhand import ByHand
 from gradlint.runtime.closures import closure_call, closure_in
-from gradlint.runtime.coverage import Coverage
-from gradlint.runtime.decayed import Decayed
-from gradlint.runtime.failures import Failures
 from gradlint.runtime.graph import clock, differentiates, heads, leaves, nodes
-from gradlint.runtime.guard import Guard, guarded
-from gradlint.runtime.leaks import Leaks
-from gradlint.runtime.ledger import Ledger
-from gradlint.runtime.masked import Masked
-from gradlint.runtime.modes import Modes
-from gradlint.runtime.movement import Movement
-from gradlint.runtime.nonfinite import NonFinite
-from gradlint.runtime.observers import Observer, Pass
+from gradlint.runtime.guard import guarded
+from gradlint.runtime.observers import Pass
 from gradlint.runtime.optimizers import is_lbfgs
-from gradlint.runtime.rates import Rates
-from gradlint.runtime.rebuilding import Rebuilding
-from gradlint.runtime.registry import Registry
-from gradlint.runtime.retention import Retention
-from gradlint.runtime.scaling import Scaling
-from gradlint.runtime.schedulers import Schedulers
-from gradlint.runtime.shapes import Shapes
 from gradlint.runtime.sites import Origin, name_of, origin_of, place_of, still_running, user_frame
-from gradlint.runtime.steady import Steady, call_of
+from gradlint.runtime.steady import call_of
 from gradlint.runtime.steps import Step, with_closure
-from gradlint.runtime.windows import Windows
+from gradlint.runtime.watchers import Watchers
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -51,53 +32,8 @@ if TYPE_CHECKING:
 _NODES = 20_000
 
 
-class _Thread(threading.local):
-    """What one thread is in the middle of."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self.passing: Pass | None = None
-
-
-class Monitor:
+class Monitor(Watchers):
     """Listens to one run; `ledger` has the findings."""
-
-    def __init__(self, *, strict: bool = False) -> None:
-        self.guard = Guard(strict=strict)
-        self.ledger = Ledger(self.guard.announce)
-        self.registry = Registry(self.ledger)
-        self._schedulers = Schedulers(self.ledger, self.registry)
-        self._rates = Rates(self.ledger, self.registry, lambda: self.interrupted)
-        self.modes = Modes(self.ledger, self.registry)
-        self._leaks = Leaks(self.ledger)
-        self._failures = Failures(self.ledger, self.registry)
-        self.rhythm = Steady(self.registry, self._failures.passes)
-        self._scaling = Scaling(self.ledger, self.registry)
-        self._nonfinite = NonFinite(self.ledger)
-        self._observers: tuple[Observer, ...] = (
-            self._scaling,
-            self._rates,
-            Windows(self.ledger, self.registry),
-            Accumulation(self.ledger, self.registry, self.rhythm, self._scaling.has_scaled),
-            Masked(self.ledger, self.registry),
-            Movement(self.ledger),
-            self._nonfinite,
-            Decayed(self.ledger),
-            Rebuilding(self.ledger),
-            Retention(self.ledger),
-            Shapes(self.ledger),
-            ByHand(self.ledger, self.registry),
-            Coverage(self.ledger, self.registry, lambda: self.interrupted),
-        )
-        self.interrupted = False
-        self._found = 0  # how much was found up to the last step
-        self.clearing: list[Callable[[Optimizer | Module], None]] = []
-        self._thread = _Thread()
-
-    @property
-    def steps(self) -> int:
-        """How many steps the optimizers have taken; complete once the run has ended."""
-        return self.registry.steps
 
     @guarded
     def optimizer_made(self, optimizer: Optimizer, frame: FrameType | None) -> None:
@@ -153,11 +89,6 @@ class Monitor:
         """Tell whether a graph reaches a leaf that no optimizer holds: an attack or a saliency map wants its gradient."""
         owned = {id(parameter) for watched in self.registry for parameter in watched.parameters()}
         return any(id(each) not in owned for each in leaves(roots, _NODES))
-
-    def _unsettle(self) -> None:
-        """Something came that no cycle has: look closely for a while."""
-        self.rhythm.leave()
-        self.rhythm.spoil()
 
     def before_step(self, optimizer: Optimizer, arguments: Arguments) -> Arguments | None:
         """`optimizer.step(*arguments)` starts; other arguments may be returned for it."""

@@ -18,16 +18,16 @@ from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
 from gradlint.static.algebra import graph_of
 from gradlint.static.frames import RETURNED
+from gradlint.static.index import Index
 from gradlint.static.kinship import Kin, name_of, within
 from gradlint.static.lowering import Lowering, Root
-from gradlint.static.nodes import below, root, walk, walk_of
+from gradlint.static.nodes import below, root, walk
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 
-_Node = TypeVar("_Node", bound=ast.AST)
 _Made = TypeVar("_Made")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -51,7 +51,7 @@ class Sources:
         return module.source if module is not None else self.own
 
 
-class Analysis:
+class Analysis(Index):
     """What was understood of a file: its roots, objects and values; every check gets this."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Analysis:
         pieces: tuple[int, ...] = (),
         accumulation: int = 0,
     ) -> None:
-        self.tree = tree
+        super().__init__(tree, text)
         self.accumulation = accumulation
         # A test uses more of a project than anything else, and says nothing about what it uses.
         self.is_test = is_test(tree, filename)
@@ -101,24 +101,6 @@ class Analysis:
         self.roots  # noqa: B018 (to ask is to lower)
         return self._lowering
 
-    @cached_property
-    def mentions(self) -> frozenset[str]:
-        """The names and attributes that stand in the code, and the keys of dicts; comments and docstrings are none."""
-        found = {node.id for node in self.nodes(ast.Name)}
-        found |= {node.attr for node in self.nodes(ast.Attribute)}
-        found |= {part for node in self.nodes(ast.alias) for part in node.name.split(".")}
-        found |= {part for node in self.nodes(ast.ImportFrom) for part in (node.module or "").split(".")}
-        return frozenset(found | set(self._keys()))
-
-    def _keys(self) -> Iterator[str]:
-        for display in self.nodes(ast.Dict):
-            pairs = zip(display.keys, display.values, strict=True)
-            plain = (key for key, value in pairs if not isinstance(value, ast.Constant))
-            yield from (key.value for key in plain if isinstance(key, ast.Constant) and isinstance(key.value, str))
-        for node in self.nodes(ast.Subscript):
-            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
-                yield node.slice.value
-
     def value(self, node: ast.AST) -> Value:
         """Return what an expression was, or what its names alone tell where it was not read."""
         known = self.lowering.values.get(node)
@@ -134,10 +116,6 @@ class Analysis:
             case _:
                 return UNKNOWN
         return UNKNOWN if told == UNKNOWN or self._is_local(root(node)) else told
-
-    def says(self, *words: str) -> bool:
-        """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""
-        return any(word in self.source.text for word in words)
 
     def scopes_with(self, word: str) -> list[ast.Module | FunctionNode]:
         """Return the module and those of its functions in whose rows a word stands."""
@@ -163,27 +141,6 @@ class Analysis:
                 if not syntax.declared(function)[0]:  # What a function binds holds for those in it, too.
                     seen.update(each for each in below(function) if isinstance(each, _FUNCTIONS))
         return frozenset(found)
-
-    def nodes(self, *kinds: type[_Node]) -> Iterator[_Node]:
-        """Yield the nodes of these kinds of syntax, breadth first, kind by kind; the tree is walked once for all checks."""
-        for kind in kinds:
-            yield from walk_of(self.tree, kind)
-
-    @cached_property
-    def functions(self) -> tuple[FunctionNode, ...]:
-        """The functions of the file, at any depth."""
-        return (*self.nodes(ast.FunctionDef), *self.nodes(ast.AsyncFunctionDef))
-
-    def calls_in(self, row: int) -> list[ast.Call]:
-        """Return the calls of the file that begin in a row, the outer ones first."""
-        return self._calls.get(row, [])
-
-    @cached_property
-    def _calls(self) -> dict[int, list[ast.Call]]:
-        found: dict[int, list[ast.Call]] = defaultdict(list)
-        for node in self.nodes(ast.Call):
-            found[node.lineno].append(node)
-        return found
 
     def is_module(self, node: ast.AST) -> bool:
         """Whether an expression is a module that is made in sight."""
@@ -222,17 +179,6 @@ class Analysis:
                 return
             yield frame.node
             frame = self.lowering.frames.get(frame.path[:-1])
-
-    def function_in(self, row: int) -> FunctionNode | None:
-        """Return the innermost function that stands in a row."""
-        return self._functions_by_row.get(row)
-
-    @cached_property
-    def _functions_by_row(self) -> dict[int, FunctionNode]:
-        found: dict[int, FunctionNode] = {}
-        for function in sorted(self.functions, key=lambda each: each.lineno):
-            found.update(dict.fromkeys(range(function.lineno, (function.end_lineno or function.lineno) + 1), function))
-        return found
 
     @cached_property
     def collected(self) -> frozenset[Location]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import MODE, RATE, SHARDING
+from gradlint.protocols import MODE
 from gradlint.static.flow import Flow
 from gradlint.static.following import Effect, pruned
+from gradlint.static.protocols import RATE, SHARDING
 from gradlint.static.tree import Branch, Call, Event, Loop, Node, Seq
 from gradlint.story import Broken, Change
 from gradlint.typestate import Protocol, State

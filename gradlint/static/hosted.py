@@ -65,8 +65,11 @@ class Hosted(Statements):
 
     def is_lightning(self, cls: Class) -> bool:
         """Whether a class is a module of Lightning."""
-        bases = (base for each in self.lineage(cls) for base in self.bases(each) if isinstance(base, Library))
-        return any(self.models.meaning_of(base.name).kind == "lightning-module" for base in bases)
+        return any(self.is_lightning_base(base) for each in self.lineage(cls) for base in self.bases(each))
+
+    def is_lightning_base(self, base: Value) -> bool:
+        """Whether a base is the module of Lightning itself."""
+        return isinstance(base, Library) and self.models.meaning_of(base.name).kind == "lightning-module"
 
     def _texts(self, cls: Class) -> frozenset[str]:
         return frozenset(node.attr for node in walk(cls.node) if isinstance(node, ast.Attribute)) | frozenset(

@@ -10,32 +10,20 @@ nobody was seen to call is then read on its own, with unknown arguments.
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
-from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.actions import Step
-from gradlint.static.algebra import graph_of, held
-from gradlint.static.driven import OVERRIDDEN, Driven
+from gradlint.static.driven import OVERRIDDEN
 from gradlint.static.frames import Grad, Store
 from gradlint.static.library import words
 from gradlint.static.nodes import called, children, walk
+from gradlint.static.pieces import Pieces
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.tree import Seq, Uid, events
-from gradlint.static.values import (
-    UNKNOWN,
-    Class,
-    Function,
-    Instance,
-    Kind,
-    Object,
-    Unknown,
-    Value,
-)
+from gradlint.static.tree import Seq
+from gradlint.static.values import UNKNOWN, Class, Function, Instance, Object, Value
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
 """Methods without which nothing in a function can be in the wrong order or mode."""
@@ -63,7 +51,7 @@ class Root:
     followed: frozenset[ast.AST]
 
 
-class Lowering(Driven):
+class Lowering(Pieces):
     """Lowers a file."""
 
     def __init__(self, project: Project, module: Module, models: Models) -> None:
@@ -77,7 +65,7 @@ class Lowering(Driven):
         `pieces` are the rows at which the cells of a notebook begin.
         """
         with self.aside() as out:
-            self._pieces(tree.body, pieces)
+            self.by_piece(tree.body, pieces)
         yield Root(Seq(tuple(out)), True, tree, frozenset(self.followed))
         yield from self._hosted(tree)
         functions = list(_functions(tree))
@@ -159,49 +147,6 @@ class Lowering(Driven):
         self.dead, self.grad, self.switch, self.followed, self.perhaps = False, Grad.ON, None, set(), 0
         self.inference = False
 
-    def _pieces(self, body: list[ast.stmt], pieces: tuple[int, ...]) -> None:
-        """Lower the cells of a notebook; a file is one."""
-        used: set[Uid] = set()
-        self.abridged = bool(pieces)
-        for statements in _by_piece(body, pieces):
-            begin = len(self.out)
-            if used and statements:
-                self._forget_order(used, statements[0])
-            self.block(statements)
-            if pieces:
-                self._use(used, Seq(tuple(self.out[begin:])))
-
-    def _forget_order(self, used: set[Uid], node: ast.AST) -> None:
-        """Forget in which order earlier cells did what: a cell may be run again, later, or not at all.
-
-        Who is who stays known; a graph of an earlier cell may be another one by now.
-        """
-        self.emit(EventKind.ESCAPE, node, frozenset(used), roles=("piece",))
-        for (owner, name), value in list(self.store.items()):
-            if owner == self.module.path and graph_of((value,)):
-                id_ = f"{'/'.join(owner)}/{name}@{getattr(node, 'lineno', 0)}"
-                self.store[owner, name] = Unknown(id_, held((value,)))
-        self.grad = self.grad if self.grad is Grad.ON else Grad.MAYBE
-
-    def _use(self, used: set[Uid], piece: Seq) -> None:
-        """Add to `used` whom the events of a cell leave other than they were built."""
-        actors = [made for made in self.objects.values() if made.kind in (Kind.OPTIMIZER, Kind.SCHEDULER)]
-        owned = {uid for made in actors for uid in made.of or ()} | set(self.objects) | set(self.instances)
-        for event in events(piece):
-            match event.kind:
-                case EventKind.CREATE:
-                    used -= event.targets or frozenset()
-                case EventKind.BACKWARD:
-                    used |= {made.uid for made in actors if made.kind is Kind.OPTIMIZER}
-                case _:
-                    targets = event.targets or frozenset()
-                    used |= targets & owned
-                    used |= {
-                        made.uid
-                        for made in actors
-                        if event.kind is EventKind.STEP and targets & (made.of or frozenset())
-                    }
-
     def _training(self, functions: list[FunctionNode]) -> set[str]:
         """Return the names of the functions that take part in training: they act, or mention one that does."""
         contents = self.module.module.contents
@@ -279,12 +224,6 @@ class Lowering(Driven):
     def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
         """Make an optimizer of the file's own class; one that is only looked at alone is not one."""
         return super().own_optimizer(cls, node, args, named) if isinstance(node, ast.Call) else UNKNOWN
-
-
-def _by_piece(body: list[ast.stmt], pieces: tuple[int, ...]) -> Iterator[list[ast.stmt]]:
-    """Yield the statements of each piece; all of them where there are no pieces."""
-    for begin, end in pairwise((0, *pieces[1:], sys.maxsize)):
-        yield [statement for statement in body if begin <= statement.lineno < end]
 
 
 def _weighted(function: FunctionNode) -> Iterator[str]:

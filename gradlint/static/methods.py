@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 
 from gradlint.events import EventKind
-from gradlint.static.algebra import held, join, with_element
-from gradlint.static.constructors import RESTORED
+from gradlint.static.algebra import held
+from gradlint.static.containers import Containers
+from gradlint.static.creation import RESTORED
 from gradlint.static.instances import SAME, SUSPECT
 from gradlint.static.library import words
 from gradlint.static.notes import StateCall
@@ -24,9 +25,7 @@ from gradlint.static.provenance import (
     unmarked,
 )
 from gradlint.static.tree import Atom
-from gradlint.static.updates import Updates
 from gradlint.static.values import (
-    NONE,
     UNKNOWN,
     Class,
     Const,
@@ -40,7 +39,6 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    const,
     unknown_uid,
 )
 
@@ -58,10 +56,7 @@ _OPTIMIZER_NEUTRAL = frozenset(
 )
 
 
-_DRIVERS = frozenset([Kind.OPTIMIZER, Kind.SCHEDULER])
-
-
-class Methods(Updates):
+class Methods(Containers):
     """Evaluates method calls."""
 
     def method(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
@@ -98,7 +93,7 @@ class Methods(Updates):
                 module = Object(Kind.MODULE, unknown_uid(id_), "", self.place(node))
                 return self.on_module(module.uid, module, name, node, args, named)
             case Items() | Params():
-                return self._collection(receiver, name, node, args)
+                return self.on_container(receiver, name, node, args)
             case _:
                 return self._unknown(receiver, name, node, args, named)
 
@@ -175,58 +170,6 @@ class Methods(Updates):
             return reshaped(result, tensor, name)
         return UNKNOWN
 
-    def _collection(self, receiver: Items | Params, name: str, node: ast.Call, args: list[Value]) -> Value:
-        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Attribute):
-            # Whoever has the owner of a list may step those that are put in there.
-            self.escaped |= {uid for uid in held(args) if uid in self.objects and self.objects[uid].kind in _DRIVERS}
-        match receiver, name:
-            case Items(elements, keys), "values" if keys is not None:
-                return Items(elements)
-            case Items(elements, keys), "items" if keys is not None:
-                return Items(tuple(Items((Const(key), value)) for key, value in zip(keys, elements, strict=True)))
-            case Items(elements, keys), "get" if keys is not None and args and const(args[0]) in keys:
-                return elements[keys.index(const(args[0]))]
-            case _, "append" | "extend" if (
-                len(args) == 1 and (grown := self._appended(receiver, name, args[0])) is not None
-            ):
-                self._rebound(node, grown)
-                return NONE
-            case Items(elements, keys), "pop" if keys is not None and args and const(args[0]) in keys:
-                at = keys.index(const(args[0]))
-                self._rebound(node, Items(elements[:at] + elements[at + 1 :], keys[:at] + keys[at + 1 :]))
-                return elements[at]
-            case _, "append" | "extend" | "update" | "insert" | "pop" | "clear" | "remove" | "add":
-                self._rebound(node, Unknown(holds=held((receiver, *args))))
-                return Unknown(holds=held((receiver,)))
-            case _:
-                return Unknown(holds=held((receiver, *args)))
-
-    def _appended(self, receiver: Items | Params, name: str, value: Value) -> Value | None:
-        """Return a list that a value was put into, if its elements are known still: parameters, or no others than written."""
-        match receiver, value:
-            case Items((), None) | Params(), Params():
-                return join(receiver, value)
-            case Items(elements, None), Object() | Instance() if name == "append" and not self.loops:
-                return Items((*elements, value))
-            case _:
-                return None
-
-    def _rebound(self, node: ast.Call, value: Value) -> None:
-        """A collection changed in place: whatever it was called through is no longer what it was."""
-        if isinstance(node.func, ast.Attribute):
-            self._put(node.func.value, value, node)
-
-    def _put(self, target: ast.expr, value: Value, node: ast.Call) -> None:
-        match target:
-            case ast.Name() | ast.Attribute():
-                self.grown(target, value, node)
-            case ast.IfExp(_, body, orelse):
-                self._put(body, value, node)
-                self._put(orelse, value, node)
-            case ast.Subscript(owner, index):
-                whole = self.latest.get(owner, UNKNOWN)
-                self._put(owner, with_element(whole, const(self.latest.get(index, UNKNOWN)), value), node)
-
     def _perhaps_in_mode(self, id_: str, module: Value, name: str, node: ast.Call) -> None:
         """Emit a change of mode that concerns one of several modules: the one that a name stands for on this path."""
         kind = EventKind.EVAL if name == "eval" else EventKind.TRAIN
@@ -256,7 +199,7 @@ class Methods(Updates):
             and isinstance(node.func, ast.Attribute)
             and isinstance(node.func.value, ast.Subscript)
         ):
-            self._rebound(node, Unknown(holds=held(values)))
+            self.rebound(node, Unknown(holds=held(values)))
         match name:
             case "backward" if not args or all(isinstance(arg, Tensor) and not arg.nodes for arg in args):
                 return self.backward(node, [receiver], named)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from gradlint.static.branches import Branches
 from gradlint.static.frames import Frame, Grad
 from gradlint.static.project import Module
+from gradlint.static.tree import Uid
 from gradlint.static.values import UNKNOWN, Class, Function, Imported, Library, Unknown, Value
 
 ITSELF = "sys.modules[__name__]"
@@ -33,6 +34,25 @@ class Modules(Branches):
         module = self.project.module(home)
         found = self._member(module, name) if module is not None else None
         return Library(dotted) if found is None else found
+
+    def quietly(self, node: ast.expr) -> Value:
+        """Return what names alone tell of an expression; nothing is emitted."""
+        match node:
+            case ast.Name(name):
+                return self.lookup(name)
+            case ast.Attribute(owner, name):
+                value = self.quietly(owner)
+                return self.named(f"{value.name}.{name}") if isinstance(value, Library) else UNKNOWN
+            case _:
+                return UNKNOWN
+
+    def seen_from(self, frame: Uid, node: ast.expr) -> Value:
+        """Return what names alone tell of an expression in another frame; nothing is emitted."""
+        outer, self.frame = self.frame, self.frames.get(frame, self.module)
+        try:
+            return self.quietly(node)
+        finally:
+            self.frame = outer
 
     def _here(self, name: str) -> Value:
         """Return what a name is at the top of the file that we are in."""

@@ -17,7 +17,7 @@ from gradlint.diagnostics import Diagnostic
 from gradlint.documents import is_document
 from gradlint.events import EventKind
 from gradlint.models import models_with
-from gradlint.protocols import GRADIENT, GRAPH, MODE, OPTIMIZER, RATE, SAMPLER, SCHEDULER, SHARDING
+from gradlint.protocols import GRAPH, MODE, OPTIMIZER, SAMPLER, SCHEDULER
 from gradlint.static import reading
 from gradlint.static.analysis import Analysis
 from gradlint.static.arrivals import Watched, change, followed, marked
@@ -27,6 +27,7 @@ from gradlint.static.engine import check_source, parse
 from gradlint.static.kinship import overlap
 from gradlint.static.layout import Layout
 from gradlint.static.lowering import Root
+from gradlint.static.protocols import GRADIENT, RATE, SHARDING
 from gradlint.static.reading import Unreadable
 from gradlint.static.subjects import on_optimizer, on_rate, on_sampler, on_scheduler, on_sharded
 from gradlint.static.trained import on_gradient, on_graph, on_module, on_parameter

@@ -83,6 +83,19 @@ def root(node: ast.AST) -> ast.AST:
     return node
 
 
+def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
+    """Yield the blocks of a statement, but for those of its handlers and cases, which are nodes of their own."""
+    for name in ("body", "orelse", "finalbody"):
+        block = getattr(node, name, None)
+        if isinstance(block, list) and block:
+            yield block
+
+
+def blocks_in(tree: ast.AST) -> Iterator[list[ast.stmt]]:
+    """Yield the blocks of all statements in a tree."""
+    return (block for node in walk(tree) for block in blocks(node))
+
+
 def called(call: ast.Call) -> str:
     """Return the name of the function or method that a call is of, "" if it has none."""
     match call.func:

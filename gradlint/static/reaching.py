@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from gradlint.static.nodes import spelled, walk
+from gradlint.static.nodes import blocks, spelled, walk
 
 _TARGETS = frozenset([ast.Name, ast.Attribute, ast.Subscript])
 
@@ -69,7 +69,7 @@ def _block(
     certain = False
     for statement in body:
         if use is not None and _holds(statement, use):
-            for inner in _blocks(statement):
+            for inner in _sides(statement):
                 if any(_holds(each, use) for each in inner):
                     more, sure, _ = _block(inner, words, use, assigned)
                     return (more if sure else [*found, *more]), certain or sure, True
@@ -80,7 +80,7 @@ def _block(
         if given:
             found, certain = given, True
             continue
-        sides = [_block(inner, words, None, assigned) for inner in _blocks(statement)]
+        sides = [_block(inner, words, None, assigned) for inner in _sides(statement)]
         complete = isinstance(statement, ast.If) and all(sure for _, sure, _ in sides)
         inside = [each for more, _, _ in sides for each in more]
         if isinstance(statement, ast.With) and sides[0][1]:
@@ -94,13 +94,13 @@ def _holds(statement: ast.stmt, use: ast.AST) -> bool:
     return statement.lineno <= row <= (statement.end_lineno or row)
 
 
-def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+def _sides(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """Yield the blocks that a statement may run, that of an `else` which is not written included."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return
-    for name in ("body", "orelse", "finalbody"):
-        inner = getattr(statement, name, None)
-        if inner or (name == "orelse" and isinstance(statement, ast.If)):
-            yield inner or []
+    yield from blocks(statement)
+    if isinstance(statement, ast.If) and not statement.orelse:
+        yield []
     for handler in getattr(statement, "handlers", ()):
         yield handler.body
 

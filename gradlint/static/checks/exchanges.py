@@ -14,14 +14,13 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, local_check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import own, walk
+from gradlint.static.nodes import blocks_in, own, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event
 from gradlint.static.values import Class, Function, Library
 
 _EXCHANGES = frozenset(["all_reduce", "all_reduce_coalesced", "allreduce", "reduce_scatter", "reduce_scatter_tensor"])
 _STEPS = (EventKind.STEP, EventKind.OTHER_STEP)
-_BLOCKS = ("body", "orelse", "finalbody")
 
 
 @check
@@ -103,7 +102,7 @@ def clipped_before_exchange(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL602: gradients are clipped, and added up over processes a few statements later."""
     if not analysis.says("clip_grad_") or not analysis.says(*_EXCHANGES):
         return
-    for block in _blocks(analysis.tree):
+    for block in blocks_in(analysis.tree):
         for index, statement in enumerate(block):
             clip = next(_clips(analysis, statement), None)
             if clip is None:
@@ -114,14 +113,6 @@ def clipped_before_exchange(analysis: Analysis) -> Iterator[Diagnostic]:
                     yield _too_early(analysis.source.place(clip), _whose(clip), "this", [("exchanged", exchange)])
                 if exchange is not None or _runs_backward(later):
                     break
-
-
-def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
-    for node in walk(tree):
-        for field in _BLOCKS:
-            block = getattr(node, field, None)
-            if isinstance(block, list) and block:
-                yield block
 
 
 def _clips(analysis: Analysis, statement: ast.stmt) -> Iterator[ast.Call]:

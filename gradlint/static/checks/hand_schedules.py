@@ -13,7 +13,7 @@ from gradlint.static.cadence import last_name, turns
 from gradlint.static.cadence import spelled as told
 from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts
-from gradlint.static.nodes import spelled, walk
+from gradlint.static.nodes import blocks, spelled, walk
 from gradlint.static.tree import Atom, Event
 from gradlint.static.values import Function
 from gradlint.static.windows import ends
@@ -79,19 +79,13 @@ def _counts_turns(length: Count, whole: Count, is_quotient: bool) -> bool:
 def _updates(loop: ast.For, step: Event) -> Iterator[str]:
     """Yield the counters that a loop raises beside a step, and nowhere else."""
     raised = [node for node in walk(loop) if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add)]
-    beside = [node for block in _blocks(loop) if _holds(block, step.place.row) for node in block]
+    branches = (node for node in walk(loop) if isinstance(node, ast.If))
+    beside = [node for each in branches for block in blocks(each) if _holds(block, step.place.row) for node in block]
     for node in raised:
         name = spelled(node.target)
         alone = [spelled(each.target) for each in raised].count(name) == 1 and not _given(loop, name)
         if node in beside and isinstance(node.value, ast.Constant) and alone:
             yield name
-
-
-def _blocks(loop: ast.AST) -> Iterator[list[ast.stmt]]:
-    """Yield the blocks of the branches in a loop."""
-    for node in walk(loop):
-        if isinstance(node, ast.If):
-            yield from (node.body, node.orelse)
 
 
 def _holds(block: list[ast.stmt], row: int) -> bool:

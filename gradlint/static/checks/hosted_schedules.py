@@ -63,14 +63,12 @@ def _named(method: ast.FunctionDef, call: Construction) -> str:
 
 
 def _is_hosted(analysis: Analysis, method: ast.FunctionDef) -> bool:
-    """Whether a method is of a module of Lightning, all of it in sight, that leaves its schedules to the trainer."""
+    """Whether a method is of a module of Lightning that leaves its schedules to the trainer, as far as it is in sight."""
     lowering = analysis.lowering
     around = next((cls for cls in analysis.nodes(ast.ClassDef) if method in cls.body), None)
-    lineage = list(lowering.lineage(Class(around, ("module",)))) if around is not None else []
-    bases = [base for each in lineage for base in lowering.bases(each) if not isinstance(base, Class)]
-    kinds = [lowering.models.meaning_of(base.name).kind if isinstance(base, Library) else "" for base in bases]
-    by_hand = any(word in ast.unparse(each.node) for each in lineage for word in _BY_HAND)
-    return "lightning-module" in kinds and not by_hand
+    if around is None or not lowering.is_lightning(cls := Class(around, ("module",))):
+        return False
+    return not any(word in ast.unparse(each.node) for each in lowering.lineage(cls) for word in _BY_HAND)
 
 
 def _is_returned(method: ast.FunctionDef, call: Construction) -> bool:

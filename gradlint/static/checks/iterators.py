@@ -113,10 +113,10 @@ def _follows(path: _Path, other: _Path) -> bool:
 
 
 def _sides(branch: ast.stmt | ast.IfExp) -> Sequence[Sequence[ast.AST]]:
-    return [[branch.body], [branch.orelse]] if isinstance(branch, ast.IfExp) else _blocks(branch)
+    return [[branch.body], [branch.orelse]] if isinstance(branch, ast.IfExp) else _alternatives(branch)
 
 
-def _blocks(branch: ast.stmt) -> list[list[ast.stmt]]:
+def _alternatives(branch: ast.stmt) -> list[list[ast.stmt]]:
     match branch:
         case ast.If(body=body, orelse=orelse):
             return [body, orelse]
@@ -146,10 +146,10 @@ class _Reader:
                 self.captured |= {each.id for each in walk(node) if isinstance(each, ast.Name)}
             case ast.If(test=test):
                 self._expression(test, path, loops)
-                for side, body in enumerate(_blocks(node)):
+                for side, body in enumerate(_alternatives(node)):
                     self.block(body, (*path, (node, side)), loops)
             case ast.Try():
-                for side, body in enumerate(_blocks(node)):
+                for side, body in enumerate(_alternatives(node)):
                     self.block(body, (*path, (node, side)), loops)
             case ast.For() | ast.AsyncFor():
                 self._expression(node.iter, path, loops, drains=True)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import LEAK
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
+from gradlint.static.protocols import LEAK
 from gradlint.static.trained import on_leak
 from gradlint.static.tree import Event, GraphNode, Uid
 

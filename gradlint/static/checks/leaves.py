@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import blocks, walk
 from gradlint.static.values import Library
 from gradlint.wordings.construction import rebuilt
 
@@ -54,8 +54,8 @@ def _statements(body: Iterable[ast.stmt], loop: _Loop | None) -> Iterator[tuple[
             continue
         yield node, loop
         inner = node if isinstance(node, (ast.For, ast.AsyncFor, ast.While)) else loop
-        for name in ("body", "orelse", "finalbody"):
-            yield from _statements(getattr(node, name, []), inner)
+        for block in blocks(node):
+            yield from _statements(block, inner)
 
 
 def _optimizer(analysis: Analysis, node: ast.stmt) -> Iterator[_Built]:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import RATE
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import conditional, is_loader, last_name, over_batches
 from gradlint.static.checks import check
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
+from gradlint.static.protocols import RATE
 from gradlint.static.schedules import class_of
 from gradlint.static.subjects import on_rate
 from gradlint.static.tree import Event

@@ -10,7 +10,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.nodes import own, walk
-from gradlint.static.values import Class, Library, Tensor
+from gradlint.static.values import Class, Tensor
 
 _MODE = "automatic_optimization"
 _ALL = frozenset(["backward", "manual_backward", "step"])
@@ -71,13 +71,8 @@ def _automatic(analysis: Analysis, cls: Class) -> bool:
     lineage = list(analysis.lowering.lineage(cls))
     bases = [base for each in lineage for base in analysis.lowering.bases(each)]
     others = [base for base in bases if not isinstance(base, Class)]
-    ours = [base for base in others if isinstance(base, Library) and _is_lightning(analysis, base)]
     silent = all(_MODE not in ast.unparse(each.node) for each in lineage)
-    return bool(ours) and len(ours) == len(others) and silent
-
-
-def _is_lightning(analysis: Analysis, base: Library) -> bool:
-    return analysis.lowering.models.meaning_of(base.name).kind == "lightning-module"
+    return bool(others) and all(map(analysis.lowering.is_lightning_base, others)) and silent
 
 
 def _in_step(analysis: Analysis, step: ast.FunctionDef) -> Iterator[Diagnostic]:

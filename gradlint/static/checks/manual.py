@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import GRADIENT, OPTIMIZER
+from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.following import follow, run
 from gradlint.static.gradients import is_own
 from gradlint.static.lowering import Root
+from gradlint.static.protocols import GRADIENT
 from gradlint.static.trained import on_gradient, on_parameter
 from gradlint.static.tree import Event, Kill, Uid, walk
 from gradlint.typestate import State

@@ -13,9 +13,10 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.idioms import weights_of
 from gradlint.static.kinship import overlap
 from gradlint.static.nodes import walk
-from gradlint.static.syntax import FunctionNode, weights_of
+from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Class, Instance
 

@@ -12,6 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import bears_parameters, is_parameter
 from gradlint.static.checks import by_words, check
+from gradlint.static.checks.plain_tensors import CONVERSIONS, bare, converted
 from gradlint.static.nodes import children, walk
 from gradlint.static.values import Class, Library
 
@@ -34,8 +35,6 @@ _LOOKS_AFTER = frozenset(
 )
 """Where one of these is called in a loop over a list, somebody looks after its elements."""
 _READS = frozenset(["enumerate", "zip", "reversed", "len", "range", "iter"])
-_CONVERSIONS = frozenset(["to", "cuda", "double", "half", "bfloat16"])
-_MAKES = frozenset(f"torch.{name}" for name in ("tensor", "zeros", "ones", "full", "empty", "rand", "randn"))
 _PLACE = {"append": 0, "insert": 1}
 
 
@@ -60,8 +59,8 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
             found = [growth for method in _methods(node) for growth in _growths(analysis, method)]
             plain = _plain_containers(node) if found else frozenset()
             grown[node] = [growth for growth in found if growth.name in plain]
-            yield from _converted(analysis, node)
-            yield from _bare(analysis, node)
+            yield from converted(analysis, node)
+            yield from bare(analysis, node)
     names = {growth.name for found in grown.values() for growth in found}
     known = set(_handed_on(analysis.tree, names)) if names else names
     for node, found in grown.items():
@@ -76,7 +75,7 @@ def _may_hide(node: ast.AST) -> bool:
         case ast.Call(keywords=given) if any(each.arg == "requires_grad" for each in given):
             return True
         case ast.Call(ast.Attribute(attr=how)):
-            return how in _PLACE or how == "extend" or how in _CONVERSIONS
+            return how in _PLACE or how == "extend" or how in CONVERSIONS
         case _:
             return any(
                 isinstance(target, ast.Subscript) or any(isinstance(each, ast.Call) for each in _elements(value))
@@ -90,69 +89,6 @@ def _report(analysis: Analysis, cls: ast.ClassDef, growth: _Growth) -> Diagnosti
     what = f"the parameters in the plain container `self.{growth.name}`"
     way = "make it an `nn.ParameterList`"
     return compose(code, Side.STATIC, place, subject=f"self.{growth.name}", owner=cls.name, what=what, way=way)
-
-
-def _converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
-    """GL809: `self.w = nn.Parameter(...).to(device)`, which is the result of a computation."""
-    for node in walk(cls):
-        match node:
-            case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(made, how), args)):
-                if how in _CONVERSIONS and is_parameter(analysis, made) and not _is_so_already(made, args):
-                    what = f"`self.{name}`, the plain tensor that `.{how}()` makes of a parameter where it converts it"
-                    way = f"convert the tensor first: `nn.Parameter(tensor.{how}(...))`"
-                    place = analysis.source.place(node)
-                    yield compose("GL809", Side.STATIC, place, owner=cls.name, what=what, way=way)
-            case _:
-                continue
-
-
-def _bare(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
-    """GL809: `self.b = torch.zeros(1, requires_grad=True)`, a weight that no module knows; who differentiates by it may mean it."""
-    if not analysis.says("requires_grad=True") or analysis.says("autograd"):
-        return
-    for node in walk(cls):
-        match node:
-            case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call() as made) if _is_weight(analysis, made):
-                if _only_computes(analysis, name):
-                    what = f"`self.{name}`, a tensor that requires gradients and is no parameter"
-                    way = f"write `self.{name} = nn.Parameter(...)`"
-                    yield compose("GL809", Side.STATIC, analysis.source.place(node), owner=cls.name, what=what, way=way)
-            case _:
-                continue
-
-
-def _is_weight(analysis: Analysis, made: ast.Call) -> bool:
-    """Whether a call makes a tensor of literal values, or of given sizes, that requires gradients: no data."""
-    known = analysis.value(made.func)
-    asked = any(each.arg == "requires_grad" and getattr(each.value, "value", None) is True for each in made.keywords)
-    if not asked or not isinstance(known, Library) or known.name not in _MAKES:
-        return False
-    given = made.args[0] if made.args and known.name == "torch.tensor" else None
-    return given is None or not any(isinstance(each, (ast.Name, ast.Attribute, ast.Call)) for each in walk(given))
-
-
-def _only_computes(analysis: Analysis, name: str) -> bool:
-    """Whether an attribute is an operand somewhere, and nowhere in a list that somebody may optimize."""
-    read = {node for node in analysis.nodes(ast.Attribute) if node.attr == name and isinstance(node.ctx, ast.Load)}
-    operands = {each for node in analysis.nodes(ast.BinOp) for each in (node.left, node.right)}
-    operands |= {node.value for node in analysis.nodes(ast.AugAssign)}
-    listed = (each for node in analysis.nodes(ast.List, ast.Tuple, ast.Dict) for each in walk(node))
-    return bool(read & operands) and not any(each in read for each in listed)
-
-
-def _is_so_already(made: ast.expr, args: list[ast.expr]) -> bool:
-    """Whether a tensor is made with the very type, or on the very device, that it is then converted to: it stays the same tensor."""
-    given = {ast.unparse(node.value) for node in walk(made) if isinstance(node, ast.keyword) and node.arg in _KINDS}
-    for node in walk(made):
-        match node:
-            case ast.Call(ast.Attribute(attr="to"), [kind]):
-                given.add(ast.unparse(kind))
-            case _:
-                continue
-    return len(args) == 1 and ast.unparse(args[0]) in given
-
-
-_KINDS = ("dtype", "device")
 
 
 def _leaves_it_to_torch(analysis: Analysis, cls: ast.ClassDef) -> bool:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import SAVED
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
@@ -20,6 +19,7 @@ from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.notes import Descent
+from gradlint.static.protocols import SAVED
 from gradlint.static.trained import on_saved
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Tensor

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import APART
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
+from gradlint.static.protocols import APART
 from gradlint.static.subjects import on_scaling
 from gradlint.static.tree import Event
 from gradlint.static.values import Kind

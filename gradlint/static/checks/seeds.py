@@ -1,19 +1,20 @@
-"""Seeds that are set again and again, not at all, or in vain: GL919 to GL921."""
+"""Seeds that are set again and again, not at all, or in vain: GL905 and GL919 to GL921."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Side
+from gradlint.diagnostics import Diagnostic, Edit, Fix, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check, local_check
 from gradlint.static.library import role_of
 from gradlint.static.nodes import own, walk
-from gradlint.static.values import Library
+from gradlint.static.values import Library, Unknown, const
 
 _SEEDS = re.compile(r"(?:manual_seed|manual_seed_all|seed_everything|set_seed)")
 _DRAWN = re.compile(
@@ -150,3 +151,54 @@ def _orders_data(function: ast.AST, generator: ast.Call) -> bool:
                 if any(keyword.arg == "generator" and is_it(keyword.value) for keyword in keywords):
                     return True
     return False
+
+
+_SEEDERS = {
+    "torch.random.seeds": "torch.manual_seed",
+    "torch.random.seed": "torch.manual_seed",
+    "torch.random.manual_seed": "torch.manual_seed",
+    "torch.manual_seed": "torch.manual_seed",
+    "torch.seed": "torch.manual_seed",
+    "torch.cuda.manual_seed": "torch.cuda.manual_seed",
+    "torch.cuda.manual_seed_all": "torch.cuda.manual_seed_all",
+    "numpy.random.seed": "numpy.random.seed",
+    "numpy.random.seeds": "numpy.random.seed",
+    "random.seed": "random.seed",
+    "random.seeds": "random.seed",
+}
+
+
+@check
+@by_words
+def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL905: `torch.random.seeds = 100`."""
+    for node in analysis.nodes(ast.Assign) if analysis.says("seed") else ():
+        match node:
+            case ast.Assign([ast.Attribute(owner) as target], value):
+                known = analysis.value(owner)
+                if isinstance(known, Library):
+                    yield from _seed(analysis, node, target, f"{known.name}.{target.attr}", value)
+            case _:
+                continue
+
+
+def _seed(
+    analysis: Analysis, node: ast.Assign, target: ast.Attribute, name: str, value: ast.expr
+) -> Iterator[Diagnostic]:
+    call = _SEEDERS.get(name)
+    if call is None or not _is_number(analysis, value):
+        return
+    owner = ast.unparse(target.value)
+    module = owner.removesuffix(".random") if call == "torch.manual_seed" else owner
+    spelled = f"{module}.{call.rsplit('.', 1)[1]}"
+    place = analysis.source.place(node)
+    text = ast.unparse(value)
+    found = compose("GL905", Side.STATIC, place, subject=ast.unparse(target), value=text, call=spelled)
+    yield replace(found, fix=Fix("Call the function", (Edit(place, f"{spelled}({text})"),), safe=True))
+
+
+def _is_number(analysis: Analysis, value: ast.expr) -> bool:
+    """Whether a value is a seed; a function in that place is put there on purpose."""
+    known = const(analysis.value(value))
+    named = isinstance(value, (ast.Name, ast.Attribute, ast.Subscript)) and "seed" in ast.unparse(value).lower()
+    return isinstance(known, int) or (named and isinstance(analysis.value(value), Unknown))

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import SHARDING
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.following import follow
+from gradlint.static.protocols import SHARDING
 from gradlint.static.subjects import on_sharded
 from gradlint.static.values import Kind
 

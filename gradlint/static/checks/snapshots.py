@@ -11,7 +11,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import blocks, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Class, Instance, Kind, Object
 
@@ -116,8 +116,8 @@ def _branches(body: list[ast.stmt], loops: tuple[_Loop, ...]) -> Iterator[tuple[
             case ast.If():
                 yield statement, loops
         inner = (*loops, statement) if isinstance(statement, (ast.For, ast.AsyncFor, ast.While)) else loops
-        for name in ("body", "orelse", "finalbody"):
-            yield from _branches(getattr(statement, name, []), inner)
+        for block in blocks(statement):
+            yield from _branches(block, inner)
 
 
 def _finds_better(branch: ast.If, around: ast.AST) -> bool:
@@ -206,8 +206,7 @@ def _sets(statement: ast.Assign, spelled: str) -> bool:
 
 def _following(around: ast.AST, loop: _Loop) -> Iterator[ast.stmt]:
     """Yield the statements that are run when a loop is over, whatever happens: those after it in its block and in those around."""
-    for name in ("body", "orelse", "finalbody"):
-        block: list[ast.stmt] = getattr(around, name, [])
+    for block in blocks(around):
         for index, statement in enumerate(block):
             if statement.lineno <= loop.lineno <= (statement.end_lineno or 0):
                 if statement is not loop:

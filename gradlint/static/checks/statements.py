@@ -1,4 +1,4 @@
-"""Statements that do not do what they say: GL110, GL307, GL803, GL804 and GL905."""
+"""Statements that do not do what they say: GL110, GL307, GL803 and GL804."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
-    const,
 )
 
 _ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "train", "detach_", "requires_grad_"])
@@ -268,54 +267,3 @@ def _assigns_module(analysis: Analysis, statement: ast.stmt, self_name: str) -> 
                     return False
         case _:
             return False
-
-
-@check
-@by_words
-def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL905: `torch.random.seeds = 100`."""
-    for node in analysis.nodes(ast.Assign) if analysis.says("seed") else ():
-        match node:
-            case ast.Assign([ast.Attribute(owner) as target], value):
-                known = analysis.value(owner)
-                if isinstance(known, Library):
-                    yield from _seed(analysis, node, target, f"{known.name}.{target.attr}", value)
-            case _:
-                continue
-
-
-_SEEDERS = {
-    "torch.random.seeds": "torch.manual_seed",
-    "torch.random.seed": "torch.manual_seed",
-    "torch.random.manual_seed": "torch.manual_seed",
-    "torch.manual_seed": "torch.manual_seed",
-    "torch.seed": "torch.manual_seed",
-    "torch.cuda.manual_seed": "torch.cuda.manual_seed",
-    "torch.cuda.manual_seed_all": "torch.cuda.manual_seed_all",
-    "numpy.random.seed": "numpy.random.seed",
-    "numpy.random.seeds": "numpy.random.seed",
-    "random.seed": "random.seed",
-    "random.seeds": "random.seed",
-}
-
-
-def _seed(
-    analysis: Analysis, node: ast.Assign, target: ast.Attribute, name: str, value: ast.expr
-) -> Iterator[Diagnostic]:
-    call = _SEEDERS.get(name)
-    if call is None or not _is_number(analysis, value):
-        return
-    owner = ast.unparse(target.value)
-    module = owner.removesuffix(".random") if call == "torch.manual_seed" else owner
-    spelled = f"{module}.{call.rsplit('.', 1)[1]}"
-    place = analysis.source.place(node)
-    text = ast.unparse(value)
-    found = compose("GL905", Side.STATIC, place, subject=ast.unparse(target), value=text, call=spelled)
-    yield replace(found, fix=Fix("Call the function", (Edit(place, f"{spelled}({text})"),), safe=True))
-
-
-def _is_number(analysis: Analysis, value: ast.expr) -> bool:
-    """Whether a value is a seed; a function in that place is put there on purpose."""
-    known = const(analysis.value(value))
-    named = isinstance(value, (ast.Name, ast.Attribute, ast.Subscript)) and "seed" in ast.unparse(value).lower()
-    return isinstance(known, int) or (named and isinstance(analysis.value(value), Unknown))

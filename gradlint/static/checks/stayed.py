@@ -11,12 +11,12 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import STAYED
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow import World
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
+from gradlint.static.protocols import STAYED
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_evaluated
 from gradlint.static.tree import Event, Uid

@@ -14,7 +14,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
-from gradlint.static.nodes import names, walk
+from gradlint.static.nodes import blocks_in, names, walk
 from gradlint.static.tree import Event, GraphNode
 from gradlint.static.values import Tensor
 
@@ -33,7 +33,7 @@ def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
     if not names:
         return
     names -= _free(analysis.tree)
-    for block in _blocks(analysis.tree):
+    for block in blocks_in(analysis.tree):
         for index, statement in enumerate(block):
             for name in sorted(_always_bound(statement) & names):
                 if not all(_has_graph(analysis, value) for value in _values(statement, name)):
@@ -57,14 +57,6 @@ def _recomputed(analysis: Analysis) -> frozenset[str]:
         for name, values in given.items()
         if len(values) > 1 and any(_has_graph(analysis, value) for value in values)
     )
-
-
-def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
-    for node in walk(tree):
-        for field in ("body", "orelse", "finalbody"):
-            block = getattr(node, field, None)
-            if isinstance(block, list) and block:
-                yield block
 
 
 def _free(tree: ast.AST) -> frozenset[str]:
@@ -166,7 +158,7 @@ def only_told(analysis: Analysis) -> Iterator[Diagnostic]:
     known: dict[ast.AST, _Names] = {}
     for window in _windows(analysis):
         names = known.setdefault(window.loop, known.get(window.loop) or _Names(window.loop))
-        block = next((each for each in _blocks(window.loop) if _holds(each, window.step.place.row)), [])
+        block = next((each for each in blocks_in(window.loop) if _holds(each, window.step.place.row)), [])
         for statement in block:
             match statement:
                 case ast.Assign([ast.Name(name)], value) if window.begin < statement.lineno < window.step.place.row:

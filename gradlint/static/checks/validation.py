@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.protocols import VALIDATION
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
@@ -19,6 +18,7 @@ from gradlint.static.following import Effect, follow
 from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import own, walk
+from gradlint.static.protocols import VALIDATION
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_validated
 from gradlint.static.tree import Event, Uid

@@ -1,0 +1,42 @@
+"""Idioms of training code, by how they are written: a sum that goes on, the weights of a module.
+
+It knows `ast` only; it must not know values, and keeps no answers (`syntax` does).
+"""
+
+from __future__ import annotations
+
+import ast
+
+
+def goes_on(value: ast.expr, name: str) -> bool:
+    """Whether an expression adds to what `name` is: `name + x`, `0.9 * name + x`, `(name * n + x) / (n + 1)`."""
+    match value:
+        case ast.BinOp(left, ast.Add() | ast.Sub(), right):
+            return any(_is_multiple(each, name) or goes_on(each, name) for each in (left, right))
+        case ast.BinOp(left, ast.Mult() | ast.Div(), right):
+            return goes_on(left, name) or goes_on(right, name)
+        case _:
+            return False
+
+
+def _is_multiple(value: ast.expr, name: str) -> bool:
+    match value:
+        case ast.Name(spelled):
+            return spelled == name
+        case ast.BinOp(left, ast.Mult(), right):
+            return _is_multiple(left, name) or _is_multiple(right, name)
+        case ast.BinOp(left, ast.Div(), _):
+            return _is_multiple(left, name)
+        case _:
+            return False
+
+
+def weights_of(node: ast.expr) -> ast.expr | None:
+    """Return the module whose weights an expression lists: `m.parameters()`, `m.state_dict().values()`."""
+    match node:
+        case ast.Call(ast.Attribute(inner, "values" | "items"), []):
+            return weights_of(inner)
+        case ast.Call(ast.Attribute(owner, "parameters" | "named_parameters" | "buffers" | "state_dict"), []):
+            return owner
+        case _:
+            return None
