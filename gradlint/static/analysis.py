@@ -26,7 +26,7 @@ from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, Uid, events
-from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
+from gradlint.static.values import UNKNOWN, Class, Instance, Kind, Object, Value
 
 _Made = TypeVar("_Made")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -236,16 +236,19 @@ class Analysis(Index):
             return False  # It was returned, and is kept under some other name.
         name = made.uid[-1]
         used_here = made.uid[0] == "module" and len(made.uid) > 2
-        return used_here and not any(
-            node.attr == name and isinstance(node.ctx, ast.Load) and node not in self._read_only
-            for node in self.nodes(ast.Attribute)
-        )
+        return used_here and name not in self._used_here and name not in self._used_by_bases
 
     @cached_property
-    def _read_only(self) -> frozenset[ast.AST]:
-        """Receivers of methods that only read or clear, and arguments of constructors of the known library."""
-        harmless = {"zero_grad", "state_dict", "param_groups", "get_last_lr", "load_state_dict", "last_epoch"}
-        return frozenset(node.value for node in self.nodes(ast.Attribute) if node.attr in harmless)
+    def _used_here(self) -> frozenset[str]:
+        return frozenset(_used(list(self.nodes(ast.Attribute))))
+
+    @cached_property
+    def _used_by_bases(self) -> frozenset[str]:
+        """The attributes that the bases of this file's classes use in other files: what a class keeps, they have, too."""
+        lowering = self.lowering
+        lineages = (lowering.lineage(Class(node, ("module",))) for node in self.nodes(ast.ClassDef) if node.bases)
+        bases = {each.node for lineage in lineages for each in lineage if lowering.is_foreign(each)}
+        return frozenset(name for base in bases for name in _used(list(walk_of(base, ast.Attribute))))
 
     @cached_property
     def trained_by(self) -> dict[Uid, frozenset[Uid]]:
@@ -296,3 +299,10 @@ def _belongs_to_a_test(node: ast.AST) -> bool:
             return module.split(".")[0] in _TEST_TOOLS
         case _:
             return False
+
+
+def _used(nodes: list[ast.Attribute]) -> Iterator[str]:
+    """Return the attributes that are loaded, but not to read or clear what they hold."""
+    harmless = {"zero_grad", "state_dict", "param_groups", "get_last_lr", "load_state_dict", "last_epoch"}
+    read_only = {node.value for node in nodes if node.attr in harmless}
+    return (node.attr for node in nodes if isinstance(node.ctx, ast.Load) and node not in read_only)

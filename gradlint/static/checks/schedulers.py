@@ -17,7 +17,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk, words
 from gradlint.static.subjects import on_scheduler
 from gradlint.static.tree import Event, Uid, events
-from gradlint.static.values import Kind, Object
+from gradlint.static.values import UNKNOWN, Kind, Object, const
 from gradlint.wordings.schedulers import NEVER_STEPPED, STEP_IT
 
 _KIND = re.compile(r"plateau|sched", re.IGNORECASE)
@@ -107,6 +107,8 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     for scheduler in analysis.objects(Kind.SCHEDULER):
         if scheduler.uid in hidden or not analysis.private(scheduler) or _is_replaced(analysis, scheduler, hidden):
             continue
+        if _keeps_rate(scheduler):
+            continue
         if _steps_on(analysis, scheduler):
             name = _name(scheduler)
             yield compose("GL202", Side.STATIC, scheduler.place, subject=name, what=NEVER_STEPPED, remedy=STEP_IT)
@@ -119,6 +121,12 @@ def _is_replaced(analysis: Analysis, scheduler: Object, used: set[Uid]) -> bool:
         for other in analysis.objects(Kind.SCHEDULER)
         if other.of == scheduler.of
     )
+
+
+def _keeps_rate(scheduler: Object) -> bool:
+    """Whether a scheduler stands for no schedule at all: a constant factor of 1, where another branch has a real one."""
+    constant = scheduler.origin.endswith(".ConstantLR") and bool(scheduler.calls)
+    return constant and all(const(call.argument(1, "factor") or UNKNOWN) == 1 for call in scheduler.calls)
 
 
 def _steps_on(analysis: Analysis, scheduler: Object) -> bool:
