@@ -21,7 +21,7 @@ from gradlint.static.frames import RETURNED
 from gradlint.static.index import Index
 from gradlint.static.kinship import Kin, name_of, within
 from gradlint.static.lowering import Lowering, Root
-from gradlint.static.nodes import below, root, walk
+from gradlint.static.nodes import below, root, walk, walk_of
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.syntax import FunctionNode
