@@ -60,7 +60,7 @@ def _changed_tensor(node: Any) -> Any:
                 if CHANGED in str(error):
                     raw = getattr(node, f"_raw{name}")
                     saved = raw[0] if isinstance(raw, tuple | list) else raw
-                    return getattr(saved, "data", None)  # torch 2.3 and 2.4 do not hand it out
+                    return getattr(saved, "data", None)  # torch 2.3, 2.4 and 2.9 do not hand it out
     return None
 
 
