@@ -11,7 +11,7 @@ import re
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,7 +54,7 @@ class _Windows:
     step: Location | None = None
     name: str = ""
     mixed: bool = False  # passes of several places or for several optimizers, or a step outside of their loop
-    loop: object = None
+    loop: tuple[CodeType, range | None] | None = None
     ended: list[_Window] = field(default_factory=list)
     passes: int = 0
     losses: set[tuple[bool, float | None]] = field(default_factory=set)
@@ -111,7 +111,7 @@ class Accumulation(Observer):
             frame = passing.frame
             if windows.place is None:
                 windows.place = passing.place
-                windows.loop = None if frame is None else (frame.f_code, loop_around(frame.f_code, frame.f_lasti))
+                windows.loop = _loop_of(frame)
             windows.mixed = windows.place is not passing.place or not watched.fed_alone
             windows.passes += 1
             windows.losses.add(self._loss)
@@ -153,10 +153,9 @@ class Accumulation(Observer):
         if windows is None or windows.mixed:
             return
         self._look(watched, windows)
-        loop = None if frame is None else (frame.f_code, loop_around(frame.f_code, frame.f_lasti))
         if windows.step is None:
             windows.step, windows.name = place, name_of(watched.optimizer, frame)
-        windows.mixed = windows.loop != loop or windows.step is not place or ".step(" not in text_at(place)
+        windows.mixed = windows.loop != _loop_of(frame) or windows.step is not place or ".step(" not in text_at(place)
         if windows.passes and len(windows.ended) < _KEPT:
             windows.ended.append(self._ended(watched, windows))
         windows.begin()
@@ -201,6 +200,11 @@ class Accumulation(Observer):
 
     def _report(self, windows: _Windows, place: Location, step: Location, what: str, remedy: str) -> None:
         self._ledger.report("GL703", step, (("accumulated", place),), what=what, remedy=remedy)
+
+
+def _loop_of(frame: FrameType | None) -> tuple[CodeType, range | None] | None:
+    """Return the function of a frame, and its innermost loop around what it is doing."""
+    return None if frame is None else (frame.f_code, loop_around(frame.f_code, frame.f_lasti))
 
 
 def _said(place: Location) -> str:

@@ -91,9 +91,10 @@ class Coverage(Observer):
 
     def _never_stepped_yet(self, seen: _Seen, passing: Pass) -> None:
         """See whether somebody else than its optimizer has a use for the gradients."""
-        first, before = next(seen.watched.parameters(), None), seen.sample
-        if seen.passes < _PASSES and first is not None and can_be_asked(few_of(first)):
-            seen.sample = few_of(first).clone()
+        first = next(seen.watched.parameters(), None) if seen.passes < _PASSES else None
+        few = None if first is None else few_of(first)
+        if few is not None and can_be_asked(few):
+            before, seen.sample = seen.sample, few.clone()
             if before is not None:
                 seen.moves.append(Answer((before != seen.sample).any()))
         seen.fresh = seen.fresh or passing.place

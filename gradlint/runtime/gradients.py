@@ -183,15 +183,16 @@ class Gradient:
     def take_sample(self) -> None:
         """Keep a few values, to tell a second step on the same gradients from `p.grad.data.copy_(new)`."""
         grad = None if self._last is None else self._last()
-        self._sample = few_of(grad).clone() if grad is not None and can_be_asked(values_of(grad)) else None
+        few = None if grad is None else few_of(grad)
+        self._sample = few.clone() if few is not None and can_be_asked(few) else None
 
     def looks_the_same(self) -> bool:
         """Tell whether the gradient holds the values of the last sample; False if there is none."""
         grad = None if self._last is None else self._last()
-        if grad is None or self._sample is None or not can_be_asked(values_of(grad)):
+        if grad is None or self._sample is None:
             return False
         few = few_of(grad)
-        return few.shape == self._sample.shape and bool((few == self._sample).all())
+        return can_be_asked(few) and few.shape == self._sample.shape and bool((few == self._sample).all())
 
     def _edited(self, grad: Tensor, place: Location) -> EventKind | None:
         """Judge a change in place by the user: a value written by hand, a clearing, or a mere clipping."""

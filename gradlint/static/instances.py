@@ -16,7 +16,7 @@ from gradlint.static.attributes import MODULE_METHODS
 from gradlint.static.constructors import Constructors
 from gradlint.static.kinship import within
 from gradlint.static.library import words
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import asks_for
 from gradlint.static.notes import Hooked
 from gradlint.static.tree import (
     Uid,
@@ -137,7 +137,7 @@ class Instances(Constructors):
 
     def _loaded(self, node: ast.Call, targets: frozenset[Uid], spelled: str) -> None:
         """Emit that a module got trained parameters; another module's state is only copied."""
-        if not any(isinstance(part, ast.Attribute) and part.attr == "state_dict" for part in walk(node)):
+        if not asks_for(node, "state_dict"):
             self.emit(EventKind.LOAD, node, targets, spelled)
 
     def set_mode(self, name: str, node: ast.Call, targets: frozenset[Uid], spelled: str, args: list[Value]) -> None:

@@ -177,6 +177,11 @@ def _by_kind(
     return known
 
 
+def asks_for(node: ast.AST, attribute: str) -> bool:
+    """Tell whether anything in a node is asked for an attribute of that name."""
+    return any(each.attr == attribute for each in walk_of(node, ast.Attribute))
+
+
 def below(node: ast.AST) -> list[ast.AST]:
     """Return all nodes below a node, breadth first; whoever gets the list must not change it."""
     known: list[ast.AST] | None = getattr(node, "_below", None)

@@ -15,7 +15,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.following import run
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import asks_for, children
 from gradlint.static.subjects import MANY_EVALUATIONS, on_optimizer
 from gradlint.static.tree import EMPTY, Branch, Call, Loop, Node, Seq, Uid, events
 from gradlint.static.values import Const, Function, Kind, Tensor
@@ -52,9 +52,7 @@ def _called(analysis: Analysis, step: Step) -> Diagnostic | None:
 def _returns_loss(analysis: Analysis, callee: ast.expr) -> bool:
     """Whether a called function runs backward itself: it is a closure, not a maker of closures."""
     known = analysis.lowering.values.get(callee)
-    return isinstance(known, Function) and any(
-        isinstance(node, ast.Attribute) and node.attr == "backward" for node in walk(known.node)
-    )
+    return isinstance(known, Function) and asks_for(known.node, "backward")
 
 
 def _many_evaluations(analysis: Analysis, step: Step) -> Iterator[Diagnostic]:

@@ -14,7 +14,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, local_check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import blocks_in, own, walk
+from gradlint.static.nodes import asks_for, blocks_in, own, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event
 from gradlint.static.values import Class, Function, Library
@@ -111,7 +111,7 @@ def clipped_before_exchange(analysis: Analysis) -> Iterator[Diagnostic]:
                 exchange = next(_exchanged(analysis, later), None)
                 if exchange is not None:
                     yield _too_early(analysis.source.place(clip), _whose(clip), "this", [("exchanged", exchange)])
-                if exchange is not None or _runs_backward(later):
+                if exchange is not None or asks_for(later, "backward"):
                     break
 
 
@@ -134,10 +134,6 @@ def _exchanged(analysis: Analysis, statement: ast.stmt) -> Iterator[Location]:
         known = analysis.value(node.func) if isinstance(node, ast.Call) else None
         if isinstance(known, Function) and next(_exchanges(known.node), None) is not None:
             yield analysis.source.place(node)
-
-
-def _runs_backward(statement: ast.stmt) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr == "backward" for node in walk(statement))
 
 
 def _whose(clip: ast.Call) -> str:

@@ -16,7 +16,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
 from gradlint.static.idioms import goes_on
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import asks_for, walk
 from gradlint.static.notes import Keeping
 from gradlint.static.tree import GraphNode
 from gradlint.static.values import Function
@@ -107,13 +107,9 @@ def _hands_on(analysis: Analysis, node: ast.AST, names: set[str]) -> bool:
     """Whether a call gives one of some names to a function that runs something backward."""
     match node:
         case ast.Call(func, args) if isinstance(function := analysis.value(func), Function):
-            return _runs_backward(function.node) and any(_gives(arg, name) for arg in args for name in names)
+            return asks_for(function.node, "backward") and any(_gives(arg, name) for arg in args for name in names)
         case _:
             return False
-
-
-def _runs_backward(function: ast.AST) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr == "backward" for node in walk(function))
 
 
 def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:

@@ -15,7 +15,7 @@ from gradlint.static.cadence import turns
 from gradlint.static.checks import check
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import asks_for
 from gradlint.static.subjects import on_sampler
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Kind, Object
@@ -63,10 +63,10 @@ def _place(analysis: Analysis, draw: Event) -> Location:
         return draw.place
     for callee in draw.frame:
         told = _CALLED_AT.fullmatch(callee)
-        calls = analysis.calls_in(int(told["row"])) if told else []
-        places = (
-            [analysis.source.place(call) for call in calls if call.col_offset == int(told["column"])] if told else []
-        )
+        if told is None:
+            continue
+        calls = (call for call in analysis.calls_in(int(told["row"])) if call.col_offset == int(told["column"]))
+        places = map(analysis.source.place, calls)
         outermost = max(places, key=lambda each: (each.end_row, each.end_column), default=draw.place)
         if outermost.filename == here:
             return outermost
@@ -100,7 +100,7 @@ def _steps(analysis: Analysis, root: Root, draw: Event) -> bool:
         return True
     passes = (event for event in inside if event.kind is EventKind.BACKWARD)
     places = (place for event in passes for place in (*_around(analysis, event), *analysis.called_for(event)))
-    return any(isinstance(node, ast.Attribute) and node.attr == "step" for place in places for node in walk(place))
+    return any(asks_for(place, "step") for place in places)
 
 
 def _around(analysis: Analysis, event: Event) -> list[ast.AST]:
