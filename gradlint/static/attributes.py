@@ -133,6 +133,8 @@ class Attributes(Conditions):
         meaning = self.models.method_of(owner.origin, name)
         if meaning is not None and any(action.verb == "window-end" for action in meaning.actions):
             return Unknown(window_end(owner.uid))
+        if name == "step" and owner.kind in (Kind.OPTIMIZER, Kind.SCHEDULER):
+            self.escaped.add(owner.uid)  # A step that is handed on and not called here may be taken anywhere.
         given = self.store.get((owner.uid, name)) if meaning is None and owner.kind is Kind.ENGINE else None
         return given or Method(owner, name)
 

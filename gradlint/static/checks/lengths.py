@@ -24,6 +24,9 @@ from gradlint.static.values import Const, Construction, Function, Items, Kind, O
 _ABSOLUTE = frozenset(["LambdaLR", "OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"])
 """Schedulers that compute every rate from the first one, whatever the rate is now."""
 
+_STATE = frozenset(["last_epoch", "_step_count", "T_max", "total_steps", "total_iters", "load_state_dict"])
+"""What says how far a schedule is, or how long: written, or loaded, it begins anew or ends elsewhere."""
+
 
 def _torch_schedulers(analysis: Analysis) -> Iterator[Object]:
     for scheduler in analysis.objects(Kind.SCHEDULER):
@@ -57,7 +60,7 @@ def _too_long(analysis: Analysis, root: Root, scheduler: Object, event: Event) -
     if _is_looked_at(analysis, root, scheduler, loops[0]):
         return
     count, length = _turns_of(analysis, loops, call), _length(class_of(scheduler), call)
-    if count is None or length is None or "last_epoch" in call.named:
+    if count is None or length is None or "last_epoch" in call.named or _is_set_back(analysis, scheduler):
         return
     harm = _harm(class_of(scheduler), count, length)
     if harm is not None:
@@ -70,6 +73,23 @@ def _is_looked_at(analysis: Analysis, root: Root, scheduler: Object, loop: int) 
     alone = frozenset({scheduler.uid})
     kinds = {event.kind for event in analysis.events[root] if loop in event.loops and event.targets != alone}
     return not kinds & {EventKind.BACKWARD, EventKind.SETGRAD, EventKind.ESCAPE}
+
+
+def _is_set_back(analysis: Analysis, scheduler: Object) -> bool:
+    """Whether the count or the length of a schedule is written by hand, or another state is loaded into it."""
+    for node in analysis.nodes(ast.Assign, ast.AugAssign, ast.Call):
+        match node:
+            case (
+                ast.Assign(targets=[ast.Attribute(owner, attr), *_])
+                | ast.AugAssign(target=ast.Attribute(owner, attr))
+                | ast.Call(ast.Attribute(owner, attr))
+            ) if attr in _STATE:
+                value = analysis.value(owner)
+                if value.uid == scheduler.uid if isinstance(value, Object) else attr != "load_state_dict":
+                    return True
+            case _:
+                continue
+    return False
 
 
 def _builds(event: Event, scheduler: Object) -> bool:

@@ -13,7 +13,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import definitions, last_name
 from gradlint.static.checks import check
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import walk, words
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Construction, Kind, Object
 from gradlint.wordings.construction import ROWS_DECAY, STOP_DECAY
@@ -29,10 +29,11 @@ _COMMON = frozenset(
 
 
 class _Masked(NamedTuple):
-    """A statement that clears some rows of a gradient, and the parameter whose gradient it is."""
+    """A statement that clears some rows of a gradient, the parameter whose gradient it is, and the rows that are named."""
 
     statement: ast.stmt
     parameter: ast.expr
+    rows: ast.expr
 
 
 @check
@@ -65,7 +66,14 @@ def _stands_before(analysis: Analysis, masked: _Masked, step: Event) -> bool:
     loop = analysis.lowering.loop_nodes.get(step.loops[-1])
     if loop is None or masked.statement.lineno > step.place.row or not _holds(loop, masked.statement):
         return False
-    return not _restored(loop, masked)
+    return not _restored(loop, masked) and not _counts(analysis, step, masked.rows)
+
+
+def _counts(analysis: Analysis, step: Event, rows: ast.expr) -> bool:
+    """Whether the rows are others at each step: their index is what a loop around the step counts."""
+    nodes = (analysis.lowering.loop_nodes.get(loop) for loop in step.loops)
+    counted = {name for node in nodes if isinstance(node, ast.For) for name in words(node.target)}
+    return bool(counted & words(rows))
 
 
 # Weight decay ---------------------------------------------------------------------------------
@@ -123,7 +131,7 @@ def _masked(analysis: Analysis) -> Iterator[_Masked]:
             case _:
                 continue
         if found is not None and not _is_bad(analysis, index, gradient):
-            yield _Masked(node, found)
+            yield _Masked(node, found, index)
 
 
 def _is_zero(node: ast.expr) -> bool:
