@@ -14,7 +14,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.nodes import children, own
+from gradlint.static.nodes import blocks_in, own
 from gradlint.static.syntax import FunctionNode
 from gradlint.wordings.modes import AFTER_EVALUATION
 
@@ -94,19 +94,10 @@ def _switches(
 
 def _goes_on(scope: ast.AST, switch: ast.Call, methods: dict[str, FunctionNode]) -> bool:
     """Whether the loop goes on behind the statement that leads to a switch: it is not left there."""
-    for statement, rest in _statements(scope):
-        if switch in _reached(statement, methods) and not any(isinstance(node, ast.stmt) for node in own(statement)):
-            return not any(isinstance(each, _LEAVES) for each in rest)
+    for block in blocks_in(scope):
+        for index, statement in enumerate(block):
+            if switch in _reached(statement, methods) and not any(
+                isinstance(node, ast.stmt) for node in own(statement)
+            ):
+                return not any(isinstance(each, _LEAVES) for each in block[index + 1 :])
     return False
-
-
-def _statements(scope: ast.AST) -> Iterator[tuple[ast.stmt, list[ast.stmt]]]:
-    """Yield each statement below a scope, with those that follow it in its block."""
-    todo = [scope]
-    while todo:
-        node = todo.pop()
-        block = [each for each in children(node) if isinstance(each, ast.stmt)]
-        for statement in block:
-            yield statement, block[block.index(statement) + 1 :]
-            if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                todo.append(statement)
