@@ -90,6 +90,11 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
 
     flow: Flow[_Fed] = Flow(advance)
     flow.run(pruned(root.tree, concerns), _Fed())
+    yield from _never_fed(optimizer, flow)
+
+
+def _never_fed(optimizer: Object, flow: Flow[_Fed]) -> Iterator[Diagnostic]:
+    """Yield the first step to which no path brings a gradient."""
     for event, worlds in flow.arrivals.items():
         states = [world.state for world in worlds]
         if event.kind is _K.STEP and states and all(state.backward and not state.real for state in states):

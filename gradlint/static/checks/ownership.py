@@ -122,13 +122,17 @@ def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
 
     flow: Flow[_Tie] = Flow(advance)
     flow.run(pruned(root.tree, concerns), _beginning(analysis, root, optimizer.uid))
+    found = _lost_before(flow, _K.STEP, "backward")
+    yield from (_report(analysis, optimizer, root, place, step) for place, step in found.items())
+
+
+def _lost_before(flow: Flow[_Tie], kind: EventKind, used: str) -> dict[Location, Event]:
+    """Return where something was replaced before events of a kind, once it had been used like this."""
     found: dict[Location, Event] = {}
     for event, worlds in flow.arrivals.items():
-        if event.kind is _K.STEP:
-            for world in worlds:
-                if world.state.used == "backward" and world.state.lost is not None:
-                    found[world.state.lost.place] = event
-    yield from (_report(analysis, optimizer, root, place, step) for place, step in found.items())
+        ties = (world.state for world in worlds if event.kind is kind)
+        found |= {tie.lost.place: event for tie in ties if tie.used == used and tie.lost is not None}
+    return found
 
 
 def _takes_over(other: Object | None, optimizer: Object) -> bool:
@@ -193,11 +197,7 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
 
     flow: Flow[_Tie] = Flow(advance)
     flow.run(pruned(root.tree, concerns), _beginning(analysis, root, scheduler.uid))
-    found: dict[Location, Event] = {}
-    for event, worlds in flow.arrivals.items():
-        if event.kind is _K.SCHEDULE:
-            found |= {world.state.lost.place: event for world in worlds if world.state.used and world.state.lost}
-    for place, schedule in found.items():
+    for place, schedule in _lost_before(flow, _K.SCHEDULE, "step").items():
         marks = (("built", scheduler.place), ("scheduled", schedule.place))
         name = next(each.name for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)
         what = f"`{name}` is built anew here, after it, and its learning rate never changes"
