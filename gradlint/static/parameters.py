@@ -28,8 +28,8 @@ class Parameters(Expressions):
         values = dict(zip([arg.arg for arg in positional], given, strict=False)) | named
         for arg in [*positional, *arguments.kwonlyargs]:
             value = values.get(arg.arg)
-            if isinstance(value, Unknown) and arg.annotation is not None:
-                value = self._annotated_as(value, arg)
+            if isinstance(value, Unknown):
+                value = self._told_by(value, arg)
             if value is not None:
                 self.bind(arg.arg, value)
             elif arg.arg in defaults and not spread:
@@ -46,8 +46,8 @@ class Parameters(Expressions):
             mixed = Unknown(holds=self.reach(rest.values()))
             self.bind(arguments.kwarg.arg, Items(tuple(rest.values()), tuple(rest)) if known else mixed)
 
-    def _annotated_as(self, value: Unknown, arg: ast.arg) -> Value:
-        """Return what an unknown argument is by the annotation of its parameter."""
+    def _told_by(self, value: Unknown, arg: ast.arg) -> Value:
+        """Return what an unknown argument is by the annotation of its parameter, or by what this is asked for."""
         if any(uid in self.objects and self.objects[uid].kind is Kind.OPTIMIZER for uid in value.holds):
             return value
         known = self.parameter(arg)

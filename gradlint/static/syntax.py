@@ -6,6 +6,7 @@ It knows `ast` only; it must not know values.
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
@@ -15,6 +16,11 @@ from gradlint.static.nodes import children, root, spelled, walk, walk_of
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
 
+
+_CALLED_OPTIMIZER = re.compile(r"(?:^|[._])opt(?:im)?(?:$|[._A-Z\d])|[oO]ptimi[sz]er")
+"""What is stepped behind a backward pass and has a name like this is an optimizer, also where nobody clears its gradients."""
+_CLEARS = re.compile(r"(?:^|_)zero_?(?:grad|param|all|$)|(?:clear|reset)_?grad|^_?grad$")
+"""Words of whoever clears gradients, or looks at them."""
 
 GRADIENT = frozenset(["grad", "_grad"])
 """Attributes that hold the gradient of a tensor."""
@@ -172,11 +178,18 @@ def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
 
 def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
     # What runs backward by itself, or is told what to step, is an engine.
-    return frozenset(
-        name
-        for name, methods in _asked(scope).items()
-        if {"zero_grad", "step"} <= methods and not methods & _NO_OPTIMIZER
-    )
+    stepped = {
+        name: methods for name, methods in _asked(scope).items() if "step" in methods and not methods & _NO_OPTIMIZER
+    }
+    sure = {name for name, methods in stepped.items() if "zero_grad" in methods}
+    return frozenset(sure or (filter(_CALLED_OPTIMIZER.search, stepped) if stepped and _only_adds(scope) else ()))
+
+
+def _only_adds(scope: ast.AST) -> bool:
+    """Whether gradients are computed somewhere, and nothing is said of clearing them, or of what they are."""
+    attributes = {node.attr for node in walk_of(scope, ast.Attribute)}
+    said = attributes | {node.id for node in walk_of(scope, ast.Name)}
+    return "backward" in attributes and not any(_CLEARS.search(word) for word in said)
 
 
 def _scaled_by_name(scope: ast.AST) -> frozenset[str]:
