@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import Answer, can_be_asked
+from gradlint.runtime.answers import Answer, has_values
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer
@@ -124,7 +124,7 @@ def _with_gradients(optimizer: Any) -> Iterator[Tensor]:
             # What is lazy and was never run has neither a gradient nor values.
             for parameter in (each for each in group["params"] if each.grad is not None):
                 values = values_of(parameter)
-                if can_be_asked(values) and values.untyped_storage().size() > 0:
+                if has_values(values):
                     yield parameter
 
 

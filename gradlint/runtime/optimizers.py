@@ -58,6 +58,11 @@ class WatchedOptimizer:
         return self._optimizer()
 
     @property
+    def reference(self) -> weakref.ref[Optimizer]:
+        """The optimizer, for whom a call of ours would be too slow."""
+        return self._optimizer
+
+    @property
     def gradients(self) -> list[Gradient]:
         """The gradients that are looked at now."""
         return self._sentinels or self._all

@@ -62,7 +62,7 @@ class Event(Expected):
         if isinstance(self.key, Call):
             self.distance, self.code, self.instruction = self.key
         elif self.stepped is not None:
-            self.stepping = -self.key
+            self.optimizer = self.stepped.reference
         else:
             self.cleared = self.key
         if self.gradient is not None:
