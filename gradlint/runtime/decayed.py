@@ -177,9 +177,9 @@ def _cleared(watched: WatchedOptimizer, sizes: dict[int, tuple[weakref.ref[Any],
     """Yield the rows of each parameter that had a gradient after the backward pass and have none now."""
     same: list[tuple[Any, Any, Any]] = []
     for parameter in watched.parameters() if sizes else ():
-        grad: Any = parameter.grad
         known = sizes.get(id(parameter))
-        if known is not None and grad is not None and known[0]() is grad:
+        grad = None if known is None else known[0]()
+        if known is not None and grad is not None and grad is parameter.grad:
             same.append((parameter, known[1], _sizes(values_of(grad))))
     for parameter, before, now in same if _may_be_cleared(same) else ():
         if _rows(parameter) is not None:
