@@ -63,7 +63,7 @@ def can_be_asked(tensor: Tensor) -> bool:
 
 def has_values(tensor: Tensor) -> bool:
     """Tell whether there are values of `tensor` that can be had: FSDP's unsharded parameters are stored nowhere."""
-    return can_be_asked(tensor) and tensor.numel() > 0 and tensor.untyped_storage().size() > 0
+    return can_be_asked(tensor) and tensor.numel() > 0 and tensor.untyped_storage().nbytes() > 0
 
 
 def is_waited_for(tensor: Tensor) -> bool:

@@ -179,7 +179,7 @@ def _cleared(watched: WatchedOptimizer, sizes: dict[int, tuple[weakref.ref[Any],
     for parameter in watched.parameters() if sizes else ():
         known = sizes.get(id(parameter))
         grad = None if known is None else known[0]()
-        if known is not None and grad is not None and grad is parameter.grad:
+        if known is not None and grad is not None and id(grad) == id(parameter.grad):
             same.append((parameter, known[1], _sizes(values_of(grad))))
     for parameter, before, now in same if _may_be_cleared(same) else ():
         if _rows(parameter) is not None:

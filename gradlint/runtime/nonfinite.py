@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from math import isfinite
 from types import FrameType
 from typing import Any
 
@@ -35,7 +36,7 @@ _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Parameters, and whether all values of each were numbers after a number of `steps`."""
+    """Parameters, and the largest value of each after a number of `steps`."""
 
     parameters: list[weakref.ref[Any]]
     answers: list[Answer]
@@ -48,7 +49,7 @@ class _Asked:
 
     def ill(self) -> list[Any]:
         """Return the parameters that held something else."""
-        fine = [each for answer in self.answers for each in answer.read()]
+        fine = [isfinite(each) for answer in self.answers for each in answer.read()]
         if all(fine):
             return []
         found = (parameter() for parameter, well in zip(self.parameters, fine, strict=True) if not well)
@@ -172,13 +173,12 @@ def _ask(watched: WatchedOptimizer) -> _Asked:
     plain = [(parameter, values) for parameter in watched.parameters() if (values := _values(parameter)) is not None]
     groups = on_one_device(plain[:: max(1, -(-len(plain) // _AT_MOST))], lambda each: each[1])
     ordered = [weakref.ref(parameter) for group in groups for parameter, _ in group]
-    return _Asked(ordered, [_are_numbers([values for _, values in group]) for group in groups], watched.steps)
+    return _Asked(ordered, [_largest([values for _, values in group]) for group in groups], watched.steps)
 
 
-def _are_numbers(tensors: list[torch.Tensor]) -> Answer:
-    """Ask their device of each tensor whether all of its values are numbers; without a copy of them."""
-    largest = torch.stack(torch._foreach_norm(tensors, torch.inf))
-    return Answer(largest.isfinite())
+def _largest(tensors: list[torch.Tensor]) -> Answer:
+    """Ask their device for the largest value of each tensor, which is a number if all are; without a copy of them."""
+    return Answer(torch.stack(torch._foreach_norm(tensors, torch.inf)))
 
 
 def _values(parameter: Any) -> torch.Tensor | None:

@@ -26,7 +26,7 @@ from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.listening import NOTHING, Expected
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.sites import Origin, frames, origin_of
+from gradlint.runtime.sites import NOWHERE, Origin, frames, origin_of
 from gradlint.typestate import State
 
 _LONGEST = 128
@@ -68,6 +68,9 @@ class Event(Expected):
         if self.gradient is not None:
             self.change = self.gradient.version - self.version
             self.parameter, self.sharded = self.gradient.reference, self.gradient.is_sharded
+
+
+_CLOSELY = Event(key=0, place=NOWHERE)  # which nothing is
 
 
 class Steady:
@@ -135,12 +138,12 @@ class Steady:
     @property
     def progress(self) -> tuple[int, int]:
         """What changes with each event that is as expected: how often a cycle has run, and how far this one has come."""
-        return self.runs, len(self._ahead) + 1 - length_hint(self.coming) if self.running else 0
+        return self.runs, len(self._ahead) - length_hint(self.coming) if self.running else 0
 
     def last_pass(self) -> tuple[Location, int] | None:
         """Return where the last backward pass was called, and when it began."""
         if self.running:
-            happened = len(self._ahead) + 1 - length_hint(self.coming)
+            happened = len(self._ahead) - length_hint(self.coming)
             for event in reversed(self._ahead[max(0, happened - len(self._cycle)) : happened]):
                 if event.code is not None:
                     return event.place, event.began
@@ -157,8 +160,9 @@ class Steady:
                 now.version += now.growth
             self._stay = min(_LONGER * self._stay, _LONGEST_STAY) if keys == self._known else _FIRST_STAY
             self._known, self._cycle = keys, cycle
-            self._ahead = (cycle * self._stay)[:-1]  # looking closely again begins with a step
-            self.coming = iter([*self._ahead, NOTHING])
+            self._ahead = cycle * self._stay
+            self._ahead[-1] = _CLOSELY  # looking closely again begins with a step
+            self.coming = iter(self._ahead)
             self.running = True
 
     def _is_settled(self, cycle: list[Event], before: list[Event]) -> bool:
@@ -186,7 +190,7 @@ class Steady:
             self.running = False
             self.spoil()
             self.runs += 1
-            happened = len(self._ahead) + 1 - length_hint(self.coming) - missed
+            happened = len(self._ahead) - length_hint(self.coming) - missed
             self._catch_up(happened // len(self._cycle), happened % len(self._cycle))
             self._passes.extend(self._passed(self._ahead[max(0, happened - _LONGEST) : happened]))
             self._ahead, self.coming = [], repeat(NOTHING)
