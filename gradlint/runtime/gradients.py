@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SAMPLE = 16
+_FEW = 1024
 _ZERO, _SETGRAD = EventKind.ZERO, EventKind.SETGRAD
 _LOOKS_BY_VALUE = 8
 _ONLY_TOLD = 1e6
@@ -228,8 +229,10 @@ def values_of(grad: Tensor) -> Tensor:
 
 
 def few_of(grad: Tensor) -> Tensor:
-    """Return the first few values of a tensor."""
+    """Return the first few values of a tensor, or all if they are not many: each cut costs as much as a copy of those."""
     few = values_of(grad)
+    if few.numel() <= _FEW:
+        return few
     while few.dim() > 1 and few.shape[0]:
         few = few[0]
     return few[:_SAMPLE] if few.dim() else few

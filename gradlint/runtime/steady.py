@@ -84,6 +84,7 @@ class Steady:
         self._events: list[Event] = []
         self._before: list[Event] = []
         self._same = 0
+        self._rest: list[int | Call] = []  # of the round in which a routine check began, as it is known
         self._known: list[int | Call] = []
         self._cycle: list[Event] = []
         self._ahead: list[Event] = []
@@ -119,7 +120,7 @@ class Steady:
 
     def spoil(self) -> None:
         """Something happened that a cycle cannot stand for: begin anew."""
-        self._events, self._before, self._same = [], [], 0
+        self._events, self._before, self._same, self._rest = [], [], 0, []
 
     def forbid(self) -> None:
         """Something happened that no cycle of this run can stand for: never run again."""
@@ -153,6 +154,9 @@ class Steady:
         cycle, self._events = self._events, []
         before, self._before = self._before, cycle
         keys = [each.key for each in cycle]
+        if self._rest and keys == self._rest:
+            self._before = self._cycle
+        self._rest = []
         self._same = self._same + 1 if keys == [each.key for each in before] else 0
         if self._same >= (_ROUNDS_AGAIN if keys == self._known else _ROUNDS) and self._is_settled(cycle, before):
             for now, was in zip(cycle, before, strict=True):
@@ -161,7 +165,9 @@ class Steady:
             self._stay = min(_LONGER * self._stay, _LONGEST_STAY) if keys == self._known else _FIRST_STAY
             self._known, self._cycle = keys, cycle
             self._ahead = cycle * self._stay
-            self._ahead[-1] = _CLOSELY  # looking closely again begins with a step
+            # Looking closely again begins with the first backward pass of a round: a third graph, besides those of two whole rounds.
+            turn = next((index for index, event in enumerate(cycle) if event.code is not None), len(cycle) - 1)
+            self._ahead[turn - len(cycle) :] = [_CLOSELY]
             self.coming = iter(self._ahead)
             self.running = True
 
@@ -191,7 +197,9 @@ class Steady:
             self.spoil()
             self.runs += 1
             happened = len(self._ahead) - length_hint(self.coming) - missed
-            self._catch_up(happened // len(self._cycle), happened % len(self._cycle))
+            rounds, position = divmod(happened, len(self._cycle))
+            self._catch_up(rounds, position)
+            self._rest = self._known[position:] if happened == len(self._ahead) - 1 else []
             self._passes.extend(self._passed(self._ahead[max(0, happened - _LONGEST) : happened]))
             self._ahead, self.coming = [], repeat(NOTHING)
 
