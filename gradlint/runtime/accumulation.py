@@ -155,7 +155,8 @@ class Accumulation(Observer):
         self._look(watched, windows)
         if windows.step is None:
             windows.step, windows.name = place, name_of(watched.optimizer, frame)
-        windows.mixed = windows.loop != _loop_of(frame) or windows.step is not place or ".step(" not in text_at(place)
+            windows.mixed = ".step(" not in text_at(place)
+        windows.mixed = windows.mixed or windows.step is not place or windows.loop != _loop_of(frame)
         if windows.passes and len(windows.ended) < _KEPT:
             windows.ended.append(self._ended(watched, windows))
         windows.begin()

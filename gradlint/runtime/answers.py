@@ -55,8 +55,15 @@ def on_one_device(items: Iterable[_T], tensor_of: Callable[[_T], Tensor]) -> lis
 
 def can_be_asked(tensor: Tensor) -> bool:
     """Tell whether the values of `tensor` can be had: it is no stand-in for one, and no CUDA graph is being captured."""
-    plain = type(tensor.detach()) is Tensor and tensor.device.type != "meta" and tensor.layout is torch.strided
-    return plain and not (tensor.device.type == "cuda" and capturing())
+    plain = (type(tensor) is Tensor or type(tensor.detach()) is Tensor) and tensor.layout is torch.strided
+    if tensor.is_cpu:
+        return plain
+    return plain and tensor.device.type != "meta" and not (tensor.device.type == "cuda" and capturing())
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Tell whether there are values of `tensor` that can be had: FSDP's unsharded parameters are stored nowhere."""
+    return can_be_asked(tensor) and tensor.numel() > 0 and tensor.untyped_storage().nbytes() > 0
 
 
 def is_waited_for(tensor: Tensor) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import can_be_asked, is_waited_for
+from gradlint.runtime.answers import has_values, is_waited_for
 from gradlint.runtime.bytecode import growth_of, rows
 from gradlint.runtime.gradients import is_zero, values_of, version_of
 from gradlint.runtime.graph import leaves, named
@@ -198,8 +198,7 @@ def _alike(now: Any, then: Any) -> bool:
 
 
 def _can_be_read(tensor: Any) -> bool:
-    stored = bool(tensor.numel()) and tensor.untyped_storage().size() > 0  # FSDP's parameters hold no values
-    return stored and can_be_asked(values_of(tensor)) and not is_waited_for(tensor)
+    return has_values(values_of(tensor)) and not is_waited_for(tensor)
 
 
 def _some(tensor: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import Answer, ask, can_be_asked, is_waited_for
+from gradlint.runtime.answers import Answer, ask, has_values, is_waited_for
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
@@ -91,8 +91,7 @@ class Decayed(Observer):
             seen = self._seen.setdefault(watched, _Seen())
             if seen.looks < _LOOKS:
                 seen.sizes = {
-                    id(parameter): (weakref.ref(parameter.grad), _sizes(parameter.grad))
-                    for parameter in _decaying(watched)
+                    id(parameter): (weakref.ref(parameter.grad), _sizes(grad)) for parameter, grad in _decaying(watched)
                 }
 
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
@@ -153,48 +152,63 @@ class Decayed(Observer):
         self._ledger.report("GL813", where, marks, iteration=watched.steps + 1, what=what, remedy=remedy)
 
 
-def _decaying(watched: WatchedOptimizer) -> Iterator[Any]:
-    """Yield the parameters with a gradient whose weights decay."""
+def _decaying(watched: WatchedOptimizer) -> Iterator[tuple[Any, torch.Tensor]]:
+    """Yield the parameters with a gradient whose weights decay, and the values of the gradient."""
     optimizer = watched.optimizer
     for group in () if optimizer is None else optimizer.param_groups:
         decay = group.get("weight_decay")
         if isinstance(decay, float | int) and decay:
             for parameter in group["params"]:
-                if parameter.grad is not None and parameter.requires_grad and _is_plain(parameter):
-                    yield parameter
+                grad = _rows(parameter) if parameter.requires_grad else None
+                if grad is not None:
+                    yield parameter, grad
 
 
 def _frozen(watched: WatchedOptimizer) -> Iterator[_Candidate]:
     """Yield the parameters that are frozen and have a gradient, which matters if it is zero."""
     for parameter in watched.parameters():
-        if not parameter.requires_grad and parameter.grad is not None and _is_plain(parameter):
-            sizes = _sizes(parameter.grad)
+        grad = None if parameter.requires_grad else _rows(parameter)
+        if grad is not None:
+            sizes = _sizes(grad)
             yield _Candidate(parameter, torch.ones_like(sizes, dtype=torch.bool), ~sizes.any())
 
 
 def _cleared(watched: WatchedOptimizer, sizes: dict[int, tuple[weakref.ref[Any], Any]]) -> Iterator[_Candidate]:
     """Yield the rows of each parameter that had a gradient after the backward pass and have none now."""
-    for parameter in watched.parameters():
-        if id(parameter) not in sizes or parameter.grad is None or not _is_plain(parameter):
-            continue
-        grad, size = sizes[id(parameter)]
-        if grad() is parameter.grad:
-            rows = (size > 0) & size.isfinite() & (_sizes(parameter.grad) == 0)
+    same: list[tuple[Any, Any, Any]] = []
+    for parameter in watched.parameters() if sizes else ():
+        known = sizes.get(id(parameter))
+        grad = None if known is None else known[0]()
+        if known is not None and grad is not None and id(grad) == id(parameter.grad):
+            same.append((parameter, known[1], _sizes(values_of(grad))))
+    for parameter, before, now in same if _may_be_cleared(same) else ():
+        if _rows(parameter) is not None:
+            rows = (before > 0) & before.isfinite() & (now == 0)
             yield _Candidate(parameter, rows, rows.any())
 
 
-def _is_plain(parameter: Any) -> bool:
-    """Tell whether the values of a parameter and of its gradient are all here, in rows."""
+def _may_be_cleared(sizes: Sequence[tuple[Any, Any, Any]]) -> bool:
+    """Tell in one look at all of them whether rows had a gradient before and have none now; True where it would be waited for."""
+    if not sizes or any(is_waited_for(now) for _, _, now in sizes):
+        return bool(sizes)
+    before, now = (torch.cat([each[place] for each in sizes]) for place in (1, 2))
+    return bool(((before > 0) & (now == 0)).any())
+
+
+def _rows(parameter: Any) -> torch.Tensor | None:
+    """Return the values of a parameter's gradient, if all of them and of the parameter are here, in rows."""
+    if parameter.grad is None:
+        return None
     value, grad = values_of(parameter), values_of(parameter.grad)
-    plain = can_be_asked(value) and grad.dtype in _TYPES and value.shape == grad.shape
-    return plain and value.dim() > 0 and value.numel() > 0 and value.untyped_storage().size() > 0
+    plain = grad.dtype in _TYPES and value.shape == grad.shape and value.dim() > 0 and has_values(value)
+    return grad if plain else None
 
 
-def _sizes(grad: Any) -> Any:
+def _sizes(grad: torch.Tensor) -> torch.Tensor:
     """Return the largest value of each row, without a copy of the tensor."""
-    values = values_of(grad)
-    others = tuple(range(1, values.dim()))
-    return torch.linalg.vector_norm(values, torch.inf, dim=others) if others else values.abs()
+    others = tuple(range(1, grad.dim()))
+    sizes: torch.Tensor = torch.linalg.vector_norm(grad, torch.inf, dim=others) if others else grad.abs()
+    return sizes
 
 
 def _clearings(frame: FrameType | None) -> Iterator[Location]:

@@ -43,10 +43,18 @@ def backward(
         inputs: Any = ...,
         /,
         *more: Any,
+        allow_unreachable: Any = ...,
+        accumulate_grad: Any = ...,
         **options: Any,
     ) -> Any:
-        if is_traced():
-            return original(roots, *_given(gradients, retain_graph, create_graph, inputs, *more), **options)
+        # As `torch.autograd.backward` calls, after five arguments: what else comes is packed and handed on as it came.
+        usual = not is_traced() and allow_unreachable is True and accumulate_grad is True and inputs is not ...
+        if not usual or more or options:
+            usual = False
+            more = _given(gradients, retain_graph, create_graph, inputs, *more)
+            options |= _named(allow_unreachable=allow_unreachable, accumulate_grad=accumulate_grad)
+            if is_traced():
+                return original(roots, *more, **options)
         for tell in passing:
             tell()
         event = next(rhythm.coming, NOTHING)
@@ -57,15 +65,16 @@ def backward(
             expected = False
         if not expected:
             rhythm.unexpected()
-            given = _given(gradients, retain_graph, create_graph, inputs, *more)
-            return closely(original, roots, given, options, _getframe(1))
+            if usual:
+                more, options = (gradients, retain_graph, create_graph, inputs), _USUAL
+            return closely(original, roots, more, options, _getframe(1))
         event.before, event.began = event.began, clock()
         try:
-            if inputs is ... or more or options != _USUAL:
-                return original(roots, *_given(gradients, retain_graph, create_graph, inputs, *more), **options)
-            return original(
-                roots, gradients, retain_graph, create_graph, inputs, allow_unreachable=True, accumulate_grad=True
-            )
+            if usual:
+                return original(
+                    roots, gradients, retain_graph, create_graph, inputs, allow_unreachable=True, accumulate_grad=True
+                )
+            return original(roots, *more, **options)
         except BaseException as error:
             failed(roots, error, _getframe(1))
             raise
@@ -78,18 +87,23 @@ def _given(*arguments: Any) -> tuple[Any, ...]:
     return tuple(each for each in arguments if each is not ...)
 
 
+def _named(**arguments: Any) -> dict[str, Any]:
+    """Return the named arguments that there are."""
+    return {name: each for name, each in arguments.items() if each is not ...}
+
+
 def zero_grad(original: Callable[..., None], rhythm: Rhythm, listener: Listener) -> Callable[..., None]:
     """Stand in for clearing gradients."""
     clearing = listener.clearing
 
-    def run(owner: Any, *args: Any, **kwargs: Any) -> None:
+    def run(owner: Any, set_to_none: Any = ...) -> None:
         if clearing and not is_compiling():
             for tell in clearing:
                 tell(owner)
-        if args or kwargs:
-            original(owner, *args, **kwargs)
-        else:
+        if set_to_none is ...:
             original(owner)
+        else:
+            original(owner, set_to_none=set_to_none)
         if is_traced() or next(rhythm.coming, NOTHING).cleared == id(owner):
             return
         rhythm.unexpected()
@@ -104,13 +118,13 @@ def before_step(rhythm: Rhythm, listener: Listener) -> Callable[[Optimizer, Any,
 
     def run(optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
         event = next(rhythm.coming, NOTHING)
-        alone = (len(args) == 1 or args[1:] == (None,)) and (not kwargs or kwargs == {"closure": None})
-        if alone and event.stepping == id(optimizer):
+        if event.optimizer() is optimizer and ((len(args) == 1 and not kwargs) or _without_closure(args, kwargs)):
             try:
                 grad = event.parameter().grad
                 if (grad._local_tensor if event.sharded else grad)._version == event.version:
                     event.last = ref(grad)
-                    event.version += event.growth
+                    if event.growth:
+                        event.version += event.growth
                     return None
             except (AttributeError, TypeError):  # there is no such parameter, or no gradient
                 pass
@@ -118,6 +132,10 @@ def before_step(rhythm: Rhythm, listener: Listener) -> Callable[[Optimizer, Any,
         return listener.before_step(optimizer, (args, kwargs))
 
     return run
+
+
+def _without_closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return (len(args) == 1 or args[1:] == (None,)) and (not kwargs or kwargs == {"closure": None})
 
 
 def after_step(
@@ -128,7 +146,8 @@ def after_step(
     def run(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not rhythm.running:
             listener.after_step(optimizer)
-        for tell in (*stepping,) if stepping else ():
-            tell(optimizer)
+        if stepping:
+            for tell in (*stepping,):
+                tell(optimizer)
 
     return run

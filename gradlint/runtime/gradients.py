@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SAMPLE = 16
+_FEW = 1024
+_ZERO, _SETGRAD = EventKind.ZERO, EventKind.SETGRAD
 _LOOKS_BY_VALUE = 8
 _ONLY_TOLD = 1e6
 
@@ -70,12 +72,6 @@ class Gradient:
         return hasattr(None if parameter is None else parameter.grad, "_local_tensor")
 
     @property
-    def is_there(self) -> bool:
-        """Whether there is a gradient now."""
-        parameter = self._parameter()
-        return parameter is not None and parameter.grad is not None
-
-    @property
     def version(self) -> int:
         """The version of the gradient that is there now, 0 if there is none."""
         parameter = self._parameter()
@@ -84,8 +80,10 @@ class Gradient:
 
     def remember(self, grad: Tensor | None) -> None:
         """Take what is there now as seen."""
-        self._last = None if grad is None else weakref.ref(grad)
-        self._version = 0 if grad is None else version_of(grad)
+        if grad is None:
+            self._last, self._version = None, 0
+        else:
+            self._last, self._version = weakref.ref(grad), version_of(grad)
 
     def saw(self, last: weakref.ref[Tensor], version: int) -> None:
         """Take a gradient as the one that was seen last, in the version that it had then."""
@@ -95,7 +93,7 @@ class Gradient:
         """Begin again after a step at `place`, whatever happened unseen: what is there was used by that step."""
         parameter = self._parameter()
         grad = None if parameter is None else parameter.grad
-        self.track = Track(OPTIMIZER, State("clean") if grad is None else State("spent", (("spent", place),)))
+        self.track.put(State("clean") if grad is None else State("spent", (("spent", place),)))
         self._doubts.clear()
         self.remember(grad)
 
@@ -107,7 +105,7 @@ class Gradient:
             self.remember(grad)
             if state.name in ("spent", "dirty"):
                 state = State("clean" if grad is None else "unknown")
-        self.track = Track(OPTIMIZER, state)
+        self.track.put(state)
         self._doubts.clear()
 
     def look(self, cause: EventKind | None, place: Location) -> bool:
@@ -118,21 +116,21 @@ class Gradient:
         parameter = self._parameter()
         if parameter is None:
             return False
-        grad = parameter.grad
-        last = None if self._last is None else self._last()
+        grad, last = parameter.grad, self._last
         if grad is None:
-            if self._last is None:
+            if last is None:
                 return False
-            kind: EventKind | None = EventKind.ZERO
-        elif grad is not last:
-            kind = cause or EventKind.SETGRAD
+            kind: EventKind | None = _ZERO
+        elif last is None or grad is not last():
+            kind = cause or _SETGRAD
         elif version_of(grad) != self._version:
             kind = cause or self._edited(grad, place)
         else:
             return False
         self.remember(grad)
         if kind is not None:
-            self._settle_by(kind, place)
+            if self._doubts:
+                self._settle_by(kind, place)
             self.track.advance(kind, place)
         return kind is cause
 
@@ -231,8 +229,10 @@ def values_of(grad: Tensor) -> Tensor:
 
 
 def few_of(grad: Tensor) -> Tensor:
-    """Return the first few values of a tensor."""
+    """Return the first few values of a tensor, or all if they are not many: each cut costs as much as a copy of those."""
     few = values_of(grad)
+    if few.numel() <= _FEW:
+        return few
     while few.dim() > 1 and few.shape[0]:
         few = few[0]
     return few[:_SAMPLE] if few.dim() else few

@@ -52,7 +52,7 @@ def leaf(node: Any) -> Any:
 
 def is_parameter(tensor: torch.Tensor) -> bool:
     """Tell whether a leaf is a parameter of a module whose values are here (FSDP's unsharded ones hold none)."""
-    return isinstance(tensor, torch.nn.Parameter) and tensor.untyped_storage().size() > 0
+    return isinstance(tensor, torch.nn.Parameter) and tensor.untyped_storage().nbytes() > 0
 
 
 def tensors_in(value: object) -> Iterator[torch.Tensor]:

@@ -87,6 +87,10 @@ class Listener(Protocol):
         """A module is called with gradients enabled."""
 
 
+def _nobody() -> None:
+    """Stand for the reference to an optimizer where none steps."""
+
+
 @dataclass(slots=True)
 class Expected:
     """What comes next in a loop that repeats itself: whose gradients are cleared, who calls a backward pass, or who steps.
@@ -95,8 +99,9 @@ class Expected:
     """
 
     cleared: int = 0
-    stepping: int = 0
     """The optimizer or module, by its id."""
+    optimizer: Callable[[], Optimizer | None] = _nobody
+    """Who steps; a weak reference."""
     distance: int = 1  # never the frame of who asks, which would hold itself
     code: CodeType | None = None
     instruction: int = 0

@@ -42,8 +42,8 @@ class Monitor(Watchers):
         watched = self.registry.of(optimizer)
         if frame is not None:
             place = watched.built = place_of(user_frame(frame))
-            for observer in self._observers:
-                observer.made(watched, place)
+            for hear in self._audience.made:
+                hear(watched, place)
 
     @guarded
     def before_backward(self, roots: Sequence[Any], accumulates: bool, retains: bool, frame: FrameType) -> None:
@@ -56,8 +56,8 @@ class Monitor(Watchers):
         if accumulates:
             in_closure = any(step.closure for step in self._thread.steps)
             self.registry.before_backward(passing.place, in_closure=in_closure)
-        for observer in self._observers:
-            observer.before_backward(passing)
+        for hear in self._audience.before_backward:
+            hear(passing)
 
     @guarded
     def after_backward(self, roots: Sequence[Any], error: BaseException | None, frame: FrameType) -> None:
@@ -82,8 +82,8 @@ class Monitor(Watchers):
                 self.modes.restored(passing.place, clock())
                 self.modes.backward(fed, passing.place, foreign=self._is_foreign(passing.roots))
             self._leaks.backward(passing.roots[0], passing.place, passing.frame)
-            for observer in self._observers:
-                observer.after_backward(passing, fed)
+            for hear in self._audience.after_backward:
+                hear(passing, fed)
 
     def _is_foreign(self, roots: Sequence[Any]) -> bool:
         """Tell whether a graph reaches a leaf that no optimizer holds: an attack or a saliency map wants its gradient."""
@@ -107,8 +107,8 @@ class Monitor(Watchers):
         if outer is not None or given is not None or self._thread.passing is not None:
             self._unsettle()
         if outer is None or outer.closure is not None:
-            for observer in self._observers:
-                observer.before_step(watched, step.place, caller)
+            for hear in self._audience.before_step:
+                hear(watched, step.place, caller)
         if outer is not None and outer.closure is None:
             step.judged = False
         elif callable(given):
@@ -149,8 +149,8 @@ class Monitor(Watchers):
             return
         watched, place, caller = step.watched, step.place, user_frame(frame)
         watched.after_step(place)
-        for observer in self._observers:
-            observer.after_step(watched, place, caller)
+        for hear in self._audience.after_step:
+            hear(watched, place, caller)
         if step.violation is not None:
             step.tell(self.ledger, step.violation, name_of(optimizer, caller))
             if step.violation.code == "GL104" and not self.clearing:
@@ -194,13 +194,13 @@ class Monitor(Watchers):
     def unscaled(self, optimizer: Optimizer) -> None:
         """It has divided them."""
         if not self.rhythm.running:
-            for observer in self._observers:
-                observer.unscaled(self.registry.of(optimizer))
+            for hear in self._audience.unscaled:
+                hear(self.registry.of(optimizer))
 
     def _unscaling(self, scaler: Any, optimizer: Optimizer) -> None:
         if scaler.is_enabled():
-            for observer in self._observers:
-                observer.unscaling(self.registry.of(optimizer))
+            for hear in self._audience.unscaling:
+                hear(self.registry.of(optimizer))
 
     @guarded
     def scale_updated(self, scaler: Any) -> None:
@@ -211,8 +211,8 @@ class Monitor(Watchers):
     def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
         """The gradients of `parameters` are about to be clipped."""
         caller = user_frame(frame)
-        for observer in self._observers:
-            observer.clipping(parameters, max_norm, place_of(caller), caller)
+        for hear in self._audience.clipping:
+            hear(parameters, max_norm, place_of(caller), caller)
 
     @guarded
     def _look_before_clearing(self, owner: Optimizer | Module) -> None:
@@ -230,8 +230,8 @@ class Monitor(Watchers):
         if self._thread.passing is not None:
             self._unsettle()
         place = place_of(user_frame(frame))
-        for observer in self._observers:
-            observer.before_zero(owner, place)
+        for hear in self._audience.before_zero:
+            hear(owner, place)
         self.registry.zeroed(owner, place)
         self.rhythm.note(id(owner), place)
 
@@ -296,8 +296,8 @@ class Monitor(Watchers):
         """The run is over: decide what was left open, once."""
         self.rhythm.leave()
         self._schedulers.ended(self._rates.counts_batches)
-        for observer in self._observers:
-            observer.ended()
+        for hear in self._audience.ended:
+            hear()
         for watched in self.registry:
             watched.conclude(self.ledger)
         self._leaks.ended()

@@ -10,13 +10,13 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import Answer, can_be_asked
+from gradlint.runtime.answers import Answer, has_values, is_waited_for, on_one_device
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer
@@ -32,16 +32,20 @@ _ROUNDING = 1e-7  # a loss that is constant by construction has gradients of thi
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """A parameter as it was before a step, and whether the step has to move it."""
+    """Parameters of one device as they were before a step, and which of them the step has to move."""
 
-    parameter: Tensor
-    values: Tensor
+    parameters: list[Tensor]
+    values: list[Tensor]
     must_move: Tensor
 
     def after(self) -> Answer:
-        """Ask whether it had to move, and has."""
-        moved = (values_of(self.parameter) != self.values).any()
-        return Answer(torch.stack([self.must_move, self.must_move & moved]))
+        """Ask which had to move, and which have moved."""
+        pairs = zip(map(values_of, self.parameters), self.values, strict=True)
+        if is_waited_for(self.must_move):
+            moved = torch.stack([(now != before).any() for now, before in pairs])
+        else:
+            moved = torch.tensor([not torch.equal(now, before) for now, before in pairs])
+        return Answer(torch.stack([self.must_move, moved]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,8 @@ class Movement(Observer):
         if asked is None or not all(answer.is_there for answer in asked.answers):
             return
         steps.asked = None
-        must, moved = (any(column) for column in zip(*(answer.read() for answer in asked.answers), strict=True))
+        effects = [effect for answer in asked.answers for effect in zip(*answer.read(), strict=True)]
+        must, moved = any(must for must, _ in effects), any(map(all, effects))
         steps.in_a_row += must and not moved
         if moved or steps.in_a_row >= _IN_A_ROW:
             steps.looks = _LOOKS
@@ -109,26 +114,28 @@ def _movable(watched: WatchedOptimizer, everything: bool) -> Iterator[_Before]:
     optimizer: Any = watched.optimizer
     movable = list(_with_gradients(optimizer)) if optimizer is not None else []
     if not everything:
-        small = [parameter for parameter in movable if parameter.numel() <= _VALUES]
+        small = [each for each in movable if each[0].numel() <= _VALUES]
         movable = small[:: max(1, -(-len(small) // _TENSORS))]
     skips = getattr(optimizer, "found_inf", None)
-    for parameter in movable:
-        yield _Before(parameter, values_of(parameter).clone(), _must_move(parameter, skips))
+    for group in on_one_device(movable, lambda each: each[1]):
+        parameters = [parameter for parameter, _ in group]
+        values = [values_of(parameter).clone() for parameter in parameters]
+        yield _Before(parameters, values, _must_move([grad for _, grad in group], skips))
 
 
-def _with_gradients(optimizer: Any) -> Iterator[Tensor]:
-    """Yield the parameters with values here and a gradient, in groups with a rate that is not zero."""
+def _with_gradients(optimizer: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the parameters with values here and a gradient, in groups with a rate that is not zero, and its values."""
     for group in optimizer.param_groups:
         rate = group.get("lr", 0.0)
         if isinstance(rate, float) and rate > 0:
             # What is lazy and was never run has neither a gradient nor values.
             for parameter in (each for each in group["params"] if each.grad is not None):
-                values = values_of(parameter)
-                if can_be_asked(values) and values.untyped_storage().size() > 0:
-                    yield parameter
+                grad = values_of(parameter.grad)
+                if grad.numel() > 0 and has_values(values_of(parameter)):
+                    yield parameter, grad
 
 
-def _must_move(parameter: Tensor, skips: Tensor | None) -> Tensor:
-    """Tell, on its device, whether a gradient is more than rounding left over, and no scaler leaves it to the step to skip it."""
-    felt: Tensor = (values_of(cast("Tensor", parameter.grad)).abs() > _ROUNDING).any()
+def _must_move(grads: list[Tensor], skips: Tensor | None) -> Tensor:
+    """Tell, on their device, which gradients are more than rounding left over, if no scaler leaves it to the step to skip it."""
+    felt: Tensor = ~(torch.stack(torch._foreach_norm(grads, torch.inf)) <= _ROUNDING)
     return felt if skips is None else felt & (skips.to(felt.device, non_blocking=True) == 0).all()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from math import isfinite
 from types import FrameType
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import Answer, ask, can_be_asked, on_one_device
+from gradlint.runtime.answers import Answer, has_values, on_one_device
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
@@ -35,7 +36,7 @@ _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Parameters, and whether all values of each were numbers after a number of `steps`."""
+    """Parameters, and the largest value of each after a number of `steps`."""
 
     parameters: list[weakref.ref[Any]]
     answers: list[Answer]
@@ -48,7 +49,9 @@ class _Asked:
 
     def ill(self) -> list[Any]:
         """Return the parameters that held something else."""
-        fine = [each for answer in self.answers for each in answer.read()]
+        fine = [isfinite(each) for answer in self.answers for each in answer.read()]
+        if all(fine):
+            return []
         found = (parameter() for parameter, well in zip(self.parameters, fine, strict=True) if not well)
         return [each for each in found if each is not None]
 
@@ -94,7 +97,7 @@ class NonFinite(Observer):
         if health is None or health.told:
             return
         if health.asked is None and watched.steps >= health.next:
-            if not health.since:
+            if not health.since and health.place is not place:
                 health.place, health.name = place, name_of(watched.optimizer, frame)
             self._look(watched, health)
         self._hear(watched, health, frame)
@@ -167,21 +170,18 @@ class NonFinite(Observer):
 
 def _ask(watched: WatchedOptimizer) -> _Asked:
     """Ask of each parameter whether all of its values are numbers."""
-    parameters = [parameter for parameter in watched.parameters() if _is_plain(parameter)]
-    parameters = parameters[:: max(1, -(-len(parameters) // _AT_MOST))]
-    ordered = [each for group in on_one_device(parameters, values_of) for each in group]
-    return _Asked([weakref.ref(each) for each in ordered], ask(map(_are_numbers, ordered)), watched.steps)
+    plain = [(parameter, values) for parameter in watched.parameters() if (values := _values(parameter)) is not None]
+    groups = on_one_device(plain[:: max(1, -(-len(plain) // _AT_MOST))], lambda each: each[1])
+    ordered = [weakref.ref(parameter) for group in groups for parameter, _ in group]
+    return _Asked(ordered, [_largest([values for _, values in group]) for group in groups], watched.steps)
 
 
-def _are_numbers(parameter: Any) -> torch.Tensor:
-    """Tell, on its device, whether all values of a parameter are numbers; without a copy of them."""
-    largest: torch.Tensor = torch.linalg.vector_norm(values_of(parameter), torch.inf)
-    return largest.isfinite()
+def _largest(tensors: list[torch.Tensor]) -> Answer:
+    """Ask their device for the largest value of each tensor, which is a number if all are; without a copy of them."""
+    return Answer(torch.stack(torch._foreach_norm(tensors, torch.inf)))
 
 
-def _is_plain(parameter: Any) -> bool:
-    if is_lazy(parameter):
-        return False
-    values = values_of(parameter)
-    plain = values.dtype in _TYPES and values.numel() > 0 and can_be_asked(values)
-    return plain and values.untyped_storage().size() > 0
+def _values(parameter: Any) -> torch.Tensor | None:
+    """Return the values of a parameter, if they can be had."""
+    values = None if is_lazy(parameter) else values_of(parameter)
+    return values if values is not None and values.dtype in _TYPES and has_values(values) else None

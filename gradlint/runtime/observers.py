@@ -7,10 +7,10 @@ routine checks, and around whatever deviates. Must not know how torch is hooked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.optimizers import WatchedOptimizer
@@ -18,6 +18,8 @@ from gradlint.runtime.optimizers import WatchedOptimizer
 if TYPE_CHECKING:
     from torch.nn import Module
     from torch.optim import Optimizer
+
+_P = ParamSpec("_P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,27 @@ class Observer:
 
     def ended(self) -> None:
         """The run is over."""
+
+
+class Audience:
+    """Who is told of each event: the observers that make something of it, in their order."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self.made = _hearing(observers, Observer.made)
+        self.before_backward = _hearing(observers, Observer.before_backward)
+        self.after_backward = _hearing(observers, Observer.after_backward)
+        self.before_zero = _hearing(observers, Observer.before_zero)
+        self.clipping = _hearing(observers, Observer.clipping)
+        self.unscaling = _hearing(observers, Observer.unscaling)
+        self.unscaled = _hearing(observers, Observer.unscaled)
+        self.before_step = _hearing(observers, Observer.before_step)
+        self.after_step = _hearing(observers, Observer.after_step)
+        self.ended = _hearing(observers, Observer.ended)
+
+
+def _hearing(
+    observers: Sequence[Observer], event: Callable[Concatenate[Any, _P], None]
+) -> tuple[Callable[_P, None], ...]:
+    """Return the methods of those who do not leave it at `event`, the one that does nothing."""
+    name = event.__name__
+    return tuple(getattr(each, name) for each in observers if getattr(type(each), name) is not event)

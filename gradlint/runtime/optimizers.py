@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.runtime.gradients import Gradient
+from gradlint.runtime.gradients import Gradient, version_of
 from gradlint.runtime.ledger import Ledger
 from gradlint.typestate import Violation
 
@@ -56,6 +56,11 @@ class WatchedOptimizer:
     def optimizer(self) -> Optimizer | None:
         """The optimizer, if it still exists."""
         return self._optimizer()
+
+    @property
+    def reference(self) -> weakref.ref[Optimizer]:
+        """The optimizer, for whom a call of ours would be too slow."""
+        return self._optimizer
 
     @property
     def gradients(self) -> list[Gradient]:
@@ -145,9 +150,11 @@ class WatchedOptimizer:
             written |= gradient.track.state is not before and gradient.track.state.name == "fresh"
         return written
 
-    def versions(self) -> list[int]:
-        """Return the versions of the gradients that are looked at, -1 for those that are not there."""
-        return [gradient.version if gradient.is_there else -1 for gradient in self.gradients]
+    def versions(self, absent: int = -1) -> list[int]:
+        """Return the versions of the gradients that are looked at, `absent` for those that are not there."""
+        parameters = (gradient.reference() for gradient in self.gradients)
+        grads = (None if parameter is None else parameter.grad for parameter in parameters)
+        return [absent if grad is None else version_of(grad) for grad in grads]
 
     def escape(self, place: Location) -> None:
         """Give up judging until the next step: somebody else's `step(...)` may do anything to the gradients."""

@@ -83,7 +83,7 @@ class Scaling(Observer):
                     pair.held = pair.track.advance(EventKind.SCALE, passing.place) or pair.held
                 else:
                     self._move(pair, EventKind.SETGRAD if self._losses else EventKind.BACKWARD, passing.place)
-                pair.versions = [gradient.version for gradient in watched.gradients]
+                pair.versions = watched.versions(absent=0)
         self._in_vain = not fed
         if fed:
             self._losses.clear()
@@ -173,7 +173,7 @@ class Scaling(Observer):
 
     def _excuse(self, pair: _Pair) -> None:
         """Judge no gradients that somebody has changed since the backward pass, perhaps by the scale."""
-        if pair.versions is not None and pair.versions != [gradient.version for gradient in pair.watched.gradients]:
+        if pair.versions is not None and pair.versions != pair.watched.versions(absent=0):
             pair.track.advance(EventKind.EDIT, NOWHERE)
 
     def _of(self, scaler: Any, optimizer: Any = None) -> Iterator[_Pair]:

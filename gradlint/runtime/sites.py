@@ -29,6 +29,7 @@ class Origin(enum.Enum):
     MACHINERY = "machinery"  # torch and gradlint: never worth showing
 
 
+_USER, _MACHINERY = Origin.USER, Origin.MACHINERY
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LIBRARIES = tuple(
     sorted(
@@ -88,7 +89,7 @@ def frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 def user_frames(frame: FrameType | None, most: int) -> Iterator[FrameType]:
     """Yield the nearest frames of the user's, innermost first, `most` of them at most."""
-    return islice((each for each in frames(frame) if origin_of(each.f_code) is Origin.USER), most)
+    return islice((each for each in frames(frame) if origin_of(each.f_code) is _USER), most)
 
 
 class _Called(Protocol):
@@ -108,13 +109,13 @@ def still_running(calls: list[_C], frame: FrameType) -> list[_C]:
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
     """Return the nearest frame of the user's, else the nearest one that is neither torch's nor gradlint's."""
-    nearest = None
+    nearest, origins, user, machinery = None, _origins, _USER, _MACHINERY  # a member of an enum takes its time
     while frame is not None:
-        known = _origins.get(id(frame.f_code))
+        known = origins.get(id(frame.f_code))
         origin = known[1] if known else origin_of(frame.f_code)
-        if origin is Origin.USER:
+        if origin is user:
             return frame
-        if nearest is None and origin is Origin.LIBRARY:
+        if nearest is None and origin is not machinery:
             nearest = frame
         frame = frame.f_back
     return nearest

@@ -26,7 +26,7 @@ from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.listening import NOTHING, Expected
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.sites import Origin, frames, origin_of
+from gradlint.runtime.sites import NOWHERE, Origin, frames, origin_of
 from gradlint.typestate import State
 
 _LONGEST = 128
@@ -62,12 +62,15 @@ class Event(Expected):
         if isinstance(self.key, Call):
             self.distance, self.code, self.instruction = self.key
         elif self.stepped is not None:
-            self.stepping = -self.key
+            self.optimizer = self.stepped.reference
         else:
             self.cleared = self.key
         if self.gradient is not None:
             self.change = self.gradient.version - self.version
             self.parameter, self.sharded = self.gradient.reference, self.gradient.is_sharded
+
+
+_CLOSELY = Event(key=0, place=NOWHERE)  # which nothing is
 
 
 class Steady:
@@ -81,6 +84,7 @@ class Steady:
         self._events: list[Event] = []
         self._before: list[Event] = []
         self._same = 0
+        self._rest: list[int | Call] = []  # of the round in which a routine check began, as it is known
         self._known: list[int | Call] = []
         self._cycle: list[Event] = []
         self._ahead: list[Event] = []
@@ -116,7 +120,7 @@ class Steady:
 
     def spoil(self) -> None:
         """Something happened that a cycle cannot stand for: begin anew."""
-        self._events, self._before, self._same = [], [], 0
+        self._events, self._before, self._same, self._rest = [], [], 0, []
 
     def forbid(self) -> None:
         """Something happened that no cycle of this run can stand for: never run again."""
@@ -135,12 +139,12 @@ class Steady:
     @property
     def progress(self) -> tuple[int, int]:
         """What changes with each event that is as expected: how often a cycle has run, and how far this one has come."""
-        return self.runs, len(self._ahead) + 1 - length_hint(self.coming) if self.running else 0
+        return self.runs, len(self._ahead) - length_hint(self.coming) if self.running else 0
 
     def last_pass(self) -> tuple[Location, int] | None:
         """Return where the last backward pass was called, and when it began."""
         if self.running:
-            happened = len(self._ahead) + 1 - length_hint(self.coming)
+            happened = len(self._ahead) - length_hint(self.coming)
             for event in reversed(self._ahead[max(0, happened - len(self._cycle)) : happened]):
                 if event.code is not None:
                     return event.place, event.began
@@ -150,6 +154,9 @@ class Steady:
         cycle, self._events = self._events, []
         before, self._before = self._before, cycle
         keys = [each.key for each in cycle]
+        if self._rest and keys == self._rest:
+            self._before = self._cycle
+        self._rest = []
         self._same = self._same + 1 if keys == [each.key for each in before] else 0
         if self._same >= (_ROUNDS_AGAIN if keys == self._known else _ROUNDS) and self._is_settled(cycle, before):
             for now, was in zip(cycle, before, strict=True):
@@ -157,8 +164,11 @@ class Steady:
                 now.version += now.growth
             self._stay = min(_LONGER * self._stay, _LONGEST_STAY) if keys == self._known else _FIRST_STAY
             self._known, self._cycle = keys, cycle
-            self._ahead = (cycle * self._stay)[:-1]  # looking closely again begins with a step
-            self.coming = iter([*self._ahead, NOTHING])
+            self._ahead = cycle * self._stay
+            # Looking closely again begins with the first backward pass of a round: a third graph, besides those of two whole rounds.
+            turn = next((index for index, event in enumerate(cycle) if event.code is not None), len(cycle) - 1)
+            self._ahead[turn - len(cycle) :] = [_CLOSELY]
+            self.coming = iter(self._ahead)
             self.running = True
 
     def _is_settled(self, cycle: list[Event], before: list[Event]) -> bool:
@@ -186,8 +196,10 @@ class Steady:
             self.running = False
             self.spoil()
             self.runs += 1
-            happened = len(self._ahead) + 1 - length_hint(self.coming) - missed
-            self._catch_up(happened // len(self._cycle), happened % len(self._cycle))
+            happened = len(self._ahead) - length_hint(self.coming) - missed
+            rounds, position = divmod(happened, len(self._cycle))
+            self._catch_up(rounds, position)
+            self._rest = self._known[position:] if happened == len(self._ahead) - 1 else []
             self._passes.extend(self._passed(self._ahead[max(0, happened - _LONGEST) : happened]))
             self._ahead, self.coming = [], repeat(NOTHING)
 

@@ -24,6 +24,11 @@ class Track:
         self.protocol = protocol
         self.state = _interned(state or protocol.initial)
 
+    def put(self, state: State) -> None:
+        """Go on from another state."""
+        if state is not self.state:
+            self.state = _interned(state)
+
     def advance(self, kind: EventKind, place: Location) -> Violation | None:
         """Move on by an event at `place`; return the violation that it is, if any."""
         key = (id(self.state), kind, id(place))

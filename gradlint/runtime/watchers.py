@@ -21,7 +21,7 @@ from gradlint.runtime.masked import Masked
 from gradlint.runtime.modes import Modes
 from gradlint.runtime.movement import Movement
 from gradlint.runtime.nonfinite import NonFinite
-from gradlint.runtime.observers import Observer, Pass
+from gradlint.runtime.observers import Audience, Observer, Pass
 from gradlint.runtime.rates import Rates
 from gradlint.runtime.rebuilding import Rebuilding
 from gradlint.runtime.registry import Registry
@@ -61,7 +61,7 @@ class Watchers:
         self.rhythm = Steady(self.registry, self._failures.passes)
         self._scaling = Scaling(self.ledger, self.registry)
         self._nonfinite = NonFinite(self.ledger)
-        self._observers: tuple[Observer, ...] = (
+        observers: tuple[Observer, ...] = (
             self._scaling,
             self._rates,
             Windows(self.ledger, self.registry),
@@ -76,6 +76,7 @@ class Watchers:
             ByHand(self.ledger, self.registry),
             Coverage(self.ledger, self.registry, lambda: self.interrupted),
         )
+        self._audience = Audience(observers)
         self.interrupted = False
         self._found = 0  # how much was found up to the last step
         self.clearing: list[Callable[[Optimizer | Module], None]] = []

@@ -84,8 +84,6 @@ class Windows(Observer):
 
 
 def _versions(watched: WatchedOptimizer) -> list[int]:
-    """Return the versions of the gradients that are looked at, and of their parameters."""
-    parameters = (gradient.parameter for gradient in watched.gradients)
-    return [gradient.version for gradient in watched.gradients] + [
-        0 if parameter is None else parameter._version for parameter in parameters
-    ]
+    """Return the versions of the gradients that are looked at, and of their parameters; that of a cleared one is that of a new one."""
+    parameters = (gradient.reference() for gradient in watched.gradients)
+    return [*watched.versions(absent=0), *(0 if parameter is None else parameter._version for parameter in parameters)]
