@@ -42,6 +42,23 @@ class Index:
             if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
                 yield node.slice.value
 
+    @cached_property
+    def methods(self) -> frozenset[str]:
+        """The attributes that the code calls, hands on as an argument, or has as a statement."""
+        return frozenset(node.attr for node in self._done() if type(node) is ast.Attribute)
+
+    @cached_property
+    def called(self) -> frozenset[str]:
+        """The names that the code calls or hands on as an argument."""
+        return frozenset(node.id for node in self._done() if type(node) is ast.Name)
+
+    def _done(self) -> Iterator[ast.expr]:
+        for call in self.nodes(ast.Call):
+            yield call.func
+            yield from call.args
+        yield from (node.value for node in self.nodes(ast.keyword))
+        yield from (node.value for node in self.nodes(ast.Expr))
+
     def says(self, *words: str) -> bool:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""
         return any(word in self._text for word in words)
