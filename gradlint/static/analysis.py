@@ -6,6 +6,7 @@ It knows neither the rules nor who runs them (`understanding`).
 from __future__ import annotations
 
 import ast
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -17,6 +18,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
 from gradlint.static.algebra import graph_of
+from gradlint.static.deeds import acts
 from gradlint.static.frames import RETURNED
 from gradlint.static.index import Index
 from gradlint.static.kinship import Kin, name_of, within
@@ -62,8 +64,10 @@ class Analysis(Index):
         models: Models | None = None,
         pieces: tuple[int, ...] = (),
         accumulation: int = 0,
+        whole: bool = True,
     ) -> None:
         super().__init__(tree, text)
+        self.acts = whole or acts(self)
         self.accumulation = accumulation
         # A test uses more of a project than anything else, and says nothing about what it uses.
         self.is_test = is_test(tree, filename)
@@ -81,8 +85,12 @@ class Analysis(Index):
 
     @cached_property
     def roots(self) -> list[Root]:
-        """What is read from its first line; the file is lowered when somebody asks for the first time."""
-        return list(self._lowering.roots(self.tree, self._pieces))
+        """What is read from its first line; the file is lowered when somebody asks for the first time.
+
+        Where nothing of training happens, no function has anything to do with it that nobody is seen to call.
+        """
+        roots = self._lowering.roots(self.tree, self._pieces)
+        return list(roots if self.acts else itertools.islice(roots, 1))
 
     def kept(self, kind: Callable[[Analysis], _Made]) -> _Made:
         """Return what `kind` makes of this file, which it does once for all who ask."""

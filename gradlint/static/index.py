@@ -28,7 +28,7 @@ class Index:
     def mentions(self) -> frozenset[str]:
         """The names and attributes that stand in the code, and the keys of dicts; comments and docstrings are none."""
         found = {node.id for node in self.nodes(ast.Name)}
-        found |= {node.attr for node in self.nodes(ast.Attribute)}
+        found |= self.attributes
         found |= {part for node in self.nodes(ast.alias) for part in node.name.split(".")}
         found |= {part for node in self.nodes(ast.ImportFrom) for part in (node.module or "").split(".")}
         return frozenset(found | set(self._keys()))
@@ -41,6 +41,37 @@ class Index:
         for node in self.nodes(ast.Subscript):
             if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
                 yield node.slice.value
+
+    @cached_property
+    def attributes(self) -> frozenset[str]:
+        """The attributes that stand in the code."""
+        return frozenset(node.attr for node in self.nodes(ast.Attribute))
+
+    @cached_property
+    def methods(self) -> frozenset[str]:
+        """The attributes that the code calls."""
+        return frozenset(call.func.attr for call in self.nodes(ast.Call) if type(call.func) is ast.Attribute)
+
+    @cached_property
+    def called(self) -> frozenset[str]:
+        """The names that the code calls."""
+        return frozenset(call.func.id for call in self.nodes(ast.Call) if type(call.func) is ast.Name)
+
+    @cached_property
+    def methods_given(self) -> frozenset[str]:
+        """The attributes that the code hands on as an argument, or has as a statement, without calling them there."""
+        return frozenset(node.attr for node in self._given() if type(node) is ast.Attribute)
+
+    @cached_property
+    def given(self) -> frozenset[str]:
+        """The names that the code hands on as an argument."""
+        return frozenset(node.id for node in self._given() if type(node) is ast.Name)
+
+    def _given(self) -> Iterator[ast.expr]:
+        for call in self.nodes(ast.Call):
+            yield from call.args
+        yield from (node.value for node in self.nodes(ast.keyword))
+        yield from (node.value for node in self.nodes(ast.Expr))
 
     def says(self, *words: str) -> bool:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""

@@ -4,7 +4,7 @@ A *sign* is a word without which no rule has anything to find. It knows words; i
 a sign may still call into others: those are read when a finding depends on who calls (`engine`).
 
 In many files that have a sign it stands in a comment or a docstring, or is for a rule that goes by words alone (`by_words`):
-nothing of training happens there, which `act` tells when the file is parsed. A sign of which it is not known how it looks in
+nothing of training happens there, which `deeds` tell when the file is parsed. A sign of which it is not known how it looks in
 code (`_NEW`) makes a file be read as a whole.
 """
 
@@ -81,7 +81,6 @@ _KNOWN_IN_CODE = frozenset(
         b"import backward",
         b"autograd.grad",
         b"import optim",
-        b"torch.load(",
         b".eval",
     )
 )
@@ -106,25 +105,10 @@ _NEW = tuple(
     for word, pattern in (*((sign, None) for sign in _SIGNS), *_PATTERNS)
     if word not in _BY_WORDS and word not in _KNOWN_IN_CODE
 )
-_ACTORS = frozenset(["eval", "grad", "load", "parameters", "params", "train"])
-_PARTS_OF_ACTORS = re.compile(
-    r"zero_grad|backward\b|lr_scheduler\b|optim\b|load_state_dict\b|\bclip_grad_|hook\b|training_step|DistributedSampler"
-    r"|Loss\b|kl_div\b|cross_entropy\b|nll_loss\b|_with_logits\b"
-)
-_STEPS = re.compile(r"[oO]ptimizer|[sS]ched|[sS]caler|[eE]ngine|[aA]ccelerat|[fF]abric")
-"""Who may be stepped; an environment is stepped, too."""
-
-
-def act(mentioned: frozenset[str]) -> bool:
-    """Tell whether anything of training happens in code that mentions these names, attributes and keys."""
-    if not mentioned.isdisjoint(_ACTORS):
-        return True
-    names = " ".join(mentioned)
-    return bool(_PARTS_OF_ACTORS.search(names) or ("step" in mentioned and _STEPS.search(names)))
 
 
 def is_plain(data: bytes, packages: Iterable[str] = ()) -> bool:
-    """Tell whether all signs in `data` are of those that `act` knows in code."""
+    """Tell whether all signs in `data` are of those whose deeds are known in code."""
     new = any(word in data and (pattern is None or pattern.search(data)) for word, pattern in _NEW)
     return not new and not any(package.encode() in data for package in packages)
 

@@ -15,12 +15,11 @@ from typing import NamedTuple
 from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
 from gradlint.models import Models
-from gradlint.static import signs
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import all_checks, is_by_words, is_local
+from gradlint.static.checks import Check, all_checks, is_by_words, is_in_tests, is_local
 from gradlint.static.sights import NOTHING, Answers
 
-_FAILS_ANYHOW = frozenset(
+FAILS_ANYHOW = frozenset(
     {
         "GL001",
         "GL110",
@@ -40,7 +39,7 @@ _FAILS_ANYHOW = frozenset(
 )
 """What is wrong in a test as well; tests break the order of a training loop on purpose."""
 
-_CALLERS_EXCUSE_NOTHING = _FAILS_ANYHOW | frozenset(
+_CALLERS_EXCUSE_NOTHING = FAILS_ANYHOW | frozenset(
     {"GL519", "GL609", "GL802", "GL807", "GL809", "GL810", "GL811", "GL812", "GL815", "GL823"}
 )
 """What is wrong in a function whoever calls it."""
@@ -88,21 +87,27 @@ def analyze(
 
     Unless it is to be read as a `whole`, rules that go by words are all that is asked where nothing of training happens.
     """
-    analysis = Analysis(tree, source, filename, models, pieces, accumulation)
+    analysis = Analysis(tree, source, filename, models, pieces, accumulation, whole)
     found: dict[tuple[object, ...], Finding] = {}
-    acts = whole or signs.act(analysis.mentions)
-    for check in all_checks() if acts else filter(is_by_words, all_checks()):
+    for check in _asked(analysis):
         for each in check(analysis):
-            if not analysis.is_test or each.code in _FAILS_ANYHOW:
+            if not analysis.is_test or each.code in FAILS_ANYHOW:
                 alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
                 found.setdefault((each.code, each.location), Finding(each, alone))
     # Whom a file calls excuses what is found there only if it was asked itself what it makes of it.
-    mute = analysis.is_test or not acts
+    mute = analysis.is_test or not analysis.acts
     followed = frozenset() if mute else _followed(analysis)
     waiting = frozenset() if mute else frozenset(_waiting(analysis, filename))
     answers = analysis.project.sights.answers
     analysis.release()
-    return Understanding(tuple(found.values()), followed, answers, waiting, acts)
+    return Understanding(tuple(found.values()), followed, answers, waiting, analysis.acts)
+
+
+def _asked(analysis: Analysis) -> Iterator[Check]:
+    """Yield the checks that can find what counts in such a file."""
+    for check in all_checks():
+        if (analysis.acts or is_by_words(check)) and (not analysis.is_test or is_in_tests(check)):
+            yield check
 
 
 def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:

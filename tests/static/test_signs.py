@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 from pages import CASES, RULES, Block, read_blocks
 
 from gradlint.config import Settings
 from gradlint.diagnostics import Side
+from gradlint.static.deeds import acts
 from gradlint.static.engine import check_bytes
+from gradlint.static.index import Index
 from gradlint.static.reading import mentions_training
-from gradlint.static.signs import act, is_plain, may_find
+from gradlint.static.signs import is_plain, may_find
+from gradlint.static.understanding import FAILS_ANYHOW
 
 BLOCKS = [
     block
@@ -31,6 +36,19 @@ def _is_read(block: Block) -> bool:
     return mentions_training(data) and may_find(data) and is_plain(data)
 
 
+WRONG_IN_TESTS = [block for block in BLOCKS if any(each.seen.code in FAILS_ANYHOW for each in block.assertions)]
+
+
+@pytest.mark.parametrize("block", WRONG_IN_TESTS, ids=lambda block: block.id)
+def test_what_is_wrong_in_a_test_is_found_there(block: Block) -> None:
+    source = f"import pytest\n{block.prelude}\n{block.source}"
+    codes = [
+        {each.code for each in check_bytes(source.encode(), name, Settings(preview=True)) if each.code in FAILS_ANYHOW}
+        for name in ("example.py", "test_example.py")
+    ]
+    assert codes[0] == codes[1]
+
+
 @pytest.mark.parametrize("block", [*filter(_is_read, BLOCKS)], ids=lambda block: block.id)
 def test_file_in_which_nothing_acts_loses_no_finding(block: Block) -> None:
     """Without the names of the prelude, which act, some examples have nothing but what a rule by words finds."""
@@ -41,17 +59,44 @@ def test_file_in_which_nothing_acts_loses_no_finding(block: Block) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mentioned", "acts"),
+    "source",
     [
-        ({"torch", "nn", "Module", "training", "timestep"}, False),
-        ({"env", "step", "action"}, False),
-        ({"step", "my_optimizer"}, True),
-        ({"MSELoss"}, True),
-        ({"backward"}, True),
+        "self.training = timestep(nn.Module)",
+        "env.step(action)",
+        "class F(Function):\n    def backward(ctx, gradient):\n        return is_backward(gradient)",
+        "node.backward = self.train",
+        "signature(f).parameters",
+        "eval(text)",
+        "isinstance(x, torch.optim.Optimizer)",
+        "'loss.backward()'  # optimizer.step()",
     ],
 )
-def test_what_acts(mentioned: set[str], acts: bool) -> None:
-    assert act(frozenset(mentioned)) is acts
+def test_what_does_not_act(source: str) -> None:
+    assert not acts(Index(ast.parse(source), source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "my_optimizer.step()",
+        "opt.step(model.parameters())",
+        "criterion = MSELoss()",
+        "losses = [make(nn.MSELoss)]",
+        "backward(loss)",
+        "loss.backward",
+        "run(loss.backward)",
+        "run(then=model.eval)",
+        "optim.SGD(given)",
+        "import torch.optim as solvers\nsolvers.SGD(given)",
+        "from torch.optim import SGD\nSGD(given)",
+        "make_optimizer(model.parameters())",
+        "for group in groups:\n    group['lr'] = 0.1",
+        "weight.data -= rate * weight.grad",
+        "model.register_forward_hook(save)",
+    ],
+)
+def test_what_acts(source: str) -> None:
+    assert acts(Index(ast.parse(source), source))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ Check = Callable[["Analysis"], Iterator[Diagnostic]]
 _found: list[Check] = []
 _local: set[Check] = set()
 _wordy: set[Check] = set()
+_in_tests: set[Check] = set()
 
 
 def check(function: Check) -> Check:
@@ -43,6 +44,17 @@ def by_words(function: Check) -> Check:
     """
     _wordy.add(function)
     return function
+
+
+def in_tests(function: Check) -> Check:
+    """Say of a static rule that what it finds is wrong in a test, too: tests break the order of a training loop on purpose."""
+    _in_tests.add(function)
+    return function
+
+
+def is_in_tests(function: Check) -> bool:
+    """Whether a rule is asked about tests; of those of others nobody knows."""
+    return function in _in_tests or function not in _found
 
 
 def is_by_words(function: Check) -> bool:

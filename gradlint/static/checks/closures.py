@@ -12,7 +12,7 @@ from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.actions import Step
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import check, in_tests
 from gradlint.static.following import run
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import asks_for, children
@@ -23,6 +23,7 @@ from gradlint.typestate import State
 
 
 @check
+@in_tests
 def closures(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL401, GL402, GL403, GL404 and GL405: what is given to `step`."""
     for step in analysis.lowering.steps:

@@ -9,7 +9,7 @@ from gradlint.declarations import Declaration, declarations
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import by_words, check
+from gradlint.static.checks import by_words, check, in_tests
 from gradlint.static.nodes import walk
 
 _RIGHT = "write `# gradlint: accumulate=4` behind the header of the loop that steps once in four batches"
@@ -17,6 +17,7 @@ _RIGHT = "write `# gradlint: accumulate=4` behind the header of the loop that st
 
 @check
 @by_words
+@in_tests
 def declared(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL001: a declaration without a number, or on no loop."""
     found = declarations(analysis.source.text, analysis.source.filename)

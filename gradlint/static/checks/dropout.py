@@ -37,8 +37,8 @@ def dropout_always_on(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _modules(analysis: Analysis) -> Iterator[ast.ClassDef]:
-    lowering = analysis.lowering
     for node in analysis.nodes(ast.ClassDef):
+        lowering = analysis.lowering
         if lowering.is_module(Class(node, lowering.module.path)):
             yield node
 
@@ -87,8 +87,12 @@ def _parts(node: ast.AST, without: set[ast.expr]) -> Iterator[ast.AST]:
 
 
 def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[Diagnostic]:
-    made, off = _made(analysis, method), _off(analysis, cls) | _decided_by_callers(cls, method)
-    for node in _unguarded(method.body, _handed_in(method)):
+    made = _made(analysis, method)
+    dropping = [
+        node for node in _unguarded(method.body, _handed_in(method)) if _drops(analysis, node, made, frozenset())
+    ]
+    off = _off(analysis, cls) | _decided_by_callers(cls, method) if dropping else frozenset()
+    for node in dropping:
         found = _drops(analysis, node, made, off)
         if found is not None:
             what, way = found

@@ -10,7 +10,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import GRAPH
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import check, in_tests
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
 from gradlint.static.trained import on_graph
@@ -18,6 +18,7 @@ from gradlint.static.tree import Event, GraphNode
 
 
 @check
+@in_tests
 def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL503, GL504 and GL506: a backward through a graph that another one has freed."""
     for root in analysis.roots:

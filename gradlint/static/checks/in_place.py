@@ -22,6 +22,8 @@ from gradlint.static.values import Library
 
 _OWN = frozenset(["weight", "bias"])
 """The parameters of torch's own layers."""
+_HELD = ("Parameter", *(f".{name}" for name in sorted(_OWN)))
+"""One of these words stands where a parameter has a name."""
 _VIEWS = frozenset(
     ["view", "view_as", "t", "transpose", "permute", "squeeze", "unsqueeze", "narrow", "select", "expand"]
 )
@@ -34,7 +36,7 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 @by_words
 def changed_in_place(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL114: a parameter is initialised in place outside of `torch.no_grad()`."""
-    if "self." not in analysis.source.text or "torch" not in analysis.source.text:
+    if not all(map(analysis.says, ("self.", "torch"))) or not analysis.says(*_HELD):
         return
     for cls in analysis.nodes(ast.ClassDef):
         if not any(map(_may_change, walk(cls))):

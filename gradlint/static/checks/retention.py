@@ -11,7 +11,7 @@ from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import check, in_tests
 from gradlint.static.checks.graphs import is_trained
 from gradlint.static.following import breaches
 from gradlint.static.inputs import Inputs
@@ -29,6 +29,7 @@ _WEIGHTS = re.compile(r"(?:Lazy)?(?:Linear|Bilinear|Conv\w+|RNN|LSTM|GRU|Transfo
 
 
 @check
+@in_tests
 def stepped_between(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL505 and GL508: a backward through a graph whose parameters have been stepped since it was built."""
     if "autocast" in analysis.source.text:

@@ -11,7 +11,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import SCHEDULER
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check, local_check
+from gradlint.static.checks import check, in_tests, local_check
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk, words
@@ -199,6 +199,7 @@ def _name(scheduler: Object) -> str:
 
 
 @check
+@in_tests
 def plateau_without_metric(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL205: ReduceLROnPlateau.step() needs the value that it watches."""
     for node, scheduler in analysis.lowering.schedules:

@@ -11,7 +11,7 @@ from gradlint.diagnostics import Diagnostic, Edit, Fix, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import by_words, check, local_check
+from gradlint.static.checks import by_words, check, in_tests, local_check
 from gradlint.static.library import role_of
 from gradlint.static.nodes import own, walk
 from gradlint.static.values import Library, Unknown, const
@@ -170,6 +170,7 @@ _SEEDERS = {
 
 @check
 @by_words
+@in_tests
 def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL905: `torch.random.seeds = 100`."""
     for node in analysis.nodes(ast.Assign) if analysis.says("seed") else ():

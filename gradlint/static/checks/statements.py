@@ -9,7 +9,7 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import by_words, check
+from gradlint.static.checks import by_words, check, in_tests
 from gradlint.static.library import role_of
 from gradlint.static.nodes import root, walk
 from gradlint.static.subjects import MANY_EVALUATIONS
@@ -34,6 +34,7 @@ _PARAMETERS = ("parameters", "named_parameters")
 
 @check
 @by_words
+@in_tests
 def uncalled_method(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL110: `optimizer.zero_grad` without parentheses."""
     for node in analysis.nodes(ast.Expr):
@@ -97,6 +98,7 @@ def _called(place: Location) -> Fix:
 
 @check
 @by_words
+@in_tests
 def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL307: `torch.no_grad()` as a statement, or `with torch.no_grad:`."""
     if not analysis.says("no_grad", "enable_grad", "inference_mode"):
@@ -139,6 +141,7 @@ def _is_grad_mode(analysis: Analysis, callee: ast.expr) -> bool:
 
 
 @check
+@in_tests
 def parameters_not_called(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL803: `SGD(model.parameters)` or `{"params": self.get_params}`."""
     for node in analysis.nodes(ast.Call, ast.Dict):
@@ -188,6 +191,7 @@ def _is_attribute(analysis: Analysis, name: str) -> bool:
 
 @check
 @by_words
+@in_tests
 def missing_super_init(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL804: a module that assigns modules before `super().__init__()`."""
     for node in analysis.nodes(ast.ClassDef):
