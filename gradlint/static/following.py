@@ -36,7 +36,7 @@ def follow(
 ) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
     flow = run(tree, protocol, effect, start, blind=blind)
-    return {event: {world.state for world in worlds} for event, worlds in flow.arrivals.items()}
+    return flow.states
 
 
 def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
