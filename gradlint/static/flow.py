@@ -101,7 +101,11 @@ class Flow(Generic[S]):
     @cached_property
     def arrivals(self) -> dict[Event, set[World[S]]]:
         """The worlds in which each event was reached."""
-        return {event: set(map(self._world, worlds)) for event, worlds in self._reached.items()}
+        return {event: self.worlds(event) for event in self._reached}
+
+    def worlds(self, event: Event) -> set[World[S]]:
+        """Return the worlds in which an event was reached."""
+        return set(map(self._world, self._reached[event]))
 
     def _states_of(self, worlds: set[int]) -> set[S]:
         return {self._states[number] for number in {world & _STATE for world in worlds}}

@@ -40,23 +40,24 @@ def follow(
 
 
 def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
-    """Return the worlds in which each event of a subject was reached; nothing if no path, feasible or not, breaks a rule."""
+    """Return the worlds in which the events were reached that break a rule on some path that somebody can take."""
     kept = pruned(tree, effect)
-    broken: set[Event] = set()
+    broken: dict[Event, None] = {}
 
     def advance(state: State, event: Event) -> State:
         kind = effect(event)
         after, violation = (state, None) if kind is None else protocol.advance(state, kind, event.place)
         if violation is not None:
-            broken.add(event)
+            broken[event] = None
         return after
 
     for blind in (True, False):
+        broken.clear()
         flow: Flow[State] = Flow(advance, blind=blind)
         flow.run(kept, protocol.initial)
         if not broken:
             return {}
-    return flow.arrivals
+    return {event: flow.worlds(event) for event in broken}
 
 
 def run(
