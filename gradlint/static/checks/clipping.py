@@ -69,7 +69,7 @@ class _States:
         for owner in owners:
             if (owner.uid, blind) not in self._known:
                 effect = self._effect(owner)
-                self._known[owner.uid, blind] = follow(self._root.tree, OPTIMIZER, effect, blind=blind)
+                self._known[owner.uid, blind] = follow(self._root.bare, OPTIMIZER, effect, blind=blind)
             found |= self._known[owner.uid, blind].get(event, set())
         return found
 

@@ -89,7 +89,7 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
                 return fed
 
     flow: Flow[_Fed] = Flow(advance)
-    flow.run(pruned(root.tree, concerns), _Fed())
+    flow.run(pruned(root.bare, concerns), _Fed())
     for event, worlds in flow.arrivals.items():
         states = [world.state for world in worlds]
         if event.kind is _K.STEP and states and all(state.backward and not state.real for state in states):

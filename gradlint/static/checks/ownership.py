@@ -121,7 +121,7 @@ def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
                 return tie
 
     flow: Flow[_Tie] = Flow(advance)
-    flow.run(pruned(root.tree, concerns), _beginning(analysis, root, optimizer.uid))
+    flow.run(pruned(root.bare, concerns), _beginning(analysis, root, optimizer.uid))
     found: dict[Location, Event] = {}
     for event, worlds in flow.arrivals.items():
         if event.kind is _K.STEP:
@@ -192,7 +192,7 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
                 return tie
 
     flow: Flow[_Tie] = Flow(advance)
-    flow.run(pruned(root.tree, concerns), _beginning(analysis, root, scheduler.uid))
+    flow.run(pruned(root.bare, concerns), _beginning(analysis, root, scheduler.uid))
     found: dict[Location, Event] = {}
     for event, worlds in flow.arrivals.items():
         if event.kind is _K.SCHEDULE:
