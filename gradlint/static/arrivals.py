@@ -75,7 +75,7 @@ def followed(tree: Node, watched: Watched) -> dict[Event, set[Arrival]]:
     """Return the states in which the paths through a tree come to each event."""
     flow: Flow[Arrival] = Flow(lambda arrival, event: _advanced(watched, arrival, event))
     flow.run(pruned(tree, watched.effect), Arrival(watched.protocol.initial))
-    return {event: {world.state for world in worlds} for event, worlds in flow.arrivals.items()}
+    return flow.states
 
 
 def _advanced(watched: Watched, arrival: Arrival, event: Event) -> Arrival:

@@ -5,6 +5,9 @@ It knows the tree and *a* transition function, nothing of Python, optimizers or 
 A *world* is one path's state and what that path has assumed of conditions. Control leaves a
 node through one of four *exits*. A loop is *peeled*: its first iteration is run apart from the
 later ones, which are run to a fixpoint; worlds are finite, so there is one.
+
+Inside of a run a world is one integer, for there are many: the number of its state in the low bits, and above
+them two bits for each condition, that it was true and that it was false. Outside it is a `World`.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from gradlint.static.tree import (
@@ -35,11 +39,12 @@ S = TypeVar("S", bound=Hashable)
 
 _MOST_WORLDS = 96
 """Past this many worlds the assumptions are dropped: fewer correlations, more paths, never fewer."""
+_STATE_BITS = 24
+_STATE = (1 << _STATE_BITS) - 1
+"""What a world says of its state."""
 
 
-@dataclass(
-    slots=True, unsafe_hash=True
-)  # Nobody changes one; to be frozen costs three times as much, and there are many.
+@dataclass(frozen=True, slots=True)
 class World(Generic[S]):
     """One path so far: the subject's state and the conditions that the path has taken to be true or false."""
 
@@ -48,15 +53,15 @@ class World(Generic[S]):
 
 
 @dataclass(slots=True)
-class Exits(Generic[S]):
+class Exits:
     """The worlds that leave a node, by the way they leave it."""
 
-    normal: set[World[S]] = field(default_factory=set)
-    brk: set[World[S]] = field(default_factory=set)
-    cont: set[World[S]] = field(default_factory=set)
-    ret: set[World[S]] = field(default_factory=set)
+    normal: set[int] = field(default_factory=set)
+    brk: set[int] = field(default_factory=set)
+    cont: set[int] = field(default_factory=set)
+    ret: set[int] = field(default_factory=set)
 
-    def absorb(self, other: Exits[S]) -> None:
+    def absorb(self, other: Exits) -> None:
         """Add the jumps of `other` (not its normal exit)."""
         self.brk |= other.brk
         self.cont |= other.cont
@@ -66,31 +71,73 @@ class Exits(Generic[S]):
 class Flow(Generic[S]):
     """One run of the interpreter.
 
-    `advance` maps a state and an event to the next state. After `run`, `arrivals` holds the
-    worlds in which each event was reached. A `blind` run assumes nothing of conditions: it takes
+    `advance` maps a state and an event to the next state, and knows nothing else. After `run`, `states` and `arrivals` hold the
+    states and the worlds in which each event was reached. A `blind` run assumes nothing of conditions: it takes
     paths that nobody can take, too, and costs next to nothing.
     """
 
     def __init__(self, advance: Callable[[S, Event], S], *, blind: bool = False) -> None:
         self._advance = advance
         self._blind = blind
-        self.arrivals: dict[Event, set[World[S]]] = defaultdict(set)
-        self._done: dict[tuple[int, frozenset[World[S]]], tuple[Loop, Exits[S]]] = {}
+        self._states: list[S] = []
+        self._numbers: dict[S, int] = {}
+        self._bits: dict[Atom, int] = {}
+        self._depending: dict[str, int] = defaultdict(int)
+        self._reached: dict[Event, set[int]] = defaultdict(set)
+        self._known: dict[int, tuple[Event, set[int], dict[int, int]]] = {}
+        self._done: dict[tuple[int, frozenset[int]], tuple[Loop, Exits]] = {}
         self.ends: set[S] = set()
 
     def run(self, node: Node, start: S) -> None:
         """Interpret `node` from the state `start`; then `ends` holds the states in which it ends."""
-        exits = self._run(node, {World(start)})
-        self.ends = {world.state for world in exits.normal | exits.ret}
+        exits = self._run(node, {self._number(start)})
+        self.ends = self._states_of(exits.normal | exits.ret)
 
-    def _run(self, node: Node, worlds: set[World[S]]) -> Exits[S]:
+    @cached_property
+    def states(self) -> dict[Event, set[S]]:
+        """The states in which each event was reached."""
+        return {event: self._states_of(worlds) for event, worlds in self._reached.items()}
+
+    @cached_property
+    def arrivals(self) -> dict[Event, set[World[S]]]:
+        """The worlds in which each event was reached."""
+        return {event: self.worlds(event) for event in self._reached}
+
+    def worlds(self, event: Event) -> set[World[S]]:
+        """Return the worlds in which an event was reached."""
+        return set(map(self._world, self._reached[event]))
+
+    def _states_of(self, worlds: set[int]) -> set[S]:
+        return {self._states[number] for number in {world & _STATE for world in worlds}}
+
+    def _world(self, world: int) -> World[S]:
+        true = ((atom, True) for atom, bit in self._bits.items() if world & bit)
+        false = ((atom, False) for atom, bit in self._bits.items() if world & bit << 1)
+        return World(self._states[world & _STATE], frozenset((*true, *false)))
+
+    def _number(self, state: S) -> int:
+        number = self._numbers.setdefault(state, len(self._states))
+        if number == len(self._states):
+            self._states.append(state)
+        return number
+
+    def _bit(self, atom: Atom) -> int:
+        """Return what a world in which a condition is true has set; where it is false, the next bit is."""
+        bit = self._bits.get(atom)
+        if bit is None:
+            bit = self._bits[atom] = 1 << (_STATE_BITS + 2 * len(self._bits))
+            for id_ in atom.ids:
+                self._depending[id_] |= bit | bit << 1
+        return bit
+
+    def _run(self, node: Node, worlds: set[int]) -> Exits:
         if not worlds:
             return Exits()
         match node:
             case Event():
                 return Exits(self._event(node, worlds))
             case Kill(ids):
-                return Exits(_forget(worlds, ids))
+                return Exits(self._forget(worlds, ids))
             case Jump(kind):
                 return _jump(kind, worlds)
             case Seq(items):
@@ -109,19 +156,23 @@ class Flow(Generic[S]):
                     return Exits(inner.normal | inner.cont, brk=inner.brk, ret=inner.ret)
                 return Exits(inner.normal | inner.ret)
 
-    def _event(self, event: Event, worlds: set[World[S]]) -> set[World[S]]:
-        self.arrivals[event] |= worlds
-        if len(worlds) == 1:
-            (world,) = worlds
-            state = self._advance(world.state, event)
-            return worlds if state is world.state else {World(state, world.facts)}
-        after = {state: self._advance(state, event) for state in {world.state for world in worlds}}
-        if all(state is found for state, found in after.items()):
-            return worlds
-        return {World(after[world.state], world.facts) for world in worlds}
+    def _event(self, event: Event, worlds: set[int]) -> set[int]:
+        # Equal events of the first and the later turns of a loop need not mean the same.
+        known = self._known.get(id(event))
+        if known is None:
+            known = self._known[id(event)] = event, self._reached[event], {}
+        _, arrived, moves = known
+        arrived |= worlds
+        after = set()
+        for world in worlds:
+            state = world & _STATE
+            if state not in moves:
+                moves[state] = self._number(self._advance(self._states[state], event))
+            after.add(world - state + moves[state])
+        return after
 
-    def _seq(self, items: Iterable[Node], worlds: set[World[S]]) -> Exits[S]:
-        result: Exits[S] = Exits(worlds)
+    def _seq(self, items: Iterable[Node], worlds: set[int]) -> Exits:
+        result = Exits(worlds)
         for item in items:
             if type(item) is Event:  # Most items are, and there is one way out of them.
                 result.normal = self._event(item, _bounded(result.normal))
@@ -133,22 +184,22 @@ class Flow(Generic[S]):
                 break
         return result
 
-    def _branch(self, branch: Branch, worlds: set[World[S]]) -> Exits[S]:
-        result: Exits[S] = Exits()
+    def _branch(self, branch: Branch, worlds: set[int]) -> Exits:
+        result = Exits()
         for node, truth in ((branch.then, True), (branch.orelse, False)):
             if self._blind and not isinstance(branch.test, Known):
                 taken = worlds
             else:
-                taken = set(_assume(worlds, branch.test, truth))
+                taken = self._assume(worlds, branch.test, truth)
             side = self._run(node, taken)
             result.normal |= side.normal
             result.absorb(side)
         return result
 
-    def _loop(self, loop: Loop, worlds: set[World[S]]) -> Exits[S]:
+    def _loop(self, loop: Loop, worlds: set[int]) -> Exits:
         first = self._run(loop.first, worlds)
-        result: Exits[S] = Exits(set(first.brk), ret=set(first.ret))
-        ended: set[World[S]] = set()
+        result = Exits(set(first.brk), ret=set(first.ret))
+        ended: set[int] = set()
         fresh = _bounded(first.normal | first.cont)
         while fresh:
             ended |= fresh
@@ -162,8 +213,32 @@ class Flow(Generic[S]):
             result.absorb(after)
         return result
 
+    def _forget(self, worlds: set[int], ids: frozenset[str]) -> set[int]:
+        """Return the worlds without what they assume of `ids`."""
+        gone = 0
+        for id_ in ids:
+            gone |= self._depending.get(id_, 0)
+        return {world & ~gone for world in worlds} if gone else worlds
 
-def _jump(kind: JumpKind, worlds: set[World[S]]) -> Exits[S]:
+    def _assume(self, worlds: set[int], test: Predicate, truth: bool) -> set[int]:
+        """Return the worlds in which `test` has the given truth; those that contradict it are left out."""
+        match test:
+            case Known(known):
+                return worlds if known is truth else set()
+            case Not(operand):
+                return self._assume(worlds, operand, not truth)
+            case Both(left, right) if truth:
+                return self._assume(self._assume(worlds, left, True), right, True)
+            case Both(left, right):
+                beyond = self._assume(self._assume(worlds, left, True), right, False)
+                return self._assume(worlds, left, False) | beyond
+            case Atom():
+                bit = self._bit(test)
+                held, denied = (bit, bit << 1) if truth else (bit << 1, bit)
+                return {world | held for world in worlds if not world & denied}
+
+
+def _jump(kind: JumpKind, worlds: set[int]) -> Exits:
     match kind:
         case JumpKind.BREAK:
             return Exits(brk=worlds)
@@ -176,36 +251,5 @@ def _jump(kind: JumpKind, worlds: set[World[S]]) -> Exits[S]:
             return Exits()
 
 
-def _forget(worlds: set[World[S]], ids: frozenset[str]) -> set[World[S]]:
-    """Return the worlds without what they assume of `ids`."""
-    # As sets, for these remember the hashes of what they hold; many worlds have the same facts.
-    facts = frozenset[tuple[Atom, bool]]().union(*(world.facts for world in worlds))
-    gone = frozenset([fact for fact in facts if not fact[0].ids.isdisjoint(ids)])
-    return {World(world.state, world.facts - gone) for world in worlds} if gone else worlds
-
-
-def _assume(worlds: Iterable[World[S]], test: Predicate, truth: bool) -> list[World[S]]:
-    """Return the worlds in which `test` has the given truth; those that contradict it are left out."""
-    match test:
-        case Known(known):
-            return list(worlds) if known is truth else []
-        case Not(operand):
-            return _assume(worlds, operand, not truth)
-        case Both(left, right) if truth:
-            return _assume(_assume(worlds, left, True), right, True)
-        case Both(left, right):
-            return _assume(worlds, left, False) + _assume(_assume(worlds, left, True), right, False)
-        case Atom():
-            # As sets, for these remember the hashes of what they hold.
-            held, denied = frozenset({(test, truth)}), frozenset({(test, not truth)})
-            return [
-                world if held <= world.facts else World(world.state, world.facts | held)
-                for world in worlds
-                if denied.isdisjoint(world.facts)
-            ]
-
-
-def _bounded(worlds: set[World[S]]) -> set[World[S]]:
-    if len(worlds) <= _MOST_WORLDS:
-        return worlds
-    return {World(world.state) for world in worlds}
+def _bounded(worlds: set[int]) -> set[int]:
+    return worlds if len(worlds) <= _MOST_WORLDS else {world & _STATE for world in worlds}

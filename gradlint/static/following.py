@@ -5,7 +5,7 @@ It knows an effect as a function only, not whose it is, and no rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from gradlint.events import EventKind
@@ -36,27 +36,28 @@ def follow(
 ) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
     flow = run(tree, protocol, effect, start, blind=blind)
-    return {event: {world.state for world in worlds} for event, worlds in flow.arrivals.items()}
+    return flow.states
 
 
 def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
-    """Return the worlds in which each event of a subject was reached; nothing if no path, feasible or not, breaks a rule."""
+    """Return the worlds in which the events were reached that break a rule on some path that somebody can take."""
     kept = pruned(tree, effect)
-    broken: set[Event] = set()
+    broken: dict[Event, None] = {}
 
     def advance(state: State, event: Event) -> State:
         kind = effect(event)
         after, violation = (state, None) if kind is None else protocol.advance(state, kind, event.place)
         if violation is not None:
-            broken.add(event)
+            broken[event] = None
         return after
 
     for blind in (True, False):
+        broken.clear()
         flow: Flow[State] = Flow(advance, blind=blind)
         flow.run(kept, protocol.initial)
         if not broken:
             return {}
-    return flow.arrivals
+    return {event: flow.worlds(event) for event in broken}
 
 
 def run(
@@ -107,7 +108,8 @@ def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
             kept = ids & wanted
             return node if kept == ids else Kill(kept) if kept else None
         case Seq(items):
-            return Seq(tuple(item for item in (_without_kills(each, wanted) for each in items) if item is not None))
+            inner = (_without_kills(each, wanted) for each in items)
+            return Seq(tuple(_joined(item for item in inner if item is not None)))
         case Branch(test, then, orelse):
             return Branch(test, _without_kills(then, wanted) or EMPTY, _without_kills(orelse, wanted) or EMPTY)
         case Loop(number, first, later, orelse, endless):
@@ -118,6 +120,21 @@ def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
             return replace(node, body=_without_kills(body, wanted) or EMPTY)
         case _:
             return node
+
+
+def _joined(items: Iterable[Node]) -> Iterator[Node]:
+    """Yield the items of a sequence, kills that follow one another as one."""
+    ids: frozenset[str] = frozenset()
+    for item in items:
+        if isinstance(item, Kill):
+            ids |= item.ids
+            continue
+        if ids:
+            yield Kill(ids)
+            ids = frozenset()
+        yield item
+    if ids:
+        yield Kill(ids)
 
 
 def _prune(node: Node, effect: Effect) -> Node | None:

@@ -12,17 +12,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from gradlint.models import Models
 from gradlint.static.actions import Step
 from gradlint.static.driven import OVERRIDDEN
+from gradlint.static.following import pruned
 from gradlint.static.frames import Grad, Store
 from gradlint.static.library import words
 from gradlint.static.nodes import called, children, walk
 from gradlint.static.pieces import Pieces
 from gradlint.static.project import Module, Project
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.tree import Seq
+from gradlint.static.tree import Node, Seq
 from gradlint.static.values import UNKNOWN, Class, Function, Instance, Object, Value
 
 ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "load_state_dict"])
@@ -38,7 +40,7 @@ _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Root:
     """Something that is read from its first line: the module, or a function that nobody is seen to call.
 
@@ -49,6 +51,11 @@ class Root:
     complete: bool
     node: ast.AST
     followed: frozenset[ast.AST]
+
+    @cached_property
+    def bare(self) -> Node:
+        """The tree without what means nothing to anybody: whoever follows a subject has less to go through."""
+        return pruned(self.tree, lambda event: event.kind)
 
 
 class Lowering(Pieces):

@@ -57,7 +57,7 @@ _fields = _Fields(dict.fromkeys((ast.Constant, ast.MatchSingleton, ast.Global, a
 def children(node: ast.AST) -> list[ast.AST]:
     """Return the nodes right below a node, in order."""
     found: list[ast.AST] = []
-    _descend(iter((node,)), found)
+    _descend((node,), found)
     return found
 
 
@@ -188,16 +188,33 @@ def below(node: ast.AST) -> list[ast.AST]:
     if known is not None:
         return known
     found = children(node)
-    _descend(iter(found), found)  # It grows meanwhile.
+    begins = _descend(found, found)  # It grows meanwhile.
     if isinstance(node, _KEPT):
         node._below = found  # type: ignore[union-attr]
+        _keep_inner(found, [*begins, len(found)])
     return found
 
 
-def _descend(nodes: Iterator[ast.AST], found: list[ast.AST]) -> None:
-    """Add the children of each of `nodes` to `found`."""
-    fields = _fields
+def _keep_inner(found: list[ast.AST], begins: list[int]) -> None:
+    """Keep what is below each scope or loop among the nodes below another one.
+
+    In breadth-first order that is a stretch in each level: the children of a stretch are the next one.
+    """
+    for at, node in enumerate(found):
+        if type(node) in _KEPT:
+            inner: list[ast.AST] = []
+            start, end = begins[at], begins[at + 1]
+            while start < end:
+                inner += found[start:end]
+                start, end = begins[start], begins[end]
+            node._below = inner  # type: ignore[attr-defined]
+
+
+def _descend(nodes: Iterable[ast.AST], found: list[ast.AST]) -> list[int]:
+    """Add the children of each of `nodes` to `found`; return where those of each begin in it."""
+    fields, begins = _fields, list[int]()
     for node in nodes:
+        begins.append(len(found))
         for name in fields[type(node)]:
             value = getattr(node, name, None)
             if value is None:
@@ -208,3 +225,4 @@ def _descend(nodes: Iterator[ast.AST], found: list[ast.AST]) -> None:
                 found += [each for each in value if each is not None]
             else:
                 found += value
+    return begins

@@ -248,7 +248,7 @@ def _of(analysis: Analysis, root: Root, optimizer: Object, steps: list[Event], p
     if not ends:
         return
     effect = on_optimizer(optimizer, analysis.lowering.objects)
-    arrivals = follow(root.tree, OPTIMIZER, effect)
+    arrivals = follow(root.bare, OPTIMIZER, effect)
     for step, (guard, end) in ends.items():
         depth = len(step.loops)
         ring = tuple(event for event in analysis.events[root] if event.loops[:depth] == step.loops)

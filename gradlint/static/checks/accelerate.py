@@ -98,7 +98,7 @@ def _cleared_first(analysis: Analysis, turn: _Turn) -> Iterator[Diagnostic]:
     effect = on_optimizer(turn.optimizer, analysis.lowering.objects)
     begun = turn.ring[: turn.ring.index(turn.backward)]
     cleared = [event for event in begun if _in_window(event, EventKind.ZERO) and effect(event) is EventKind.ZERO]
-    arrivals = follow(turn.root.tree, OPTIMIZER, effect) if cleared else {}
+    arrivals = follow(turn.root.bare, OPTIMIZER, effect) if cleared else {}
     for event in dict.fromkeys(cleared):
         if turn.plain(event) and any(state.name == "fresh" for state in arrivals.get(event, ())):
             what = (

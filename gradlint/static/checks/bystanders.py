@@ -13,7 +13,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of, words
-from gradlint.static.nodes import children, own, own_of
+from gradlint.static.nodes import called, children, own, own_of
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Library
 
@@ -38,9 +38,11 @@ def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
         steps = any(_called(node) == "step" for node in own_of(scope, ast.Call))
         loops = [node for node in own(scope) if type(node) in _LOOPS and _runs_backward(node)] if steps else []
         models = _models(analysis, scope) if loops else {}
+        alone = _left_alone(scope, set(models)) if models else set()
+        models = {name: made for name, made in models.items() if name in alone}
         run = {name: call for loop in loops for name, call in _with_gradients(analysis, loop)} if models else {}
         for name in models:
-            if name in run and _is_left_alone(scope, name):
+            if name in run:
                 marks = (("run", analysis.source.place(run[name])),)
                 yield compose("GL822", Side.STATIC, analysis.source.place(models[name]), marks, subject=name)
 
@@ -104,32 +106,37 @@ def _is_off(analysis: Analysis, item: ast.withitem) -> bool:
     return not (isinstance(callee, ast.Attribute) and callee.attr in ("accumulate", "autocast", "no_sync", "profile"))
 
 
-def _is_left_alone(scope: _Scope, name: str) -> bool:
-    """Whether a function moves a model and calls it, and does nothing else with it that could freeze or train it."""
-    moved, harmless = False, set[ast.AST]()
-    for node in own(scope):
+def _left_alone(scope: _Scope, names: set[str]) -> set[str]:
+    """Return those of `names` that a function moves and calls, and does nothing else with that could freeze or train them."""
+    attributes, calls = own_of(scope, ast.Attribute), own_of(scope, ast.Call)
+    trained = {_beginning(node.value) for node in attributes if node.attr in _TRAINED}
+    moved = {node.value.id for node in attributes if node.attr in _MOVES and isinstance(node.value, ast.Name)}
+    alone = names & (moved | set(_given_moved(scope))) - trained
+    if not alone:
+        return alone
+    harmless: set[ast.AST] = {node.value for node in attributes}
+    for call in calls:
+        harmless.add(call.func)
+        if isinstance(call.func, (ast.Name, ast.Attribute)) and called(call) in _READERS:
+            harmless.update([*call.args, *(keyword.value for keyword in call.keywords)])
+    harmless.update(node.test for node in own_of(scope, ast.If))
+    harmless.update(node.left for node in own_of(scope, ast.Compare))
+    reads = (node for node in own_of(scope, ast.Name) if not isinstance(node.ctx, ast.Store))
+    return alone - {read.id for read in reads if read not in harmless}
+
+
+def _given_moved(scope: _Scope) -> Iterator[str]:
+    """Yield the names that are given what a method that moves returns."""
+    for node in own_of(scope, ast.Assign):
         match node:
-            case ast.Attribute(owner, attr) if attr in _TRAINED and _begins_with(owner, name):
-                return False
-            case ast.Attribute(ast.Name(owner) as receiver, attr) if owner == name:
-                moved = moved or attr in _MOVES
-                harmless.add(receiver)
-            case ast.Assign([ast.Name(target)], ast.Call(ast.Attribute(attr=attr))) if target == name:
-                moved = moved or attr in _MOVES
-            case ast.Call(ast.Name(callee) as receiver) if callee == name:
-                harmless.add(receiver)
-            case ast.Call(ast.Attribute(attr=called) | ast.Name(called)) if called in _READERS:
-                harmless.update([*node.args, *(keyword.value for keyword in node.keywords)])
-            case ast.If(ast.Name() as asked) | ast.Compare(ast.Name() as asked):
-                harmless.add(asked)
+            case ast.Assign([ast.Name(name)], ast.Call(ast.Attribute(attr=attr))) if attr in _MOVES:
+                yield name
             case _:
                 continue
-    reads = (node for node in own(scope) if isinstance(node, ast.Name) and node.id == name)
-    return moved and all(read in harmless or isinstance(read.ctx, ast.Store) for read in reads)
 
 
-def _begins_with(node: ast.expr, name: str) -> bool:
-    """Whether an expression is a name, or what methods of it return."""
+def _beginning(node: ast.expr) -> str:
+    """Return the name with which an expression begins that is a name, or what methods of it return."""
     while isinstance(node, (ast.Call, ast.Attribute)):
         node = node.func if isinstance(node, ast.Call) else node.value
-    return isinstance(node, ast.Name) and node.id == name
+    return node.id if isinstance(node, ast.Name) else ""

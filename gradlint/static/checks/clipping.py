@@ -11,7 +11,7 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.algebra import held
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.following import follow
+from gradlint.static.following import Effect, follow
 from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import clips, on_optimizer
@@ -30,14 +30,13 @@ def clipping(analysis: Analysis) -> Iterator[Diagnostic]:
         if not clipped:
             continue
         optimizers = list(analysis.objects(Kind.OPTIMIZER))
-        arrivals = {optimizer.uid: _arrivals(analysis, root, optimizer, clipped) for optimizer in optimizers}
+        states = _States(analysis, root, frozenset(clipped))
         for event in dict.fromkeys(clipped):
             owners = [optimizer for optimizer in optimizers if _concerns(analysis, event, optimizer)]
             if any(_overlaps(event.targets or (), optimizer.of or ()) for optimizer in owners):
-                states = {state for owner in owners for state in arrivals[owner.uid].get(event, ())}
-                yield from _misplaced(analysis, root, event, owners, states)
+                yield from _misplaced(analysis, root, event, owners, states.at(event, owners))
             elif (only := _only_stepped(analysis, root)) is not None:
-                yield from _misplaced(analysis, root, event, [only], arrivals[only.uid].get(event, set()))
+                yield from _misplaced(analysis, root, event, [only], states.at(event, [only]))
             elif optimizers and not owners:
                 yield from _of_others(analysis, root, event, optimizers)
 
@@ -50,13 +49,33 @@ def _only_stepped(analysis: Analysis, root: Root) -> Object | None:
     return found[0] if found and found[0].of is None and not found[0].calls else None
 
 
-def _arrivals(analysis: Analysis, root: Root, optimizer: Object, clipped: list[Event]) -> dict[Event, set[State]]:
-    usual, wanted = on_optimizer(optimizer, analysis.lowering.objects), frozenset(clipped)
+class _States:
+    """The states of optimizers in which paths come to the places where something is clipped."""
 
-    def effect(event: Event) -> EventKind | None:
-        return EventKind.CLIP if event in wanted else usual(event)
+    def __init__(self, analysis: Analysis, root: Root, clipped: frozenset[Event]) -> None:
+        self._objects = analysis.lowering.objects
+        self._root = root
+        self._clipped = clipped
+        self._known: dict[tuple[Uid, bool], dict[Event, set[State]]] = {}
 
-    return follow(root.tree, OPTIMIZER, effect)
+    def at(self, event: Event, owners: list[Object]) -> set[State]:
+        """Return the states of all `owners`; none where not even a blind run finds one in which it is useless to clip."""
+        if any(state.name in _USELESS for state in self._reached(event, owners, blind=True)):
+            return self._reached(event, owners, blind=False)
+        return set()
+
+    def _reached(self, event: Event, owners: list[Object], *, blind: bool) -> set[State]:
+        found: set[State] = set()
+        for owner in owners:
+            if (owner.uid, blind) not in self._known:
+                effect = self._effect(owner)
+                self._known[owner.uid, blind] = follow(self._root.bare, OPTIMIZER, effect, blind=blind)
+            found |= self._known[owner.uid, blind].get(event, set())
+        return found
+
+    def _effect(self, optimizer: Object) -> Effect:
+        usual = on_optimizer(optimizer, self._objects)
+        return lambda event: EventKind.CLIP if event in self._clipped else usual(event)
 
 
 def _concerns(analysis: Analysis, event: Event, optimizer: Object) -> bool:

@@ -89,7 +89,7 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
                 return fed
 
     flow: Flow[_Fed] = Flow(advance)
-    flow.run(pruned(root.tree, concerns), _Fed())
+    flow.run(pruned(root.bare, concerns), _Fed())
     yield from _never_fed(optimizer, flow)
 
 

@@ -14,7 +14,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, local_check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import asks_for, blocks_in, own, walk
+from gradlint.static.nodes import asks_for, blocks_in, own_of, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event
 from gradlint.static.values import Class, Function, Library
@@ -48,18 +48,17 @@ def _exchanging_optimizers(analysis: Analysis) -> Iterator[tuple[Class, Location
     lowering = analysis.lowering
     read = {node for root in analysis.roots for node in root.followed}
     for scope in (analysis.tree, *sorted(read, key=lambda node: getattr(node, "lineno", 0))):
-        asked = {part for node in own(scope) if _asks_kind(node) for part in walk(node)}
-        for node in own(scope):
-            # What was not evaluated is not looked for: that would read other files.
-            known = lowering.values.get(node) if isinstance(node, ast.Name) and node not in asked else None
-            if isinstance(known, Class) and lowering.is_optimizer(known):
+        # What was not evaluated is not looked for: that would read other files.
+        named = [node for node in own_of(scope, ast.Name) if isinstance(lowering.values.get(node), Class)]
+        asked = {part for call in own_of(scope, ast.Call) if _asks_kind(call) for part in walk(call)} if named else ()
+        for node in named:
+            known = lowering.values[node]
+            if node not in asked and isinstance(known, Class) and lowering.is_optimizer(known):
                 yield from _exchanged_in_step(analysis, known)
 
 
-def _asks_kind(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass")
-    )
+def _asks_kind(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and call.func.id in ("isinstance", "issubclass")
 
 
 def _exchanged_in_step(analysis: Analysis, cls: Class) -> Iterator[tuple[Class, Location]]:

@@ -47,7 +47,7 @@ def is_trained(analysis: Analysis, node: GraphNode) -> bool:
 
 
 def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnostic]:
-    arrivals = breaches(root.tree, GRAPH, on_graph(node))
+    arrivals = breaches(root.bare, GRAPH, on_graph(node))
     built = [event for event in found if event.kind is EventKind.FORWARD and node in event.nodes] if arrivals else []
     for event, worlds in arrivals.items():
         states = {world.state for world in worlds}

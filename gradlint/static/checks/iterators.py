@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import children, own_of, walk, walk_of
+from gradlint.static.nodes import children, own_of, walk, walk_of, words
 from gradlint.static.values import Instance, Kind, Library, Object, Unknown
 
 _ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
@@ -41,8 +42,8 @@ def exhausted_iterator(analysis: Analysis) -> Iterator[Diagnostic]:
     made = (node for node in analysis.nodes(ast.Assign) if _may_iterate(node.value))
     found = {node for node in made if reader.is_iterator(node.value)}
     for scope in walk(analysis.tree) if found else ():
-        if type(scope) in _SCOPES and any(node in found for node in own_of(scope, ast.Assign)):
-            yield from _in_scope(analysis, scope)  # type: ignore[arg-type]
+        if type(scope) in _SCOPES and (here := found.intersection(own_of(scope, ast.Assign))):
+            yield from _in_scope(analysis, scope, here)  # type: ignore[arg-type]
         elif type(scope) is ast.ClassDef and any(node in found for node in walk_of(scope, ast.Assign)):
             yield from _in_class(analysis, scope)
 
@@ -78,8 +79,9 @@ def _may_iterate(value: ast.expr) -> bool:
             return isinstance(value, ast.GeneratorExp)
 
 
-def _in_scope(analysis: Analysis, scope: _Scope) -> Iterator[Diagnostic]:
-    reader = _Reader(analysis)
+def _in_scope(analysis: Analysis, scope: _Scope, assigned: set[ast.Assign]) -> Iterator[Diagnostic]:
+    named = {name for node in assigned for name in words(node.targets[0])}
+    reader = _Reader(analysis, sorted({node.lineno for node in walk_of(scope, ast.Name) if node.id in named}))
     reader.block(scope.body, (), ())
     for name, (made, loops) in reader.iterators.items():
         uses = reader.uses[name]
@@ -127,10 +129,11 @@ def _alternatives(branch: ast.stmt) -> list[list[ast.stmt]]:
 
 
 class _Reader:
-    """Reads one scope from its first line for names that stand for iterators over parameters."""
+    """Reads one scope from its first line for names that stand for iterators over parameters, which are in these rows."""
 
-    def __init__(self, analysis: Analysis) -> None:
+    def __init__(self, analysis: Analysis, rows: Sequence[int] = ()) -> None:
         self._analysis = analysis
+        self._rows = rows
         self.iterators: dict[str, tuple[ast.AST, tuple[ast.AST, ...]]] = {}
         self.uses: dict[str, list[_Use]] = defaultdict(list)
         self.bound: dict[str, int] = defaultdict(int)
@@ -138,7 +141,9 @@ class _Reader:
 
     def block(self, body: list[ast.stmt], path: _Path, loops: tuple[ast.AST, ...]) -> None:
         for statement in body:
-            self._statement(statement, path, loops)
+            at = bisect_left(self._rows, statement.lineno)
+            if at < len(self._rows) and self._rows[at] <= (statement.end_lineno or 0):
+                self._statement(statement, path, loops)
 
     def _statement(self, node: ast.stmt, path: _Path, loops: tuple[ast.AST, ...]) -> None:
         match node:

@@ -46,7 +46,7 @@ def _passed_through(analysis: Analysis, event: Event) -> Iterator[tuple[GraphNod
 def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[Uid]) -> Iterator[Diagnostic]:
     effect = on_leak(node, analysis.trained_by[node.module], others)
     name = analysis.named(node.module)
-    for event, worlds in breaches(root.tree, LEAK, effect).items():
+    for event, worlds in breaches(root.bare, LEAK, effect).items():
         states = {world.state for world in worlds}
         kind = effect(event)
         broken = [each for each in states if kind and LEAK.advance(each, kind, event.place)[1] is not None]

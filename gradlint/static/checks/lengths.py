@@ -187,7 +187,7 @@ def overwritten(analysis: Analysis) -> Iterator[Diagnostic]:
         for root in analysis.roots:
             if not any(event.kind is EventKind.RATE for event in analysis.events[root]):
                 continue
-            for event, states in follow(root.tree, RATE, on_rate(scheduler)).items():
+            for event, states in follow(root.bare, RATE, on_rate(scheduler)).items():
                 mine = event.kind is EventKind.SCHEDULE and scheduler.uid in (event.targets or ())
                 written = {state.mark("written") for state in states}
                 place = written.pop() if mine and len(written) == 1 else None

@@ -59,7 +59,7 @@ def _stale(analysis: Analysis, root: Root, found: list[Event]) -> Iterator[Diagn
     told: set[int] = set()
     for subject in dict.fromkeys(each for event in found for each in _subjects(event, renewed)):
         effect = on_parameter(subject, analysis.lowering.objects)
-        for event, states in sorted(follow(root.tree, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
+        for event, states in sorted(follow(root.bare, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
             if effect(event) is not EventKind.STEP or told & set(event.loops[:1]):
                 continue
             dirty = _dirty(states, event, analysis.events[root])
@@ -126,7 +126,7 @@ def no_gradient(analysis: Analysis) -> Iterator[Diagnostic]:
         seen: set[Location] = set()
         for subject in dict.fromkeys(frozenset({uid}) for event in reads for uid in event.targets or ()):
             effect = on_gradient(subject, analysis.lowering.objects)
-            arrivals = run(root.tree, GRADIENT, effect, State("unknown")).arrivals
+            arrivals = run(root.bare, GRADIENT, effect, State("unknown")).arrivals
             for event, worlds in arrivals.items():
                 # Whatever a path has asked before may have told it that there is a gradient.
                 sure = [world.state for world in worlds if world.state.name == "none" and not world.facts]

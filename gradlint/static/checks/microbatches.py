@@ -97,7 +97,7 @@ def _inner(analysis: Analysis, root: Root, step: Event, optimizer: Object) -> _I
 def _cleared_each_turn(analysis: Analysis, inner: _Inner, cleared: list[Event]) -> Iterator[Diagnostic]:
     paths, places = paths_of(analysis, inner.root), {event.place for event in inner.backwards}
     effect = on_optimizer(inner.optimizer, analysis.lowering.objects)
-    arrivals = follow(inner.root.tree, OPTIMIZER, effect)
+    arrivals = follow(inner.root.bare, OPTIMIZER, effect)
     shared = paths.guards(inner.backwards[0], inner.loop)
     used = arrivals.get(inner.step, set())
 

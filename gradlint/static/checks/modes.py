@@ -63,7 +63,7 @@ def _module(
     effect = on_module(module, owners, _parts(analysis, root, module))
     felt = frozenset((event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None)
     if felt not in known:  # Parts of one model mostly go through the same.
-        known[felt] = follow(root.tree, MODE, effect)
+        known[felt] = follow(root.bare, MODE, effect)
     arrivals = known[felt]
     updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
     if owners or any(event.kind is EventKind.HAND_STEP for event in arrivals):

@@ -66,7 +66,7 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
     effect = on_optimizer(optimizer, analysis.lowering.objects)
-    for event, worlds in sorted(breaches(root.tree, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
+    for event, worlds in sorted(breaches(root.bare, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
         if effect(event) is not EventKind.STEP:
             continue
         case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
@@ -230,7 +230,7 @@ def discarded(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _lost(root: Root, step: Event, *, blind: bool) -> tuple[list[State], int]:
     """Return the states in which a step finds its gradients cleared unused, and in how many states it is reached."""
-    worlds = run(root.tree, OPTIMIZER, _as_optimizer(step), blind=blind).arrivals.get(step, set())
+    worlds = run(root.bare, OPTIMIZER, _as_optimizer(step), blind=blind).worlds(step)
     return [world.state for world in worlds if _broken(world.state, step) == "GL103"], len(worlds)
 
 

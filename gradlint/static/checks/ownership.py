@@ -121,7 +121,7 @@ def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
                 return tie
 
     flow: Flow[_Tie] = Flow(advance)
-    flow.run(pruned(root.tree, concerns), _beginning(analysis, root, optimizer.uid))
+    flow.run(pruned(root.bare, concerns), _beginning(analysis, root, optimizer.uid))
     found = _lost_before(flow, _K.STEP, "backward")
     yield from (_report(analysis, optimizer, root, place, step) for place, step in found.items())
 
@@ -196,7 +196,7 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
                 return tie
 
     flow: Flow[_Tie] = Flow(advance)
-    flow.run(pruned(root.tree, concerns), _beginning(analysis, root, scheduler.uid))
+    flow.run(pruned(root.bare, concerns), _beginning(analysis, root, scheduler.uid))
     for place, schedule in _lost_before(flow, _K.SCHEDULE, "step").items():
         marks = (("built", scheduler.place), ("scheduled", schedule.place))
         name = next(each.name for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)

@@ -50,7 +50,7 @@ def _trained(
 ) -> Iterator[Diagnostic]:
     effect = _unless_frozen(module, on_module(module, optimizers))
     start = State("pretrained", (("pretrained", returned),))
-    for event, states in sorted(follow(root.tree, MODE, effect, start).items(), key=lambda item: item[0].place):
+    for event, states in sorted(follow(root.bare, MODE, effect, start).items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.STEP or not event.loops:
             continue
         lost = [state for state in states if state.name == "pretrained-backward"]

@@ -59,7 +59,7 @@ def _owners(analysis: Analysis, node: GraphNode) -> frozenset[Uid]:
 
 def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
     effect = on_saved(node, owners)
-    arrivals = breaches(root.tree, SAVED, effect)
+    arrivals = breaches(root.bare, SAVED, effect)
     found = analysis.events[root] if arrivals else []
     built = [each for each in found if each.kind is EventKind.FORWARD and node in each.nodes]
     for event, worlds in arrivals.items():

@@ -41,7 +41,7 @@ def _draws(event: Event, sampler: Object) -> bool:
 def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) -> Iterator[Diagnostic]:
     # A path on which nobody builds it, such as one where training is not distributed, draws without it.
     built = any(each.kind is EventKind.CREATE and sampler.uid in (each.targets or ()) for each in analysis.events[root])
-    arrivals = follow(root.tree, SAMPLER, on_sampler(sampler.uid), State("absent") if built else None)
+    arrivals = follow(root.bare, SAMPLER, on_sampler(sampler.uid), State("absent") if built else None)
     for event in dict.fromkeys(drawn):
         states = arrivals.get(event, set())
         # In the first epoch nothing has been drawn yet.

@@ -41,7 +41,7 @@ def _clipped(analysis: Analysis, root: Root, found: list[Event]) -> Iterator[Dia
         stepped = {uid: event.name for event in steps for uid in event.targets or ()}
         for optimizer, name in stepped.items() if scaler.uid not in analysis.lowering.disabled else ():
             effect = on_scaling(scaler, optimizer, analysis.lowering.objects)
-            arrivals = follow(root.tree, APART, effect)
+            arrivals = follow(root.bare, APART, effect)
             states = {state for event in steps for state in arrivals.get(event, ()) if state.name == "clipped"}
             places = {place for state in states if (place := state.mark("clipped")) in bounded and place is not None}
             for place in sorted(places):

@@ -82,7 +82,7 @@ def _pairs(analysis: Analysis, root: Root) -> Iterator[_Pair]:
             if _anew(optimizer, step, root):
                 continue
             effect = on_scaling(scaler, optimizer, analysis.lowering.objects)
-            flow = run(root.tree, SCALING, effect)
+            flow = run(root.bare, SCALING, effect)
             yield _Pair(scaler, optimizer, step.name, effect, flow.arrivals)
 
 

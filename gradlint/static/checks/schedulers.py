@@ -38,7 +38,7 @@ def _too_early(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Di
         return
     # A schedule inside a closure is another rule's.
     inside = {event.place for step in analysis.lowering.steps if step.body is not None for event in events(step.body)}
-    for event, worlds in breaches(root.tree, SCHEDULER, on_scheduler(scheduler)).items():
+    for event, worlds in breaches(root.bare, SCHEDULER, on_scheduler(scheduler)).items():
         if event.kind is not EventKind.SCHEDULE or "argument" in event.roles or event.place in inside:
             continue
         first = [world for world in worlds if world.state.mark("scheduled") is None]

@@ -21,7 +21,7 @@ def sharded_later(analysis: Analysis) -> Iterator[Diagnostic]:
     for root in analysis.roots:
         sharded = {event.place: event for event in analysis.events[root] if event.kind is EventKind.SHARD}
         for optimizer in analysis.objects(Kind.OPTIMIZER) if sharded else ():
-            arrivals = follow(root.tree, SHARDING, on_sharded(optimizer)) if optimizer.of and optimizer.calls else {}
+            arrivals = follow(root.bare, SHARDING, on_sharded(optimizer)) if optimizer.of and optimizer.calls else {}
             for step, states in arrivals.items():
                 stale = {state.mark("sharded") for state in states if state.name == "stale"}
                 known = step.kind is EventKind.STEP and all(state.name != "unknown" for state in states)

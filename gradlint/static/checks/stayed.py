@@ -58,7 +58,7 @@ def _is_undone(later: list[Event], owned: set[Uid]) -> bool:
 
 def trained_as_left(analysis: Analysis, root: Root, module: Uid, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
     """GL304: a model is trained in the mode in which a pass without gradients has left it."""
-    arrivals = breaches(root.tree, STAYED, on_evaluated(module, owners))
+    arrivals = breaches(root.bare, STAYED, on_evaluated(module, owners))
     for event, worlds in sorted(arrivals.items(), key=lambda item: item[0].place):
         state = _left(event, worlds) if event.kind is EventKind.STEP else None
         begun = state.mark("eval") if state is not None else None

@@ -178,10 +178,10 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
     effect = asked.in_order(on_validated(asked.module, asked.owners, given))
-    ways = follow(asked.root.tree, VALIDATION, effect, start, blind=True).values()
+    ways = follow(asked.root.bare, VALIDATION, effect, start, blind=True).values()
     if not any(state.name in ("trained", "loaded") for states in ways for state in states):
         return
-    arrivals = follow(asked.root.tree, VALIDATION, effect, start)
+    arrivals = follow(asked.root.bare, VALIDATION, effect, start)
     trains = _trains(asked.analysis)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles:
