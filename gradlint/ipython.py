@@ -58,7 +58,7 @@ def as_python(source: Sequence[str]) -> list[str]:
         if magic in _OTHER_LANGUAGES:
             return [""] * len(lines)
     while (error := _error(lines)) is not None:
-        row = (error.lineno or 1) - 1
+        row = _beginning(lines, (error.lineno or 1) - 1)
         if _is_bare_magic(lines):
             return [""] * len(lines)
         if row >= len(lines) or (not _COMMAND.match(lines[row]) and not _CAPTURED.match(lines[row])):
@@ -67,6 +67,13 @@ def as_python(source: Sequence[str]) -> list[str]:
             raise error
         _silence(lines, row)
     return lines
+
+
+def _beginning(lines: Sequence[str], row: int) -> int:
+    """Return where what a row continues begins: an error may be seen first amid the arguments of a command."""
+    while 0 < row < len(lines) and lines[row - 1].rstrip().endswith("\\"):
+        row -= 1
+    return row
 
 
 def _is_bare_magic(lines: Sequence[str]) -> bool:

@@ -58,6 +58,11 @@ NOTEBOOKS = {
         (SETUP, "def train():\n" + textwrap.indent(STALE, "    "), "train()"),
         ["2:5:9 GL101"],
     ),
+    "arguments of a command that are no Python, in several rows": (
+        ("!python train.py \\\n    --model Qwen2.5-0.5B \\\n    --rate 1e-3\n" + SETUP, STALE),
+        ["2:4:5 GL101"],
+    ),
+    "continued Python that is none": (("total = 1 + \\\n    0.5B", SETUP, STALE), ["1:2:7 GL000", "3:4:5 GL101"]),
     "line magics and shell": (
         ("%matplotlib inline\n!pip install -q \\\n    torch\n" + SETUP, "model?\n??optimizer\nfiles = !ls\n" + STALE),
         ["2:7:5 GL101"],

@@ -125,7 +125,17 @@ def _checked_document(document: Document, filename: str, settings: Settings) -> 
     with collector_paused():
         known = _analyze(parse(document.text, filename), document.text, filename, settings, document.starts)
     comments = suppressions(document.text, filename)
-    return FileFindings(filename, known.found, known.followed, comments, document, broken, known.answers, known.waiting)
+    return FileFindings(
+        filename,
+        known.found,
+        known.followed,
+        comments,
+        document,
+        broken,
+        known.answers,
+        known.waiting,
+        asked=known.asked,
+    )
 
 
 def _checked(
@@ -140,7 +150,14 @@ def _checked(
     found = _with_fixes(known.found, source, filename, settings)
     comments = suppressions(source, filename)
     return FileFindings(
-        filename, found, known.followed, comments, answers=known.answers, waiting=known.waiting, whole=known.whole
+        filename,
+        found,
+        known.followed,
+        comments,
+        answers=known.answers,
+        waiting=known.waiting,
+        whole=known.whole,
+        asked=known.asked,
     )
 
 

@@ -38,6 +38,7 @@ class FileFindings:
     answers: Answers = NOTHING
     waiting: frozenset[Callee] = frozenset()
     whole: bool = True
+    asked: frozenset[str] = frozenset()
 
     def placed(self, found: Iterable[Diagnostic]) -> list[Diagnostic]:
         """Return findings in the text that was read as findings in the file; and the pieces that could not be read."""
@@ -50,10 +51,11 @@ def project_findings(files: Sequence[FileFindings], settings: Settings) -> list[
     """Return what is reported of all files together, each place and rule once."""
     names = {os.path.abspath(file.filename): file.filename for file in files}
     followed = frozenset(spot for file in files for spot in file.followed)
+    asked = frozenset(name for file in files for name in file.asked)
     found: dict[str, dict[tuple[str, Location], Diagnostic]] = defaultdict(dict)
     for file in files:
         for each in file.found:
-            if not each.alone or not each.alone <= followed:
+            if (not each.alone or not each.alone <= followed) and each.unasked not in asked:
                 item = _renamed(each.diagnostic, names)
                 known = found[item.location.filename].setdefault((item.code, item.location), item)
                 if item.fix and not known.fix:

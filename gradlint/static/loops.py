@@ -175,10 +175,13 @@ class Loops(Calls):
     def _renew(self, node: ast.AST, number: int) -> frozenset[str]:
         """Forget the constants that the loop changes: what held before it need not hold in it."""
         ids = set()
+        repeated = self.syntax.repeated(node)
         for name in self.syntax.assigned(node):
             frame = self.frame.shared.get(name, self.frame)
             key = (frame.path, name)
             held_before = self.settled(key)
+            if name in repeated and held_before == Const(repeated[name].value):
+                continue  # A flag that the loop can only set to what it is already.
             if isinstance(held_before, Tensor) and not is_leaf(held_before):
                 # What it came out of before the loop need not hold in it.
                 self.store[key] = unmarked(held_before)

@@ -61,7 +61,7 @@ class Remembering(Context):
                 key, scope, target = (self.frame.path, name), self.frame.node, ast.Name(name)
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
                 uid = next(iter(held((self.latest[owner],))))
-                key, scope = (uid, name), None
+                key, scope = (uid, name), self._home()
                 if nodes and self._collected(uid, nodes):
                     return
             case _:
@@ -69,6 +69,11 @@ class Remembering(Context):
         loops, created = self.begun.get(key, (self.loops, None))
         if nodes and created is not None and len(loops) < len(self.loops):
             self.keepings.append(Keeping(self.place(node), ast.unparse(target), nodes, self.loops, created, scope))
+
+    def _home(self) -> ast.AST | None:
+        """Return the other file in which an object keeps something; None: it is this one."""
+        foreign = self.frame.module is not self.module.module
+        return self.frame.module.contents.tree if foreign else None
 
     def _collected(self, uid: Uid, nodes: frozenset[GraphNode]) -> bool:
         """Whether an object of another file collects what a loop gives to one of its methods; the call is what is remembered."""

@@ -54,6 +54,10 @@ class Syntax:
         """Return the names that are bound somewhere in a loop."""
         return self._once(_assigned, loop)
 
+    def repeated(self, loop: ast.AST) -> dict[str, ast.Constant]:
+        """Return the names that a loop sets to one and the same constant each time, and never binds otherwise."""
+        return self._once(_repeated, loop)
+
     def assigned_attributes(self, loop: ast.AST) -> frozenset[str]:
         """Return the attribute names that are assigned somewhere in a loop."""
         return self._once(_assigned_attributes, loop)
@@ -153,6 +157,22 @@ def _assigned(loop: ast.AST) -> frozenset[str]:
 
 def _bound(loop: ast.AST) -> Iterator[str]:
     return (node.id for node in walk_of(loop, ast.Name) if type(node.ctx) is not ast.Load)
+
+
+def _repeated(loop: ast.AST) -> dict[str, ast.Constant]:
+    given: dict[str, list[ast.Constant]] = defaultdict(list)
+    for node in walk_of(loop, ast.Assign):
+        match node:
+            case ast.Assign([ast.Name(name)], ast.Constant() as constant):
+                given[name].append(constant)
+            case _:
+                continue
+    bound = list(_bound(loop)) if given else []
+    return {
+        name: found[0]
+        for name, found in given.items()
+        if len(found) == bound.count(name) and len({repr(each.value) for each in found}) == 1
+    }
 
 
 def _assigned_attributes(loop: ast.AST) -> frozenset[str]:

@@ -18,6 +18,7 @@ from gradlint.models import Models
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import Check, all_checks, is_by_words, is_in_tests, is_local
 from gradlint.static.sights import NOTHING, Answers
+from gradlint.static.values import Unknown
 
 FAILS_ANYHOW = frozenset(
     {
@@ -57,21 +58,30 @@ class Callee(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A finding, and the functions on whose own reading, with callers unknown, it rests (none: on no such reading)."""
+    """A finding, and on what it rests.
+
+    `alone` are the functions on whose own reading, with callers unknown, it does (none: on no such reading); `unasked` is the
+    attribute by which objects keep what the finding says that nobody steps ("": nobody else can reach it).
+    """
 
     diagnostic: Diagnostic
     alone: frozenset[Spot] = frozenset()
+    unasked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """What the analysis of one file found, there and in other files, the functions of others that it followed, and on what it rests."""
+    """What the analysis of one file found, there and in other files, the functions of others that it followed, and on what it rests.
+
+    `asked` are attributes of owners that nobody knows whom it steps.
+    """
 
     found: tuple[Finding, ...]
     followed: frozenset[Spot]
     answers: Answers = NOTHING
     waiting: frozenset[Callee] = frozenset()
     whole: bool = True
+    asked: frozenset[str] = frozenset()
 
 
 def analyze(
@@ -93,14 +103,15 @@ def analyze(
         for each in check(analysis):
             if not analysis.is_test or each.code in FAILS_ANYHOW:
                 alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
-                found.setdefault((each.code, each.location), Finding(each, alone))
+                found.setdefault((each.code, each.location), Finding(each, alone, _kept_as(each, analysis)))
     # Whom a file calls excuses what is found there only if it was asked itself what it makes of it.
     mute = analysis.is_test or not analysis.acts
     followed = frozenset() if mute else _followed(analysis)
     waiting = frozenset() if mute else frozenset(_waiting(analysis, filename))
+    asked = frozenset() if mute else frozenset(_stepped_of_unknown(analysis))
     answers = analysis.project.sights.answers
     analysis.release()
-    return Understanding(tuple(found.values()), followed, answers, waiting, analysis.acts)
+    return Understanding(tuple(found.values()), followed, answers, waiting, analysis.acts, asked)
 
 
 def _asked(analysis: Analysis) -> Iterator[Check]:
@@ -123,6 +134,25 @@ def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:
         trains = any(event.kind in telling for event in analysis.events[root])
         if trains or "load_state_dict" in analysis.lowering.syntax.called(root.node):
             yield Callee(owners.get(root.node, root.node.name), homes)
+
+
+def _kept_as(found: Diagnostic, analysis: Analysis) -> str:
+    """Return the attribute by which others may step what nobody steps here ("": there is none)."""
+    if found.code != "GL202":
+        return ""
+    lowering = analysis.lowering
+    made = (each for each in lowering.objects.values() if each.place == found.location and each.uid in lowering.kept)
+    return next((each.uid[-1] for each in made), "")
+
+
+def _stepped_of_unknown(analysis: Analysis) -> Iterator[str]:
+    """Yield the attributes of owners that nobody knows which this file steps."""
+    for call in analysis.nodes(ast.Call):
+        match call.func:
+            case ast.Attribute(ast.Attribute(owner, name), "step") if isinstance(analysis.value(owner), Unknown):
+                yield name
+            case _:
+                continue
 
 
 def _alone(found: Diagnostic, analysis: Analysis) -> frozenset[Spot]:

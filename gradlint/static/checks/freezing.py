@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.bearing import makes_module
+from gradlint.static.bearing import is_parameter, makes_module
 from gradlint.static.checks import by_words, check
 from gradlint.static.nodes import walk
 from gradlint.static.values import Instance, Object
@@ -64,20 +64,31 @@ def _is_a_flag(analysis: Analysis, owner: ast.expr) -> bool:
 
 
 def _is_called(analysis: Analysis, owner: ast.expr) -> bool:
-    """Whether an attribute of a module is called by the module's own `forward`, as no tensor is."""
+    """Whether an attribute of a module is called by the module's own `forward`, as no tensor is, and is never a parameter."""
     match owner:
         case ast.Attribute(ast.Name("self")):
             said = ast.unparse(owner)
         case _:
             return False
     return any(
-        ast.unparse(call.func) == said
+        _calls(cls, said) and not _may_be_parameter(analysis, cls, said)
         for cls in analysis.nodes(ast.ClassDef)
         if cls.lineno <= owner.lineno <= (cls.end_lineno or 0)
-        for method in cls.body
-        if isinstance(method, ast.FunctionDef) and method.name == "forward"
-        for call in walk(method)
-        if isinstance(call, ast.Call)
+    )
+
+
+def _calls(cls: ast.ClassDef, said: str) -> bool:
+    """Whether the `forward` of a class calls what is spelled so."""
+    forwards = (each for each in cls.body if isinstance(each, ast.FunctionDef) and each.name == "forward")
+    calls = (call for forward in forwards for call in walk(forward) if isinstance(call, ast.Call))
+    return any(ast.unparse(call.func) == said for call in calls)
+
+
+def _may_be_parameter(analysis: Analysis, cls: ast.ClassDef, said: str) -> bool:
+    """Whether a class assigns a parameter to what is spelled so: a module in one of its forms, a factor in another."""
+    return any(
+        isinstance(node, ast.Assign) and is_parameter(analysis, node.value) and said in map(ast.unparse, node.targets)
+        for node in walk(cls)
     )
 
 

@@ -123,8 +123,11 @@ def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
     )
 
 
-def _scope(analysis: Analysis, keeping: Keeping) -> ast.AST:
-    return keeping.scope or analysis.tree
+def _written(analysis: Analysis, keeping: Keeping) -> Iterator[ast.AST]:
+    """Yield what is written where a kept value has its name; an attribute has it in two files."""
+    yield from walk(keeping.scope or analysis.tree)
+    if isinstance(keeping.scope, ast.Module):
+        yield from walk(analysis.tree)
 
 
 def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
@@ -135,7 +138,7 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
     loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
     if loop is None or keeping.name in _assigned(loop) or _begins_anew(loop, keeping.name):
         return False
-    for node in walk(_scope(analysis, keeping)):
+    for node in _written(analysis, keeping):
         match node:
             case ast.Call(ast.Attribute(owner, "backward")) if _mentions(owner, keeping.name):
                 return False
@@ -246,7 +249,7 @@ def _grows(node: ast.Assign) -> bool:
 def _returned(analysis: Analysis, keeping: Keeping) -> bool:
     return any(
         isinstance(node, (ast.Return, ast.Yield)) and node.value is not None and _mentions(node.value, keeping.name)
-        for node in walk(_scope(analysis, keeping))
+        for node in _written(analysis, keeping)
     )
 
 
