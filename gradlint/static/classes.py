@@ -14,6 +14,7 @@ from gradlint.static.computing import computed_parts
 from gradlint.static.endings import Forward
 from gradlint.static.functions import Functions
 from gradlint.static.initializers import DATACLASSES, initializer
+from gradlint.static.nodes import receiver, walk_of
 from gradlint.static.tree import Uid
 from gradlint.static.values import (
     OPTIMIZERS,
@@ -33,6 +34,8 @@ _ACTIVATIONS = frozenset(["oftmax", "igmoid"])
 """In the names of activations that a loss may apply itself."""
 TRAINING = frozenset({"backward", "step", "zero_grad", "manual_backward"})
 """Methods that make a module more than something that is run."""
+_MOVED = frozenset(["last_epoch", "_step_count", "param_groups"])
+"""Attributes by which a scheduler knows how often it has been stepped."""
 
 
 class Classes(Functions):
@@ -190,7 +193,8 @@ class Classes(Functions):
         """Whether a class descends from torch's schedulers, and leaves to them what a step is."""
         bases = (base for ancestor in self.lineage(cls) for base in self.bases(ancestor))
         torchs = any(isinstance(base, Library) and self.models.role_of(base.name) == "scheduler" for base in bases)
-        return torchs and self.method_of(cls, "step") is None
+        rate = self.method_of(cls, "get_lr") if torchs else None
+        return torchs and self.method_of(cls, "step") is None and (rate is None or _moves_on(rate.node))
 
     def is_module(self, cls: Class) -> bool:
         """Whether a class is proven to be a torch module."""
@@ -242,3 +246,10 @@ def decorators(method: Function) -> set[str]:
         for node in getattr(method.node, "decorator_list", ())
         if isinstance(node, (ast.Name, ast.Attribute))
     }
+
+
+def _moves_on(rate: ast.AST) -> bool:
+    """Whether what computes a scheduler's rate asks for what a step moves, by itself or by asking others."""
+    asked = walk_of(rate, ast.Attribute)
+    counts = any(each.attr in _MOVED or not isinstance(each.ctx, ast.Load) for each in asked)
+    return counts or any(receiver(call).partition(".")[0] in ("self", "super()") for call in walk_of(rate, ast.Call))

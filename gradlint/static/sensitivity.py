@@ -16,11 +16,11 @@ from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.instances import SAME
 from gradlint.static.library import role_of, words
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import children, walk, walk_of
 from gradlint.static.nodes import words as words_in
 from gradlint.static.switches import on_request
 from gradlint.static.tree import Uid
-from gradlint.static.values import Class, Const, Function, Library, Unknown, Value, unknown_uid
+from gradlint.static.values import Class, Const, Function, Instance, Library, Object, Unknown, Value, unknown_uid
 
 _LAYERS = re.compile(
     r"torch\.nn\.(?:modules\.\w+\.)?"
@@ -88,7 +88,8 @@ class Makers:
         made = lowering.objects.get(module)
         node = self._maker(module) if made is None else self._call_at(made.place)
         if node is None:
-            return Sensitivity.UNSEEN
+            original = self._original(module)
+            return self.sensitivity(original) if original is not None else Sensitivity.UNSEEN
         parts = (self._expression(each, lowering.module.path) for each in self._put_in(node))
         return _most([self._expression(node, lowering.module.path), *parts])
 
@@ -193,6 +194,15 @@ class Makers:
             case _:
                 return made
 
+    def _original(self, module: Uid) -> Uid | None:
+        """Return of which known module an unknown one is a copy."""
+        made = self._written(module)
+        callee = self._analysis.value(made.func) if isinstance(made, ast.Call) and made.args else None
+        if not isinstance(made, ast.Call) or not isinstance(callee, Library) or role_of(callee.name) != "copy":
+            return None
+        copied = self._analysis.value(made.args[0])
+        return copied.uid if isinstance(copied, (Instance, Object)) else None
+
     def _wraps(self, node: ast.Call) -> bool:
         callee = self._analysis.value(node.func)
         return isinstance(callee, Library) and role_of(callee.name) == "wrapper"
@@ -218,7 +228,8 @@ class Makers:
                 case ast.Attribute(ast.Name("self"), "training", ast.Load()):
                     found = Sensitivity.YES
                 case ast.Call(callee) if part not in self._on_request:
-                    found = self._call(part, self._value(callee, frame), frame)
+                    known = [self._value(each, frame) for each in _choices(node, callee)]
+                    found = _most(self._call(part, each, frame) for each in known)
                 case _:
                     continue
             # A layer that only some arguments bring may not be there, but for dropout where its rate is given.
@@ -235,6 +246,8 @@ class Makers:
                 return self._class(callee)
             case Function(node=body, frame=frame):
                 return self._expression(body, frame)
+            case Library(name) if _FUNCTIONS.fullmatch(name) and _in_one_mode(node):
+                return Sensitivity.NO
             case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
                 return Sensitivity.NO if self._off(node, frame) else Sensitivity.YES
             case Library(name) if name in words("pretrained", "always"):
@@ -272,6 +285,26 @@ def _only_returns(node: ast.AST) -> bool:
     branches = [*node.body, *node.orelse] if isinstance(node, ast.If) else []
     computes = any(isinstance(each, (ast.Call, ast.BinOp)) for branch in branches for each in walk(branch))
     return bool(branches) and not computes and all(isinstance(branch, ast.Return) for branch in branches)
+
+
+def _choices(scope: ast.AST, callee: ast.expr) -> list[ast.expr]:
+    """Return what a callee may be: of a name to which `scope` itself assigns one of two classes, these."""
+    made = [
+        node.value
+        for node in (walk_of(scope, ast.Assign) if isinstance(callee, ast.Name) else ())
+        if any(isinstance(target, ast.Name) and target.id == callee.id for target in node.targets)  # type: ignore[attr-defined]
+    ]
+    found = [each for value in made for each in _alternatives(value)]
+    return found if found and all(isinstance(each, (ast.Name, ast.Attribute)) for each in found) else [callee]
+
+
+def _alternatives(value: ast.expr) -> list[ast.expr]:
+    return [*_alternatives(value.body), *_alternatives(value.orelse)] if isinstance(value, ast.IfExp) else [value]
+
+
+def _in_one_mode(node: ast.Call) -> bool:
+    """Whether a function is told the mode as it is written: that of the module does not matter."""
+    return any(each.arg == "training" and isinstance(each.value, ast.Constant) for each in node.keywords)
 
 
 def _drops(node: ast.Call) -> bool:

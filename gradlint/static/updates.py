@@ -92,15 +92,16 @@ class Updates(Scaling):
             return False
         computed = self.syntax.gradients(scope)
         parts = [change for change in changes if computed or contents.says(GRADIENT_WORDS, change)]
-        whose = {name for change in parts for name in self._gradients_in(change, scope)}
-        return bool(whose) and ast.unparse(owner) in whose
+        name = ast.unparse(owner)
+        return any(name in self._gradients_in(change, scope, name) for change in parts)
 
-    def _gradients_in(self, change: ast.expr, scope: ast.AST) -> Iterator[str]:
+    def _gradients_in(self, change: ast.expr, scope: ast.AST, changed: str) -> Iterator[str]:
+        """Yield whose gradients are in a change; what is `changed` may hold its own by now, of an update before this one."""
         for part in walk(change):
             match part:
                 case ast.Attribute(owner, name) if name in GRADIENT:
                     yield ast.unparse(_without_data(owner))
-                case ast.Name(name):
+                case ast.Name(name) if name != changed:
                     yield from self.syntax.gradients(scope).get(name, ())
 
     def _only_a_turn(self, name: str, node: ast.stmt) -> bool:

@@ -15,6 +15,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.kinship import overlap, touches
+from gradlint.static.nodes import asks_for, called, walk_of
 from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Instance, Kind, Object
@@ -60,7 +61,8 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
         and "module" not in event.roles
         and event.loops
         if not any(
-            map(_reads_gradients, [analysis.lowering.loop_nodes.get(event.loops[-1]), *analysis.called_for(event)])
+            _reads_gradients(analysis, code)
+            for code in (analysis.lowering.loop_nodes.get(event.loops[-1]), *analysis.called_for(event))
         )
     }
     passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
@@ -145,6 +147,9 @@ def _runs(ring: list[Event], modules: frozenset[Uid]) -> bool:
     )
 
 
-def _reads_gradients(code: ast.AST | None) -> bool:
-    """Whether a loop or a function uses the gradients itself: it computes a statistic, not an update."""
-    return code is None or any(isinstance(node, ast.Attribute) and node.attr == "grad" for node in ast.walk(code))
+def _reads_gradients(analysis: Analysis, code: ast.AST | None) -> bool:
+    """Whether a loop or a function, or one that it calls, uses the gradients itself: it computes a statistic, not an update."""
+    if code is None or asks_for(code, "grad"):
+        return True
+    names = {called(call) for call in walk_of(code, ast.Call)}
+    return any(each.name in names and asks_for(each, "grad") for each in analysis.functions)

@@ -222,8 +222,9 @@ def not_an_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _is_model(analysis: Analysis, value: Value) -> bool:
     match value:
-        case Object(kind=kind):
-            return kind is Kind.MODULE
+        case Object(kind=kind, uid=uid):
+            # An attribute of an unknown module is only presumed to be a part of it: some keep their optimizer.
+            return kind is Kind.MODULE and (uid[0] != "?" or ".".join(uid[1:]) in analysis.lowering.proven)
         case Instance(cls=cls):
             return analysis.lowering.is_module(cls)
         case Params():

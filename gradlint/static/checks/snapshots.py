@@ -11,7 +11,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
-from gradlint.static.nodes import blocks, walk
+from gradlint.static.nodes import blocks, blocks_in, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Class, Instance, Kind, Object
 
@@ -190,14 +190,23 @@ def _is_used_later(tree: ast.Module, scope: ast.Module | FunctionNode, kept: _Ke
 def _is_read_after(scope: ast.Module | FunctionNode, loop: _Loop, kept: _Kept) -> bool:
     spelled, end = ast.unparse(kept.target), loop.end_lineno or 0
     anew = (each.lineno for each in _following(scope, loop) if isinstance(each, ast.Assign) and _sets(each, spelled))
-    last = next(anew, sys.maxsize)
+    last, others = next(anew, sys.maxsize), list(_behind_another(scope, spelled, end))
     return any(
         isinstance(node, (ast.Name, ast.Attribute))
         and isinstance(node.ctx, ast.Load)
         and end < node.lineno <= last
         and ast.unparse(node) == spelled
+        and not any(node.lineno in rows for rows in others)
         for node in walk(scope)
     )
+
+
+def _behind_another(scope: ast.Module | FunctionNode, spelled: str, end: int) -> Iterator[range]:
+    """Yield the rows of the blocks below `end` in which the name stands for something else by then."""
+    for block in blocks_in(scope):
+        for statement in block:
+            if isinstance(statement, ast.Assign) and statement.lineno > end and _sets(statement, spelled):
+                yield range((statement.end_lineno or 0) + 1, (block[-1].end_lineno or 0) + 1)
 
 
 def _sets(statement: ast.Assign, spelled: str) -> bool:
