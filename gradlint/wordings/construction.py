@@ -96,9 +96,7 @@ WORDINGS: Mapping[str, Wording] = {
     "GL823": Wording("{what}", "{way}", {}),
 }
 
-MIRRORED = (
-    "`{subject}` and `{other}` are one and the same module: its weights are copied onto themselves, and it is its own target"
-)
+MIRRORED = "`{subject}` and `{other}` are one and the same module: its weights are copied onto themselves, and it is its own target"
 LOST_COPY = "`{subject}` is only the loop's name for a weight of `{module}`: it is given a new tensor, and the module stays as it was"
 
 

@@ -50,8 +50,8 @@ def _weights(target: ast.expr, source: ast.expr) -> Iterator[tuple[str, ast.expr
         case ast.Tuple([_, inner]), ast.Call(ast.Name("enumerate"), [first, *_]):
             yield from _weights(inner, first)
         case ast.Tuple(targets), ast.Call(ast.Name("zip"), sources) if len(targets) == len(sources):
-            for each, one in zip(targets, sources, strict=True):
-                yield from _weights(each, one)
+            for each, given in zip(targets, sources, strict=True):
+                yield from _weights(each, given)
         case _:
             return
 
@@ -59,7 +59,9 @@ def _weights(target: ast.expr, source: ast.expr) -> Iterator[tuple[str, ast.expr
 def _is_copy(value: ast.expr, given: set[str]) -> bool:
     """Whether an expression only computes, of the weights that a loop gives: nothing in it can change them in place."""
     calls = [node for node in walk(value) if isinstance(node, ast.Call)]
-    return bool(calls or isinstance(value, ast.BinOp)) and bool(words(value) & given) and all(map(_only_computes, calls))
+    return (
+        bool(calls or isinstance(value, ast.BinOp)) and bool(words(value) & given) and all(map(_only_computes, calls))
+    )
 
 
 def _only_computes(call: ast.Call) -> bool:
