@@ -93,12 +93,11 @@ WORDINGS: Mapping[str, Wording] = {
         "freeze it, `{subject}.requires_grad_(False)`, or run it under `torch.no_grad()`",
         {"run": "it runs here"},
     ),
-    "GL823": Wording(
-        "`{subject}` and `{other}` are one and the same module: its weights are copied onto themselves, and it is its own target",
-        "build a second one: `copy.deepcopy({other})`",
-        {},
-    ),
+    "GL823": Wording("{what}", "{way}", {}),
 }
+
+MIRRORED = "`{subject}` and `{other}` are one and the same module: its weights are copied onto themselves, and it is its own target"
+LOST_COPY = "`{subject}` is only the loop's name for a weight of `{module}`: it is given a new tensor, and the module stays as it was"
 
 
 def rebuilt(subject: str, optimizer: str) -> str:

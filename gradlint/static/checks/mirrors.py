@@ -17,6 +17,7 @@ from gradlint.static.checks import check
 from gradlint.static.kinship import overlap
 from gradlint.static.nodes import walk
 from gradlint.static.notes import Mirrored
+from gradlint.wordings.construction import MIRRORED
 
 _WRITES = frozenset(["copy_", "mul_", "add_", "lerp_", "sub_", "set_"])
 _ROWS = re.compile(r"[@%](\d+)")
@@ -31,7 +32,8 @@ def onto_itself(analysis: Analysis) -> Iterator[Diagnostic]:
         if pairing.node not in seen and _copies(analysis, pairing) and not otherwise:
             seen.add(pairing.node)
             one, other = pairing.names
-            yield compose("GL823", Side.STATIC, analysis.source.place(pairing.node), subject=one, other=other)
+            what, way = MIRRORED.format(subject=one, other=other), f"build a second one: `copy.deepcopy({other})`"
+            yield compose("GL823", Side.STATIC, analysis.source.place(pairing.node), what=what, way=way)
 
 
 def _copies(analysis: Analysis, pairing: Mirrored) -> bool:
