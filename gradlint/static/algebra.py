@@ -64,7 +64,7 @@ def dropped_by(values: Iterable[Value]) -> frozenset[Dropped]:
     )
 
 
-_MOST_CHOICES = 4
+MOST_CHOICES = 4
 """Of more functions, none is followed."""
 
 _INERT = frozenset([Const, Library, Imported, Class])
@@ -141,7 +141,7 @@ def _choice(*callables: Function | Choice) -> Value:
     functions: dict[Function, None] = {}
     for each in callables:
         functions |= dict.fromkeys(each.functions if isinstance(each, Choice) else (each,))
-    return Choice(tuple(functions)) if len(functions) <= _MOST_CHOICES else Unknown(holds=held(callables))
+    return Choice(tuple(functions)) if len(functions) <= MOST_CHOICES else Unknown(holds=held(callables))
 
 
 def scalers_of(values: Iterable[Value]) -> frozenset[Uid]:

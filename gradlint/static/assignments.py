@@ -137,7 +137,8 @@ class Assignments(Succession):
             self.kept |= held((value,))
             if isinstance(value, Object) and value.uid in self.pretrained:
                 self.attributes.setdefault(value.uid, set()).add((owner.cls, name))
-        elif isinstance(owner, Unknown) and owner.holds and not isinstance(value, (Const, Tensor)):
+        elif isinstance(owner, Unknown) and owner.holds and name != "data" and not isinstance(value, (Const, Tensor)):
+            # What a parameter gets as its `data` are numbers: nobody acts through them.
             self.escape(node, [value])
 
     def _assign_element(self, owner: ast.expr, value: Value, node: ast.AST) -> None:

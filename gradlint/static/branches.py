@@ -12,12 +12,24 @@ from itertools import compress
 from operator import is_not
 
 from gradlint.diagnostics import Location
-from gradlint.static.algebra import join
+from gradlint.static.algebra import MOST_CHOICES, join
 from gradlint.static.contexts import NO_CONTEXTS, is_context
 from gradlint.static.frames import Grad, Store
 from gradlint.static.remembering import Remembering
 from gradlint.static.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
-from gradlint.static.values import ANY_OPTIMIZER, Choice, Imported, Instance, Kind, Library, Object, Unknown, Value
+from gradlint.static.values import (
+    ANY_OPTIMIZER,
+    UNKNOWN,
+    Choice,
+    Imported,
+    Instance,
+    Kind,
+    Library,
+    Object,
+    Unknown,
+    Value,
+)
+from gradlint.static.weights import may_bear_weights
 
 
 class Branches(Remembering):
@@ -103,7 +115,22 @@ class Branches(Remembering):
         modules = (*self._modules_among(left), *self._modules_among(right))
         if modules:
             self.alternatives[named.id] = tuple(dict.fromkeys(modules))
+        losses = dict.fromkeys((*self._losses_among(left), *self._losses_among(right)))
+        if UNKNOWN not in losses and len(losses) <= MOST_CHOICES:
+            self.losses[named.id] = tuple(losses)
         return named
+
+    def _losses_among(self, value: Value) -> tuple[Value, ...]:
+        """Return the losses of which a value is one, unknown if it may be anything else."""
+        match value:
+            case Object(kind=Kind.CRITERION):
+                return (value,)
+            case Instance(cls=cls) if self.is_module(cls) and not may_bear_weights(cls.node):
+                return (value,)
+            case Unknown(id=id_) if id_ in self.losses:
+                return self.losses[id_]
+            case _:
+                return (UNKNOWN,)
 
     def _modules_among(self, value: Value) -> tuple[Value, ...]:
         """Return the modules of which a value is one, as far as they are known."""

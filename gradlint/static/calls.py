@@ -123,6 +123,8 @@ class Calls(Methods):
                 return self._forward(Object(Kind.MODULE, unknown_uid(id_), "", self.place(node)), node, args, named)
             case Unknown(id=id_) if id_ in self.module_owners:
                 return self._ran_by_owner(unknown_uid(id_), node, args, named)
+            case Unknown(id=id_) if id_ in self.losses:
+                return self._one_of(self.losses[id_], id_, node, args, named)
             case Unknown() if is_context(callee, self.models):
                 return UNKNOWN
             case _:
@@ -131,16 +133,16 @@ class Calls(Methods):
                 )
 
     def _one_of(
-        self, functions: tuple[Function, ...], id_: str, node: ast.Call, args: list[Value], named: dict[str, Value]
+        self, functions: tuple[Value, ...], id_: str, node: ast.Call, args: list[Value], named: dict[str, Value]
     ) -> Value:
-        """Call one of several functions, wherever it was chosen the same one."""
+        """Call one of several functions or losses, wherever it was chosen the same one."""
         first, *rest = functions
         if not rest:
-            return self.inline(first, node, args, named)
+            return self.call(first, node, args, named)
         results: list[Value] = []
         self.fork(
             Atom(f"{id_ or self.spelled(node)} of {len(functions)}", frozenset({id_})),
-            lambda: results.append(self.inline(first, node, args, named)),
+            lambda: results.append(self.call(first, node, args, named)),
             lambda: results.append(self._one_of(tuple(rest), id_, node, args, named)),
         )
         return join(*results)

@@ -60,6 +60,8 @@ class Creation(Gradients):
         meaning = self.models.meaning_of(name)
         given = dict(zip(meaning.parameters, args, strict=False)) | named
         values = [given[meaning.of]] if meaning.of in given else [*args, *named.values()]
+        if kind is Kind.OPTIMIZER and "params" in named:
+            values = [named["params"]]
         call = Construction(node, tuple(args), named, self.frame.node, self.frame.callers)
         made = Object(kind, uid, name, self.place(node), self._acts_on(kind, values), (call,))
         made = self._with_alternatives(made)
@@ -75,7 +77,7 @@ class Creation(Gradients):
             restored = const(self.store.get((owner, RESTORED), UNKNOWN))
             if isinstance(restored, Location):
                 self.restored[uid] = restored
-        if kind is Kind.SCALER and const(named.get("enabled", UNKNOWN)) is False:
+        if kind is Kind.SCALER and const(named.get("enabled", UNKNOWN)) is False and not self._may_be_given(node):
             self.disabled.add(uid)
         if name in SEQUENCES:
             op = self.output(args[-1]) if args and isinstance(args[-1], Object) else ""
@@ -86,6 +88,16 @@ class Creation(Gradients):
             self.pretrained[uid] = self.place(node)
             self.emit(EventKind.LOAD, node, frozenset({uid}), self.hint)
         return made
+
+    def _may_be_given(self, node: ast.Call) -> bool:
+        """Whether a scaler is switched off by the default of a function that nobody is seen to call: callers may switch it on."""
+        function = self.frame.node
+        called = bool(self.frame.callers) and isinstance(self.frame.callers[-1][1], ast.Call)
+        if called or not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return False
+        given = {arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)}
+        written = next((each.value for each in node.keywords if each.arg == "enabled"), None)
+        return isinstance(written, ast.Name) and written.id in given
 
     def make_sampler(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Make a sampler whose order depends on the epoch that it is told; others need not be told."""

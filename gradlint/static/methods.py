@@ -243,6 +243,8 @@ class Methods(Containers):
                 return Unknown(holds=held((receiver,)))
             case "zero_" | "detach_":
                 return UNKNOWN
+            case _ if _is_of_numbers(node.func) and not SUSPECT.search(name):
+                return Unknown(holds=held((receiver,)))
             case _ if name in words("module", "setters"):
                 return UNKNOWN
             case "step" if not args and isinstance(receiver, Unknown) and receiver.id:
@@ -252,3 +254,11 @@ class Methods(Containers):
                 return Unknown(holds=self.escape(node, values))
             case _:
                 return Unknown(holds=self.escape(node, values))
+
+
+def _is_of_numbers(called: ast.expr) -> bool:
+    """Whether a method is one of a parameter's `data`, or of its gradient: it may change numbers, but nobody's mode or state."""
+    owner = called.value if isinstance(called, ast.Attribute) else called
+    while isinstance(owner, ast.Subscript):
+        owner = owner.value
+    return isinstance(owner, ast.Attribute) and owner.attr in ("data", "grad")

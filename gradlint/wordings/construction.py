@@ -74,7 +74,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"built": "the optimizer decays weights", "step": "it steps here"},
     ),
     "GL815": Wording(
-        "`{subject}` shares its tensors with `{module}`: every later step changes them, and what is kept as the best is the last",
+        "`{subject}` shares its tensors with `{module}`: every later step changes them, and what is kept is the last",
         "keep a copy: `copy.deepcopy(...)`",
     ),
     "GL820": Wording(

@@ -117,15 +117,24 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
             continue
         if _is_for_training(analysis, event):
             continue
-        if not all(state.name in IN_EVALUATION and state.mark("eval") for state in states):
-            continue
-        if not root.complete and any(state.name not in _LAPSED for state in states):
+        evaluated = {state for state in states if state.name in IN_EVALUATION and state.mark("eval")}
+        if not evaluated or (not root.complete and any(state.name not in _LAPSED for state in evaluated)):
             # Callers may have switched gradients off; where a step has gone before, they have not.
             continue
-        state = min(states, key=lambda each: each.marks)
+        state = min(evaluated, key=lambda each: each.marks)
         evaluation = _evaluation_loops(analysis, root, event, state)
-        if not any(other.is_in(evaluation) for other in used) and not _asks_gradients(analysis, event):
+        inside = [other for other in used if other.is_in(evaluation)]
+        alone = not inside if evaluated == states else _is_another_phase(event, inside, arrivals)
+        if alone and not _asks_gradients(analysis, event):
             yield event, state
+
+
+def _is_another_phase(event: Event, used: list[Event], arrivals: dict[Event, set[State]]) -> bool:
+    """Whether a forward serves for training and for evaluation, and no backward pass beside it is reached in evaluation mode."""
+    descents = [other for other in used if other.kind is EventKind.BACKWARD and other in arrivals]
+    if not descents or descents != used or not any(other.is_in(event.loops) for other in descents):
+        return False
+    return not any(state.name in IN_EVALUATION for other in descents for state in arrivals[other])
 
 
 def _is_for_training(analysis: Analysis, event: Event) -> bool:
