@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import by_words, check
 from gradlint.static.idioms import weights_of
 from gradlint.static.nodes import names, walk, words
+from gradlint.static.syntax import GRADIENT
 from gradlint.wordings.construction import LOST_COPY
 
 _COPIES = frozenset(["clone", "cpu", "cuda", "detach", "double", "float", "half", "to"])
 _SETTINGS = frozenset(["requires_grad_", "detach_"])
 
 
+@by_words
 @check
 def given_to_a_name(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL823: `for t, p in zip(target.parameters(), model.parameters()): t = 0.9 * t + 0.1 * p`, which moves no weight."""
@@ -57,7 +59,12 @@ def _weights(target: ast.expr, source: ast.expr) -> Iterator[tuple[str, ast.expr
 
 
 def _is_copy(value: ast.expr, given: set[str]) -> bool:
-    """Whether an expression only computes, of the weights that a loop gives: nothing in it can change them in place."""
+    """Whether an expression only computes, of the weights that a loop gives: nothing in it can change them in place.
+
+    An update by gradients that is lost in the same way is GL114.
+    """
+    if any(isinstance(node, ast.Attribute) and node.attr in GRADIENT for node in walk(value)):
+        return False
     calls = [node for node in walk(value) if isinstance(node, ast.Call)]
     return (
         bool(calls or isinstance(value, ast.BinOp)) and bool(words(value) & given) and all(map(_only_computes, calls))

@@ -14,13 +14,14 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import GRAPH
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import check, in_tests
 from gradlint.static.following import Effect, breaches
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.tree import Event, GraphNode
 
 
+@in_tests
 @check
 def run_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL503: `loss.backward()` for one optimizer, and `loss.backward()` of the same loss for the next one."""
