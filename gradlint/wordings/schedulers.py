@@ -15,7 +15,7 @@ WORDINGS: Mapping[str, Wording] = {
         "call `{subject}.step()` after `{other}.step()`",
         {"stepped": "the optimizer steps here, later"},
     ),
-    "GL202": Wording("`{subject}` {what}", "{remedy}"),
+    "GL202": Wording("`{subject}` {what}", "{remedy}", {"built": "it is built here"}),
     "GL203": Wording(
         "`{subject}` is a {cls} that counts epochs, but it is stepped with every batch: the learning rate has run"
         " through its schedule long before training ends",

@@ -110,8 +110,27 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
         if _keeps_rate(scheduler):
             continue
         if _steps_on(analysis, scheduler):
-            name = _name(scheduler)
-            yield compose("GL202", Side.STATIC, scheduler.place, subject=name, what=NEVER_STEPPED, remedy=STEP_IT)
+            call = _asked_for(analysis, scheduler)
+            place = analysis.source.place(call) if call else scheduler.place
+            name = (_assigned(analysis, call) if call else "") or _name(scheduler)
+            marks = (("built", scheduler.place),) if call else ()
+            yield compose("GL202", Side.STATIC, place, marks, subject=name, what=NEVER_STEPPED, remedy=STEP_IT)
+
+
+def _asked_for(analysis: Analysis, scheduler: Object) -> ast.Call | None:
+    """Return the call in this file that has a scheduler built in another file: there it is known who steps it."""
+    lowering = analysis.lowering
+    frame = lowering.frames.get(scheduler.uid[:-1])
+    if frame is None or frame.receiver is not None or scheduler.place.filename == analysis.source.filename:
+        return None
+    calls = [node for function, node in frame.callers if function not in lowering.foreign]
+    return next((node for node in reversed(calls) if isinstance(node, ast.Call)), None)
+
+
+def _assigned(analysis: Analysis, call: ast.Call) -> str:
+    """Return the name that the value of a call gets, "" if it gets none."""
+    given = (node.targets[0] for node in analysis.nodes(ast.Assign) if node.value is call)
+    return next((ast.unparse(target) for target in given if not isinstance(target, ast.Tuple)), "")
 
 
 def _is_replaced(analysis: Analysis, scheduler: Object, used: set[Uid]) -> bool:
