@@ -65,7 +65,8 @@ class Instances(Constructors):
         match name:
             case "zero_grad":
                 roles = ("module", *self.fills([*args, *named.values()]))
-                self.emit(EventKind.ZERO, node, self.reach((module,)), spelled, roles=roles)
+                cleared = self.reach((module,)) | self._as_part(uid)
+                self.emit(EventKind.ZERO, node, cleared, spelled, roles=roles)
             case "train" | "eval":
                 self.set_mode(name, node, self.reach((module,)), spelled, [*args, *named.values()])
                 return module
@@ -113,8 +114,19 @@ class Instances(Constructors):
 
     def _is_made_by(self, module: Value, part: Uid) -> bool:
         """Whether a method of a module made a part of it: nobody else has a name for it."""
-        frames = (self.frames.get(part[:length]) for length in range(1, len(part)))
-        return any(frame is not None and frame.receiver == module for frame in frames)
+        return any(receiver == module for receiver in self._makers(part))
+
+    def _as_part(self, uid: Uid) -> frozenset[Uid]:
+        """Return what a module is called as a part of those whose methods made it: a function that they called gave it its own name."""
+        makers = {
+            maker.uid for maker in self._makers(uid) if isinstance(maker, Instance) and not within(uid, maker.uid)
+        }
+        return frozenset((*maker, uid[-1]) for maker in makers)
+
+    def _makers(self, uid: Uid) -> Iterator[Value]:
+        """Yield those whose methods were running when somebody was made."""
+        frames = (self.frames.get(uid[:length]) for length in range(1, len(uid)))
+        return (frame.receiver for frame in frames if frame is not None and frame.receiver is not None)
 
     def _is_module(self, uid: Uid) -> bool:
         made, cls = self.objects.get(uid), self.instances.get(uid)
