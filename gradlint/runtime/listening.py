@@ -114,7 +114,8 @@ class Expected:
     began: int = 0
     before: int = 0
     last: weakref.ref[Tensor] | None = None
-    """Seen: the number of the next node when the backward pass began, now and the time before; the gradient of the last step."""
+    """Seen: the number of the next node when the last backward pass began (and, where it failed, the one before); the gradient
+    of the last step."""
 
 
 NOTHING = Expected()
