@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
@@ -59,13 +60,12 @@ class Act:
         return f"{WORDS[self.kind]} {self.subject}".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One time that an act was done; `start` and `duration` are microseconds of the host, `inside` of a step's closure.
 
     `states` are those of the gradients of every parameter group after it; `rates` (step) the learning rates that were
     used, `nodes` and `graphs` (backward) the size of the graph and how many graphs were alive; `broken` the rules that
-    it breaks as far as the gradients tell.
+    it breaks as far as the gradients tell. A tuple, for it is made several times in each iteration.
     """
 
     act: Act
@@ -227,7 +227,7 @@ def _called(finding: Diagnostic, better: Diagnostic | None) -> Diagnostic:
 def _called_in(iteration: Iteration, codes: Mapping[tuple[tuple[str, int], str], str]) -> Iteration:
     """Return an iteration whose events break the rules by their other codes."""
     events = tuple(
-        replace(event, broken=tuple(codes.get((_line(event.act.place), code), code) for code in event.broken))
+        event._replace(broken=tuple(codes.get((_line(event.act.place), code), code) for code in event.broken))
         if event.broken
         else event
         for event in iteration.events

@@ -85,7 +85,7 @@ class Accumulation(Observer):
         """See what the loss is while its graph is there, and whether somebody has changed gradients since the last pass."""
         root = passing.roots[0]
         node = root.grad_fn
-        if node is not None and node.next_functions and self._is_scaled(root):
+        if node is not None and self._is_scaled(root) and node.next_functions:
             node = node.next_functions[0][0]
         self._loss = (False, None) if node is None or len(passing.roots) > 1 else _loss_of(node)
         for watched, windows in self._windows.items():

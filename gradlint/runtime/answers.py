@@ -7,7 +7,7 @@ Knows devices; must not know what is asked, or why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -19,11 +19,23 @@ _T = TypeVar("_T")
 
 
 class Answer:
-    """Values that were asked for."""
+    """Values that were asked for: those of a tensor, or single ones that lie on one device (some may be known already).
+
+    On the host single ones are read one by one: a `torch.stack` that is not called all the time takes as long as fifty of them.
+    """
 
     __slots__ = ("_arrival", "_values")
 
-    def __init__(self, values: Tensor) -> None:
+    def __init__(self, values: Tensor | Sequence[Tensor | bool]) -> None:
+        self._arrival: Any = None
+        if not isinstance(values, Tensor):
+            asked = [each for each in values if isinstance(each, Tensor)]
+            if not asked or not is_waited_for(asked[0]):
+                self._values: Tensor | list[Any] = [
+                    each.item() if isinstance(each, Tensor) else each for each in values
+                ]
+                return
+            values = torch.stack(asked)
         later = values.device.type in _ASYNCHRONOUS
         self._values = values.to("cpu", non_blocking=later)
         self._arrival = _end_of(values.device) if later else None
@@ -37,12 +49,12 @@ class Answer:
         """Return the values, as `Tensor.tolist` does; waits for the device if it has not come to them yet."""
         if self._arrival is not None:
             self._arrival.synchronize()
-        return self._values.tolist()
+        return self._values if isinstance(self._values, list) else self._values.tolist()
 
 
 def ask(values: Iterable[Tensor]) -> list[Answer]:
     """Ask for single values, and return one answer for each device; they are in the order of `on_one_device`."""
-    return [Answer(torch.stack(each)) for each in on_one_device(values, lambda value: value)]
+    return [Answer(each) for each in on_one_device(values, lambda value: value)]
 
 
 def on_one_device(items: Iterable[_T], tensor_of: Callable[[_T], Tensor]) -> list[list[_T]]:
@@ -68,7 +80,7 @@ def has_values(tensor: Tensor) -> bool:
 
 def is_waited_for(tensor: Tensor) -> bool:
     """Tell whether a look at the values of `tensor` would wait for a device."""
-    return tensor.device.type != "cpu"
+    return not tensor.is_cpu
 
 
 def capturing() -> bool:

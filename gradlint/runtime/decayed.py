@@ -188,11 +188,8 @@ def _cleared(watched: WatchedOptimizer, sizes: dict[int, tuple[weakref.ref[Any],
 
 
 def _may_be_cleared(sizes: Sequence[tuple[Any, Any, Any]]) -> bool:
-    """Tell in one look at all of them whether rows had a gradient before and have none now; True where it would be waited for."""
-    if not sizes or any(is_waited_for(now) for _, _, now in sizes):
-        return bool(sizes)
-    before, now = (torch.cat([each[place] for each in sizes]) for place in (1, 2))
-    return bool(((before > 0) & (now == 0)).any())
+    """Tell whether some rows have no gradient now; True where it would be waited for."""
+    return any(is_waited_for(now) or not float(now.min()) > 0 for _, _, now in sizes)
 
 
 def _rows(parameter: Any) -> torch.Tensor | None:

@@ -68,16 +68,20 @@ def backward(
             if usual:
                 more, options = (gradients, retain_graph, create_graph, inputs), _USUAL
             return closely(original, roots, more, options, _getframe(1))
-        event.before, event.began = event.began, clock()
+        number = clock()
         try:
             if usual:
-                return original(
+                result = original(
                     roots, gradients, retain_graph, create_graph, inputs, allow_unreachable=True, accumulate_grad=True
                 )
-            return original(roots, *more, **options)
+            else:
+                result = original(roots, *more, **options)
         except BaseException as error:
+            event.before, event.began = event.began, number
             failed(roots, error, _getframe(1))
             raise
+        event.began = number
+        return result
 
     return run
 

@@ -38,6 +38,8 @@ class RecordedGroup:
     def state(self) -> str:
         """The state that tells most."""
         states = {gradient.track.state.name for gradient in self.gradients}
+        if len(states) == 1:
+            return next(iter(states))
         return next((name for name in _TELLING if name in states), "new")
 
 
@@ -143,7 +145,7 @@ class Groups:
     @property
     def states(self) -> tuple[str, ...]:
         """The state of every group."""
-        return tuple(group.state for optimizer in self._acting for group in optimizer.groups)
+        return tuple([group.state for optimizer in self._acting for group in optimizer.groups])
 
     @property
     def rates(self) -> tuple[float, ...]:

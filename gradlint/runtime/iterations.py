@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gradlint.events import EventKind
 from gradlint.timeline import Act, Event, Iteration, Pattern, Point
@@ -213,7 +213,7 @@ class Store:
     def _merged(self, one: Point, other: Point) -> Point:
         rarest = min(one.pattern, other.pattern, key=lambda index: self._counts[index].count)
         nodes, graphs = max(one.nodes, other.nodes), max(one.graphs, other.graphs)
-        return replace(other, number=one.number, pattern=rarest, nodes=nodes, graphs=graphs)
+        return Point(one.number, rarest, other.rates, other.schedules, nodes, graphs)
 
     @property
     def patterns(self) -> tuple[Pattern, ...]:

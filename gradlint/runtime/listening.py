@@ -87,6 +87,49 @@ class Listener(Protocol):
         """A module is called with gradients enabled."""
 
 
+class Deaf:
+    """Hears nothing of scales, clipping and what begins: for a listener who makes nothing of them."""
+
+    def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
+        """The step itself is heard of."""
+
+    def scaled(self, scaler: Any, losses: Any) -> None:
+        """Unheard."""
+
+    def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
+        """Unheard."""
+
+    def unscaled(self, optimizer: Optimizer) -> None:
+        """Unheard."""
+
+    def scale_updated(self, scaler: Any) -> None:
+        """Unheard."""
+
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
+        """Unheard."""
+
+    def schedule_made(self, scheduler: Any, frame: FrameType) -> None:
+        """Unheard."""
+
+    @property
+    def clearing(self) -> Sequence[Callable[[Optimizer | Module], None]]:
+        """Nobody."""
+        return ()
+
+    @property
+    def wants_forwards(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def unmeasured(self) -> set[int]:
+        """None."""
+        return set()
+
+    def forward_starts(self, module: Module, frame: FrameType) -> None:
+        """Never called."""
+
+
 def _nobody() -> None:
     """Stand for the reference to an optimizer where none steps."""
 
@@ -114,7 +157,8 @@ class Expected:
     began: int = 0
     before: int = 0
     last: weakref.ref[Tensor] | None = None
-    """Seen: the number of the next node when the backward pass began, now and the time before; the gradient of the last step."""
+    """Seen: the number of the next node when the last backward pass began (and, where it failed, the one before); the gradient
+    of the last step."""
 
 
 NOTHING = Expected()

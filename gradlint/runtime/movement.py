@@ -32,20 +32,38 @@ _ROUNDING = 1e-7  # a loss that is constant by construction has gradients of thi
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """Parameters of one device as they were before a step, and which of them the step has to move."""
+    """Parameters of one device as they were before a step, how large their gradients are, and whether a scaler lets it be skipped."""
 
     parameters: list[Tensor]
     values: list[Tensor]
-    must_move: Tensor
+    gradients: Answer
+    skips: Answer
 
-    def after(self) -> Answer:
-        """Ask which had to move, and which have moved."""
+    def after(self) -> _Effect:
+        """Ask which of them have moved."""
         pairs = zip(map(values_of, self.parameters), self.values, strict=True)
-        if is_waited_for(self.must_move):
-            moved = torch.stack([(now != before).any() for now, before in pairs])
-        else:
-            moved = torch.tensor([not torch.equal(now, before) for now, before in pairs])
-        return Answer(torch.stack([self.must_move, moved]))
+        moved = [(now != old).any() if is_waited_for(now) else not torch.equal(now, old) for now, old in pairs]
+        return _Effect(self.gradients, self.skips, Answer(moved))
+
+
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """What a step did to parameters of one device, as far as it was asked for."""
+
+    gradients: Answer
+    skips: Answer
+    moved: Answer
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can be heard without waiting."""
+        return self.gradients.is_there and self.skips.is_there and self.moved.is_there
+
+    def read(self) -> list[tuple[bool, bool]]:
+        """Return of each parameter whether the step had to move it, for its gradient is more than rounding left over, and has."""
+        skipped, sizes = any(self.skips.read()), self.gradients.read()
+        must = [not size <= _ROUNDING and not skipped for size in sizes]
+        return list(zip(must, self.moved.read(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +72,7 @@ class _Asked:
 
     place: Location
     subject: str
-    answers: list[Answer]
+    effects: list[_Effect]
 
 
 @dataclass(slots=True)
@@ -94,11 +112,11 @@ class Movement(Observer):
     def _hear(self, watched: WatchedOptimizer, steps: _Steps) -> None:
         """Count a step that left all as it was, once that is known; one that moved something ends the looking."""
         asked = steps.asked
-        if asked is None or not all(answer.is_there for answer in asked.answers):
+        if asked is None or not all(effect.is_there for effect in asked.effects):
             return
         steps.asked = None
-        effects = [effect for answer in asked.answers for effect in zip(*answer.read(), strict=True)]
-        must, moved = any(must for must, _ in effects), any(map(all, effects))
+        found = [each for effect in asked.effects for each in effect.read()]
+        must, moved = any(must for must, _ in found), any(map(all, found))
         steps.in_a_row += must and not moved
         if moved or steps.in_a_row >= _IN_A_ROW:
             steps.looks = _LOOKS
@@ -120,7 +138,8 @@ def _movable(watched: WatchedOptimizer, everything: bool) -> Iterator[_Before]:
     for group in on_one_device(movable, lambda each: each[1]):
         parameters = [parameter for parameter, _ in group]
         values = [values_of(parameter).clone() for parameter in parameters]
-        yield _Before(parameters, values, _must_move([grad for _, grad in group], skips))
+        sizes = Answer(torch._foreach_norm([grad for _, grad in group], torch.inf))
+        yield _Before(parameters, values, sizes, Answer([False if skips is None else skips.any()]))
 
 
 def _with_gradients(optimizer: Any) -> Iterator[tuple[Tensor, Tensor]]:
@@ -133,9 +152,3 @@ def _with_gradients(optimizer: Any) -> Iterator[tuple[Tensor, Tensor]]:
                 grad = values_of(parameter.grad)
                 if grad.numel() > 0 and has_values(values_of(parameter)):
                     yield parameter, grad
-
-
-def _must_move(grads: list[Tensor], skips: Tensor | None) -> Tensor:
-    """Tell, on their device, which gradients are more than rounding left over, if no scaler leaves it to the step to skip it."""
-    felt: Tensor = ~(torch.stack(torch._foreach_norm(grads, torch.inf)) <= _ROUNDING)
-    return felt if skips is None else felt & (skips.to(felt.device, non_blocking=True) == 0).all()

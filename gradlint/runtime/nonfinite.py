@@ -178,7 +178,7 @@ def _ask(watched: WatchedOptimizer) -> _Asked:
 
 def _largest(tensors: list[torch.Tensor]) -> Answer:
     """Ask their device for the largest value of each tensor, which is a number if all are; without a copy of them."""
-    return Answer(torch.stack(torch._foreach_norm(tensors, torch.inf)))
+    return Answer(torch._foreach_norm(tensors, torch.inf))
 
 
 def _values(parameter: Any) -> torch.Tensor | None:

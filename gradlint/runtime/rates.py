@@ -16,7 +16,7 @@ from gradlint.runtime.lengths import counts_steps, counts_updates, overrun
 from gradlint.runtime.observers import Observer
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.schedule import Schedule, length_of
+from gradlint.runtime.schedule import Schedule, is_constant, length_of
 from gradlint.runtime.sites import name_of, text_at
 from gradlint.runtime.unstepped import Unstepped
 
@@ -45,6 +45,7 @@ class Rates(Observer):
         """A scheduler was built at `place`."""
         schedule = self._of(scheduler)
         schedule.built, schedule.before = place, schedule.watched.steps
+        schedule.constant = is_constant(scheduler)
         for inner in getattr(scheduler, "_schedulers", ()):
             self._of(inner).held = True
         self._unstepped.built(frame)

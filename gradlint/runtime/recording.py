@@ -27,6 +27,7 @@ from gradlint.runtime.groups import Groups, RecordedOptimizer
 from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.iterations import Cutter, Store
+from gradlint.runtime.listening import Arguments, Deaf
 from gradlint.runtime.naming import Names
 from gradlint.runtime.sites import place_of, still_running, user_frame
 from gradlint.timeline import Act, Event, Recording
@@ -34,8 +35,6 @@ from gradlint.timeline import Act, Event, Recording
 if TYPE_CHECKING:
     from torch.nn import Module
     from torch.optim import Optimizer
-
-    from gradlint.runtime.listening import Arguments
 
 _KEY = "gradlint-recording"
 _NODES = 20_000
@@ -73,8 +72,12 @@ class _Thread(threading.local):
         self.backward: _Open | None = None
 
 
-class Recorder:
-    """Listens to one run; `recording` is what it came to. `tick` hears of the number of each iteration that is over."""
+class Recorder(Deaf):
+    """Listens to one run; `recording` is what it came to. `tick` hears of the number of each iteration that is over.
+
+    No lane shows scales and clipping. Forward passes that the hooks offer begin too late, and have no end: there are others (`forwards`),
+    and what was written by hand is seen by the next event.
+    """
 
     def __init__(self, tick: Callable[[int], None] = lambda number: None) -> None:
         self.guard = Guard()
@@ -184,29 +187,6 @@ class Recorder:
         watched.settle()
         self._cutter.stepped(self._event(opened, ended), opened.position)
 
-    @property
-    def clearing(self) -> Sequence[Callable[[Optimizer | Module], None]]:
-        """Nobody: what was written by hand is seen by the next event."""
-        return ()
-
-    def step_tried(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
-        """A gradient scaler will step the optimizer, or skip the step: the step itself is heard of."""
-
-    def scaled(self, scaler: Any, losses: Any) -> None:
-        """No lane shows scales."""
-
-    def unscaling(self, scaler: Any, optimizer: Optimizer, frame: FrameType) -> None:
-        """No lane shows scales."""
-
-    def unscaled(self, optimizer: Optimizer) -> None:
-        """No lane shows scales."""
-
-    def scale_updated(self, scaler: Any) -> None:
-        """No lane shows scales."""
-
-    def clipping(self, parameters: Sequence[Any], max_norm: Any, frame: FrameType) -> None:
-        """No lane shows clipping."""
-
     @guarded
     def zeroed(self, owner: Optimizer | Module) -> None:
         """The gradients of `owner` were cleared."""
@@ -214,9 +194,6 @@ class Recorder:
         opened = self._open(EventKind.ZERO, owner, frame)
         self._groups.zeroed(self._of(owner, frame) if hasattr(owner, "param_groups") else None, opened.act.place)
         self._close(opened, opened.start)
-
-    def schedule_made(self, scheduler: Any, frame: FrameType) -> None:
-        """No lane begins with it."""
 
     @guarded
     def scheduled(self, scheduler: Any, frame: FrameType) -> None:
@@ -230,19 +207,6 @@ class Recorder:
         if module.training is not was:
             opened = self._open(EventKind.TRAIN if module.training else EventKind.EVAL, module, frame)
             self._close(opened, opened.start)
-
-    @property
-    def wants_forwards(self) -> bool:
-        """Those that the hooks offer begin too late, and have no end."""
-        return False
-
-    @property
-    def unmeasured(self) -> set[int]:
-        """Those neither."""
-        return set()
-
-    def forward_starts(self, module: Module, frame: FrameType) -> None:
-        """Never called: not wanted."""
 
     def _of(self, optimizer: Any, frame: FrameType) -> RecordedOptimizer | None:
         return self._groups.of(optimizer, lambda each: self._names.of(each, frame))

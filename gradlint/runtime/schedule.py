@@ -13,6 +13,14 @@ from gradlint.diagnostics import Location
 from gradlint.runtime.optimizers import WatchedOptimizer
 
 _LENGTHS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "PolynomialLR": "total_iters"}
+# What a schedule multiplies the rates by, by the names of its attributes.
+_FACTORS = {
+    "ConstantLR": ("factor",),
+    "LinearLR": ("start_factor", "end_factor"),
+    "StepLR": ("gamma",),
+    "MultiStepLR": ("gamma",),
+    "ExponentialLR": ("gamma",),
+}
 
 
 @dataclass(slots=True)
@@ -31,6 +39,7 @@ class Schedule:
     last: int = 0  # the number of its last step, as it counts itself
     restarted: bool = False  # it was set back, or given another length
     held: bool = False  # another scheduler steps it
+    constant: bool = False  # it changes no rate
     gone: int | None = (
         None  # the step at which its rate had shrunk to nothing, or was lowered for a patience of few steps
     )
@@ -61,3 +70,9 @@ def length_of(scheduler: Any) -> int | None:
         factors = getattr(scheduler, "lr_lambdas", None) or [None]
         length = getattr(factors[0], "keywords", {}).get("num_training_steps")
     return length if isinstance(length, int) else None
+
+
+def is_constant(scheduler: Any) -> bool:
+    """Tell whether a schedule multiplies the rates by 1: who never steps it loses nothing."""
+    factors = [getattr(scheduler, name, None) for name in _FACTORS.get(type(scheduler).__name__, ())]
+    return bool(factors) and all(factor == 1 for factor in factors)

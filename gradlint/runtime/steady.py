@@ -204,7 +204,7 @@ class Steady:
             self._ahead, self.coming = [], repeat(NOTHING)
 
     def _passed(self, lately: list[Event]) -> list[tuple[Location, int]]:
-        """Return the backward passes among the latest events; when each began is known of the last two of its kind."""
+        """Return the backward passes among the latest events; when each began is known of the last of its kind that ended well."""
         began = {id(event): [event.before, event.began] for event in self._cycle}
         passes = [event for event in lately if event.code is not None]
         found = [(event.place, (began[id(event)] or [0]).pop()) for event in reversed(passes)]

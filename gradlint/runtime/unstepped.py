@@ -50,7 +50,7 @@ class Unstepped:
     def judge(self, schedule: Schedule) -> None:
         """Report a schedule that was never stepped, unless there is a `step` that could have been its."""
         idle = schedule.taken < _STEPS or schedule.watched in self._by_library
-        if schedule.built is None or schedule.held or idle or self._interrupted():
+        if schedule.built is None or schedule.held or schedule.constant or idle or self._interrupted():
             return
         trees = list(self._trees())
         if all(tree is not None and not self._could_step(filename, tree) for filename, tree in trees):

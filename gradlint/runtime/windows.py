@@ -72,9 +72,11 @@ class Windows(Observer):
         window = self._windows.get(watched)
         if window is None or is_lbfgs(watched.optimizer):
             return
-        watched.changed_by_hand(place)
-        fresh = watched.fresh_place()
-        gone = window.thrown_away.get(id(fresh)) if window.left == _versions(watched) and not window.shared else None
+        gone = None
+        if window.thrown_away and not window.shared:
+            watched.changed_by_hand(place)
+            fresh = watched.fresh_place()
+            gone = window.thrown_away.get(id(fresh)) if window.left == _versions(watched) else None
         window.in_a_row = window.in_a_row + 1 if gone is not None else 0
         window.thrown_away, window.shared = {}, False
         if gone is not None and window.in_a_row >= _IN_A_ROW and not reads_gradients(frame):
