@@ -67,7 +67,7 @@ def dropped_by(values: Iterable[Value]) -> frozenset[Dropped]:
 MOST_CHOICES = 4
 """Of more functions, none is followed."""
 
-_INERT = frozenset([Const, Library, Imported, Class])
+INERT = frozenset([Const, Library, Imported, Class])
 """What nobody can act through; most values are of these sorts."""
 
 
@@ -75,7 +75,7 @@ def held(values: Iterable[Value]) -> frozenset[Uid]:
     """Return the subjects that whoever gets `values` can act on (attributes of instances aside)."""
     uids: set[Uid] = set()
     for value in values:
-        if type(value) in _INERT:
+        if type(value) in INERT:
             continue
         for part in parts(value):
             match part:

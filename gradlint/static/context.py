@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models
-from gradlint.static.algebra import graph_of, held, parts, scalers_of
+from gradlint.static.algebra import INERT, graph_of, held, parts, scalers_of
 from gradlint.static.footprint import Footprints
 from gradlint.static.frames import Frame, Grad, Pending, Store
 from gradlint.static.library import role_of_builtin
@@ -37,6 +37,7 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
+    unknown_uid,
 )
 
 _MOST_CALLS = 12
@@ -200,18 +201,33 @@ class Context(ABC):
 
     def reach(self, values: Iterable[Value]) -> frozenset[Uid]:
         """Return the subjects that whoever gets `values` can act on, through attributes and closures too."""
+        return frozenset(self.reaching(values))
+
+    def reaching(self, values: Iterable[Value]) -> Iterator[Uid]:
+        """Yield each subject that whoever gets `values` can act on; there may be very many."""
         found: set[Uid] = set()
-        todo = list(values)
+        given = list(values)
+        todo, seen, told = [*given], set[int](), set[frozenset[Uid]]()  # Who holds much is held by much.
         while todo:
             value = todo.pop()
-            if isinstance(value, Choice):
-                todo.extend(value.functions)
-            if isinstance(value, Function) and value.receiver is None:
-                todo.extend(self._captured(value))
-            for uid in held((value,)) - found:
+            if type(value) in INERT or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if type(value) is Unknown:
+                new = {unknown_uid(value.id)} if value.id else set()
+                if value.holds not in told:
+                    told.add(value.holds)
+                    new |= value.holds
+            else:
+                if isinstance(value, Choice):
+                    todo.extend(value.functions)
+                if isinstance(value, Function) and value.receiver is None:
+                    todo.extend(self._captured(value))
+                new = set(held((value,)))
+            for uid in new - found:
                 found.add(uid)
+                yield uid
                 todo.extend(self.store[uid, name] for name in self.members.get(uid, ()) if (uid, name) in self.store)
-        return frozenset(found)
 
     def _captured(self, function: Function) -> Iterator[Value]:
         for name in self.syntax.names(function.node):

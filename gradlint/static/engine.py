@@ -82,14 +82,20 @@ def _as_caller(found: FileFindings) -> FileFindings:
 
 
 def _may_call(data: bytes, callee: Callee) -> bool:
-    name = callee.name.encode()
+    name, all_homes = _words_of(callee)
     if name not in data:
         return False
-    if not callee.homes:
+    if not all_homes:
         return reading.mentions_training(data)
     # Who imports it and hands it what others build need not know anything of training.
-    homes = [home.encode() for home in callee.homes if home.encode() in data]
+    homes = [home for home in all_homes if home in data]
     return bool(homes) and bool(_call_of(name).search(data)) and any(_import_of(home).search(data) for home in homes)
+
+
+@functools.cache
+def _words_of(callee: Callee) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the name and the homes of what may be called: many files are asked for them."""
+    return callee.name.encode(), tuple(home.encode() for home in callee.homes)
 
 
 @functools.cache

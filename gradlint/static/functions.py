@@ -118,7 +118,7 @@ class Functions(Parameters):
     def _trained(self, values: list[Value]) -> bool:
         """Whether `values` have a hold on an object of training, or on a graph."""
         return (
-            any(uid in self.objects for uid in self.reach(values))
+            any(uid in self.objects for uid in self.reaching(values))
             or bool(graph_of(values))
             or any(isinstance(value, (Function, Params)) for value in values)
         )

@@ -5,11 +5,15 @@ It looks at the targets of an event, never at its kind, and knows no protocol.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 
 from gradlint.static.tree import Event, Uid
+
+_FEW = 4
+"""So many targets are compared one by one."""
 
 
 def overlap(a: Uid, b: Uid) -> bool:
@@ -24,6 +28,12 @@ def any_overlap(some: Iterable[Uid], others: Iterable[Uid]) -> bool:
             if overlap(a, b):
                 return True
     return False
+
+
+@functools.lru_cache(maxsize=1024)
+def _wholes(uids: frozenset[Uid]) -> frozenset[Uid]:
+    """Return those that any of `uids` is, or belongs to."""
+    return frozenset(uid[:length] for uid in uids for length in range(len(uid) + 1))
 
 
 class Kin:
@@ -58,4 +68,10 @@ def within(part: Uid, whole: Uid) -> bool:
 def touches(event: Event, uids: Iterable[Uid]) -> bool:
     """Whether an event's targets have to do with any of `uids`; an event on somebody unknown has."""
     targets = event.targets
-    return targets is None or any_overlap(targets, uids)
+    if targets is None:
+        return True
+    if len(targets) <= _FEW:
+        return any_overlap(targets, uids)
+    # What escapes may be hundreds, and each of many subjects is looked for among them.
+    wholes = _wholes(targets)
+    return any(uid in wholes or any(uid[:length] in targets for length in range(len(uid))) for uid in uids)

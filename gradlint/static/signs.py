@@ -1,7 +1,7 @@
 """What a file must hold, in bytes, for any rule to find something in it: most files of most projects are never parsed.
 
-A *sign* is a word without which no rule has anything to find. It knows words; it must not know syntax. A file without
-a sign may still call into others: those are read when a finding depends on who calls (`engine`).
+A *sign* is a word without which no rule has anything to find; one that stands behind a `#`, a prompt or a backtick in its row is
+none. It knows words; it must not know syntax. A file without a sign may still call into others: those are read when a finding depends on who calls (`engine`).
 
 In many files that have a sign it stands in a comment or a docstring, or is for a rule that goes by words alone (`by_words`):
 nothing of training happens there, which `deeds` tell when the file is parsed. A sign of which it is not known how it looks in
@@ -11,7 +11,9 @@ code (`_NEW`) makes a file be read as a whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+_Sign = tuple[bytes, re.Pattern[bytes] | None]
 
 _ORDER = (b"zero_grad", b".step(", b"lr_scheduler", b".eval(", b".train(")
 _OPTIMIZERS = (
@@ -25,7 +27,8 @@ _OPTIMIZERS = (
 )
 _GRADIENTS = (b"import grad", b"DistributedSampler")
 _LOSSES = (b"Loss(", b"kl_div(", b"cross_entropy(", b"nll_loss(", b"_with_logits(")
-_MODULES = (b".forward(", b"def train(", b"gradlint:")
+_MODULES = (b".forward(", b"def train(")
+_COMMENT = b"gradlint:"
 _SIGNS = (*_ORDER, *_OPTIMIZERS, *_GRADIENTS, *_LOSSES, *_MODULES)
 
 _BARE = re.compile(rb"^[ \t]*[\w.]*(?:no_grad|inference_mode|enable_grad)\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)
@@ -100,23 +103,37 @@ _BY_WORDS = frozenset(
     )
 )
 """Beginnings of patterns that are for rules which go by words alone."""
-_NEW = tuple(
-    (word, pattern)
-    for word, pattern in (*((sign, None) for sign in _SIGNS), *_PATTERNS)
-    if word not in _BY_WORDS and word not in _KNOWN_IN_CODE
-)
+_ALL: tuple[_Sign, ...] = (*((sign, None) for sign in _SIGNS), *_PATTERNS)
+_NEW = tuple((word, pattern) for word, pattern in _ALL if word not in _BY_WORDS and word not in _KNOWN_IN_CODE)
 
 
 def is_plain(data: bytes, packages: Iterable[str] = ()) -> bool:
     """Tell whether all signs in `data` are of those whose deeds are known in code."""
-    new = any(word in data and (pattern is None or pattern.search(data)) for word, pattern in _NEW)
-    return not new and not any(package.encode() in data for package in packages)
+    return not _has_one(data, _NEW) and not any(package.encode() in data for package in packages)
 
 
 def may_find(data: bytes, packages: Iterable[str] = ()) -> bool:
     """Tell whether a rule can find anything in `data`; `packages` are those that the project itself says train."""
-    return (
-        any(word in data for word in _SIGNS)
-        or any(word in data and pattern.search(data) for word, pattern in _PATTERNS)
-        or any(package.encode() in data for package in packages)
-    )
+    return _COMMENT in data or _has_one(data, _ALL) or any(package.encode() in data for package in packages)
+
+
+def _has_one(data: bytes, signs: Iterable[_Sign]) -> bool:
+    for word, pattern in signs:
+        if word in data:
+            starts = _starts(data, word) if pattern is None else (found.start() for found in pattern.finditer(data))
+            if any(_is_code(data, start) for start in starts):
+                return True
+    return False
+
+
+def _starts(data: bytes, word: bytes) -> Iterator[int]:
+    at = data.find(word)
+    while at >= 0:
+        yield at
+        at = data.find(word, at + 1)
+
+
+def _is_code(data: bytes, start: int) -> bool:
+    """Whether what begins at `start` may be code: no comment or prompt begins before it in its row, and no quotation of code."""
+    before = data[data.rfind(b"\n", 0, start) + 1 : start]
+    return b"\r" in before or not any(mark in before for mark in (b"#", b"`", b">>>"))

@@ -98,6 +98,14 @@ def test_file_in_which_nothing_acts_is_not_lowered(
     assert (effort["parse"], effort["_statement"]) == (50, 0)
 
 
+def test_function_that_nobody_calls_is_not_lowered_where_nothing_acts(tmp_path: Path, effort: Counter[str]) -> None:
+    """A rule by words asks what `torch.nn.Module` is; what an environment does in its steps says nothing of that."""
+    run = "def run(env):\n    for action in env:\n        env.step(action)\n"
+    written(tmp_path, {"net.py": f"{NET}        # no Dropout\n{run}"})
+    assert check_paths([tmp_path]).diagnostics == ()
+    assert (effort["parse"], effort["_statement"]) == (1, 3)  # The import, the class and the function at the top.
+
+
 @pytest.mark.parametrize("call", ["", "advance(anybody(), Net(), y)\n"], ids=["no-call", "call"])
 def test_file_in_which_nothing_acts_is_a_caller_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

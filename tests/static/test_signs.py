@@ -106,10 +106,17 @@ def test_what_acts(source: str) -> None:
         "# Module\nseed = 3\nprint(seed)\n",
         "def f(m: nn.Module):\n    with torch.no_grad():\n        return m\n",
         "class Mode(enum.Enum):\n    TRAIN = 'train'\n",
+        "x = 1  # as loss.backward()\n",
+        '"""Call ``loss.backward()`` first.\n\n    >>> optimizer.step()\n"""\n',
     ],
 )
 def test_what_has_none(source: str) -> None:
     assert not may_find(source.encode())
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_sign_stands_in_a_row_of_code(newline: str) -> None:
+    assert may_find(f"# a comment{newline}loss.backward(){newline}".encode())
 
 
 def test_package_that_a_project_says_trains_is_one() -> None:
