@@ -83,11 +83,13 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
     if not _sensitive(analysis, module):
         return
     for event, reached in arrivals.items():
+        if event.kind not in _STEPS:
+            continue
         # An update by hand steps once for each parameter.
         states = {state for state in reached if event.kind is EventKind.STEP or state.name != "lapsed"}
         lapsed = [state for state in states if MODE.advance(state, EventKind.STEP, event.place)[1] is not None]
-        excused = any(_excuses(state, lapsed) for state in states) or _asks_mode(analysis, event)
-        if event.kind in _STEPS and lapsed and not excused:
+        excused = not lapsed or any(_excuses(state, lapsed) for state in states) or _asks_mode(analysis, event)
+        if not excused:
             state = min(lapsed, key=lambda each: each.marks)
             restored = [each for each in states if each.name == "restored"]
             if not all(_only_outside(analysis, root, event, state, each) for each in restored):
