@@ -39,6 +39,11 @@ _PLAIN = frozenset(
 _KEPT = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.For, ast.AsyncFor, ast.While)
 """What is asked about again and again."""
 
+_WITHOUT_BLOCKS = frozenset(
+    [ast.Name, ast.Constant, ast.Attribute, ast.Call, ast.keyword, ast.arg, ast.Expr, ast.Assign]
+)
+"""What most nodes are."""
+
 _SCOPES = frozenset([ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda])
 
 
@@ -93,7 +98,7 @@ def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
 
 def blocks_in(tree: ast.AST) -> Iterator[list[ast.stmt]]:
     """Yield the blocks of all statements in a tree."""
-    return (block for node in walk(tree) for block in blocks(node))
+    return (block for node in walk(tree) if type(node) not in _WITHOUT_BLOCKS for block in blocks(node))
 
 
 def called(call: ast.Call) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.counts import scope_of
-from gradlint.static.nodes import called, spelled, walk, walk_of
+from gradlint.static.nodes import spelled, walk, walk_of
 from gradlint.static.values import Class, Const, Library, Object, Value
 
 ACCELERATORS = ("accelerate.Accelerator", "accelerate.accelerator.Accelerator")
@@ -51,8 +51,7 @@ def preparations(analysis: Analysis) -> Iterator[Preparation]:
     """Yield the statements by which an accelerator prepares something."""
     if not analysis.says(".prepare"):
         return
-    asked = [node for node in analysis.nodes(ast.Call) if called(node).startswith("prepare")]
-    rows = {node.lineno for node in asked}
+    rows = {node.lineno for node in analysis.nodes(ast.Attribute) if node.attr.startswith("prepare")}
     for node in analysis.nodes(ast.Assign):
         if rows.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1)):
             continue

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 from gradlint.config import Settings, find_settings
 from gradlint.garbage import collector_paused
 from gradlint.static import discovery, reuse
-from gradlint.static.checks import third_party
 from gradlint.static.discovery import Candidate
 from gradlint.static.engine import look_at, report
 from gradlint.static.findings import FileFindings, driven, excusable, project_findings
+from gradlint.static.plugins import third_party
 from gradlint.static.reading import UNREADABLE
 from gradlint.static.report import Report
 from gradlint.static.sights import NOTHING, Recheck, Stamp, digest_of, stamp_of

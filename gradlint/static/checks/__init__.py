@@ -9,10 +9,10 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Diagnostic
+from gradlint.static.plugins import third_party
 
 if TYPE_CHECKING:
     from gradlint.static.analysis import Analysis
@@ -73,9 +73,3 @@ def all_checks() -> tuple[Check, ...]:
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
     return tuple(_found) + tuple(point.load() for point in third_party())
-
-
-@functools.cache
-def third_party() -> tuple[EntryPoint, ...]:
-    """Return where the rules of others are."""
-    return tuple(entry_points(group="gradlint.checks"))

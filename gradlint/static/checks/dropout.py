@@ -87,17 +87,24 @@ def _parts(node: ast.AST, without: set[ast.expr]) -> Iterator[ast.AST]:
 
 
 def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[Diagnostic]:
-    made = _made(analysis, method)
-    dropping = [
-        node for node in _unguarded(method.body, _handed_in(method)) if _drops(analysis, node, made, frozenset())
-    ]
-    off = _off(analysis, cls) | _decided_by_callers(cls, method) if dropping else frozenset()
-    for node in dropping:
+    calls = [node for node in _unguarded(method.body, _handed_in(method)) if _may_drop(analysis, node)]
+    if not calls:
+        return
+    made, off = _made(analysis, method), _off(analysis, cls) | _decided_by_callers(cls, method)
+    for node in calls:
         found = _drops(analysis, node, made, off)
         if found is not None:
             what, way = found
             place = analysis.source.place(node)
             yield compose("GL308", Side.STATIC, place, subject=ast.unparse(node.func), what=what, way=way)
+
+
+def _may_drop(analysis: Analysis, node: ast.Call) -> bool:
+    """Whether a call is one of a function that drops, or perhaps of a layer that the method makes."""
+    if isinstance(node.func, (ast.Call, ast.Name)):
+        return True
+    callee = _called(analysis, node.func)
+    return isinstance(callee, Library) and (bool(_FUNCTION.fullmatch(callee.name)) or callee.name == _ATTENTION)
 
 
 def _unguarded(body: list[ast.stmt], handed_in: frozenset[str]) -> Iterator[ast.Call]:

@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.driven import OVERRIDDEN
-from gradlint.static.nodes import own, walk
+from gradlint.static.nodes import own_of, walk
 from gradlint.static.provenance import is_plain
 from gradlint.static.values import Kind, Library, Made, Object, Tensor, Value
 
@@ -106,10 +106,10 @@ def _alternatives(analysis: Analysis, name: str, call: ast.Call) -> list[ast.exp
     """Return what the two branches of the last condition before a call give a name, if each gives it something."""
     inside = [each for each in analysis.functions if each.lineno <= call.lineno <= (each.end_lineno or 0)]
     scope = max(inside, key=lambda each: each.lineno, default=analysis.tree)
-    given = [each.lineno for each in own(scope) if isinstance(each, ast.Name) and _is_bound(each, name)]
+    given = [each.lineno for each in own_of(scope, ast.Name) if _is_bound(each, name)]
     last = max((row for row in given if row < call.lineno), default=0)
-    for node in own(scope):
-        if isinstance(node, ast.If) and node.lineno < last <= (node.end_lineno or 0) < call.lineno:
+    for node in own_of(scope, ast.If):
+        if node.lineno < last <= (node.end_lineno or 0) < call.lineno:
             ends = [_last_given(block, name) for block in (node.body, node.orelse)]
             if None not in ends:
                 return [value for end in ends if end is not None for value in end]

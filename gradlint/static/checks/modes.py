@@ -80,22 +80,25 @@ def _parts(analysis: Analysis, root: Root, module: Uid) -> frozenset[Uid]:
 
 
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
-    if not _sensitive(analysis, module):
-        return
     for event, reached in arrivals.items():
+        if event.kind not in _STEPS:
+            continue
         # An update by hand steps once for each parameter.
         states = {state for state in reached if event.kind is EventKind.STEP or state.name != "lapsed"}
         lapsed = [state for state in states if MODE.advance(state, EventKind.STEP, event.place)[1] is not None]
-        excused = any(_excuses(state, lapsed) for state in states) or _asks_mode(analysis, event)
-        if event.kind in _STEPS and lapsed and not excused:
-            state = min(lapsed, key=lambda each: each.marks)
-            restored = [each for each in states if each.name == "restored"]
-            if not all(_only_outside(analysis, root, event, state, each) for each in restored):
-                continue
-            place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
-            name = analysis.named(module)
-            yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
+        excused = not lapsed or any(_excuses(state, lapsed) for state in states) or _asks_mode(analysis, event)
+        if excused:
+            continue
+        if not _sensitive(analysis, module):
             return
+        state = min(lapsed, key=lambda each: each.marks)
+        restored = [each for each in states if each.name == "restored"]
+        if not all(_only_outside(analysis, root, event, state, each) for each in restored):
+            continue
+        place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
+        name = analysis.named(module)
+        yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
+        return
 
 
 def _asks_mode(analysis: Analysis, event: Event) -> bool:

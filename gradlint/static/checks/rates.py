@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import children, root, walk
+from gradlint.static.nodes import children, own_of, root, walk, walk_of
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Function, Kind, Library, Object
 
@@ -58,13 +58,12 @@ def shadowed_module(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL209: `lr_scheduler = lr_scheduler.StepLR(...)`."""
     imported = _imported(analysis.tree)
     for scope in (analysis.tree, *_functions(analysis.tree)) if imported else ():
-        inside = list(_own(scope))
-        for node in inside:
+        for node in own_of(scope, ast.Assign):
             match node:
                 case ast.Assign([ast.Name(name)], ast.Call(ast.Attribute() as callee)) if (
                     name in imported and _root(callee) == name
                 ):
-                    if _breaks(analysis, scope, inside, node, name):
+                    if _breaks(analysis, scope, list(_own(scope)), node, name):
                         place = analysis.source.place(node.targets[0])
                         yield compose("GL209", Side.STATIC, place, subject=name, made=ast.unparse(callee))
                 case _:
@@ -203,7 +202,7 @@ def _dropped(analysis: Analysis) -> Iterator[Diagnostic]:
     """A function that is given an optimizer, computes a rate and ends."""
     for function in analysis.functions:
         given = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args) if arg.arg.startswith("opt")]
-        if not given:
+        if not given or not any(node.id in _RATE for node in walk_of(function, ast.Name)):
             continue
         statements = [each for each in function.body if not _is_text(each)]
         inside = [node for statement in statements for node in (statement, *_own(statement))]

@@ -13,7 +13,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check, in_tests, local_check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import own, walk
+from gradlint.static.nodes import own, spelled, walk
 from gradlint.static.values import Library, Unknown, const
 
 _SEEDS = re.compile(r"(?:manual_seed|manual_seed_all|seed_everything|set_seed)")
@@ -32,13 +32,12 @@ def reseeded(analysis: Analysis) -> Iterator[Diagnostic]:
     if not analysis.says("manual_seed", "seed_everything", "set_seed"):
         return
     for loop in rings(analysis):
-        if _DRAWN.search(ast.unparse(loop)):
+        calls = [each.value for each in loop.body if isinstance(each, ast.Expr) and isinstance(each.value, ast.Call)]
+        fixed = [call for call in calls if _is_fixed(analysis, call, loop)]
+        if not fixed or _DRAWN.search(ast.unparse(loop)):
             continue
-        for statement in loop.body:
-            match statement:
-                case ast.Expr(ast.Call() as call) if _is_fixed(analysis, call, loop):
-                    place = analysis.source.place(call)
-                    yield compose("GL919", Side.STATIC, place, subject=ast.unparse(call.func))
+        for call in fixed:
+            yield compose("GL919", Side.STATIC, analysis.source.place(call), subject=ast.unparse(call.func))
 
 
 def rings(analysis: Analysis) -> Iterator[Ring]:
@@ -87,7 +86,7 @@ def zero_ignored(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     branches: list[ast.If | ast.IfExp] = [*analysis.nodes(ast.If), *analysis.nodes(ast.IfExp)]
     for node in branches:
-        if isinstance(node.test, (ast.Name, ast.Attribute)) and "seed" in ast.unparse(node.test):
+        if isinstance(node.test, (ast.Name, ast.Attribute)) and "seed" in spelled(node.test):
             body: list[ast.AST] = [*node.body] if isinstance(node, ast.If) else [node.body]
             calls = (each for part in body for each in walk(part) if isinstance(each, ast.Call))
             if any(_seeds_with(each, ast.unparse(node.test)) for each in calls):

@@ -33,7 +33,7 @@ def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
     if not names:
         return
     names -= _free(analysis.tree)
-    for block in blocks_in(analysis.tree):
+    for block in blocks_in(analysis.tree) if names else ():
         for index, statement in enumerate(block):
             for name in sorted(_always_bound(statement) & names):
                 if not all(_has_graph(analysis, value) for value in _values(statement, name)):
