@@ -16,12 +16,13 @@ from gradlint.static.values import UNKNOWN, Const, Object, Value
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """A value with its graph that a name from outside the loop keeps."""
+    """A value with its graph that a name from outside the loop keeps: it began where the loops were `outer`."""
 
     place: Location
     name: str
     nodes: frozenset[GraphNode]
     loops: tuple[int, ...]
+    outer: tuple[int, ...]
     created: Location
     scope: ast.AST | None
 

@@ -68,7 +68,9 @@ class Remembering(Context):
                 return
         loops, created = self.begun.get(key, (self.loops, None))
         if nodes and created is not None and len(loops) < len(self.loops):
-            self.keepings.append(Keeping(self.place(node), ast.unparse(target), nodes, self.loops, created, scope))
+            self.keepings.append(
+                Keeping(self.place(node), ast.unparse(target), nodes, self.loops, loops, created, scope)
+            )
 
     def _home(self) -> ast.AST | None:
         """Return the other file in which an object keeps something; None: it is this one."""
@@ -89,7 +91,7 @@ class Remembering(Context):
                     return False
                 if created is not None and len(loops) < len(self.loops):
                     place = caller.module.source.place(call)
-                    self.keepings.append(Keeping(place, name, nodes, self.loops, created, caller.node))
+                    self.keepings.append(Keeping(place, name, nodes, self.loops, loops, created, caller.node))
                 return True
             case _:
                 return False

@@ -18,7 +18,7 @@ from gradlint.static.checks.graphs import is_trained
 from gradlint.static.idioms import goes_on
 from gradlint.static.nodes import asks_for, walk
 from gradlint.static.notes import Keeping
-from gradlint.static.tree import GraphNode
+from gradlint.static.tree import Event, GraphNode
 from gradlint.static.values import Function
 
 _SUMMING = frozenset(["sum", "mean", "nanmean", "median", "std", "array", "asarray", "stack", "tensor", "max", "min"])
@@ -47,7 +47,7 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL501: a loss with its graph is summed up or stored beyond the iteration."""
     sums = {keeping.place for keeping in analysis.lowering.keepings if _reaches_backward(analysis, keeping)}
     for keeping in analysis.lowering.keepings:
-        if keeping.place in sums:
+        if keeping.place in sums or not _outlives_its_turn(analysis, keeping):
             continue  # The sum is the loss: so it is where the same function is called by an evaluation.
         backwarded = keeping.nodes & _backwarded(analysis, keeping.loops)
         if not any(
@@ -63,6 +63,23 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
         found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
         # A graph that no backward has freed is kept whole, buffers and all.
         yield found if used else replace(found, severity=Severity.ERROR)
+
+
+def keeps(keeping: Keeping, forward: Event) -> bool:
+    """Whether graphs of a forward are kept, turn after turn.
+
+    The same function may be called elsewhere, where they are needed; and what begins anew in each turn keeps none of the last.
+    """
+    turns = keeping.loops[: len(keeping.outer) + 1]
+    return forward.is_in(turns) and any(node.place == forward.place for node in keeping.nodes)
+
+
+def _outlives_its_turn(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether the loop over which something is kept is one that runs the model, as far as the forward is in sight."""
+    places = {node.place for node in keeping.nodes}
+    events = (event for found in analysis.events.values() for event in found)
+    forwards = [event for event in events if event.kind is EventKind.FORWARD and event.place in places]
+    return not forwards or any(keeps(keeping, forward) for forward in forwards)
 
 
 def _differentiable(analysis: Analysis, node: GraphNode) -> bool:

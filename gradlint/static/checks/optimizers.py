@@ -117,7 +117,8 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     cleared = dirty.mark("cleared")
     if cleared is not None and _outside(case, cleared):
         return case.report("GL102", dirty)
-    other = _cleared_instead(case)
+    # Who is cleared in the loop himself is only not cleared often enough.
+    other = _cleared_instead(case) if cleared is None else None
     if other is not None:
         marks = (*dirty.marks, ("other", other.place))
         return case.report("GL107", State(dirty.name, marks), other=other.name, does="steps but")

@@ -14,11 +14,10 @@ from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks.keeping import kept
+from gradlint.static.checks.keeping import keeps, kept
 from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.notes import Keeping
 from gradlint.static.tree import Event
 from gradlint.static.values import Instance
 from gradlint.typestate import State
@@ -43,7 +42,7 @@ def tracked(
     told = False
     reported = {found.location for found in kept(analysis)}
     for event, state in _untouched(analysis, root, arrivals):
-        keepings = [each.place for each in analysis.lowering.keepings if _keeps(each, event)]
+        keepings = [each.place for each in analysis.lowering.keepings if keeps(each, event)]
         held = bool(keepings) or event.place in analysis.collected
         if reported.intersection(keepings) or (not held and (told or _is_thrown_away(analysis, event))):
             # GL501 says it of what is kept, with the same consequence.
@@ -98,11 +97,6 @@ def _is_thrown_away(analysis: Analysis, event: Event) -> bool:
     if any(analysis.lowering.loop_nodes.get(number) in nodes for number in event.loops):
         return False
     return any(isinstance(node, ast.Expr) and analysis.source.place(node.value) == event.place for node in nodes)
-
-
-def _keeps(keeping: Keeping, event: Event) -> bool:
-    """Whether it is the graph of this forward that is kept: the same function may be called by training, which needs it."""
-    return event.is_in(keeping.loops[:1]) and any(node.place == event.place for node in keeping.nodes)
 
 
 def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) -> Iterator[tuple[Event, State]]:
