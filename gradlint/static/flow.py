@@ -77,6 +77,8 @@ class Flow(Generic[S]):
         self.arrivals: dict[Event, set[World[S]]] = defaultdict(set)
         self._done: dict[tuple[int, frozenset[World[S]]], tuple[Loop, Exits[S]]] = {}
         self.ends: set[S] = set()
+        self.blurred = False
+        """Whether assumptions were dropped: some paths that were taken may be none."""
 
     def run(self, node: Node, start: S) -> None:
         """Interpret `node` from the state `start`; then `ends` holds the states in which it ends."""
@@ -109,6 +111,12 @@ class Flow(Generic[S]):
                     return Exits(inner.normal | inner.cont, brk=inner.brk, ret=inner.ret)
                 return Exits(inner.normal | inner.ret)
 
+    def _bounded(self, worlds: set[World[S]]) -> set[World[S]]:
+        if len(worlds) <= _MOST_WORLDS:
+            return worlds
+        self.blurred = True
+        return {World(world.state) for world in worlds}
+
     def _event(self, event: Event, worlds: set[World[S]]) -> set[World[S]]:
         self.arrivals[event] |= worlds
         if len(worlds) == 1:
@@ -124,9 +132,9 @@ class Flow(Generic[S]):
         result: Exits[S] = Exits(worlds)
         for item in items:
             if type(item) is Event:  # Most items are, and there is one way out of them.
-                result.normal = self._event(item, _bounded(result.normal))
+                result.normal = self._event(item, self._bounded(result.normal))
                 continue
-            step = self._run(item, _bounded(result.normal))
+            step = self._run(item, self._bounded(result.normal))
             result.absorb(step)
             result.normal = step.normal
             if not result.normal:
@@ -149,15 +157,15 @@ class Flow(Generic[S]):
         first = self._run(loop.first, worlds)
         result: Exits[S] = Exits(set(first.brk), ret=set(first.ret))
         ended: set[World[S]] = set()
-        fresh = _bounded(first.normal | first.cont)
+        fresh = self._bounded(first.normal | first.cont)
         while fresh:
             ended |= fresh
             later = self._run(loop.later, fresh)
             result.normal |= later.brk
             result.ret |= later.ret
-            fresh = _bounded(later.normal | later.cont) - ended
+            fresh = self._bounded(later.normal | later.cont) - ended
         if not loop.endless:
-            after = self._run(loop.orelse, _bounded(ended))
+            after = self._run(loop.orelse, self._bounded(ended))
             result.normal |= after.normal
             result.absorb(after)
         return result
@@ -203,9 +211,3 @@ def _assume(worlds: Iterable[World[S]], test: Predicate, truth: bool) -> list[Wo
                 for world in worlds
                 if denied.isdisjoint(world.facts)
             ]
-
-
-def _bounded(worlds: set[World[S]]) -> set[World[S]]:
-    if len(worlds) <= _MOST_WORLDS:
-        return worlds
-    return {World(world.state) for world in worlds}

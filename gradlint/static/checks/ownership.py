@@ -13,7 +13,7 @@ from gradlint.static.algebra import held
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import has_parameters
 from gradlint.static.checks import check
-from gradlint.static.flow import Flow
+from gradlint.static.flow import Flow, World
 from gradlint.static.following import pruned
 from gradlint.static.kinship import overlap, within
 from gradlint.static.lowering import Root
@@ -125,10 +125,14 @@ def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
     found: dict[Location, Event] = {}
     for event, worlds in flow.arrivals.items():
         if event.kind is _K.STEP:
-            for world in worlds:
-                if world.state.used == "backward" and world.state.lost is not None:
-                    found[world.state.lost.place] = event
+            found |= {lost.place: event for lost in _lost(flow, worlds, "backward")}
     yield from (_report(analysis, optimizer, root, place, step) for place, step in found.items())
+
+
+def _lost(flow: Flow[_Tie], worlds: set[World[_Tie]], used: str) -> list[Event]:
+    """Return what an event comes too late for on some path, or on every one where not all of them can be taken."""
+    late = [world.state.lost for world in worlds if world.state.used == used and world.state.lost is not None]
+    return late if len(late) == len(worlds) or not flow.blurred else []
 
 
 def _takes_over(other: Object | None, optimizer: Object) -> bool:
@@ -196,7 +200,7 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
     found: dict[Location, Event] = {}
     for event, worlds in flow.arrivals.items():
         if event.kind is _K.SCHEDULE:
-            found |= {world.state.lost.place: event for world in worlds if world.state.used and world.state.lost}
+            found |= {lost.place: event for lost in _lost(flow, worlds, "step")}
     for place, schedule in found.items():
         marks = (("built", scheduler.place), ("scheduled", schedule.place))
         name = next(each.name for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)

@@ -18,7 +18,7 @@ from gradlint.static.nodes import walk, words
 from gradlint.static.subjects import on_scheduler
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Kind, Object, const
-from gradlint.wordings.schedulers import NEVER_STEPPED, STEP_IT
+from gradlint.wordings.schedulers import NEVER_STEPPED, ONLY_BY_HAND, STEP_IT
 
 _KIND = re.compile(r"plateau|sched", re.IGNORECASE)
 
@@ -110,8 +110,15 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
         if _keeps_rate(scheduler):
             continue
         if _steps_on(analysis, scheduler):
-            name = _name(scheduler)
-            yield compose("GL202", Side.STATIC, scheduler.place, subject=name, what=NEVER_STEPPED, remedy=STEP_IT)
+            what = ONLY_BY_HAND if _is_written(analysis, scheduler) else NEVER_STEPPED
+            yield compose("GL202", Side.STATIC, scheduler.place, subject=_name(scheduler), what=what, remedy=STEP_IT)
+
+
+def _is_written(analysis: Analysis, scheduler: Object) -> bool:
+    """Whether the rate of the optimizer is written by hand, whatever its scheduler does."""
+    owners = scheduler.of or frozenset()
+    found = (event for root in analysis.roots for event in analysis.events[root] if event.kind is EventKind.RATE)
+    return any((event.targets or frozenset()) & owners for event in found)
 
 
 def _is_replaced(analysis: Analysis, scheduler: Object, used: set[Uid]) -> bool:
