@@ -161,22 +161,27 @@ def test_concise_names_the_cell_as_ruff_does(tmp_path: Path) -> None:
     assert "train.ipynb:cell 2:4:5: GL101 " in shown
 
 
-def test_finding_elsewhere_points_into_the_cell(tmp_path: Path) -> None:
-    (tmp_path / "features.py").write_text(
-        "import torch\n\n\ndef extract(model, loader):\n    with torch.no_grad():\n        return [model(x) for x, _ in loader]\n\n\n"
-        "def score(model, loader):\n    with torch.no_grad():\n        for x, y in loader:\n            print(model(x) == y)\n",
-        encoding="utf-8",
-    )
-    cells = (
-        "#md Features",
-        "import torchvision",
-        "import torch\nfrom features import score\n\nmodel = torchvision.models.resnet18(weights='DEFAULT')",
-        "loader = torch.utils.data.DataLoader(data)\nscore(model, loader)",
-    )
-    (tmp_path / "features.ipynb").write_text(notebook(*cells), encoding="utf-8")
+FIT = """\
+def fit(model, optimizer, scheduler, loader):
+    for epoch in range(10):
+        for x in loader:
+            optimizer.zero_grad()
+            model(x).mean().backward()
+            optimizer.step()
+        scheduler.step()
+"""
+SCHEDULED = """
+loader = torch.utils.data.DataLoader(data, batch_size=4)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=len(loader))"""
+
+
+def test_finding_in_a_module_points_into_the_cell(tmp_path: Path) -> None:
+    (tmp_path / "fitting.py").write_text(FIT, encoding="utf-8")
+    cells = ("#md Train:", SETUP, SCHEDULED, "from fitting import fit\nfit(model, optimizer, scheduler, loader)")
+    (tmp_path / "train.ipynb").write_text(notebook(*cells), encoding="utf-8")
     shown = CliRunner().invoke(main, [str(tmp_path)]).stdout
-    assert "features.py:11:" in shown
-    assert "features.ipynb:cell 3:4:9\n" in shown
+    assert "fitting.py:7:9\n" in shown
+    assert "train.ipynb:cell 3:3:13\n" in shown
 
 
 def test_notebook_on_stdin() -> None:
