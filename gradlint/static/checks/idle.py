@@ -66,23 +66,19 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
         )
     }
     passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
+    # Where others step, a pass through the methods of a module may be for them alone: nobody knows which part each runs.
+    stepped = {event.loops for event in found if event.kind is EventKind.STEP}
+    parted = {event.loops for event in found if event.kind is EventKind.FORWARD and "method" in event.roles}
+    cleared = {loops: event for loops, event in cleared.items() if loops not in stepped & parted}
     passes = [event for event in passes if event.loops in cleared]
-    # Where others step, the pass may be for them alone: a method of a module may run the part of another.
-    alive = {event.loops for event in found if event.kind is EventKind.STEP}
-    plain = [event for event in found if "method" not in event.roles]
-
-    def runs(loops: tuple[int, ...]) -> bool:
-        return _is_run(plain if loops in alive else found, loops, owned)
-
-    passes = [event for event in passes if event.loops not in alive or not owned or runs(event.loops)]
     reaching = (event for event in passes if _reaches(event, owned, found))
     through = (_report(event, cleared[event.loops].name, "computed") for event in reaching)
     alone = (
         _report(each, each.name, "cleared")
         for each in cleared.values()
-        if runs(each.loops) and not _is_handed_on(analysis, each.name)
+        if _is_run(found, each.loops, owned) and not _is_handed_on(analysis, each.name)
     )
-    anyhow = (_report(event, cleared[event.loops].name, "computed") for event in passes if event.loops not in alive)
+    anyhow = (_report(event, cleared[event.loops].name, "computed") for event in passes)
     return list(islice(chain(through, alone, anyhow), 1))
 
 
