@@ -166,6 +166,29 @@ def test_concise_names_the_cell_as_ruff_does(tmp_path: Path) -> None:
     assert "train.ipynb:cell 2:4:5: GL101 " in shown
 
 
+FIT = """\
+def fit(model, optimizer, scheduler, loader):
+    for epoch in range(10):
+        for x in loader:
+            optimizer.zero_grad()
+            model(x).mean().backward()
+            optimizer.step()
+        scheduler.step()
+"""
+SCHEDULED = """
+loader = torch.utils.data.DataLoader(data, batch_size=4)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=len(loader))"""
+
+
+def test_finding_in_a_module_points_into_the_cell(tmp_path: Path) -> None:
+    (tmp_path / "fitting.py").write_text(FIT, encoding="utf-8")
+    cells = ("#md Train:", SETUP, SCHEDULED, "from fitting import fit\nfit(model, optimizer, scheduler, loader)")
+    (tmp_path / "train.ipynb").write_text(notebook(*cells), encoding="utf-8")
+    shown = CliRunner().invoke(main, [str(tmp_path)]).stdout
+    assert "fitting.py:7:9\n" in shown
+    assert "train.ipynb:cell 3:3:13\n" in shown
+
+
 def test_notebook_on_stdin() -> None:
     shown = CliRunner().invoke(main, ["-", "--stdin-filename", "a.ipynb"], input=notebook(SETUP, STALE)).stdout
     assert "--> a.ipynb:cell 2:4:5\n" in shown

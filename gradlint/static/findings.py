@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradlint.config import Settings
-from gradlint.diagnostics import Diagnostic, Location
+from gradlint.diagnostics import Diagnostic, Location, Related
 from gradlint.documents import Document
 from gradlint.static import discovery, reading
 from gradlint.static.reading import UNREADABLE, Unreadable
@@ -61,11 +61,25 @@ def project_findings(files: Sequence[FileFindings], settings: Settings) -> list[
                 if item.fix and not known.fix:
                     found[item.location.filename][item.code, item.location] = item
     checked = {file.filename: file for file in files}
+    documents = {file.filename: file.document for file in files if file.document is not None}
     return [
         item
         for name in sorted({*found, *checked})
-        for item in _of_file(name, list(found[name].values()), checked.get(name), settings)
+        for item in _of_file(
+            name, [_pointing(each, documents) for each in found[name].values()], checked.get(name), settings
+        )
     ]
+
+
+def _pointing(item: Diagnostic, documents: Mapping[str, Document]) -> Diagnostic:
+    """Return a finding that points to the places of other documents, not to those of the texts that they were read as."""
+    related = tuple(
+        Related(documents[name].place(each.location), each.text)
+        if (name := each.location.filename) in documents and name != item.location.filename
+        else each
+        for each in item.related
+    )
+    return replace(item, related=related) if related != item.related else item
 
 
 _IMPLICIT = frozenset(["__call__", "__init__", "forward"])

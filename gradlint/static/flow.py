@@ -87,6 +87,8 @@ class Flow(Generic[S]):
         self._known: dict[int, tuple[Event, set[int], dict[int, int]]] = {}
         self._done: dict[tuple[int, frozenset[int]], tuple[Loop, Exits]] = {}
         self.ends: set[S] = set()
+        self.blurred = False
+        """Whether assumptions were dropped: some paths that were taken may be none."""
 
     def run(self, node: Node, start: S) -> None:
         """Interpret `node` from the state `start`; then `ends` holds the states in which it ends."""
@@ -171,13 +173,19 @@ class Flow(Generic[S]):
             after.add(world - state + moves[state])
         return after
 
+    def _bounded(self, worlds: set[int]) -> set[int]:
+        if len(worlds) <= _MOST_WORLDS:
+            return worlds
+        self.blurred = True
+        return {world & _STATE for world in worlds}
+
     def _seq(self, items: Iterable[Node], worlds: set[int]) -> Exits:
         result = Exits(worlds)
         for item in items:
             if type(item) is Event:  # Most items are, and there is one way out of them.
-                result.normal = self._event(item, _bounded(result.normal))
+                result.normal = self._event(item, self._bounded(result.normal))
                 continue
-            step = self._run(item, _bounded(result.normal))
+            step = self._run(item, self._bounded(result.normal))
             result.absorb(step)
             result.normal = step.normal
             if not result.normal:
@@ -200,15 +208,15 @@ class Flow(Generic[S]):
         first = self._run(loop.first, worlds)
         result = Exits(set(first.brk), ret=set(first.ret))
         ended: set[int] = set()
-        fresh = _bounded(first.normal | first.cont)
+        fresh = self._bounded(first.normal | first.cont)
         while fresh:
             ended |= fresh
             later = self._run(loop.later, fresh)
             result.normal |= later.brk
             result.ret |= later.ret
-            fresh = _bounded(later.normal | later.cont) - ended
+            fresh = self._bounded(later.normal | later.cont) - ended
         if not loop.endless:
-            after = self._run(loop.orelse, _bounded(ended))
+            after = self._run(loop.orelse, self._bounded(ended))
             result.normal |= after.normal
             result.absorb(after)
         return result
@@ -249,7 +257,3 @@ def _jump(kind: JumpKind, worlds: set[int]) -> Exits:
         case JumpKind.RAISE:
             # An exceptional path creates no finding.
             return Exits()
-
-
-def _bounded(worlds: set[int]) -> set[int]:
-    return worlds if len(worlds) <= _MOST_WORLDS else {world & _STATE for world in worlds}

@@ -182,8 +182,10 @@ class Instances(Constructors):
                 return self.on_module(instance.uid, instance, name, node, args, named)
             case Unknown(id=id_) if id_ in self.module_owners:
                 return self.call(value, node, args, named)
-            case Unknown() if name == "backward":
-                # A base that is not in sight may have it; without one torch's own mistake comes first.
+            case Unknown() if name == "backward" and not args and not self.is_open(instance.cls):
+                # Nobody has it: Python's own error comes before whatever follows, and is another mistake than a backward left out.
+                return self.backward(node, [UNKNOWN], named)
+            case Unknown() if name == "backward" and self.is_open(instance.cls):
                 self.escape(node, [instance, *args])
                 return UNKNOWN
             case Unknown() if name in words("trainer", "methods") and self.is_a(

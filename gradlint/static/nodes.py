@@ -126,6 +126,16 @@ def spelled(node: ast.AST) -> str:
             return ast.unparse(node)
 
 
+def defaults(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the arguments that need not be given, and what they are then."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    pairs = [
+        *zip(reversed(positional), reversed(arguments.defaults), strict=False),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
+    return ((arg.arg, default) for arg, default in pairs if default is not None)
+
+
 def own(scope: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes below a scope in order, but for what is below a function or class in it."""
     known: list[ast.AST] | None = getattr(scope, "_own", None)

@@ -9,7 +9,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-from gradlint.static.nodes import children, walk
+from gradlint.static.nodes import children, defaults, walk
 
 
 def on_request(cls: ast.ClassDef) -> frozenset[ast.AST]:
@@ -30,12 +30,8 @@ def on_request(cls: ast.ClassDef) -> frozenset[ast.AST]:
 
 def _flags(arguments: ast.arguments) -> frozenset[str]:
     """Return the arguments that are false by default."""
-    positional = [*arguments.posonlyargs, *arguments.args]
-    pairs = [
-        *zip(reversed(positional), reversed(arguments.defaults), strict=False),
-        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
-    ]
-    return frozenset(arg.arg for arg, default in pairs if isinstance(default, ast.Constant) and not default.value)
+    pairs = defaults(arguments)
+    return frozenset(name for name, default in pairs if isinstance(default, ast.Constant) and not default.value)
 
 
 def _read(node: ast.AST, flags: frozenset[str], *, requested: bool) -> Iterator[tuple[str, bool]]:

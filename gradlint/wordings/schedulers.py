@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gradlint.wordings.wording import Wording
 
 NEVER_STEPPED = "is built but never stepped: the learning rate stays what it is"
+ONLY_BY_HAND = "is built but never stepped: the learning rate is only what the code writes by hand"
 STEP_IT = "call it once per epoch (or per step, as its arguments count)"
 
 WORDINGS: Mapping[str, Wording] = {

@@ -66,6 +66,10 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
         )
     }
     passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
+    # Where others step, a pass through the methods of a module may be for them alone: nobody knows which part each runs.
+    stepped = {event.loops for event in found if event.kind is EventKind.STEP}
+    parted = {event.loops for event in found if event.kind is EventKind.FORWARD and "method" in event.roles}
+    cleared = {loops: event for loops, event in cleared.items() if loops not in stepped & parted}
     passes = [event for event in passes if event.loops in cleared]
     reaching = (event for event in passes if _reaches(event, owned, found))
     through = (_report(event, cleared[event.loops].name, "computed") for event in reaching)

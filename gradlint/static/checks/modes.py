@@ -95,10 +95,21 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
         restored = [each for each in states if each.name == "restored"]
         if not all(_only_outside(analysis, root, event, state, each) for each in restored):
             continue
+        if module[0] == "?" and _is_made_within(analysis, _around(analysis, root, event, state), module):
+            continue
         place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
         name = analysis.named(module)
         yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
         return
+
+
+def _is_made_within(analysis: Analysis, loops: tuple[int, ...], module: Uid) -> bool:
+    """Whether an unknown module has its name in a function that each turn of a loop calls: every turn makes another one."""
+    loop = analysis.lowering.loop_nodes.get(loops[-1]) if loops else None
+    if not isinstance(loop, (ast.For, ast.AsyncFor, ast.While)):
+        return False
+    rows = range(loop.lineno + 1, (loop.end_lineno or loop.lineno) + 1)
+    return any(int(row) in rows for row in re.findall(r":(\d+):\d+/", "/".join(module)))
 
 
 def _asks_mode(analysis: Analysis, event: Event) -> bool:
@@ -122,8 +133,7 @@ def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, resto
     begun, marks = lapsed.mark("eval"), (*lapsed.marks, ("step", step.place))
     if begun is not None and restored:
         return begun, marks[1:]
-    switched = (each for each in analysis.events[root] if each.place == begun and each.kind is EventKind.EVAL)
-    around = next((_common(each.loops, step.loops) for each in switched), ())
+    around = _around(analysis, root, step, lapsed)
     match analysis.lowering.loop_nodes.get(around[-1]) if around else None:
         case (ast.For(iter=last) | ast.AsyncFor(iter=last) | ast.While(test=last)) as loop:
             source = analysis.source.of(last)
@@ -133,6 +143,13 @@ def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, resto
             return replace(begin, end_row=end.end_row, end_column=end.end_column), marks
         case _:
             return step.place, lapsed.marks
+
+
+def _around(analysis: Analysis, root: Root, step: Event, lapsed: State) -> tuple[int, ...]:
+    """Return the loops around both an evaluation and the training that goes on in its mode."""
+    begun = lapsed.mark("eval")
+    switched = (each for each in analysis.events[root] if each.place == begun and each.kind is EventKind.EVAL)
+    return next((_common(each.loops, step.loops) for each in switched), ())
 
 
 def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from gradlint.static.algebra import held
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import has_parameters
 from gradlint.static.checks import check
-from gradlint.static.flow import Flow
+from gradlint.static.flow import Flow, World
 from gradlint.static.following import pruned
 from gradlint.static.kinship import overlap, within
 from gradlint.static.lowering import Root
@@ -130,9 +130,15 @@ def _lost_before(flow: Flow[_Tie], kind: EventKind, used: str) -> dict[Location,
     """Return where something was replaced before events of a kind, once it had been used like this."""
     found: dict[Location, Event] = {}
     for event, worlds in flow.arrivals.items():
-        ties = (world.state for world in worlds if event.kind is kind)
-        found |= {tie.lost.place: event for tie in ties if tie.used == used and tie.lost is not None}
+        if event.kind is kind:
+            found |= {lost.place: event for lost in _lost(flow, worlds, used)}
     return found
+
+
+def _lost(flow: Flow[_Tie], worlds: set[World[_Tie]], used: str) -> list[Event]:
+    """Return what an event comes too late for on some path, or on every one where not all of them can be taken."""
+    late = [world.state.lost for world in worlds if world.state.used == used and world.state.lost is not None]
+    return late if len(late) == len(worlds) or not flow.blurred else []
 
 
 def _takes_over(other: Object | None, optimizer: Object) -> bool:

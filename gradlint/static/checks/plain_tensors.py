@@ -12,7 +12,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import is_parameter
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import walk, walk_of, words
 from gradlint.static.values import Library
 
 CONVERSIONS = frozenset(["to", "cuda", "double", "half", "bfloat16"])
@@ -25,7 +25,7 @@ def converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
     for node in walk(cls):
         match node:
             case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(made, how), args)):
-                if how in CONVERSIONS and is_parameter(analysis, made) and not _is_so_already(made, args):
+                if how in CONVERSIONS and is_parameter(analysis, made) and not _is_so_already(made, args, cls):
                     what = f"`self.{name}`, the plain tensor that `.{how}()` makes of a parameter where it converts it"
                     way = f"convert the tensor first: `nn.Parameter(tensor.{how}(...))`"
                     place = analysis.source.place(node)
@@ -68,10 +68,12 @@ def _only_computes(analysis: Analysis, name: str) -> bool:
     return bool(read & operands) and not any(each in read for each in listed)
 
 
-def _is_so_already(made: ast.expr, args: list[ast.expr]) -> bool:
+def _is_so_already(made: ast.expr, args: list[ast.expr], cls: ast.ClassDef) -> bool:
     """Whether a tensor is made with the very type, or on the very device, that it is then converted to: it stays the same tensor."""
-    given = {ast.unparse(node.value) for node in walk(made) if isinstance(node, ast.keyword) and node.arg in _KINDS}
-    for node in walk(made):
+    named = {each.value for each in walk_of(cls, ast.Assign) if words(made) & {ast.unparse(to) for to in each.targets}}
+    nodes = [node for each in (made, *named) for node in walk(each)]
+    given = {ast.unparse(node.value) for node in nodes if isinstance(node, ast.keyword) and node.arg in _KINDS}
+    for node in nodes:
         match node:
             case ast.Call(ast.Attribute(attr="to"), [kind]):
                 given.add(ast.unparse(kind))

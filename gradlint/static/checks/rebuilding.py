@@ -267,7 +267,7 @@ def _report(analysis: Analysis, event: Event, made: Object) -> Diagnostic:
     what = {
         Kind.OPTIMIZER: "what it has learned of the gradients (moments, step count) is lost each time",
         Kind.SCHEDULER: "the schedule starts over each time and never gets on",
-        Kind.SCALER: "the scale starts over each time and never adapts",
+        Kind.SCALER: "the scale starts over each time, and what it has adapted to is lost",
     }[made.kind]
     loop = analysis.lowering.loop_nodes[event.loops[-1]]
     marks = (("loop", analysis.source.place(loop)),)

@@ -18,7 +18,7 @@ from gradlint.static.nodes import walk, words
 from gradlint.static.subjects import on_scheduler
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Kind, Object, const
-from gradlint.wordings.schedulers import NEVER_STEPPED, STEP_IT
+from gradlint.wordings.schedulers import NEVER_STEPPED, ONLY_BY_HAND, STEP_IT
 
 _KIND = re.compile(r"plateau|sched", re.IGNORECASE)
 
@@ -110,11 +110,12 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
         if _keeps_rate(scheduler):
             continue
         if _steps_on(analysis, scheduler):
+            what = ONLY_BY_HAND if _is_written(analysis, scheduler) else NEVER_STEPPED
             call = _asked_for(analysis, scheduler)
             place = analysis.source.place(call) if call else scheduler.place
             name = (_assigned(analysis, call) if call else "") or _name(scheduler)
             marks = (("built", scheduler.place),) if call else ()
-            yield compose("GL202", Side.STATIC, place, marks, subject=name, what=NEVER_STEPPED, remedy=STEP_IT)
+            yield compose("GL202", Side.STATIC, place, marks, subject=name, what=what, remedy=STEP_IT)
 
 
 def _asked_for(analysis: Analysis, scheduler: Object) -> ast.Call | None:
@@ -131,6 +132,13 @@ def _assigned(analysis: Analysis, call: ast.Call) -> str:
     """Return the name that the value of a call gets, "" if it gets none."""
     given = (node.targets[0] for node in analysis.nodes(ast.Assign) if node.value is call)
     return next((ast.unparse(target) for target in given if not isinstance(target, ast.Tuple)), "")
+
+
+def _is_written(analysis: Analysis, scheduler: Object) -> bool:
+    """Whether the rate of the optimizer is written by hand, whatever its scheduler does."""
+    owners = scheduler.of or frozenset()
+    found = (event for root in analysis.roots for event in analysis.events[root] if event.kind is EventKind.RATE)
+    return any((event.targets or frozenset()) & owners for event in found)
 
 
 def _is_replaced(analysis: Analysis, scheduler: Object, used: set[Uid]) -> bool:

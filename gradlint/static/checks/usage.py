@@ -11,6 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.library import role_of
+from gradlint.static.nodes import defaults
 from gradlint.static.values import Const, Library
 
 _FLAGS_FIRST = frozenset(
@@ -51,9 +52,17 @@ def _loss_given_tensors(analysis: Analysis, node: ast.Call, callee: ast.expr, se
     if not isinstance(known, Library) or role_of(known.name) != "criterion":
         return
     last = known.name.rpartition(".")[2]
-    flag = isinstance(second, ast.Constant) or isinstance(analysis.value(second), Const)
+    flag = isinstance(second, ast.Constant) or isinstance(analysis.value(second), Const) or _is_option(analysis, second)
     if last in _FLAGS_FIRST and known.name.startswith("torch.nn.") and not flag:
         yield compose("GL811", Side.STATIC, analysis.source.place(node), subject=ast.unparse(callee))
+
+
+def _is_option(analysis: Analysis, given: ast.expr) -> bool:
+    """Whether a value is an argument of the function around that is a constant where nobody gives it: no tensor."""
+    function = analysis.function_in(given.lineno)
+    pairs = defaults(function.args) if function is not None else ()
+    optional = {name for name, default in pairs if isinstance(default, ast.Constant)}
+    return isinstance(given, ast.Name) and given.id in optional
 
 
 def _overlapping(analysis: Analysis, callee: ast.expr, groups: list[ast.expr]) -> Iterator[Diagnostic]:
