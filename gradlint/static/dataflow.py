@@ -58,9 +58,29 @@ class Dataflow:
     def value(self, name: ast.Name) -> ast.expr | None:
         """Return what a name was given last where it is read, if no branch and no loop does it."""
         before = [each for each in self._assigned.get(name.id, ()) if each[0].lineno < name.lineno]
-        if not before or before[-1][0] not in self._function.body:
+        if not before or before[-1][0] not in self._always:
             return None
         return before[-1][1]
+
+    @cached_property
+    def _always(self) -> frozenset[ast.stmt]:
+        """The statements that no branch and no loop leaves out."""
+        found, todo = set[ast.stmt](), list(self._function.body)
+        while todo:
+            statement = todo.pop()
+            found.add(statement)
+            if isinstance(statement, (ast.With, ast.AsyncWith)):
+                todo += statement.body
+        return frozenset(found)
+
+    def _added(self, name: str) -> Iterator[ast.expr]:
+        """Yield what is added to a name, on whichever path."""
+        for statement, _ in self._assigned.get(name, ()):
+            match statement:
+                case ast.AugAssign(ast.Name(), ast.Add(), value):
+                    yield value
+                case _:
+                    continue
 
     def sources(self, names: set[str]) -> frozenset[str]:
         """Return `names` and all from which they are computed."""
@@ -83,6 +103,8 @@ class Dataflow:
                 value = self.value(node)
                 known = value is not None and depth < _DEEP and self.is_number(value, depth + 1)
                 return known or (name in self._numbers and name not in self._assigned)
+            case ast.Call(ast.Name("max" | "min"), args):
+                return all(self.is_number(each, depth) for each in args)
             case ast.Call():
                 return is_cut(node)
             case ast.BinOp(left, _, right):
@@ -99,9 +121,8 @@ class Dataflow:
         match node:
             case ast.Name(name):
                 value = self.value(node)
-                return frozenset({name}) | (
-                    self.carriers(value, depth + 1, loss=loss) if value is not None else frozenset()
-                )
+                terms = [*([] if value is None else [value]), *(self._added(name) if loss else ())]
+                return frozenset({name}).union(*(self.carriers(each, depth + 1, loss=loss) for each in terms))
             case ast.BinOp(left, ast.Add(), right) if loss:
                 return self.carriers(left, depth + 1, loss=True) | self.carriers(right, depth + 1, loss=True)
             case ast.BinOp(left, op, right):

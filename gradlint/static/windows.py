@@ -219,11 +219,16 @@ class Window:
         return any(guard == self.guard or self.end in set(guard.ends) for guard in self.guards(event))
 
     def each_turn(self, event: Event) -> bool:
-        """Whether an event happens in every turn that runs backward: no condition that changes stands before it alone."""
-        shared = self.guards(self.backwards[0])
-        return event.loops == self.step.loops and not any(
-            self._changes(atom) for guard in self.guards(event) if guard not in shared for atom in guard.atoms
-        )
+        """Whether an event happens in every turn that runs backward: no condition that changes stands before it alone.
+
+        Of several passes, such as one for each precision, it is enough that it goes with one.
+        """
+        return event.loops == self.step.loops and any(self._goes_with(event, each) for each in self.backwards)
+
+    def _goes_with(self, event: Event, backward: Event) -> bool:
+        shared = self.guards(backward)
+        own = (guard for guard in self.guards(event) if guard not in shared)
+        return not any(self._changes(atom) for guard in own for atom in guard.atoms)
 
     def _changes(self, atom: Atom) -> bool:
         return not atom.ids or self.paths.changes(atom, self.loop)

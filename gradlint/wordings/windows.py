@@ -29,6 +29,8 @@ WORDINGS: Mapping[str, Wording] = {
             "fresh": "only one backward pass has been run when it steps for the first time",
             "counted": "the counter moves on here, with the steps",
             "changed": "the length changes here",
+            "wasted": "this graph is built in every batch",
+            "cleared": "what was accumulated is thrown away here",
         },
     ),
     "GL705": Wording(
