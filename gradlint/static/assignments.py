@@ -97,14 +97,17 @@ class Assignments(Succession):
                 return
 
     def _stepped_later(self, name: str, node: ast.AST, value: Unknown) -> Object | None:
-        """Return the optimizer that somebody unknown made, where its name is asked for what only an optimizer does."""
+        """Return the optimizer, or scaler, that somebody unknown made, where its name is asked for what only such a one does."""
         scope = self.frame.node or self.frame.module.contents.tree
-        known = (self.objects[uid].kind for uid in value.holds if uid in self.objects)
-        if name not in self.syntax.stepped_by_name(scope) or Kind.OPTIMIZER in known:
+        known = {self.objects[uid].kind for uid in value.holds if uid in self.objects}
+        scales = name in self.syntax.scaled_by_name(scope) and Kind.SCALER not in known
+        if not scales and (name not in self.syntax.stepped_by_name(scope) or Kind.OPTIMIZER in known):
             return None
-        made = Object(Kind.OPTIMIZER, (*self.frame.path, name), "", self.place(node))
+        kind = Kind.SCALER if scales else Kind.OPTIMIZER
+        made = Object(kind, (*self.frame.path, name), "", self.place(node))
         self.objects[made.uid] = made
-        self.emit(EventKind.ESCAPE, node, frozenset({made.uid}))
+        if kind is Kind.OPTIMIZER:
+            self.emit(EventKind.ESCAPE, node, frozenset({made.uid}))
         return made
 
     def _assign_attribute(self, owner: Value, name: str, value: Value, node: ast.Attribute) -> None:

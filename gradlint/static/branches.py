@@ -19,8 +19,10 @@ from gradlint.static.remembering import Remembering
 from gradlint.static.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
 from gradlint.static.values import (
     ANY_OPTIMIZER,
+    ANY_SCHEDULER,
     UNKNOWN,
     Choice,
+    Class,
     Imported,
     Instance,
     Kind,
@@ -98,12 +100,25 @@ class Branches(Remembering):
                 return left
             case Library(one), Library(other) if one != other and self._makes_optimizers(one, other):
                 return ANY_OPTIMIZER
+            case (Library() | Class(), Library() | Class()) if (
+                left != right and self._makes_schedulers(left) and self._makes_schedulers(right)
+            ):
+                return ANY_SCHEDULER
             case _:
                 return join(left, right)
 
     def _makes_optimizers(self, *names: str) -> bool:
         meanings = [self.models.meaning_of(name) for name in names]
         return all(meaning.role == "optimizer" and meaning.kind in ("", "optimizer") for meaning in meanings)
+
+    def _makes_schedulers(self, value: Value) -> bool:
+        match value:
+            case Library(name):
+                return self.models.role_of(name) == "scheduler"
+            case Class():
+                return self.is_scheduler(value)
+            case _:
+                return False
 
     def _joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
         left, right = (self.named(each.name) if isinstance(each, Imported) else each for each in (left, right))

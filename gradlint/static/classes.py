@@ -46,7 +46,7 @@ class Classes(Functions):
         instance = Instance(cls, self._instance_uid(cls, node))
         if self.is_optimizer(cls):
             return self.own_optimizer(cls, node, args, named)
-        if isinstance(node, ast.Call) and self._is_scheduler(cls):
+        if isinstance(node, ast.Call) and self.is_scheduler(cls):
             return self.own_scheduler(cls, node, args, named)
         if self._only_runs(cls) and isinstance(node, ast.Call):
             made = self.opaque_module(cls.node.name, node, args, named)
@@ -189,7 +189,7 @@ class Classes(Functions):
             for base in self.bases(ancestor)
         )
 
-    def _is_scheduler(self, cls: Class) -> bool:
+    def is_scheduler(self, cls: Class) -> bool:
         """Whether a class descends from torch's schedulers, and leaves to them what a step is."""
         bases = (base for ancestor in self.lineage(cls) for base in self.bases(ancestor))
         torchs = any(isinstance(base, Library) and self.models.role_of(base.name) == "scheduler" for base in bases)

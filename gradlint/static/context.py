@@ -158,6 +158,10 @@ class Context(ABC):
     def is_module(self, cls: Class) -> bool:
         """Whether a class is proven to be a torch module."""
 
+    @abstractmethod
+    def is_scheduler(self, cls: Class) -> bool:
+        """Whether a class is proven to be a scheduler that steps as torch's do."""
+
     def place(self, node: ast.AST) -> Location:
         """Return where `node` stands."""
         return self.frame.module.source.place(node)

@@ -66,6 +66,25 @@ LEAK = Protocol(
 )
 """The run-time side does not tell which model a graph runs through."""
 
+CROSSED = Protocol(
+    "crossed",
+    State("unbuilt"),
+    {
+        # What one model computed is run through by its own loss, and then by that of another one, which is cleared between both
+        # (`FREEZE`): what the first loss left in that one was not wanted, and what the second leaves in this one is not either.
+        **from_each(("unbuilt", "built", "own", "apart", "mixed", "unknown"), _K.FORWARD, Edge("built")),
+        ("built", _K.BACKWARD): Edge("own"),
+        ("own", _K.FREEZE): Edge("apart"),
+        ("apart", _K.BACKWARD): Edge("mixed", "reached"),
+        ("mixed", _K.STEP): Edge("unbuilt", violates="GL509"),
+        **from_each(("built", "own", "apart"), _K.STEP, Edge("unbuilt")),
+        **from_each(("own", "apart", "mixed"), _K.ZERO, Edge("unbuilt")),
+        **from_each(("built", "own", "apart", "mixed"), _K.ESCAPE, Edge("unknown")),
+    },
+    {"mixed": frozenset({"reached"})},
+)
+"""The other order of `LEAK`: both losses run backward before anybody steps."""
+
 _GRADIENT_STATES = ("none", "set", "unknown")
 
 GRADIENT = Protocol(

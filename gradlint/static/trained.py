@@ -225,5 +225,33 @@ def on_leak(node: GraphNode, own: frozenset[Uid], others: frozenset[Uid]) -> Eff
     return effect
 
 
+def on_crossed(node: GraphNode, own: frozenset[Uid], others: frozenset[Uid]) -> Effect:
+    """Return what events mean to the gradients of what built a graph part, which the losses of `others` run through, too."""
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets
+        match event.kind:
+            case _K.FORWARD if node in event.nodes:
+                return _K.FORWARD
+            case _K.BACKWARD if node in event.nodes:
+                return _K.BACKWARD
+            case _K.BACKWARD if not event.nodes or any(overlap(part.module, node.module) for part in event.nodes):
+                return _K.ESCAPE
+            case _K.STEP if targets is not None and targets & own:
+                return _K.STEP
+            case _K.ZERO if targets is None:
+                return _K.ESCAPE
+            case _K.ZERO if targets is not None and _releases(targets, node, own):
+                return _K.ZERO
+            case _K.ZERO if targets is not None and targets & others:
+                return _K.FREEZE
+            case _K.ESCAPE | _K.SETGRAD | _K.EDIT if touches(event, (node.module, *own)):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
 def _releases(targets: frozenset[Uid], node: GraphNode, own: frozenset[Uid]) -> bool:
     return bool(targets & own) or any(within(node.module, target) for target in targets)

@@ -232,6 +232,9 @@ OPTIMIZERS = frozenset(["torch.optim.Optimizer", "torch.optim.optimizer.Optimize
 ANY_OPTIMIZER = Library("torch.optim.*")
 """A class of optimizers, nobody knows which."""
 
+ANY_SCHEDULER = Library("torch.optim.lr_scheduler.*")
+"""A class of schedulers, nobody knows which."""
+
 
 def is_loader(value: Value | None) -> bool:
     """Whether a value is a data loader."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Location, Side
+from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
@@ -13,6 +14,7 @@ from gradlint.static.averages import Means
 from gradlint.static.cadence import counts_updates, first_turn
 from gradlint.static.checks import check
 from gradlint.static.subjects import clips, on_optimizer
+from gradlint.static.tallies import counted_from
 from gradlint.static.tree import Event
 from gradlint.static.values import Kind, Object
 from gradlint.static.windows import Guard, Window, windows
@@ -78,24 +80,28 @@ def _length(window: Window) -> str:
 
 def _one_turn_early(analysis: Analysis, window: Window) -> Iterator[Diagnostic]:
     """GL703: the counter begins at a multiple of the length, so that the first window has one batch."""
-    cycle, begins = (
-        (window.end.cycle if window.end else None),
-        first_turn(analysis.lowering.loop_nodes.get(window.loop)),
-    )
-    if cycle is None or cycle.offset is None or begins is None or not cycle.counter.endswith(f"/{begins[0]}"):
+    cycle = window.end.cycle if window.end else None
+    begins = first_turn(analysis.lowering.loop_nodes.get(window.loop))
+    if cycle is None or cycle.offset is None:
         return
-    begin = begins[1] + cycle.offset
+    once = begins is None or not cycle.counter.endswith(f"/{begins[0]}")
+    first = counted_from(analysis, window.step, cycle.counter) if once or begins is None else begins[1]
+    if first is None:
+        return
+    begin = first + cycle.offset
     early = begin % cycle.turns == 0 if cycle.turns else begin == 0
     after = window.ring.index(window.backwards[-1]) < window.ring.index(window.step)
     if early and after and not _excused(window, cycle.counter):
-        what = (
-            f"the counter starts at 0, so that `{window.step.name}` steps after the first batch already, not after "
-            f"{_length(window)} batches: each pass begins with an update from a single batch, and ends with batches that no "
-            "update has used"
-        )
+        what = f"the counter starts at 0, so that `{window.step.name}` steps after the first batch already, not after "
+        what += f"{_length(window)} batches: " + (_ONCE if once else _EACH_PASS)
         remedy = "count from one, `(i + 1) % steps == 0`, and step once more after the loop for what is left"
         marks = (("fresh", window.backwards[-1].place),)
-        yield compose("GL703", Side.STATIC, window.step.place, marks, what=what, remedy=remedy)
+        found = compose("GL703", Side.STATIC, window.step.place, marks, what=what, remedy=remedy)
+        yield replace(found, severity=Severity.INFO) if once else found
+
+
+_EACH_PASS = "each pass begins with an update from a single batch, and ends with batches that no update has used"
+_ONCE = "training begins with an update from a single batch, which is a part of what the others are"
 
 
 def _excused(window: Window, counter: str) -> bool:

@@ -6,7 +6,7 @@ It knows what is written of a kept value; it must not know what else happens to 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Severity, Side
@@ -36,6 +36,7 @@ _TELLING = frozenset(
         "debug",
         "log",
         "add_scalar",
+        "all_reduce",
         "set_description",
         "set_postfix",
     ]
@@ -132,8 +133,9 @@ def _hands_on(analysis: Analysis, node: ast.AST, names: set[str]) -> bool:
 def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
     """Whether a backward outside the loop runs through what the loop made: the sum is the loss."""
     places = {node.place for node in keeping.nodes}
+    inside = _within(analysis, keeping)
     return any(
-        not event.is_in(keeping.loops) and any(node.place in places for node in event.nodes)
+        not inside(event) and any(node.place in places for node in event.nodes)
         for found in analysis.events.values()
         for event in found
         if event.kind in (EventKind.BACKWARD, EventKind.RETAIN)
@@ -145,6 +147,16 @@ def _written(analysis: Analysis, keeping: Keeping) -> Iterator[ast.AST]:
     yield from walk(keeping.scope or analysis.tree)
     if isinstance(keeping.scope, ast.Module):
         yield from walk(analysis.tree)
+
+
+def _within(analysis: Analysis, keeping: Keeping) -> Callable[[Event], bool]:
+    """Return whether an event happens in the loop that keeps, whichever call of its function it is."""
+    loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
+    first, last, file = getattr(loop, "lineno", 0), getattr(loop, "end_lineno", 0) or 0, keeping.place.filename
+    return lambda event: (
+        event.is_in(keeping.loops)
+        or (event.place.filename == file and first <= event.place.row <= last and loop is not None)
+    )
 
 
 def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:

@@ -9,12 +9,13 @@ from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
+from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
-from gradlint.static.protocols import LEAK
-from gradlint.static.trained import on_leak
+from gradlint.static.protocols import CROSSED, LEAK
+from gradlint.static.trained import on_crossed, on_leak
 from gradlint.static.tree import Event, GraphNode, Uid
 
 
@@ -28,12 +29,13 @@ def generator_not_detached(analysis: Analysis) -> Iterator[Diagnostic]:
                 asked |= set(_passed_through(analysis, event))
         for node, others in sorted(asked, key=lambda each: (each[0].place, sorted(each[1]))):
             yield from _leaked(analysis, root, node, others)
+            yield from _crossed(analysis, root, node, others)
 
 
 def _passed_through(analysis: Analysis, event: Event) -> Iterator[tuple[GraphNode, frozenset[Uid]]]:
     """Yield the parts that a backward runs through on its way, with the optimizers of what was computed from them."""
     known = [node for node in event.nodes if node.sure and not node.age]
-    owners = {node: analysis.trained_by.get(node.module, frozenset()) for node in known}
+    owners = {node: owners_of_all(analysis, node.module) for node in known}
     for node in known:
         after = [
             other for other in known if node in analysis.lowering.fed[other.place] and not owners[other] & owners[node]
@@ -44,7 +46,7 @@ def _passed_through(analysis: Analysis, event: Event) -> Iterator[tuple[GraphNod
 
 
 def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[Uid]) -> Iterator[Diagnostic]:
-    effect = on_leak(node, analysis.trained_by[node.module], others)
+    effect = on_leak(node, owners_of_all(analysis, node.module), others)
     name = analysis.named(node.module)
     for event, worlds in breaches(root.bare, LEAK, effect).items():
         states = {world.state for world in worlds}
@@ -63,3 +65,19 @@ def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[U
             yield compose(
                 "GL509", Side.STATIC, place, marks, subject=name, what="are left there and used by its next step"
             )
+
+
+def _crossed(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[Uid]) -> Iterator[Diagnostic]:
+    """Yield the backward pass of the others' loss into a model that steps afterwards on both losses."""
+    own = owners_of_all(analysis, node.module)
+    effect = on_crossed(node, own, others)
+    for event, worlds in breaches(root.tree, CROSSED, effect).items():
+        states = {world.state for world in worlds}
+        place = next((place for state in states if (place := state.mark("reached")) is not None), None)
+        if {state.name for state in states} != {"mixed"} or effect(event) is not EventKind.STEP or place is None:
+            continue
+        steps = (each for each in analysis.events[root] if each.kind is EventKind.STEP and each.is_in(event.loops))
+        if any((each.targets or frozenset()) & others for each in steps):
+            marks = [("made", node.place), ("step", event.place)]
+            name, what = analysis.named(node.module), "are added to those of its own loss and used by its step"
+            yield compose("GL509", Side.STATIC, place, marks, subject=name, what=what)

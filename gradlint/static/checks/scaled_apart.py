@@ -5,6 +5,7 @@ It knows events and what a scaler is; it must not know who calls.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
@@ -14,6 +15,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
+from gradlint.static.nodes import walk
 from gradlint.static.protocols import APART
 from gradlint.static.subjects import on_scaling
 from gradlint.static.tree import Event
@@ -24,14 +26,26 @@ _STEPS = (EventKind.STEP, EventKind.OTHER_STEP)
 
 @check
 def clipped_apart(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL601: what a scaler is about to step is clipped, and the file knows of no `unscale_`."""
-    if "unscale" in analysis.source.text or not analysis.says("step"):
+    """GL601: what a scaler is about to step is clipped, and nobody but methods of other classes knows of `unscale_`."""
+    if not analysis.says("step"):
         return
     for root in analysis.roots:
         found = analysis.events[root]
         clipped = any(event.kind is EventKind.CLIP for event in found)
-        if clipped and not any(event.kind is EventKind.BACKWARD for event in found):
+        if clipped and not any(event.kind is EventKind.BACKWARD for event in found) and not _unscales(analysis, root):
             yield from _clipped(analysis, root, found)
+
+
+def _unscales(analysis: Analysis, root: Root) -> bool:
+    """Whether the class of a method, or anything outside of classes, mentions `unscale_`: what other classes do is theirs."""
+    if "unscale" not in analysis.source.text:
+        return False
+    classes = [node for node in analysis.nodes(ast.ClassDef) if root.node not in node.body]
+    mine = [node for node in analysis.nodes(ast.ClassDef) if root.node in node.body]
+    others = {part for cls in classes for part in walk(cls)}
+    mentions = [node for node in analysis.nodes(ast.Attribute) if node.attr.startswith("unscale")]
+    related = any(ast.unparse(base) in {cls.name for cls in classes} for each in mine for base in each.bases)
+    return not mine or related or not mentions or not all(node in others for node in mentions)
 
 
 def _clipped(analysis: Analysis, root: Root, found: list[Event]) -> Iterator[Diagnostic]:
