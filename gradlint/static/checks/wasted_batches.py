@@ -35,7 +35,8 @@ def cleared_at_the_end(analysis: Analysis) -> Iterator[Diagnostic]:
             effect = on_optimizer(window.optimizer, analysis.lowering.objects)
             clears = [event for event in window.ring if effect(event) is EventKind.ZERO and window.holds(event)]
             first = window.ring.index(window.backwards[0])
-            if clears and window.ring.index(clears[-1]) < first and not _counts_between(analysis, window, clears[-1]):
+            ahead = bool(clears) and window.ring.index(clears[-1]) < first < window.ring.index(window.step)
+            if ahead and not _counts_between(analysis, window, clears[-1]):
                 name = window.step.name
                 what = (
                     f"`{clears[-1].name}` is cleared under the condition of the step, right before the last backward pass: "
