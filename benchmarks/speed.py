@@ -50,11 +50,10 @@ def train_{n}(loader):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process and those that it started took: seconds of the processor and by the clock, and MB at most in one of them."""
+    """What a process and those that it started took: seconds of the processor and by the clock."""
 
     cpu: float
     clock: float
-    memory: float
 
 
 def run(command: list[str], given: str = "", cache: Path | None = None, cwd: Path | None = None) -> Cost:
@@ -73,7 +72,7 @@ def run(command: list[str], given: str = "", cache: Path | None = None, cwd: Pat
         said.seek(0)
         if process.returncode not in (0, 1, 2) or "Traceback" in (errors := said.read()):
             raise SystemExit(errors)
-        return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - began, used.ru_maxrss / 1024)
+        return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - began)
 
 
 def gradlint(*args: str | Path) -> list[str]:
@@ -180,6 +179,24 @@ def analyzed_again(work: Path) -> str:
     return f"{'one of 1,000 files changed: analyzed again':58} {again:9} files, at most 10{'' if again <= 10 else '  MISSED'}"
 
 
+WORKERS = """
+import resource, runpy, sys
+from pathlib import Path
+said, *sys.argv[1:] = sys.argv[1:]
+try:
+    runpy.run_module("gradlint", run_name="__main__", alter_sys=True)
+finally:
+    Path(said).write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024))
+"""
+
+
+def memory_of_workers(work: Path, folder: Path) -> float:
+    """Return the peak memory of two workers, the larger of theirs, in MB; that of the process that gathers results is left out."""
+    said = work / "memory"
+    run(["-c", WORKERS, str(said), *gradlint("--no-cache", "--jobs", "2", folder)[2:]])
+    return float(said.read_text())
+
+
 def growth(work: Path) -> Iterator[Aim]:
     """Yield how time grows with the number of files, and with the shapes of one file; the reference is scaled up."""
     small, large = project(work / "small", 100), project(work / "large", 10_000)
@@ -190,12 +207,11 @@ def growth(work: Path) -> Iterator[Aim]:
         lambda: run(cold(large)).cpu / 100,
         lambda: run(cold(small)).cpu - start / 2,
     )
-    two = gradlint("--no-cache", "--jobs", "2")
     yield Aim(
         "memory of a worker, 10,000 files : 100 files",
         1.5,
-        lambda: run([*two, str(large)]).memory,
-        lambda: run([*two, str(small)]).memory,
+        lambda: memory_of_workers(work, large),
+        lambda: memory_of_workers(work, small),
         unit="MB",
     )
     for name, text in SHAPES.items():

@@ -10,7 +10,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from pathlib import PurePath
 from typing import Any, TypeVar
 
 from gradlint.declarations import Declaration, declarations
@@ -27,6 +26,7 @@ from gradlint.static.nodes import below, root, walk, walk_of
 from gradlint.static.project import Module, Project
 from gradlint.static.source import Source
 from gradlint.static.syntax import FunctionNode
+from gradlint.static.testing import is_test
 from gradlint.static.tree import Event, Uid, events
 from gradlint.static.values import UNKNOWN, Class, Instance, Kind, Object, Value
 
@@ -283,30 +283,6 @@ class Analysis(Index):
             known = Kin(uids)
             self._kin[id(uids)] = (len(uids), known)
         return known
-
-
-_TEST_TOOLS = frozenset(["pytest", "unittest", "hypothesis"])
-
-
-def is_test(tree: ast.Module, filename: str) -> bool:
-    """Whether a file is a test by its place and by what it defines or imports (`test.py` alone is often an evaluation)."""
-    path = PurePath(filename)
-    placed = (
-        path.stem.startswith("test_") or path.stem.endswith("_test") or bool({"tests", "test"} & set(path.parts[:-1]))
-    )
-    return placed and any(map(_belongs_to_a_test, walk(tree)))
-
-
-def _belongs_to_a_test(node: ast.AST) -> bool:
-    match node:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-            return name.startswith("test_")
-        case ast.Import(names):
-            return any(alias.name.split(".")[0] in _TEST_TOOLS for alias in names)
-        case ast.ImportFrom(module=str(module), level=0):
-            return module.split(".")[0] in _TEST_TOOLS
-        case _:
-            return False
 
 
 def _used(nodes: list[ast.Attribute]) -> Iterator[str]:

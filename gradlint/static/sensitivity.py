@@ -14,9 +14,9 @@ from functools import cached_property
 
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
-from gradlint.static.instances import SAME
+from gradlint.static.layers import DROPS, bare, choices, drops, in_one_mode, is_off, under_conditions
 from gradlint.static.library import role_of, words
-from gradlint.static.nodes import children, walk, walk_of
+from gradlint.static.nodes import walk
 from gradlint.static.nodes import words as words_in
 from gradlint.static.switches import on_request
 from gradlint.static.tree import Uid
@@ -29,7 +29,6 @@ _LAYERS = re.compile(
 )
 _FUNCTIONS = re.compile(r"torch\.nn\.functional\.(?:\w*dropout\w*|batch_norm|rrelu)")
 _BY_ARGUMENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU|MultiheadAttention)")
-_DROPS = re.compile(r"drop", re.IGNORECASE)
 _ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
 _CLASS = re.compile(r"[A-Z]\w*")
 _PUTS = frozenset(["append", "extend", "insert"])
@@ -76,8 +75,8 @@ class Makers:
         lowering = self._analysis.lowering
         if module in lowering.instances:
             calls = self._calls_of(module)
-            self._without_dropout = bool(calls) and all(any(map(_is_off, call.keywords)) for call in calls)
-            self._with_dropout = bool(calls) and all(map(_drops, calls))
+            self._without_dropout = bool(calls) and all(any(map(is_off, call.keywords)) for call in calls)
+            self._with_dropout = bool(calls) and all(map(drops, calls))
             found = self._class(lowering.instances[module])
             self._without_dropout = self._with_dropout = False
             return found
@@ -110,7 +109,7 @@ class Makers:
     def _calls_of(self, module: Uid) -> list[ast.Call]:
         """Return the calls that make whatever gets the module's name; none if something else gets it, too."""
         name = module[-1].rpartition("/")[2]
-        made = [_bare(value) for (target, _), value in self._assignments.items() if target == name]
+        made = [bare(value) for (target, _), value in self._assignments.items() if target == name]
         # What is made of what had the name before is the same model, moved or wrapped.
         made = [each for each in made if each is None or name not in words_in(each)]
         calls = [each for each in made if isinstance(each, ast.Call)]
@@ -186,7 +185,7 @@ class Makers:
     def _written(self, module: Uid) -> ast.expr | None:
         """Return what the name of an unknown module was given, without the methods that return itself, and wrappers."""
         told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
-        made = _bare(self._assignments.get((told["name"], int(told["row"]))) if told else None)
+        made = bare(self._assignments.get((told["name"], int(told["row"]))) if told else None)
         inner = made.args[0] if isinstance(made, ast.Call) and made.args and self._wraps(made) else made
         match self._analysis.lowering.values.get(inner) if isinstance(inner, ast.Name) else None:
             case Unknown(id=before) if before and unknown_uid(before) != module:
@@ -223,17 +222,17 @@ class Makers:
         return found
 
     def _parts(self, node: ast.AST, frame: Uid) -> Iterator[Sensitivity]:
-        for part, perhaps in _walk(node):
+        for part, perhaps in under_conditions(node):
             match part:
                 case ast.Attribute(ast.Name("self"), "training", ast.Load()):
                     found = Sensitivity.YES
                 case ast.Call(callee) if part not in self._on_request:
-                    known = [self._value(each, frame) for each in _choices(node, callee)]
+                    known = [self._value(each, frame) for each in choices(node, callee)]
                     found = _most(self._call(part, each, frame) for each in known)
                 case _:
                     continue
             # A layer that only some arguments bring may not be there, but for dropout where its rate is given.
-            asked = self._with_dropout and isinstance(part, ast.Call) and bool(_DROPS.search(ast.unparse(part.func)))
+            asked = self._with_dropout and isinstance(part, ast.Call) and bool(DROPS.search(ast.unparse(part.func)))
             yield Sensitivity.UNSEEN if perhaps and found is Sensitivity.YES and not asked else found
 
     def _value(self, node: ast.expr, frame: Uid) -> Value:
@@ -246,7 +245,7 @@ class Makers:
                 return self._class(callee)
             case Function(node=body, frame=frame):
                 return self._expression(body, frame)
-            case Library(name) if _FUNCTIONS.fullmatch(name) and _in_one_mode(node):
+            case Library(name) if _FUNCTIONS.fullmatch(name) and in_one_mode(node):
                 return Sensitivity.NO
             case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
                 return Sensitivity.NO if self._off(node, frame) else Sensitivity.YES
@@ -254,7 +253,7 @@ class Makers:
                 return Sensitivity.YES
             case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):
                 unseen = Sensitivity.UNSEEN if role_of(name) == "unknown" else Sensitivity.NO
-                return Sensitivity.YES if _drops(node) else unseen
+                return Sensitivity.YES if drops(node) else unseen
             case Unknown() if isinstance(node.func, ast.Name) and not hasattr(builtins, node.func.id):
                 return Sensitivity.UNSEEN
             case _:
@@ -263,66 +262,9 @@ class Makers:
     def _off(self, node: ast.Call, frame: Uid) -> bool:
         """Whether a layer is given the probability 0, as it is written or as a name for it."""
         given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "p")]
-        if self._without_dropout and any(_DROPS.search(ast.unparse(each)) for each in given):
+        if self._without_dropout and any(DROPS.search(ast.unparse(each)) for each in given):
             return True
         return any(isinstance(known := self._value(each, frame), Const) and known.value == 0 for each in given)
-
-
-def _walk(start: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
-    """Yield every node below `start`, and whether it stands under a condition."""
-    todo = [(start, False)]
-    while todo:
-        node, perhaps = todo.pop()
-        yield node, perhaps
-        branches = isinstance(node, (ast.If, ast.IfExp))
-        for child in children(node) if not _only_returns(node) else ():
-            under = branches and child is not node.test  # type: ignore[attr-defined]
-            todo.append((child, perhaps or under))
-
-
-def _only_returns(node: ast.AST) -> bool:
-    """Whether a condition decides only which of the names known by then are returned: who asks in the wrong mode sees it."""
-    branches = [*node.body, *node.orelse] if isinstance(node, ast.If) else []
-    computes = any(isinstance(each, (ast.Call, ast.BinOp)) for branch in branches for each in walk(branch))
-    return bool(branches) and not computes and all(isinstance(branch, ast.Return) for branch in branches)
-
-
-def _choices(scope: ast.AST, callee: ast.expr) -> list[ast.expr]:
-    """Return what a callee may be: of a name to which `scope` itself assigns one of two classes, these."""
-    made = [
-        node.value
-        for node in (walk_of(scope, ast.Assign) if isinstance(callee, ast.Name) else ())
-        if any(isinstance(target, ast.Name) and target.id == callee.id for target in node.targets)  # type: ignore[attr-defined]
-    ]
-    found = [each for value in made for each in _alternatives(value)]
-    return found if found and all(isinstance(each, (ast.Name, ast.Attribute)) for each in found) else [callee]
-
-
-def _alternatives(value: ast.expr) -> list[ast.expr]:
-    return [*_alternatives(value.body), *_alternatives(value.orelse)] if isinstance(value, ast.IfExp) else [value]
-
-
-def _in_one_mode(node: ast.Call) -> bool:
-    """Whether a function is told the mode as it is written: that of the module does not matter."""
-    return any(each.arg == "training" and isinstance(each.value, ast.Constant) for each in node.keywords)
-
-
-def _drops(node: ast.Call) -> bool:
-    """Whether a call is given a rate of dropout other than 0."""
-    return any(bool(_DROPS.search(each.arg or "")) and not _is_off(each) for each in node.keywords)
-
-
-def _is_off(keyword: ast.keyword) -> bool:
-    """Whether an argument is a rate of dropout that drops nothing."""
-    rate = keyword.value
-    return bool(_DROPS.search(keyword.arg or "")) and isinstance(rate, ast.Constant) and not rate.value
-
-
-def _bare(made: ast.expr | None) -> ast.expr | None:
-    """Return an expression without the methods that return the module itself."""
-    while isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and made.func.attr in SAME:
-        made = made.func.value
-    return made
 
 
 def _most(found: Iterable[Sensitivity]) -> Sensitivity:
