@@ -52,6 +52,8 @@ class Calls(Methods):
                 return receiver
             if node.func.attr.endswith("_"):
                 self.writes_data(node.func.value, node)
+            if node.func.attr in ("append", "extend", "insert", "add") and not isinstance(receiver, Items):
+                self.put_away(args)
             if node.func.attr in ("append", "add_") and len(args) == 1:
                 self.keep(node.func.value, args[0], node)
             if node.func.attr == "detach_":

@@ -21,7 +21,7 @@ class Containers(Updates):
         """Return what a method of a container makes; a container that it changes is another one from now on."""
         if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Attribute):
             # Whoever has the owner of a list may step those that are put in there.
-            self.escaped |= {uid for uid in held(args) if uid in self.objects and self.objects[uid].kind in _DRIVERS}
+            self.put_away(args)
         match receiver, name:
             case Items(elements, keys), "values" if keys is not None:
                 return Items(elements)
@@ -39,10 +39,17 @@ class Containers(Updates):
                 self.rebound(node, Items(elements[:at] + elements[at + 1 :], keys[:at] + keys[at + 1 :]))
                 return elements[at]
             case _, "append" | "extend" | "update" | "insert" | "pop" | "clear" | "remove" | "add":
+                self.put_away(args)
                 self.rebound(node, Unknown(holds=held((receiver, *args))))
                 return Unknown(holds=held((receiver,)))
             case _:
                 return Unknown(holds=held((receiver, *args)))
+
+    def put_away(self, values: list[Value]) -> None:
+        """Take those who drive training for known to others: whoever has a collection that is not followed may step them."""
+        self.escaped |= {
+            uid for uid in self.reach(values) if uid in self.objects and self.objects[uid].kind in _DRIVERS
+        }
 
     def _appended(self, receiver: Items | Params, name: str, value: Value) -> Value | None:
         """Return a list that a value was put into, if its elements are known still: parameters, or no others than written."""

@@ -233,6 +233,11 @@ class Methods(Containers):
                 return receiver
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in SAME:
                 return receiver
+            case "requires_grad_" if isinstance(receiver, Unknown) and receiver.id:
+                wanted = next(iter((*args, *named.values())), Const(True))
+                if wanted != Const(False):
+                    self.told(node, frozenset({unknown_uid(receiver.id)}), wanted)
+                return Unknown(holds=held((receiver,)))
             case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
                 return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)
             case _ if name in words("tensor", "cut"):

@@ -56,6 +56,8 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
                 return _K.FREEZE
             case _K.THAW | _K.REPLACE | _K.CREATE | _K.ESCAPE if touched:
                 return _K.THAW
+            case _K.THAW if any(uid[0] == "?" for uid in targets):
+                return _K.THAW  # Whoever that is may be a part of them, by a name that it got before.
             case _K.FORWARD if touched and "method" in event.roles:
                 return _K.THAW
             case _K.STEP | _K.ESCAPE if optimizer.uid in targets:

@@ -11,7 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.library import role_of
-from gradlint.static.nodes import blocks, walk
+from gradlint.static.nodes import blocks, called, walk
 from gradlint.static.values import Library
 from gradlint.wordings.construction import rebuilt
 
@@ -87,6 +87,8 @@ def _is_computed(analysis: Analysis, value: ast.expr) -> bool:
     match value:
         case ast.Call(ast.Attribute(inner, name)) if name in _MOVES:
             placed = any(isinstance(each, ast.keyword) and each.arg in ("device", "dtype") for each in walk(inner))
+            # What is made like another tensor lies where that one lies.
+            placed = placed or (isinstance(inner, ast.Call) and called(inner).endswith("_like"))
             told = isinstance(inner, ast.Call) and ast.unparse(inner.func).endswith(".requires_grad_")
             return (_requires(analysis, inner) and not placed and not told) or _is_computed(analysis, inner)
         case ast.Call(ast.Attribute(inner, name)) if name in _COMPUTES:
