@@ -1,8 +1,8 @@
 """Optimizers that nothing in sight clears, where something out of sight has a part in the training: GL101, likely but not proven.
 
 A function that runs backward and steps, but does neither in a loop, is made to be called for each batch: it is read as if it were called
-twice. And whoever is shown the model, but not the optimizer, in a loop that runs backward and steps is taken not to clear, unless its
-name says that it trains. It must not know what is certain (`optimizers`).
+twice. And whoever is shown the model, but not the optimizer, in a loop that runs backward and steps is taken not to clear where it is asked
+for a value, unless its name says that it trains. It must not know what is certain (`optimizers`).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _shown(analysis: Analysis, optimizer: Object, effect: Effect) -> frozenset[E
 
 
 def _only_looks(analysis: Analysis, optimizer: Object, escape: Event) -> bool:
-    """Whether a call is given the model and no optimizer, and has a name that does not say that it trains."""
+    """Whether a call is given the model and no optimizer, is asked for a value, and has a name that does not say that it trains."""
     targets = escape.targets
     kinds = {made.kind for uid in targets or () if (made := analysis.lowering.objects.get(uid)) is not None}
     if targets is None or kinds & {Kind.OPTIMIZER, Kind.ENGINE, Kind.SCALER} or optimizer.uid in targets:
@@ -72,7 +72,9 @@ def _only_looks(analysis: Analysis, optimizer: Object, escape: Event) -> bool:
         return False
     calls = (node for node in analysis.calls_in(escape.place.row) if analysis.source.place(node) == escape.place)
     call = next(calls, None)
-    return call is not None and not _TRAINS.search(ast.unparse(call.func))
+    # Whoever is asked for no value is asked for what it does.
+    acts = any(statement.value is call for statement in analysis.nodes(ast.Expr))
+    return call is not None and not acts and not _TRAINS.search(ast.unparse(call.func))
 
 
 # Called again ---------------------------------------------------------------------------------
