@@ -12,7 +12,7 @@ STEP_IT = "call it once per epoch (or per step, as its arguments count)"
 
 WORDINGS: Mapping[str, Wording] = {
     "GL201": Wording(
-        "`{subject}` steps before `{other}` has: the first learning rate of the schedule is never used",
+        "`{subject}` steps before `{other}` has: the first value of the schedule is skipped, and each change comes a step early",
         "call `{subject}.step()` after `{other}.step()`",
         {"stepped": "the optimizer steps here, later"},
     ),
