@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gradlint.cli import main
 from gradlint.documents import NotReadable, read_document
+from gradlint.static import check_paths
 
 SETUP = """\
 import torch
@@ -290,3 +291,14 @@ def test_rows_of_a_notebook_are_kept(cells: list[str]) -> None:
 def test_text_keeps_its_rows(text: str) -> None:
     for name in ("a.md", "a.rst"):
         assert read_document(text, name).text.count("\n") == text.count("\n")
+
+
+def test_last_expression_of_a_cell_is_shown_and_not_thrown_away(tmp_path: Path) -> None:
+    made, paths = (
+        "import torch\nw = torch.randn(3, requires_grad=True)",
+        [tmp_path / "shown.ipynb", tmp_path / "lost.ipynb"],
+    )
+    paths[0].write_text(notebook(made, "w.detach()", "print(w)"), encoding="utf-8")
+    paths[1].write_text(notebook(made, "w.detach()\nprint(w)"), encoding="utf-8")
+    found = check_paths([str(path) for path in paths]).diagnostics
+    assert [(Path(each.location.filename).name, each.code) for each in found] == [("lost.ipynb", "GL522")]

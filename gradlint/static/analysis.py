@@ -74,7 +74,7 @@ class Analysis(Index):
         self.project = project = Project(filename, described_packages(), sighted=not self.is_test)
         module = project.main(Source(text, filename), tree)
         self.contents = module.contents
-        self._pieces = pieces
+        self.pieces = pieces
         self._lowering = Lowering(project, module, models or built_in())
         self.source = Sources(module.source, self._lowering.foreign)
         self._told: dict[str, Value] = {}
@@ -89,7 +89,7 @@ class Analysis(Index):
 
         Where nothing of training happens, no function has anything to do with it that nobody is seen to call.
         """
-        roots = self._lowering.roots(self.tree, self._pieces)
+        roots = self._lowering.roots(self.tree, self.pieces)
         return list(roots if self.acts else itertools.islice(roots, 1))
 
     def kept(self, kind: Callable[[Analysis], _Made]) -> _Made:

@@ -6,7 +6,7 @@ It knows graph parts and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
@@ -176,7 +176,9 @@ class Forwards(Members):
             case Tensor() if is_computed(result):
                 return replace(result, nodes=given | {replace(made, sure=False)})
             case Items(elements, keys):
-                return Items(tuple(self._collapsed(element, made, args) for element in elements), keys)
+                parts = _parts(made, [graph_of((element,)) - given for element in elements])
+                collapsed = (self._collapsed(each, part, args) for each, part in zip(elements, parts, strict=True))
+                return Items(tuple(collapsed), keys)
             case Unknown():
                 return Tensor(given | {replace(made, sure=False)})
             case _:
@@ -185,6 +187,14 @@ class Forwards(Members):
     def spelled(self, node: ast.AST) -> str:
         """Return how the user writes the callee, or the receiver of a method, of a call."""
         return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+
+
+def _parts(made: GraphNode, inside: Sequence[frozenset[GraphNode]]) -> Iterator[GraphNode]:
+    """Yield the graph part of each of several results: one of its own where nothing that was built inside is in another's, too."""
+    for number, nodes in enumerate(inside):
+        others = (each for i, each in enumerate(inside) if i != number)
+        apart = bool(nodes) and nodes.isdisjoint(frozenset().union(*others))
+        yield replace(made, module=(*made.module, f"[{number}]"), sure=False) if apart else made
 
 
 def _past_the_wrapper(callee: ast.expr) -> bool:

@@ -22,7 +22,7 @@ def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL522: `hidden.detach()` as a statement, and `state_dict` where `load_state_dict` is meant."""
     for node in analysis.nodes(ast.Expr):
         match node:
-            case ast.Expr(ast.Call(ast.Attribute(owner, name))) if name in _RETURNING:
+            case ast.Expr(ast.Call(ast.Attribute(owner, name))) if name in _RETURNING and not _is_shown(analysis, node):
                 if _is_tensor(analysis, analysis.value(owner)):
                     subject = ast.unparse(owner)
                     place = analysis.source.place(node)
@@ -37,6 +37,16 @@ def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
                 yield compose("GL522", Side.STATIC, analysis.source.place(node), what=what, remedy=remedy)
             case _:
                 continue
+
+
+def _is_shown(analysis: Analysis, node: ast.AST) -> bool:
+    """Whether a statement is the last one of a notebook's cell, which shows what it returns."""
+    body = analysis.tree.body if analysis.pieces else []
+    if node not in body:
+        return False
+    after = body[body.index(node) + 1 :]
+    row = getattr(node, "lineno", 0)
+    return not after or any(row < begin <= after[0].lineno for begin in analysis.pieces)
 
 
 def _is_state(given: ast.expr) -> bool:
