@@ -35,9 +35,14 @@ _TRAINS = re.compile(
 @check
 def uncleared(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL101: an optimizer that was built in sight steps again and again, and nothing in sight clears it."""
+    events = [event for found in analysis.events.values() for event in found]
+    # Nearly every optimizer is cleared by its own name, or by its module's: the others are worth a closer look.
+    cleared = {uid for event in events if event.kind is EventKind.ZERO for uid in event.targets or ()}
     for optimizer in analysis.objects(Kind.OPTIMIZER):
+        if not optimizer.calls or optimizer.of is None or {optimizer.uid, *optimizer.of} & cleared:
+            continue
         effect = on_optimizer(optimizer, analysis.lowering.objects)
-        if not optimizer.calls or optimizer.of is None or _is_cleared(analysis, effect):
+        if _is_cleared(events, effect):
             continue
         shown = _shown(analysis, optimizer, effect)
         if shown is None:
@@ -49,10 +54,9 @@ def uncleared(analysis: Analysis) -> Iterator[Diagnostic]:
                 yield from _in_loops(analysis, root, effect, shown)
 
 
-def _is_cleared(analysis: Analysis, effect: Effect) -> bool:
+def _is_cleared(events: list[Event], effect: Effect) -> bool:
     """Whether anything in sight clears or writes the gradients of an optimizer, or may do so."""
-    kinds = (EventKind.ZERO, EventKind.SETGRAD)
-    return any(event.kind in kinds and effect(event) for found in analysis.events.values() for event in found)
+    return any(event.kind in (EventKind.ZERO, EventKind.SETGRAD) and effect(event) for event in events)
 
 
 def _shown(analysis: Analysis, optimizer: Object, effect: Effect) -> frozenset[Event] | None:
