@@ -92,6 +92,11 @@ class Protocol:
         violation = Violation(edge.violates, state, place) if edge.violates else None
         return state.moved(edge.to, edge.mark, place, self.worth.get(edge.to, frozenset())), violation
 
+    def broken_by(self, state: State, kind: EventKind) -> str | None:
+        """Return the rule that an event violates in a state, if it violates one."""
+        edge = self.edges.get((state.name, kind)) if kind is not EventKind.CREATE else None
+        return edge.violates if edge is not None else None
+
     @property
     def codes(self) -> frozenset[str]:
         """The rules that an edge of this protocol can violate."""

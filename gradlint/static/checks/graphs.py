@@ -51,7 +51,7 @@ def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnost
     built = [event for event in found if event.kind is EventKind.FORWARD and node in event.nodes] if arrivals else []
     for event, worlds in arrivals.items():
         states = {world.state for world in worlds}
-        freed = next((state for state in states if GRAPH.advance(state, event.kind, event.place)[1] is not None), None)
+        freed = next((state for state in states if GRAPH.broken_by(state, event.kind) is not None), None)
         if event.kind is not EventKind.BACKWARD or freed is None or "retain" in event.roles:
             continue
         again = freed.mark("freed") == event.place

@@ -51,7 +51,7 @@ def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[U
     for event, worlds in breaches(root.bare, LEAK, effect).items():
         states = {world.state for world in worlds}
         kind = effect(event)
-        broken = [each for each in states if kind and LEAK.advance(each, kind, event.place)[1] is not None]
+        broken = [each for each in states if kind and LEAK.broken_by(each, kind) is not None]
         certain = {state.name for state in states} <= {"reached", "passed", "mixed", "unbuilt"}
         place = broken[0].mark("reached") if broken and certain else None
         if place is None:

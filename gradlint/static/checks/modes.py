@@ -85,7 +85,7 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             continue
         # An update by hand steps once for each parameter.
         states = {state for state in reached if event.kind is EventKind.STEP or state.name != "lapsed"}
-        lapsed = [state for state in states if MODE.advance(state, EventKind.STEP, event.place)[1] is not None]
+        lapsed = [state for state in states if MODE.broken_by(state, EventKind.STEP) is not None]
         excused = not lapsed or any(_excuses(state, lapsed) for state in states) or _asks_mode(analysis, event)
         if excused:
             continue

@@ -84,18 +84,12 @@ def _meant(analysis: Analysis, root: Root, step: Event, found: Diagnostic) -> bo
 
 
 def _verdict(case: _Case, root: Root) -> Diagnostic | None:
-    broken = {_broken(world.state, case.step) for world in case.worlds}
+    broken = {OPTIMIZER.broken_by(world.state, EventKind.STEP) for world in case.worlds}
     if "GL101" in broken:
         return _stale(case, root)
     if broken <= {"GL103", "GL104"}:
         return _empty(case, broken)
     return _repeated(case) if broken == {"GL109"} else None
-
-
-def _broken(state: State, step: Event) -> str | None:
-    """Return the rule that the step breaks when it finds the optimizer in `state`."""
-    violation = OPTIMIZER.advance(state, EventKind.STEP, step.place)[1]
-    return violation.code if violation is not None else None
 
 
 def _again(case: _Case) -> list[State]:
@@ -105,7 +99,7 @@ def _again(case: _Case) -> list[State]:
 
 def _stale(case: _Case, root: Root) -> Diagnostic | None:
     step = case.step
-    stale = [world.state for world in case.worlds if _broken(world.state, step) == "GL101"]
+    stale = [world.state for world in case.worlds if OPTIMIZER.broken_by(world.state, EventKind.STEP) == "GL101"]
     dirty = min(stale, key=lambda state: state.marks)
     if not step.loops or not _in_ring(case, dirty.mark("dirty")):
         return None
@@ -211,7 +205,7 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     if not case.step.loops or not _would_train(case):
         return None
     # The first iteration tells: it comes to the step before any backward.
-    first = [state for state in states if _broken(state, case.step) == "GL104"]
+    first = [state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL104"]
     return case.report("GL104", max(first, key=lambda state: state.marks))
 
 
@@ -232,7 +226,7 @@ def discarded(analysis: Analysis) -> Iterator[Diagnostic]:
 def _lost(root: Root, step: Event, *, blind: bool) -> tuple[list[State], int]:
     """Return the states in which a step finds its gradients cleared unused, and in how many states it is reached."""
     worlds = run(root.bare, OPTIMIZER, _as_optimizer(step), blind=blind).worlds(step)
-    return [world.state for world in worlds if _broken(world.state, step) == "GL103"], len(worlds)
+    return [world.state for world in worlds if OPTIMIZER.broken_by(world.state, EventKind.STEP) == "GL103"], len(worlds)
 
 
 def _as_optimizer(step: Event) -> Effect:

@@ -65,7 +65,7 @@ def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Ui
     for event, worlds in arrivals.items():
         states = {world.state for world in worlds}
         kind = effect(event)
-        broken = (state for state in states if kind and SAVED.advance(state, kind, event.place)[1] is not None)
+        broken = (state for state in states if kind and SAVED.broken_by(state, kind) is not None)
         stale = next(broken, None)
         if stale is None or event.kind is not EventKind.BACKWARD or event.scalers:
             continue

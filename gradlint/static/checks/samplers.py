@@ -74,7 +74,7 @@ def _place(analysis: Analysis, draw: Event) -> Location:
 
 
 def _broken(event: Event, state: State) -> bool:
-    return SAMPLER.advance(state, EventKind.DRAW, event.place)[1] is not None
+    return SAMPLER.broken_by(state, EventKind.DRAW) is not None
 
 
 def _trains(analysis: Analysis, root: Root, draw: Event) -> bool:

@@ -44,7 +44,7 @@ def _too_early(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Di
         first = [world for world in worlds if world.state.mark("scheduled") is None]
         certain = bool(event.loops) or not any(world.facts for world in first)
         step = _step_after(analysis.events[root], event, scheduler)
-        broken = {SCHEDULER.advance(world.state, event.kind, event.place)[1] is not None for world in first}
+        broken = {SCHEDULER.broken_by(world.state, event.kind) is not None for world in first}
         if (
             step is not None
             and certain

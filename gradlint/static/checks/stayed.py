@@ -75,7 +75,7 @@ def _left(step: Event, worlds: set[World[State]]) -> State | None:
     states = {world.state for world in worlds}
     if any(state.name in _DECIDED for state in states):
         return None
-    broken = (state for state in states if STAYED.advance(state, step.kind, step.place)[1] is not None)
+    broken = (state for state in states if STAYED.broken_by(state, step.kind) is not None)
     return min(broken, key=lambda each: each.marks, default=None)
 
 

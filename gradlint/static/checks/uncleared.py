@@ -24,7 +24,6 @@ from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event, Node, Seq
 from gradlint.static.values import Kind, Object
-from gradlint.typestate import State
 
 _TRAINS = re.compile(
     rf"{SUSPECT.pattern}|engine|solver|algo|agent|attack|hook|callback|closure|prepare|init|wrap|call", re.IGNORECASE
@@ -44,7 +43,7 @@ def uncleared(analysis: Analysis) -> Iterator[Diagnostic]:
         effect = on_optimizer(optimizer, analysis.lowering.objects)
         if _is_cleared(events, effect):
             continue
-        shown = _shown(analysis, optimizer, effect)
+        shown = _shown(analysis, events, optimizer, effect)
         if shown is None:
             continue
         for root in analysis.roots:
@@ -59,10 +58,9 @@ def _is_cleared(events: list[Event], effect: Effect) -> bool:
     return any(event.kind in (EventKind.ZERO, EventKind.SETGRAD) and effect(event) for event in events)
 
 
-def _shown(analysis: Analysis, optimizer: Object, effect: Effect) -> frozenset[Event] | None:
+def _shown(analysis: Analysis, events: list[Event], optimizer: Object, effect: Effect) -> frozenset[Event] | None:
     """Return where somebody unknown gets the model; None if one of them may train it."""
-    found = (event for events in analysis.events.values() for event in events)
-    escapes = {event for event in found if event.kind is EventKind.ESCAPE and effect(event)}
+    escapes = {event for event in events if event.kind is EventKind.ESCAPE and effect(event)}
     return frozenset(escapes) if all(_only_looks(analysis, optimizer, event) for event in escapes) else None
 
 
@@ -113,12 +111,7 @@ def _told(tree: Node, step: Event, effect: Effect) -> Iterator[Diagnostic]:
     again = {
         world.state for world in run(tree, OPTIMIZER, effect).worlds(step) if world.state.mark("spent") is not None
     }
-    if again and all(_is_stale(state, step) for state in again):
+    if again and all(OPTIMIZER.broken_by(state, EventKind.STEP) == "GL101" for state in again):
         state = min(again, key=lambda each: each.marks)
         diagnostic = compose("GL101", Side.STATIC, step.place, state.marks, subject=step.name)
         yield replace(diagnostic, severity=Severity.WARNING)
-
-
-def _is_stale(state: State, step: Event) -> bool:
-    violation = OPTIMIZER.advance(state, EventKind.STEP, step.place)[1]
-    return violation is not None and violation.code == "GL101"

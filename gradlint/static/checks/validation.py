@@ -186,7 +186,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles:
             continue
-        broken = [state for state in states if VALIDATION.advance(state, event.kind, event.place)[1] is not None]
+        broken = [state for state in states if VALIDATION.broken_by(state, event.kind) is not None]
         names = {state.name for state in states}
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         known = names <= {"trained", "new", "loaded", "unknown"}
