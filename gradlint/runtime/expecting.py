@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from gradlint.runtime.graph import clock
-from gradlint.runtime.listening import NOTHING, Arguments, Listener, Rhythm
+from gradlint.runtime.listening import Arguments, Expected, Listener, Rhythm
 from gradlint.runtime.tracing import is_compiling, is_traced
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-_USUAL = {
-    "allow_unreachable": True,
-    "accumulate_grad": True,
-}  # so `torch.autograd.backward` calls, after five arguments
+_NO_INPUTS = ()  # torch's own default, as is that of `allow_unreachable`
 
 
 def backward(
@@ -40,24 +37,24 @@ def backward(
         gradients: Any = ...,
         retain_graph: Any = ...,
         create_graph: Any = ...,
-        inputs: Any = ...,
+        inputs: Any = _NO_INPUTS,
         /,
         *more: Any,
-        allow_unreachable: Any = ...,
+        allow_unreachable: Any = False,
         accumulate_grad: Any = ...,
         **options: Any,
     ) -> Any:
-        # As `torch.autograd.backward` calls, after five arguments: what else comes is packed and handed on as it came.
-        usual = not is_traced() and allow_unreachable is True and accumulate_grad is True and inputs is not ...
-        if not usual or more or options:
-            usual = False
-            more = _given(gradients, retain_graph, create_graph, inputs, *more)
-            options |= _named(allow_unreachable=allow_unreachable, accumulate_grad=accumulate_grad)
+        # So `torch.autograd.backward` does not call: what else comes is packed, and handed on as it is.
+        if accumulate_grad is not True or more or options or is_traced():
+            given = (inputs, *more) if more or inputs is not _NO_INPUTS else ()
+            more = (roots, *_given(gradients, retain_graph, create_graph), *given)
+            options |= _named(allow_unreachable=allow_unreachable or ..., accumulate_grad=accumulate_grad)
             if is_traced():
-                return original(roots, *more, **options)
-        for tell in passing:
-            tell()
-        event = next(rhythm.coming, NOTHING)
+                return original(*more, **options)
+        if passing:
+            for tell in passing:
+                tell()
+        event = next(rhythm.coming)
         try:  # at once: every frame on the way would be made for the question
             caller = _getframe(event.distance)
             expected = caller.f_lasti == event.instruction and caller.f_code is event.code
@@ -65,17 +62,24 @@ def backward(
             expected = False
         if not expected:
             rhythm.unexpected()
-            if usual:
-                more, options = (gradients, retain_graph, create_graph, inputs), _USUAL
-            return closely(original, roots, more, options, _getframe(1))
+            if not more:
+                more = (roots, gradients, retain_graph, create_graph, inputs)
+                options = {"allow_unreachable": allow_unreachable, "accumulate_grad": True}
+            return closely(original, roots, more[1:], options, _getframe(1))
         number = clock()
         try:
-            if usual:
-                result = original(
-                    roots, gradients, retain_graph, create_graph, inputs, allow_unreachable=True, accumulate_grad=True
-                )
+            if more:
+                result = original(*more, **options)
             else:
-                result = original(roots, *more, **options)
+                result = original(
+                    roots,
+                    gradients,
+                    retain_graph,
+                    create_graph,
+                    inputs,
+                    allow_unreachable=allow_unreachable,
+                    accumulate_grad=True,
+                )
         except BaseException as error:
             event.before, event.began = event.began, number
             failed(roots, error, _getframe(1))
@@ -108,7 +112,7 @@ def zero_grad(original: Callable[..., None], rhythm: Rhythm, listener: Listener)
             original(owner)
         else:
             original(owner, set_to_none=set_to_none)
-        if is_traced() or next(rhythm.coming, NOTHING).cleared == id(owner):
+        if is_traced() or next(rhythm.coming).cleared == id(owner):
             return
         rhythm.unexpected()
         if not is_compiling():
@@ -121,14 +125,12 @@ def before_step(rhythm: Rhythm, listener: Listener) -> Callable[[Optimizer, Any,
     """Return the hook in front of a step."""
 
     def run(optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
-        event = next(rhythm.coming, NOTHING)
-        if event.optimizer() is optimizer and ((len(args) == 1 and not kwargs) or _without_closure(args, kwargs)):
+        event = next(rhythm.coming)
+        if event.optimizer() is optimizer and ((not kwargs and len(args) == 1) or _without_closure(args, kwargs)):
             try:
                 grad = event.parameter().grad
-                if (grad._local_tensor if event.sharded else grad)._version == event.version:
+                if grad._version == event.constant or _is_next(grad, event):
                     event.last = ref(grad)
-                    if event.growth:
-                        event.version += event.growth
                     return None
             except (AttributeError, TypeError):  # there is no such parameter, or no gradient
                 pass
@@ -136,6 +138,14 @@ def before_step(rhythm: Rhythm, listener: Listener) -> Callable[[Optimizer, Any,
         return listener.before_step(optimizer, (args, kwargs))
 
     return run
+
+
+def _is_next(grad: Any, event: Expected) -> bool:
+    """Tell whether a gradient whose version is not always the same has the next one."""
+    if (grad._local_tensor if event.sharded else grad)._version != event.version:
+        return False
+    event.version += event.growth
+    return True
 
 
 def _without_closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -154,6 +154,8 @@ class Expected:
     version: int = 0
     growth: int = 0
     """The version of the gradient on which an optimizer steps, and by how much it grows from one time to the next."""
+    constant: int = -1
+    """That version, where it is the gradient's own and always the same."""
     began: int = 0
     before: int = 0
     last: weakref.ref[Tensor] | None = None

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import chain, repeat
 from operator import length_hint
 from threading import get_ident
 from types import CodeType, FrameType
@@ -88,6 +88,7 @@ class Steady:
         self._known: list[int | Call] = []
         self._cycle: list[Event] = []
         self._ahead: list[Event] = []
+        self._left: Iterator[Expected] = iter(())  # of what lies ahead
         self.coming: Iterator[Expected] = repeat(NOTHING)
         self._stay = _FIRST_STAY
         self._possible = True
@@ -139,12 +140,12 @@ class Steady:
     @property
     def progress(self) -> tuple[int, int]:
         """What changes with each event that is as expected: how often a cycle has run, and how far this one has come."""
-        return self.runs, len(self._ahead) - length_hint(self.coming) if self.running else 0
+        return self.runs, len(self._ahead) - length_hint(self._left) if self.running else 0
 
     def last_pass(self) -> tuple[Location, int] | None:
         """Return where the last backward pass was called, and when it began."""
         if self.running:
-            happened = len(self._ahead) - length_hint(self.coming)
+            happened = len(self._ahead) - length_hint(self._left)
             for event in reversed(self._ahead[max(0, happened - len(self._cycle)) : happened]):
                 if event.code is not None:
                     return event.place, event.began
@@ -162,13 +163,16 @@ class Steady:
             for now, was in zip(cycle, before, strict=True):
                 now.growth = now.version - was.version
                 now.version += now.growth
+                if not now.growth and not now.sharded:
+                    now.constant = now.version
             self._stay = min(_LONGER * self._stay, _LONGEST_STAY) if keys == self._known else _FIRST_STAY
             self._known, self._cycle = keys, cycle
             self._ahead = cycle * self._stay
             # Looking closely again begins with the first backward pass of a round: a third graph, besides those of two whole rounds.
             turn = next((index for index, event in enumerate(cycle) if event.code is not None), len(cycle) - 1)
             self._ahead[turn - len(cycle) :] = [_CLOSELY]
-            self.coming = iter(self._ahead)
+            self._left = iter(self._ahead)
+            self.coming = chain(self._left, repeat(NOTHING))  # another thread may take the last one
             self.running = True
 
     def _is_settled(self, cycle: list[Event], before: list[Event]) -> bool:
@@ -196,7 +200,7 @@ class Steady:
             self.running = False
             self.spoil()
             self.runs += 1
-            happened = len(self._ahead) - length_hint(self.coming) - missed
+            happened = len(self._ahead) - length_hint(self._left) - missed
             rounds, position = divmod(happened, len(self._cycle))
             self._catch_up(rounds, position)
             self._rest = self._known[position:] if happened == len(self._ahead) - 1 else []
