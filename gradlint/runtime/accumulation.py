@@ -193,7 +193,7 @@ class Accumulation(Observer):
         if length is None or length < _TWICE or not length.is_integer():
             return
         sizes = [window.passes for window in windows.ended if not window.edited]
-        if sizes[0] == 1 and sizes[1:_IN_A_ROW] == [length] * (_IN_A_ROW - 1):
+        if sizes[:_IN_A_ROW] == [1, *[length] * (_IN_A_ROW - 1)]:
             self._report(windows, place, step, *_early(windows.name, int(length)))
         longer = [size for size in sizes if size > length]
         if len(longer) >= _TWICE and int(length) in sizes:
