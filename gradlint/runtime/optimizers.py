@@ -152,8 +152,8 @@ class WatchedOptimizer:
 
     def versions(self, absent: int = -1) -> list[int]:
         """Return the versions of the gradients that are looked at, `absent` for those that are not there."""
-        parameters = (gradient.reference() for gradient in self.gradients)
-        grads = (None if parameter is None else parameter.grad for parameter in parameters)
+        parameters = [gradient.reference() for gradient in self.gradients]
+        grads = [None if parameter is None else parameter.grad for parameter in parameters]
         return [absent if grad is None else version_of(grad) for grad in grads]
 
     def escape(self, place: Location) -> None:
@@ -176,7 +176,10 @@ class WatchedOptimizer:
         for gradient in self.gradients:
             parameter = gradient.parameter
             grad = None if parameter is None else parameter.grad
-            gradient.remember(grad)
+            if grad is None:
+                gradient.look(None, place)  # the step has cleared it itself
+            else:
+                gradient.remember(grad)
         if not self._sentinels:
             for gradient in self._all[:_SAMPLED]:
                 gradient.take_sample()
