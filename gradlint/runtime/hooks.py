@@ -25,11 +25,12 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from gradlint.runtime import expecting
+from gradlint.runtime.guard import Guard
 from gradlint.runtime.lines import Lines
 from gradlint.runtime.listening import Listener, NoRhythm, Rhythm
 from gradlint.runtime.living import optimizers
 from gradlint.runtime.seams import replace
-from gradlint.runtime.tracing import compiled, is_compiling
+from gradlint.runtime.tracing import compiled, is_compiling, keep_from_compiling
 
 
 class Hooks:
@@ -79,6 +80,8 @@ class Hooks:
             self._patch(stack, getattr(lr_scheduler, name), "__init__", self._schedule_made)
         before = expecting.before_step(self._rhythm, self._listener)
         after = expecting.after_step(self._rhythm, self._listener, self.stepping)
+        for ours in (before, after, Guard.run):
+            keep_from_compiling(ours.__code__)
         stack.callback(register_optimizer_step_pre_hook(before).remove)
         stack.callback(register_optimizer_step_post_hook(after).remove)
         for optimizer in optimizers():
@@ -218,7 +221,9 @@ class Hooks:
     def _clipping(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def run(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> Any:
             parameters = _tensors(parameters)  # to iterate over them twice
-            if not self._rhythm.running and not is_compiling():
+            if (
+                not is_compiling() and not self._rhythm.running
+            ):  # in this order: a compiled step would depend on the second
                 self._listener.clipping(parameters, max_norm, sys._getframe(1))
             return original(parameters, max_norm, *args, **kwargs)
 
