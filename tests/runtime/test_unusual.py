@@ -1,4 +1,4 @@
-"""Every loop of `unusual.py` under watch: silent and the same to the last bit where it is right, found on the very line where it is wrong."""
+"""Every loop of `unusual.py` and `rare.py` under watch: silent and the same to the last bit where it is right, found on the very line where it is wrong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import re
 
 import pytest
+import rare
 import torch
 import unusual
 
@@ -14,8 +15,9 @@ import gradlint
 
 PROGRAMS = [
     function
-    for name, function in inspect.getmembers(unusual, inspect.isfunction)
-    if function.__module__ == unusual.__name__ and list(inspect.signature(function).parameters) == ["wrong"]
+    for module in (unusual, rare)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and list(inspect.signature(function).parameters) == ["wrong"]
 ]
 
 

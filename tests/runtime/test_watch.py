@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 import torch
 from torch import nn, optim
+from torch._C._dynamo import eval_frame
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
@@ -85,7 +86,8 @@ def seams() -> list[object]:
         vars(lr_scheduler.SequentialLR)["step"],
         vars(lr_scheduler.ChainedScheduler)["step"],
         torch.fx.traceback.format_stack,
-        torch.is_anomaly_enabled(),
+        torch.set_anomaly_enabled,
+        torch._C.is_anomaly_enabled(),
         len(_global_optimizer_pre_hooks),
         len(_global_optimizer_post_hooks),
         len(nn.modules.module._global_forward_pre_hooks),
@@ -306,6 +308,61 @@ def test_compiled_models_are_not_recompiled(backend: str) -> None:
         assert compiled_frames() == bare
     assert report.diagnostics == []
     assert report.failure is None
+
+
+@pytest.mark.skipif(not hasattr(eval_frame, "set_code_exec_strategy"), reason="before torch 2.8 nobody can be kept out")
+def test_what_listens_to_a_compiled_step_is_not_compiled() -> None:
+    def compiled() -> tuple[int, int]:
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        model = make()
+        opt = optim.Adam(model.parameters(), lr=0.01)
+
+        @torch.compile(backend="eager")
+        def finish() -> None:
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            opt.step()
+            opt.zero_grad()
+
+        for _ in range(14):
+            F.mse_loss(model(X), Y).backward()
+            finish()
+        counters = torch._dynamo.utils.counters
+        return counters["stats"]["unique_graphs"], counters["frames"]["total"]
+
+    graphs, frames = compiled()
+    with gradlint.watch(output=None) as report:
+        seen, looked_at = compiled()
+    assert (report.diagnostics, report.failure) == ([], None)
+    assert seen == graphs
+    assert looked_at <= frames + 3  # the hooks themselves
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", [0, 2, 6, 12])
+def test_anomaly_mode_is_the_programs_own(steps: int) -> None:
+    def modes() -> list[tuple[bool, bool]]:
+        model = nn.Linear(4, 1)
+        seen = []
+
+        def step(factor: float) -> None:
+            seen.append((torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()))
+            loss = model(X).pow(2).mean()
+            (loss + (loss * factor).sqrt() * factor).backward()
+
+        for _ in range(steps):
+            step(1.0)
+        with torch.autograd.detect_anomaly(check_nan=False):
+            step(0.0)
+        with pytest.raises(RuntimeError, match="SqrtBackward0"), torch.autograd.set_detect_anomaly(True):
+            step(0.0)
+        return [*seen, (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled())]
+
+    bare = modes()
+    with gradlint.watch(output=None) as report:
+        assert modes() == bare
+    assert report.failure is None
+    assert (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()) == bare[-1]
 
 
 def test_each_forgotten_clearing_is_counted_whatever_else_goes_on() -> None:
