@@ -168,12 +168,12 @@ def reached() -> Reached:
 
 def _files() -> Iterator[str]:
     """Yield the files of the modules that are loaded from the folder of the program, or from the current one."""
-    homes = tuple(os.path.join(os.path.abspath(folder), "") for folder in (*sys.path[:1], os.curdir))
+    homes = tuple(os.path.join(home, "") for folder in (*sys.path[:1], os.curdir) if (home := _absolute(folder)))
     for module in list(sys.modules.values()):
         filename = getattr(module, "__dict__", {}).get("__file__")  # a lazy module must not notice
         if isinstance(filename, str) and filename.endswith(".py"):
-            path = os.path.abspath(filename)
-            if path.startswith(homes) and _judge(path) is Origin.USER and not path.startswith(_OURS):
+            path = _absolute(filename)
+            if path and path.startswith(homes) and _judge(path) is Origin.USER and not path.startswith(_OURS):
                 yield path
 
 
@@ -248,3 +248,11 @@ def text_at(place: Location) -> str:
     if place.end_row != place.row:
         return ""
     return line.encode()[place.column - 1 : place.end_column - 1].decode(errors="replace")
+
+
+def _absolute(path: str) -> str | None:
+    """Return an absolute path, None if it is relative to a working directory that is gone."""
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        return None

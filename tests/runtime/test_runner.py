@@ -62,12 +62,14 @@ def write(folder: Path, source: str, name: str = "train.py") -> None:
     ("ending", "code", "out", "err"),
     [
         ("print('done')", 0, "done\n", ""),
+        ("import os, tempfile; os.chdir(home := tempfile.mkdtemp()); os.rmdir(home)", 0, "", ""),
+        ("import os, tempfile; os.chdir(home := tempfile.mkdtemp()); os.rmdir(home)", 0, "", ""),
         ("sys.exit(3)", 3, "", ""),
         ("sys.exit('so long')", 1, "", "so long\n"),
         ("raise ValueError('x')", 1, "", "ValueError: x\n"),
         ("torch.ones(1, requires_grad=True).sum().backward(torch.ones(7))", 1, "", "RuntimeError: Mismatch in shape"),
     ],
-    ids=["end", "exit-code", "exit-message", "exception", "exception-through-a-seam"],
+    ids=["end", "no-working-directory", "exit-code", "exit-message", "exception", "exception-through-a-seam"],
 )
 def test_the_program_ends_as_it_would(tmp_path: Path, ending: str, code: int, out: str, err: str) -> None:
     write(tmp_path, LOOP + f"main()\n{ending}\n")
