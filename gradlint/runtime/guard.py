@@ -1,6 +1,6 @@
 """The wall between gradlint and the run: what goes wrong in gradlint must never reach the user's training.
 
-Must not know what is watched.
+Nor must what it does with tensors reach the modes and the tensor classes of the program. Must not know what is watched.
 """
 
 from __future__ import annotations
@@ -8,7 +8,11 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from torch import _C
+from torch.utils._python_dispatch import _disable_current_modes
 
 from gradlint.diagnostics import Diagnostic
 
@@ -45,7 +49,7 @@ class Guard:
         if self.closed or self.failure is not None:
             return None
         result = None
-        with self._lock:
+        with self._lock, _C.DisableTorchFunction(), _without_modes():
             try:
                 result = work(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is ours, not the user's)
@@ -72,6 +76,11 @@ class Guard:
         """Raise nothing from now on."""
         self._strict = False
         self.drop_news()
+
+
+def _without_modes() -> AbstractContextManager[Any]:
+    """Let no mode of the program's hear of the operations that follow: it may count or change what it hears of."""
+    return _disable_current_modes() if _C._len_torch_dispatch_stack() else nullcontext()
 
 
 class Guarded(Protocol):

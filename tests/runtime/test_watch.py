@@ -8,6 +8,7 @@ import io
 import pickle
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -18,6 +19,8 @@ from torch._C._dynamo import eval_frame
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import gradlint
 from gradlint.runtime import TrainingMistake
@@ -336,6 +339,32 @@ def test_what_listens_to_a_compiled_step_is_not_compiled() -> None:
     assert (report.diagnostics, report.failure) == ([], None)
     assert seen == graphs
     assert looked_at <= frames + 3  # the hooks themselves
+
+
+def test_modes_of_the_program_hear_of_its_own_operations_only() -> None:
+    def heard() -> Counter[str]:
+        counted: Counter[str] = Counter()
+
+        class Dispatched(TorchDispatchMode):
+            def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+                counted[str(func)] += 1
+                return func(*args, **(kwargs or {}))
+
+        class Called(TorchFunctionMode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                counted[func.__name__] += 1
+                return func(*args, **(kwargs or {}))
+
+        model = make()
+        with Dispatched(), Called():
+            train(model, optim.SGD(model.parameters(), lr=0.01), 40)
+        del counted["__get__"]  # a settled loop looks at one gradient and its version
+        return counted
+
+    bare = heard()
+    with gradlint.watch(output=None) as report:
+        assert heard() == bare
+    assert report.failure is None
 
 
 @pytest.mark.filterwarnings("ignore")
