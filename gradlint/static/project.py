@@ -226,7 +226,7 @@ def _contents(file: str, changed: int, size: int) -> tuple[bytes, Contents | Non
 @functools.lru_cache(maxsize=1 << 16)
 def _outline(file: str, changed: int, size: int) -> tuple[bytes, Outline | None]:
     digest, contents = _contents(file, changed, size)
-    return digest, contents and contents.outline
+    return digest, None if contents is None else contents.outline
 
 
 def _parsed(file: str, size: int) -> tuple[bytes, Contents | None]:
