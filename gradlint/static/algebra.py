@@ -5,7 +5,7 @@ It knows values alone, neither syntax nor names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
@@ -134,6 +134,17 @@ def join(left: Value, right: Value) -> Value:
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:
             return Unknown(holds=held((left, right)) | scalers_of((left, right)))
+
+
+def join_all(values: Sequence[Value]) -> Value:
+    """Return what is known of a value that is one of several; from the first on that makes it anybody, all are looked at once."""
+    result = values[0]
+    for index, other in enumerate(values[1:], 1):
+        if type(result) is Unknown and not result.id:
+            rest = (result, *values[index:])
+            return Unknown(holds=held(rest) | scalers_of(rest))
+        result = join(result, other)
+    return result
 
 
 def _choice(*callables: Function | Choice) -> Value:

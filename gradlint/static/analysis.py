@@ -20,7 +20,7 @@ from gradlint.static.algebra import graph_of
 from gradlint.static.deeds import acts
 from gradlint.static.frames import RETURNED
 from gradlint.static.index import Index
-from gradlint.static.kinship import Kin, name_of, within
+from gradlint.static.kinship import Kin, name_of
 from gradlint.static.lowering import Lowering, Root
 from gradlint.static.nodes import below, root, walk, walk_of
 from gradlint.static.project import Module, Project
@@ -269,7 +269,7 @@ class Analysis(Index):
 
     def owners(self, module: Uid) -> frozenset[Uid]:
         """Return the optimizers that train a module or a part of it."""
-        return frozenset(uid for owned, found in self.trained_by.items() if within(owned, module) for uid in found)
+        return frozenset(uid for owned in self.trained.parts(module) for uid in self.trained_by[owned])
 
     @cached_property
     def trained(self) -> Kin:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import compress
+from itertools import chain, compress, count, islice
 from operator import is_not
 
 from gradlint.diagnostics import Location
@@ -77,14 +77,16 @@ class Branches(Remembering):
         """Return what is known where several paths meet; a name that only some of them bind keeps its value."""
         merged = dict(stores[0])
         for store in stores[1:]:
-            # Few names differ, and there are many; to look for what was imported adds names.
-            differ = map(is_not, store.values(), map(merged.get, store))
-            for key, value in list(compress(store.items(), differ)):
-                known = merged.get(key)
-                if known is None:
+            # Few names differ, and there are many; to look for what was imported adds names. Stores begin with what both paths
+            # knew before them, in the same order: there, nobody is looked for by name.
+            shared = next(compress(count(), map(is_not, store, merged)), min(len(store), len(merged)))
+            known = chain(islice(merged.values(), shared), map(merged.get, islice(store, shared, None)))
+            for key, value in list(compress(store.items(), map(is_not, store.values(), known))):
+                other = merged.get(key)
+                if other is None:
                     merged[key] = value
-                elif known != value:
-                    merged[key] = self._joined(key, known, value)
+                elif other != value:
+                    merged[key] = self._joined(key, other, value)
         return merged
 
     def either(self, left: Value, right: Value) -> Value:

@@ -158,9 +158,14 @@ class Classes(Functions):
         frame = self.frames.get(cls.frame, self.module)
         return frame.module is not self.module.module
 
-    def bases(self, cls: Class) -> Iterator[Value]:
-        """Yield the bases of a class as values."""
-        yield from [self.seen_from(cls.frame, base) for base in cls.node.bases]
+    def bases(self, cls: Class) -> tuple[Value, ...]:
+        """Return the bases of a class as values; once they are known they stay who they are."""
+        known = self.descended.get(cls)
+        if known is None:
+            known = tuple(self.seen_from(cls.frame, base) for base in cls.node.bases)
+            if all(isinstance(base, (Class, Library)) for base in known):
+                self.descended[cls] = known
+        return known
 
     def lineage(self, cls: Class) -> Iterator[Class]:
         """Yield a class and its bases in this file, nearest first."""

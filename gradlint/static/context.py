@@ -119,6 +119,7 @@ class Context(ABC):
         self.declared: dict[Uid, Class] = {}
         self.ended: dict[ast.AST, tuple[Made | None, ...]] = {}
         self.weighed: dict[ast.AST, int] = {}
+        self.descended: dict[Class, tuple[Value, ...]] = {}
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
         self.descents: list[Descent] = []

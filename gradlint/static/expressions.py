@@ -6,11 +6,10 @@ It knows Python's expression syntax and values; calls are another layer's.
 from __future__ import annotations
 
 import ast
-import functools
 from collections.abc import Iterable
 
 from gradlint.events import EventKind
-from gradlint.static.algebra import held, join, part_of
+from gradlint.static.algebra import held, join, join_all, part_of
 from gradlint.static.arithmetic import Arithmetic
 from gradlint.static.modules import ITSELF
 from gradlint.static.nodes import children, walk
@@ -153,21 +152,27 @@ class Expressions(Arithmetic):
             case Object(kind=Kind.MODULE):
                 return self.submodule(owner, str(wanted))
             case Items(elements) if elements:
-                one = functools.reduce(self.either, elements)
+                one = self._common(elements)
                 return one if isinstance(one, Library) else _mixture(elements)
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", holds)
             case _:
                 return Unknown(holds=self.reach((owner,)))
 
+    def _common(self, elements: tuple[Value, ...]) -> Value:
+        """Return what is known of one of many elements."""
+        one = elements[0]
+        for other in elements[1:]:
+            if type(one) is Unknown and not one.id:
+                break  # It may be anybody: whoever comes beside it makes it nobody.
+            one = self.either(one, other)
+        return one
+
     def iterated(self, value: Value) -> Value:
         """Return what a loop over `value` gets each time."""
         match value:
             case Items(elements, None) if elements:
-                result = elements[0]
-                for element in elements[1:]:
-                    result = join(result, element)
-                return result
+                return join_all(elements)
             case Items(keys=keys) if keys is not None:
                 return UNKNOWN
             case Tensor() | Params():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gradlint.static.tree import Event, Uid
 
@@ -50,9 +50,13 @@ class Kin:
         """Return those that are `uid` or that it belongs to."""
         return [uid[:length] for length in range(len(uid) + 1) if uid[:length] in self._uids]
 
+    def parts(self, uid: Uid) -> Sequence[Uid]:
+        """Return those that are `uid` or belong to it."""
+        return self._parts.get(uid, ())
+
     def overlapping(self, uid: Uid) -> set[Uid]:
         """Return those that are a part of `uid` or the other way round."""
-        return {*self.wholes(uid), *self._parts.get(uid, ())}
+        return {*self.wholes(uid), *self.parts(uid)}
 
 
 def name_of(uid: Uid) -> str:

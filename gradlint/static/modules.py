@@ -117,10 +117,15 @@ class Modules(Branches):
         return self.store.setdefault((frame.path, name), UNKNOWN)
 
     def _starred(self, module: Module, name: str) -> Value | None:
-        for statement in module.contents.stars:
-            home = self.project.module(module.absolute(statement.module or "", statement.level))
-            if home is not None and home is not module and not name.startswith("_"):
-                found = self._member(home, name)
+        if name.startswith("_"):
+            return None
+        # What a package takes from its modules for type checkers only does not hide a module of that name.
+        all_of_them = not self.project.holds(f"{module.name}.{name}")
+        for star in module.contents.outline.stars:
+            dotted = module.absolute(star.module, star.level)
+            if (all_of_them or star.runs) and name in self.project.exports(dotted):
+                home = self.project.module(dotted)
+                found = self._member(home, name) if home is not None and home is not module else None
                 if found is not None:
                     return found
         return None

@@ -19,6 +19,8 @@ from functools import cached_property
 
 from gradlint.static import reading
 from gradlint.static.nodes import walk
+from gradlint.static.outlines import NOTHING, Outline, absolute, stars
+from gradlint.static.shelf import Shelf
 from gradlint.static.sights import Sights, digest_of, stamp_of
 from gradlint.static.source import Source
 
@@ -27,6 +29,8 @@ _MOST_LEVELS = 5
 """A project's own folder is looked for this far up."""
 _LARGEST = 2_000_000
 """Larger files (in bytes) are data."""
+_ROOM = 2_500_000
+"""So much text is kept with its trees, which take a hundred times as much memory."""
 
 
 class Contents:
@@ -64,13 +68,9 @@ class Contents:
         return frozenset(name for node in walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
 
     @cached_property
-    def stars(self) -> tuple[ast.ImportFrom, ...]:
-        """The statements `from ... import *`."""
-        return tuple(
-            node
-            for node in _simple(self.tree.body)
-            if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
-        )
+    def outline(self) -> Outline:
+        """What the module binds, without its tree."""
+        return Outline(frozenset(self.bindings), tuple(stars(self.tree, _simple(self.tree.body))))
 
 
 class Module:
@@ -84,12 +84,7 @@ class Module:
 
     def absolute(self, module: str, level: int) -> str:
         """Return the full name of what `from {level dots}{module} import` names here; empty where that is beyond the top."""
-        if not level:
-            return module
-        parts = self.package.split(".") if self.package else []
-        if level - 1 > len(parts):
-            return ""
-        return ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
+        return absolute(self.package, module, level)
 
 
 class Project:
@@ -108,6 +103,7 @@ class Project:
         self._main: Module | None = None
         self._known: dict[str, Module | None] = {}
         self._held: dict[str, bool] = {}
+        self._exports: dict[str, frozenset[str]] = {}
         self._tops: dict[str, tuple[str, ...]] = {}
 
     def main(self, source: Source, tree: ast.Module) -> Module:
@@ -131,6 +127,34 @@ class Project:
             self._known[name] = None
             self._known[name] = next(self._candidates(name), None)
         return self._known.get(name)
+
+    def exports(self, name: str) -> frozenset[str]:
+        """Return the names that a module binds, itself or by `import *`; no tree is kept for that, for there may be thousands."""
+        if name not in self._exports:
+            found, todo, seen = set[str](), [name], {name}
+            while todo:
+                package, outline = self._outlined(todo.pop())
+                found |= outline.names
+                homes = (absolute(package, star.module, star.level) for star in outline.stars)
+                new = [home for home in dict.fromkeys(homes) if home and home not in seen]
+                seen.update(new)
+                todo += new
+            self._exports[name] = frozenset(found)
+        return self._exports[name]
+
+    def _outlined(self, name: str) -> tuple[str, Outline]:
+        """Return the package that a module belongs to, and its outline."""
+        known = self._known.get(name)
+        if known is not None:
+            return known.package, known.contents.outline
+        for file, is_package in self._files(name) if self._sighted else ():
+            if self.sights.is_file(file):
+                stamp = stamp_of(file)
+                digest, outline = _outline(file, *stamp)
+                self.sights.reads(file, stamp, digest)
+                if outline is not None:
+                    return name if is_package else name.rpartition(".")[0], outline
+        return "", NOTHING
 
     def _candidates(self, name: str) -> Iterator[Module]:
         for file, is_package in self._files(name):
@@ -191,9 +215,21 @@ class Project:
         return tuple(found[:3])
 
 
-@functools.lru_cache(maxsize=256)
+_shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM)
+
+
 def _contents(file: str, changed: int, size: int) -> tuple[bytes, Contents | None]:
     """Return what a file holds as it is now, with its digest; None for what cannot be read, which its own check tells."""
+    return _shelf.get((file, changed, size), size, lambda: _parsed(file, size))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _outline(file: str, changed: int, size: int) -> tuple[bytes, Outline | None]:
+    digest, contents = _contents(file, changed, size)
+    return digest, None if contents is None else contents.outline
+
+
+def _parsed(file: str, size: int) -> tuple[bytes, Contents | None]:
     digest = b""
     try:
         data = reading.read(file)

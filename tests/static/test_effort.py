@@ -13,6 +13,7 @@ import pytest
 from gradlint.static import check_paths, check_source, project
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow import Flow
+from gradlint.static.shelf import Shelf
 from gradlint.static.statements import Statements
 
 LOOP = """\
@@ -37,7 +38,8 @@ def effort(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             return original(*given, **named)
 
         monkeypatch.setattr(owner, name, counted)
-    project._contents.cache_clear()
+    project._shelf = Shelf(project._ROOM)  # For good: what earlier tests have read goes.
+    project._outline.cache_clear()
     return counts
 
 
@@ -65,6 +67,42 @@ def test_imports_that_nobody_asks_for_are_not_parsed(
     written(tmp_path, {"train.py": f"import torch\n{imports}make_7()\n{LOOP}", **parts})
     check_paths(["train.py"])
     assert effort["parse"] == 2
+
+
+STARRED = """\
+import torch
+from pkg import extra
+from pkg import Net
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in extra.batches():
+    model(x).sum().backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(("only_for_types", "looked_through"), [(False, 30), (True, 0)], ids=["run", "for-types"])
+def test_what_a_package_takes_from_its_modules_is_parsed_once(
+    tmp_path: Path, effort: Counter[str], monkeypatch: pytest.MonkeyPatch, only_for_types: bool, looked_through: int
+) -> None:
+    """However many files ask; where it is for type checkers, a module of the package is not looked for in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(project, "_shelf", Shelf(1))  # As if the package were larger than what there is room for.
+    (tmp_path / "pkg").mkdir()
+    inner, head = ("    ", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n") if only_for_types else ("", "")
+    stars = "".join(f"{inner}from .part_{n} import *\n" for n in range(30))
+    parts = {f"pkg/part_{n}.py": f"class Part{n}:\n    pass\n" for n in range(30)}
+    own = "from .net import Net\n"
+    package = {
+        "pkg/__init__.py": own + head + stars,
+        "pkg/net.py": "class Net:\n    pass\n",
+        "pkg/extra.py": "",
+        **parts,
+    }
+    written(tmp_path, {**package, "one.py": STARRED, "two.py": STARRED})
+    assert [found.code for found in check_paths(["one.py", "two.py"]).diagnostics] == ["GL101", "GL101"]
+    of_each_file = 5  # Itself, for its fix, the package, and the two modules of it that are used.
+    assert effort["parse"] == 2 * of_each_file + looked_through
 
 
 def test_callers_are_looked_for_only_where_a_finding_asks_for_them(

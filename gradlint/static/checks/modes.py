@@ -18,7 +18,6 @@ from gradlint.static.checks import check
 from gradlint.static.checks.stayed import trained_as_left
 from gradlint.static.checks.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, tracked
 from gradlint.static.following import follow
-from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.sensitivity import Makers, Sensitivity
@@ -46,7 +45,7 @@ def modes(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _trained_inside(analysis: Analysis, modules: Iterable[Uid]) -> set[Uid]:
-    return {owned for owned in analysis.trained_by for uid in modules if within(owned, uid)}
+    return {owned for uid in modules for owned in analysis.trained.parts(uid)}
 
 
 def _module(
