@@ -13,7 +13,8 @@ them two bits for each condition, that it was true and that it was false. Outsid
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Set
+from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
@@ -43,7 +44,7 @@ _STATE_BITS = 24
 _STATE = (1 << _STATE_BITS) - 1
 """What a world says of its state."""
 
-Worlds: TypeAlias = Set[int]
+Worlds: TypeAlias = AbstractSet[int]
 """Nobody changes one: many nodes are left in the worlds in which they were reached."""
 _NOWHERE: Worlds = frozenset()
 
