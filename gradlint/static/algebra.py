@@ -32,9 +32,14 @@ from gradlint.static.values import (
 )
 
 
+_MADE_OF_OTHERS = frozenset([Items, Method, Function, Choice, Super])
+
+
 def parts(value: Value) -> Iterator[Value]:
     """Yield `value` and everything that it is made of."""
     yield value
+    if type(value) not in _MADE_OF_OTHERS:  # Most values are asked for themselves only.
+        return
     match value:
         case Items(elements):
             for element in elements:

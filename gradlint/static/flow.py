@@ -144,28 +144,30 @@ class Flow(Generic[S]):
     def _run(self, node: Node, worlds: Worlds) -> Exits:
         if not worlds:
             return Exits()
-        match node:
-            case Event():
-                return Exits(self._event(node, worlds))
-            case Kill(ids):
-                return Exits(self._forget(worlds, ids))
-            case Jump(kind):
-                return _jump(kind, worlds)
-            case Seq(items):
-                return self._seq(items, worlds)
-            case Branch():
-                return self._branch(node, worlds)
-            case Loop():
-                # The turns of the loops around it bring the same worlds again: without this, each level doubles the work.
-                key = (id(node), frozenset(worlds))
-                if key not in self._done:
-                    self._done[key] = node, self._loop(node, worlds)
-                return self._done[key][1]
-            case Call(body, ends):
-                inner = self._run(body, worlds)
-                if ends is JumpKind.CONTINUE:
-                    return Exits(inner.normal | inner.cont, brk=inner.brk, ret=inner.ret)
-                return Exits(inner.normal | inner.ret)
+        # No patterns: see `tree.walk`.
+        if isinstance(node, Seq):
+            return self._seq(node.items, worlds)
+        if isinstance(node, Branch):
+            return self._branch(node, worlds)
+        if isinstance(node, Kill):
+            return Exits(self._forget(worlds, node.ids))
+        if isinstance(node, Call):
+            return self._call(node, worlds)
+        if isinstance(node, Event):
+            return Exits(self._event(node, worlds))
+        if isinstance(node, Jump):
+            return _jump(node.kind, worlds)
+        # The turns of the loops around it bring the same worlds again: without this, each level doubles the work.
+        key = (id(node), frozenset(worlds))
+        if key not in self._done:
+            self._done[key] = node, self._loop(node, worlds)
+        return self._done[key][1]
+
+    def _call(self, call: Call, worlds: Worlds) -> Exits:
+        inner = self._run(call.body, worlds)
+        if call.ends is JumpKind.CONTINUE:
+            return Exits(inner.normal | inner.cont, brk=inner.brk, ret=inner.ret)
+        return Exits(inner.normal | inner.ret)
 
     def _event(self, event: Event, worlds: Worlds) -> Worlds:
         # Equal events of the first and the later turns of a loop need not mean the same.
