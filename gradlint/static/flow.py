@@ -242,19 +242,19 @@ class Flow(Generic[S]):
     def _assume(self, worlds: Worlds, test: Predicate, truth: bool) -> Worlds:
         """Return the worlds in which `test` has the given truth; those that contradict it are left out."""
         match test:
+            case Atom():
+                bit = self._bit(test)
+                held, denied = (bit, bit << 1) if truth else (bit << 1, bit)
+                return {world | held for world in worlds if not world & denied}
             case Known(known):
                 return worlds if known is truth else set()
-            case Not(operand):
-                return self._assume(worlds, operand, not truth)
+            case Not():
+                return self._assume(worlds, test.operand, not truth)
             case Both(left, right) if truth:
                 return self._assume(self._assume(worlds, left, True), right, True)
             case Both(left, right):
                 beyond = self._assume(self._assume(worlds, left, True), right, False)
                 return self._assume(worlds, left, False) | beyond
-            case Atom():
-                bit = self._bit(test)
-                held, denied = (bit, bit << 1) if truth else (bit << 1, bit)
-                return {world | held for world in worlds if not world & denied}
 
 
 def _jump(kind: JumpKind, worlds: Worlds) -> Exits:

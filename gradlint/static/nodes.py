@@ -118,10 +118,10 @@ def receiver(call: ast.Call) -> str:
 def spelled(node: ast.AST) -> str:
     """Return the text of an expression: that of names with dots costs less than others'."""
     match node:
-        case ast.Name(name):
-            return name
-        case ast.Attribute(ast.Name() | ast.Attribute() as owner, name):
-            return f"{spelled(owner)}.{name}"
+        case ast.Name():
+            return node.id
+        case ast.Attribute(value=ast.Name() | ast.Attribute() as owner):
+            return f"{spelled(owner)}.{node.attr}"
         case _:
             return ast.unparse(node)
 

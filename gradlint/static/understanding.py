@@ -151,8 +151,9 @@ def _stepped_of_unknown(analysis: Analysis) -> Iterator[str]:
     """Yield the attributes of owners that nobody knows which this file steps."""
     for call in analysis.nodes(ast.Call):
         match call.func:
-            case ast.Attribute(ast.Attribute(owner, name), "step") if isinstance(analysis.value(owner), Unknown):
-                yield name
+            case ast.Attribute(attr="step", value=ast.Attribute(value=owner, attr=name)):
+                if isinstance(analysis.value(owner), Unknown):
+                    yield name
             case _:
                 continue
 

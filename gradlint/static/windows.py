@@ -119,24 +119,24 @@ class Paths:
     def read(self, node: Node, way: tuple[int | Guard, ...] = ()) -> None:
         """Take in a tree that control reaches by `way`."""
         match node:
-            case Event():
-                self.ways.setdefault(node, way)
-            case Kill(ids):
+            case Seq():
+                self._sequence(node.items, way)
+            case Branch():
+                self.read(node.then, (*way, Guard(node.test, True)))
+                self.read(node.orelse, (*way, Guard(node.test, False)))
+            case Kill():
                 for number in way:
                     if isinstance(number, int):
-                        self.renewed[number] |= ids
-            case Seq(items):
-                self._sequence(items, way)
-            case Branch(test, then, orelse):
-                self.read(then, (*way, Guard(test, True)))
-                self.read(orelse, (*way, Guard(test, False)))
+                        self.renewed[number] |= node.ids
+            case Call():
+                self.read(node.body, way)
             case Loop(number, first, later, orelse):
                 self.read(later, (*way, number))
                 if first is not later:
                     self.read(first, (*way, number))
                 self.read(orelse, way)
-            case Call(body):
-                self.read(body, way)
+            case Event():
+                self.ways.setdefault(node, way)
             case _:
                 return
 

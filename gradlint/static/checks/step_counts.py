@@ -45,10 +45,10 @@ def _step_counts(analysis: Analysis) -> Iterator[tuple[str, ast.expr, ast.AST | 
     """Yield what is computed and called a number of steps, with the names and the functions in which they stand."""
     for node in analysis.nodes(ast.Assign, ast.Call):
         match node:
-            case ast.Assign([ast.Name() | ast.Attribute() as target], value):
-                given = [(last_name(target), value)]
-            case ast.Call(keywords=keywords):
-                given = [(keyword.arg or "", keyword.value) for keyword in keywords]
+            case ast.Call():
+                given = [(keyword.arg or "", keyword.value) for keyword in node.keywords]
+            case ast.Assign(targets=[ast.Name() | ast.Attribute() as target]):
+                given = [(last_name(target), node.value)]
             case _:
                 continue
         for name, value in given:
