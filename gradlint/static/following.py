@@ -5,7 +5,7 @@ It knows an effect as a function only, not whose it is, and no rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from gradlint.events import EventKind
 from gradlint.static.flow import Flow, World
@@ -38,6 +38,17 @@ def follow(
     return flow.states
 
 
+def follow_to(
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None, names: Collection[str]
+) -> dict[Event, set[State]]:
+    """Return what `follow` does if a blind run comes to a state with one of these names, else nothing."""
+    kept = pruned(tree, effect)
+    blindly = _over(kept, protocol, effect, start, blind=True).states.values()
+    if not any(state.name in names for states in blindly for state in states):
+        return {}
+    return _over(kept, protocol, effect, start).states
+
+
 def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
     """Return the worlds in which the events were reached that break a rule on some path that somebody can take."""
     kept = pruned(tree, effect)
@@ -63,13 +74,18 @@ def run(
     tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
 ) -> Flow[State]:
     """Run a protocol for one subject over a tree and return the interpreter with its arrivals (`blind`: see Flow)."""
+    return _over(pruned(tree, effect), protocol, effect, start, blind=blind)
 
+
+def _over(
+    kept: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
+) -> Flow[State]:
     def advance(state: State, event: Event) -> State:
         kind = effect(event)
         return state if kind is None else protocol.advance(state, kind, event.place)[0]
 
     flow: Flow[State] = Flow(advance, blind=blind)
-    flow.run(pruned(tree, effect), protocol.initial if start is None else start)
+    flow.run(kept, protocol.initial if start is None else start)
     return flow
 
 

@@ -82,6 +82,8 @@ def _calls_through(scope: ast.AST, name: str) -> list[ast.Call] | None:
     harmless: set[ast.AST] = set()
     calls: list[ast.Call] = []
     for node in walk(scope):
+        if isinstance(node, (ast.Name, ast.Constant)):  # Most nodes are.
+            continue
         match node:
             case ast.Call(ast.Attribute(ast.Name(owner) as receiver)) if owner == name:
                 calls.append(node)
