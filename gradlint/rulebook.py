@@ -53,13 +53,19 @@ def rules_folder() -> Path:
 @functools.cache
 def rules() -> Mapping[str, Rule]:
     """Return all rules by code, in order of code."""
-    pages = sorted(path for path in rules_folder().iterdir() if _FILE_NAME.fullmatch(path.name))
-    return {rule.code: rule for rule in map(_read, pages)}
+    return {code: rule(code) for code in _pages()}
 
 
+@functools.cache
 def rule(code: str) -> Rule:
     """Return the rule `code`; raises KeyError if there is none."""
-    return rules()[code]
+    return _read(_pages()[code])
+
+
+@functools.cache
+def _pages() -> Mapping[str, Path]:
+    pages = sorted(rules_folder().iterdir())
+    return {named[1]: path for path in pages if (named := _FILE_NAME.fullmatch(path.name))}
 
 
 _DIGITS = str.maketrans("OIL", "011")

@@ -10,11 +10,13 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from gradlint.config import Settings
 from gradlint.static.sights import Stamp, stamp_of
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 _SUFFIXES = (".py", ".pyw", ".ipynb")
 _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
@@ -127,7 +129,13 @@ def _is_environment(folder: str, trail: Trail) -> bool:
 
 
 def _patterns(patterns: Iterable[str], root: str) -> Patterns:
-    return Patterns(os.path.abspath(root), GitIgnoreSpec.from_lines(patterns))
+    return Patterns(os.path.abspath(root), _spec(patterns))
+
+
+def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec  # Who names files needs none.
+
+    return GitIgnoreSpec.from_lines(lines)
 
 
 def _gitignore(folder: str, trail: Trail) -> list[Patterns]:
@@ -135,7 +143,7 @@ def _gitignore(folder: str, trail: Trail) -> list[Patterns]:
     trail.pass_by(str(file))
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [Patterns(folder, GitIgnoreSpec.from_lines(lines))]
+        return [Patterns(folder, _spec(lines))]
     except (OSError, ValueError):
         return []
 
