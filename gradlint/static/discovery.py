@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gradlint.config import Settings
 from gradlint.static.sights import Stamp, stamp_of
@@ -22,8 +22,7 @@ _SUFFIXES = (".py", ".pyw", ".ipynb")
 _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A file to read; `named` if it was an argument itself and not found below one."""
 
     path: str
@@ -42,8 +41,7 @@ class Trail:
         self.stamps.append((path, stamp_of(path)))
 
 
-@dataclass(frozen=True, slots=True)
-class Patterns:
+class Patterns(NamedTuple):
     """Patterns of .gitignore and the folder that they are relative to."""
 
     folder: str

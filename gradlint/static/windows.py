@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from gradlint.events import EventKind
 from gradlint.protocols import OPTIMIZER
@@ -34,8 +35,7 @@ from gradlint.static.values import Kind, Object
 from gradlint.typestate import State
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(NamedTuple):
     """A condition that has this truth wherever control comes by."""
 
     test: Predicate
@@ -183,8 +183,7 @@ def _leaves(node: Node) -> bool:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """A step that an optimizer takes once in several turns of the loop around it.
 
     `guard` lets the step by, `end` is the condition in it that comes true at regular turns (None: the window is declared);

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
@@ -25,8 +25,7 @@ _KEEPS = frozenset(["register_for_checkpointing", "prepare", "save", "print", "i
 """Whoever gets an average in a call of one of these does not update it."""
 
 
-@dataclass(frozen=True)
-class _Average:
+class _Average(NamedTuple):
     """A name of a function that stands for an average: where it is made, and the methods that are called through it."""
 
     name: str

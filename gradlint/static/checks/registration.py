@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
@@ -38,8 +38,7 @@ _READS = frozenset(["enumerate", "zip", "reversed", "len", "range", "iter"])
 _PLACE = {"append": 0, "insert": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class _Growth:
+class _Growth(NamedTuple):
     """A statement by which modules, or parameters, come into the container `name` of a module."""
 
     name: str
