@@ -36,12 +36,13 @@ _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|eva
 def modes(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL301, GL302 and GL304, module by module."""
     for root in analysis.roots:
-        found = analysis.events[root]
-        modules = {uid for event in found if event.kind is EventKind.EVAL for uid in event.targets or ()}
+        switched = [event.targets for event in analysis.events[root] if event.kind is EventKind.EVAL and event.targets]
+        modules = {uid for targets in switched for uid in targets}
         known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]] = {}
         passing: dict[tuple[int, ...], Diagnostic] = {}
         for module in sorted(modules | _trained_inside(analysis, modules)):
-            yield from _module(analysis, root, module, known, passing)
+            together = frozenset(uid for targets in switched if module in targets for uid in targets)
+            yield from _module(analysis, root, module, together, known, passing)
         yield from passing.values()
 
 
@@ -53,14 +54,16 @@ def _module(
     analysis: Analysis,
     root: Root,
     module: Uid,
+    together: frozenset[Uid],
     known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
     passing: dict[tuple[int, ...], Diagnostic],
 ) -> Iterator[Diagnostic]:
+    """Look at one module, which goes into evaluation mode `together` with others."""
     owners = owners_of_all(analysis, module)
     tracks = (root.complete or bool(owners)) and module not in analysis.lowering.frozen
     if not owners and not tracks:
         return
-    effect = on_module(module, owners, _parts(analysis, root, module))
+    effect = on_module(module, owners, together)
     felt = frozenset((event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None)
     if felt not in known:  # Parts of one model mostly go through the same.
         known[felt] = follow(root.bare, MODE, effect)
@@ -71,12 +74,6 @@ def _module(
         yield from found or trained_as_left(analysis, root, module, owners)
     if tracks:
         yield from tracked(analysis, root, arrivals, passing)
-
-
-def _parts(analysis: Analysis, root: Root, module: Uid) -> frozenset[Uid]:
-    """Return what goes into evaluation mode together with a module."""
-    evals = (event.targets or frozenset() for event in analysis.events[root] if event.kind is EventKind.EVAL)
-    return frozenset(uid for targets in evals if module in targets for uid in targets)
 
 
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
