@@ -5,7 +5,7 @@ It knows an effect as a function only, not whose it is, and no rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from gradlint.events import EventKind
 from gradlint.static.flow import Flow, World
@@ -39,12 +39,12 @@ def follow(
 
 
 def follow_to(
-    tree: Node, protocol: Protocol, effect: Effect, start: State | None, names: Collection[str]
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None, telling: Callable[[Event, State], bool]
 ) -> dict[Event, set[State]]:
-    """Return what `follow` does if a blind run comes to a state with one of these names, else nothing."""
+    """Return what `follow` does if a blind run comes to an event in a state that is `telling` there, else nothing."""
     kept = pruned(tree, effect)
-    blindly = _over(kept, protocol, effect, start, blind=True).states.values()
-    if not any(state.name in names for states in blindly for state in states):
+    blindly = _over(kept, protocol, effect, start, blind=True).states.items()
+    if not any(telling(event, state) for event, states in blindly for state in states):
         return {}
     return _over(kept, protocol, effect, start).states
 

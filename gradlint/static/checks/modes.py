@@ -17,7 +17,7 @@ from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
 from gradlint.static.checks.stayed import trained_as_left
 from gradlint.static.checks.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, tracked
-from gradlint.static.following import follow
+from gradlint.static.following import follow_to
 from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
@@ -28,6 +28,7 @@ from gradlint.typestate import Marks, State
 from gradlint.wordings.modes import AFTER_EVALUATION, EVALUATING
 
 _MODES = frozenset({"training", "is_grad_enabled"})
+_SWITCHES = frozenset({EventKind.TRAIN, EventKind.EVAL})
 _STEPS = (EventKind.STEP, EventKind.HAND_STEP)
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 
@@ -66,14 +67,19 @@ def _module(
     effect = on_module(module, owners, together)
     felt = frozenset((event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None)
     if felt not in known:  # Parts of one model mostly go through the same.
-        known[felt] = follow(root.bare, MODE, effect)
+        known[felt] = follow_to(root.bare, MODE, effect, None, _is_told)
     arrivals = known[felt]
     updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
-    if owners or any(event.kind is EventKind.HAND_STEP for event in arrivals):
+    if owners or any(event.kind is EventKind.HAND_STEP for event, _ in felt):
         found = updates or list(_lapsed(analysis, root, module, arrivals))
         yield from found or trained_as_left(analysis, root, module, owners)
     if tracks:
         yield from tracked(analysis, root, arrivals, passing)
+
+
+def _is_told(event: Event, state: State) -> bool:
+    """Whether something is to be said of what a module does in evaluation mode, or may be."""
+    return state.name in IN_EVALUATION and event.kind not in _SWITCHES
 
 
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:

@@ -178,7 +178,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
     effect = asked.in_order(on_validated(asked.module, asked.owners, given))
-    arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, ("trained", "loaded"))
+    arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, _is_trained)
     trains = _trains(asked.analysis)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles:
@@ -198,6 +198,10 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
                 found = compose("GL303", Side.STATIC, place, marks, subject=event.name, mode=mode)
                 yield replace(found, severity=severity)
             return
+
+
+def _is_trained(event: Event, state: State) -> bool:
+    return state.name in ("trained", "loaded")
 
 
 _UNSEEN = "training mode, and its layers are not in sight"
