@@ -65,10 +65,12 @@ def _module(
     if not owners and not tracks:
         return
     effect = on_module(module, owners, together)
-    felt = frozenset((event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None)
-    if felt not in known:  # Parts of one model mostly go through the same.
-        known[felt] = follow_to(root.bare, MODE, effect, None, _is_told)
-    arrivals = known[felt]
+    felt = [(event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None]
+    same = frozenset(felt)
+    if same not in known:  # Parts of one model mostly go through the same.
+        kinds = {id(event): kind for event, kind in felt}
+        known[same] = follow_to(root.bare, MODE, lambda event: kinds.get(id(event)), None, _is_told)
+    arrivals = known[same]
     updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
     if owners or any(event.kind is EventKind.HAND_STEP for event, _ in felt):
         found = updates or list(_lapsed(analysis, root, module, arrivals))
