@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tokenize
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Location
 from gradlint.suppression import comments
@@ -16,8 +16,7 @@ from gradlint.suppression import comments
 _DECLARED = re.compile(r"#\s*gradlint:\s*(?P<word>accumul\w*)(?:\s*=\s*(?P<steps>[^\s#,;]+))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(NamedTuple):
     """A comment that declares how many batches a step of the loop in `rows` takes (None: it does not say)."""
 
     text: str

@@ -8,9 +8,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradlint.diagnostics import Severity, Side
 
@@ -18,8 +17,7 @@ _FILE_NAME = re.compile(r"(GL\d{3}|GL000)-([a-z0-9-]+)\.md")
 _META = re.compile(r"^```toml\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One rule: its code, its name (the bad pattern), its metadata and its whole page."""
 
     code: str
@@ -53,13 +51,19 @@ def rules_folder() -> Path:
 @functools.cache
 def rules() -> Mapping[str, Rule]:
     """Return all rules by code, in order of code."""
-    pages = sorted(path for path in rules_folder().iterdir() if _FILE_NAME.fullmatch(path.name))
-    return {rule.code: rule for rule in map(_read, pages)}
+    return {code: rule(code) for code in _pages()}
 
 
+@functools.cache
 def rule(code: str) -> Rule:
     """Return the rule `code`; raises KeyError if there is none."""
-    return rules()[code]
+    return _read(_pages()[code])
+
+
+@functools.cache
+def _pages() -> Mapping[str, Path]:
+    pages = sorted(rules_folder().iterdir())
+    return {named[1]: path for path in pages if (named := _FILE_NAME.fullmatch(path.name))}
 
 
 _DIGITS = str.maketrans("OIL", "011")

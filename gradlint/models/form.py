@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BASES = ("optimizer", "scheduler", "scaler", "module", "criterion", "engine")
 """The kinds that are built in; every other kind is like one of them."""
@@ -36,8 +36,7 @@ class ModelError(ValueError):
     """A model that cannot be followed; the message names the key and the nearest right word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One thing that a call does: a verb, the parameters that it does it to, the flag without which it does not."""
 
     verb: str
@@ -45,8 +44,7 @@ class Action:
     when: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What a name is, or what calling it does.
 
     `role` is one of `ROLES`, or `acts` where `actions` tell. An object that it makes is of the kind `kind` and acts on
@@ -60,16 +58,14 @@ class Meaning:
     actions: tuple[Action, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KindModel:
+class KindModel(NamedTuple):
     """A kind of object: the built-in kind that it is like, and what its methods do, by pattern."""
 
     like: str
     methods: tuple[tuple[str, Meaning], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A table of names, by pattern, and a table of kinds."""
 
     names: tuple[tuple[str, Meaning], ...] = ()

@@ -31,8 +31,12 @@ class _Patterns:
                 found["*" if "*" in package else package].append((pattern, value))
             else:
                 self._exact[pattern] = value
+        for of_one in found.values():
+            of_one.sort(key=lambda item: -len(item[0].replace("*", "")))
+        # How each begins rules most of them out, and to compile one takes a hundred times as long.
         self._loose = {
-            package: sorted(found[package], key=lambda item: -len(item[0].replace("*", ""))) for package in found
+            package: [(re.split(r"[*?[]", pattern, maxsplit=1)[0], pattern, value) for pattern, value in of_one]
+            for package, of_one in found.items()
         }
 
     def find(self, name: str) -> Any:
@@ -40,8 +44,8 @@ class _Patterns:
         if name in self._exact:
             return self._exact[name]
         for package in (name.split(".")[0], "*"):
-            for pattern, value in self._loose.get(package, ()):
-                if _compiled(pattern).match(name):
+            for begin, pattern, value in self._loose.get(package, ()):
+                if name.startswith(begin) and _compiled(pattern).match(name):
                     return value
         return None
 

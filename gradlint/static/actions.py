@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.events import EventKind
 from gradlint.models import Action, Meaning
@@ -40,8 +40,7 @@ _BOUNDS = ("max_norm", "clip_value", "clip_val", "max_value")
 """What frameworks call the bound of a gradient."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One `optimizer.step(...)` as written, with the closure that it was given."""
 
     node: ast.Call
@@ -56,8 +55,7 @@ class Step:
         return ast.unparse(self.node.func.value) if isinstance(self.node.func, ast.Attribute) else "optimizer"
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(NamedTuple):
     """What one call was given: its receiver, its arguments, and which parameters a model gives names to."""
 
     node: ast.Call

@@ -31,10 +31,15 @@ from gradlint.static.values import (
     unknown_uid,
 )
 
+_MADE_OF_OTHERS = frozenset([Items, Method, Function, Choice, Super])
+"""Values that consist of others; most are of other sorts."""
+
 
 def parts(value: Value) -> Iterator[Value]:
     """Yield `value` and everything that it is made of."""
     yield value
+    if type(value) not in _MADE_OF_OTHERS:
+        return
     match value:
         case Items(elements):
             for element in elements:
@@ -79,12 +84,12 @@ def held(values: Iterable[Value]) -> frozenset[Uid]:
             continue
         for part in parts(value):
             match part:
-                case Object(uid=uid) | Instance(uid=uid):
-                    uids.add(uid)
-                case Unknown(id=id_, holds=holds):
-                    uids |= holds
-                    if id_:
-                        uids.add(unknown_uid(id_))
+                case Unknown():
+                    uids |= part.holds
+                    if part.id:
+                        uids.add(unknown_uid(part.id))
+                case Object() | Instance():
+                    uids.add(part.uid)
                 case Params(of=of) if of is not None:
                     uids |= of
                 case Tensor(leaves=leaves):

@@ -75,7 +75,7 @@ class Assignments(Succession):
     def assign(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Bind a target to a value."""
         match target:
-            case ast.Name(name):
+            case ast.Name(id=name):
                 self.begin((self.frame.shared.get(name, self.frame).path, name), value, node)
                 if isinstance(value, Unknown) and not value.id:
                     value = self._stepped_later(name, node, value) or self.fresh(name, node, value.holds)
@@ -207,6 +207,8 @@ class Assignments(Succession):
 
     def _sum(self, targets: list[ast.expr], value: ast.expr, result: Value, node: ast.stmt) -> bool:
         """Whether an assignment is `total = total + loss`; it is made here."""
+        if not isinstance(value, ast.BinOp):
+            return False
         match targets, value:
             case [ast.Name(name) as target], ast.BinOp(ast.Name(left), ast.Add(), right) if name == left:
                 if self.grad is Grad.ON:
@@ -223,7 +225,7 @@ class Assignments(Succession):
 
 def _hint(target: ast.expr) -> str:
     match target:
-        case ast.Name(name) | ast.Attribute(attr=name):
+        case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
         case ast.Tuple(elements) | ast.List(elements):
             return ",".join(map(_hint, elements))

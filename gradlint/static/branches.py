@@ -52,16 +52,16 @@ class Branches(Remembering):
             case Known(truth):
                 sides[0 if truth else 1]()
                 return
-        before, grad, switch = self.store, self.grad, self.switch
+        before, grad, switch, outer = self.store, self.grad, self.switch, self.out
         nodes: list[Node] = []
         ends: list[tuple[Store, Grad, Location | None]] = []
         for side in sides:
-            self.store, self.grad, self.switch, self.dead = dict(before), grad, switch, False
-            with self.aside() as out:
-                side()
-            nodes.append(Seq(tuple(out)) if out else EMPTY)
+            self.store, self.grad, self.switch, self.dead, self.out = dict(before), grad, switch, False, []
+            side()
+            nodes.append(Seq(tuple(self.out)) if self.out else EMPTY)
             if not self.dead:
                 ends.append((self.store, self.grad, self.switch))
+        self.out = outer
         self.out.append(Branch(test, nodes[0], nodes[1]))
         self.dead = not ends
         self.store = self.merge([store for store, *_ in ends]) if ends else before

@@ -179,23 +179,20 @@ def conditional(tree: Node, event: Event, loop: int) -> bool:
 
 
 def _between(node: Node, event: Event, loop: int, *, inside: bool, branched: bool) -> bool:
-    match node:
-        case Event():
-            return branched and node == event
-        case Seq(items):
-            for item in items:
-                if type(item) is Event:  # Most items are.
-                    if branched and item == event:
-                        return True
-                elif _between(item, event, loop, inside=inside, branched=branched):
+    # No patterns: see `tree.walk`.
+    if isinstance(node, Seq):
+        for item in node.items:
+            if type(item) is Event:  # Most items are.
+                if branched and item == event:
                     return True
-            return False
-        case Branch(_, then, orelse):
-            return any(_between(side, event, loop, inside=inside, branched=inside) for side in (then, orelse))
-        case Loop(number, first, later, orelse):
-            here = inside or number == loop
-            return any(_between(part, event, loop, inside=here, branched=branched) for part in (first, later, orelse))
-        case Call(body):
-            return _between(body, event, loop, inside=inside, branched=branched)
-        case _:
-            return False
+            elif _between(item, event, loop, inside=inside, branched=branched):
+                return True
+        return False
+    if isinstance(node, Branch):
+        return any(_between(side, event, loop, inside=inside, branched=inside) for side in (node.then, node.orelse))
+    if isinstance(node, Loop):
+        here, parts = inside or node.number == loop, (node.first, node.later, node.orelse)
+        return any(_between(part, event, loop, inside=here, branched=branched) for part in parts)
+    if isinstance(node, Call):
+        return _between(node.body, event, loop, inside=inside, branched=branched)
+    return branched and node == event

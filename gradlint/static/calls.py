@@ -105,6 +105,8 @@ class Calls(Methods):
     def call(self, callee: Value, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Emit the events of calling a value and return the result."""
         match callee:
+            case Library():
+                return self.call_library(callee.name, node, args, named)
             case Function():
                 return self.inline(callee, node, args, named)
             case Choice(functions, id_):
@@ -117,8 +119,6 @@ class Calls(Methods):
                 return self._forward(callee, node, args, named)
             case Object():
                 return UNKNOWN
-            case Library(name):
-                return self.call_library(name, node, args, named)
             case Method(receiver, name):
                 return self.method(receiver, name, node, args, named)
             case Unknown(id=id_) if id_ in self.proven:

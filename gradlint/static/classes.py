@@ -158,14 +158,18 @@ class Classes(Functions):
         frame = self.frames.get(cls.frame, self.module)
         return frame.module is not self.module.module
 
-    def bases(self, cls: Class) -> tuple[Value, ...]:
-        """Return the bases of a class as values; once they are known they stay who they are."""
-        known = self.descended.get(cls)
+    def bases(self, cls: Class) -> Iterator[Value]:
+        """Return the bases of a class as values."""
+        known = self.known_bases.get((cls.node, cls.frame))
         if known is None:
             known = tuple(self.seen_from(cls.frame, base) for base in cls.node.bases)
-            if all(isinstance(base, (Class, Library)) for base in known):
-                self.descended[cls] = known
-        return known
+            if all(map(self._is_told, known)):
+                self.known_bases[cls.node, cls.frame] = known
+        return iter(known)
+
+    def _is_told(self, base: Value) -> bool:
+        """Whether it is settled what a base is: the file of one of which nothing is known may still be looked for."""
+        return isinstance(base, Class) or (isinstance(base, Library) and self.models.role_of(base.name) != "unknown")
 
     def lineage(self, cls: Class) -> Iterator[Class]:
         """Yield a class and its bases in this file, nearest first."""

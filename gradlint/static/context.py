@@ -101,6 +101,7 @@ class Context(ABC):
         self.losses: dict[str, tuple[Value, ...]] = {}
         self.outputs: dict[Uid, str] = {}
         self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
+        self.known_bases: dict[tuple[ast.ClassDef, Uid], tuple[Value, ...]] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.own_steps: dict[Uid, frozenset[str]] = {}
         self.projections: set[Uid] = set()
@@ -119,7 +120,6 @@ class Context(ABC):
         self.declared: dict[Uid, Class] = {}
         self.ended: dict[ast.AST, tuple[Made | None, ...]] = {}
         self.weighed: dict[ast.AST, int] = {}
-        self.descended: dict[Class, tuple[Value, ...]] = {}
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
         self.descents: list[Descent] = []

@@ -10,6 +10,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import last_name, tree_of
@@ -80,8 +81,7 @@ def _product(one: Count, other: Count, sign: int) -> Count:
 _ONE = Count()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an expression stands: the function (None: the module), the calls that led there, and how deep it was looked for."""
 
     scope: ast.AST | None

@@ -10,18 +10,19 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING, NamedTuple
 
 from gradlint.config import Settings
 from gradlint.static.sights import Stamp, stamp_of
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 _SUFFIXES = (".py", ".pyw", ".ipynb")
 _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A file to read; `named` if it was an argument itself and not found below one."""
 
     path: str
@@ -40,8 +41,7 @@ class Trail:
         self.stamps.append((path, stamp_of(path)))
 
 
-@dataclass(frozen=True, slots=True)
-class Patterns:
+class Patterns(NamedTuple):
     """Patterns of .gitignore and the folder that they are relative to."""
 
     folder: str
@@ -127,7 +127,13 @@ def _is_environment(folder: str, trail: Trail) -> bool:
 
 
 def _patterns(patterns: Iterable[str], root: str) -> Patterns:
-    return Patterns(os.path.abspath(root), GitIgnoreSpec.from_lines(patterns))
+    return Patterns(os.path.abspath(root), _spec(patterns))
+
+
+def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec  # Who names files needs none.
+
+    return GitIgnoreSpec.from_lines(lines)
 
 
 def _gitignore(folder: str, trail: Trail) -> list[Patterns]:
@@ -135,7 +141,7 @@ def _gitignore(folder: str, trail: Trail) -> list[Patterns]:
     trail.pass_by(str(file))
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [Patterns(folder, GitIgnoreSpec.from_lines(lines))]
+        return [Patterns(folder, _spec(lines))]
     except (OSError, ValueError):
         return []
 

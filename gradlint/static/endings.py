@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.static.library import made_by, words
 from gradlint.static.nodes import children, walk
@@ -19,16 +19,14 @@ SEQUENCES = frozenset(["torch.nn.Sequential", "torch.nn.modules.Sequential", "to
 """Modules that return what the last of their arguments returns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """An activation that a result certainly is, by its word, and the call that applies it."""
 
     op: str
     node: ast.AST
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(NamedTuple):
     """A `forward`, the classes whose attributes it has, and what names stand for there."""
 
     function: FunctionNode

@@ -47,18 +47,16 @@ class Expressions(Arithmetic):
         return self.note(node, self._evaluate(node))
 
     def _evaluate(self, node: ast.expr) -> Value:
+        # Nine of ten expressions are of these kinds, and a class pattern costs as much as ten questions for the class.
+        if isinstance(node, ast.Name):
+            return self.lookup(node.id)
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node)
+        if isinstance(node, ast.Call):
+            return self.evaluate_call(node)
+        if isinstance(node, ast.Constant):
+            return Const(node.value)
         match node:
-            case ast.Constant(literal):
-                return Const(literal)
-            case ast.Name(name):
-                return self.lookup(name)
-            case ast.Attribute(owner, name):
-                value = self.attribute(self.evaluate(owner), name, node)
-                if isinstance(owner, ast.Attribute) and owner.attr in GRADIENT:
-                    self.gradient_read(owner, node)
-                return value
-            case ast.Call():
-                return self.evaluate_call(node)
             case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
                 return self._display(elements)
             case ast.Dict(keys, values):
@@ -96,6 +94,13 @@ class Expressions(Arithmetic):
                 return UNKNOWN
             case _:
                 return self._others(node)
+
+    def _attribute(self, node: ast.Attribute) -> Value:
+        owner = node.value
+        value = self.attribute(self.evaluate(owner), node.attr, node)
+        if isinstance(owner, ast.Attribute) and owner.attr in GRADIENT:
+            self.gradient_read(owner, node)
+        return value
 
     def gradient_read(self, gradient: ast.Attribute, node: ast.AST) -> None:
         """Emit that a gradient is taken for a tensor; the layer of gradients knows how."""

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from gradlint.static.tree import (
     Atom,
@@ -43,6 +44,10 @@ _STATE_BITS = 24
 _STATE = (1 << _STATE_BITS) - 1
 """What a world says of its state."""
 
+Worlds: TypeAlias = AbstractSet[int]
+"""Nobody changes one: many nodes are left in the worlds in which they were reached."""
+_NOWHERE: Worlds = frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class World(Generic[S]):
@@ -56,16 +61,20 @@ class World(Generic[S]):
 class Exits:
     """The worlds that leave a node, by the way they leave it."""
 
-    normal: set[int] = field(default_factory=set)
-    brk: set[int] = field(default_factory=set)
-    cont: set[int] = field(default_factory=set)
-    ret: set[int] = field(default_factory=set)
+    normal: Worlds = _NOWHERE
+    brk: Worlds = _NOWHERE
+    cont: Worlds = _NOWHERE
+    ret: Worlds = _NOWHERE
 
     def absorb(self, other: Exits) -> None:
         """Add the jumps of `other` (not its normal exit)."""
-        self.brk |= other.brk
-        self.cont |= other.cont
-        self.ret |= other.ret
+        # There are many nodes, and few of them jump.
+        if other.brk:
+            self.brk = self.brk | other.brk
+        if other.cont:
+            self.cont = self.cont | other.cont
+        if other.ret:
+            self.ret = self.ret | other.ret
 
 
 class Flow(Generic[S]):
@@ -109,7 +118,7 @@ class Flow(Generic[S]):
         """Return the worlds in which an event was reached."""
         return set(map(self._world, self._reached[event]))
 
-    def _states_of(self, worlds: set[int]) -> set[S]:
+    def _states_of(self, worlds: Worlds) -> set[S]:
         return {self._states[number] for number in {world & _STATE for world in worlds}}
 
     def _world(self, world: int) -> World[S]:
@@ -132,33 +141,35 @@ class Flow(Generic[S]):
                 self._depending[id_] |= bit | bit << 1
         return bit
 
-    def _run(self, node: Node, worlds: set[int]) -> Exits:
+    def _run(self, node: Node, worlds: Worlds) -> Exits:
         if not worlds:
             return Exits()
-        match node:
-            case Event():
-                return Exits(self._event(node, worlds))
-            case Kill(ids):
-                return Exits(self._forget(worlds, ids))
-            case Jump(kind):
-                return _jump(kind, worlds)
-            case Seq(items):
-                return self._seq(items, worlds)
-            case Branch():
-                return self._branch(node, worlds)
-            case Loop():
-                # The turns of the loops around it bring the same worlds again: without this, each level doubles the work.
-                key = (id(node), frozenset(worlds))
-                if key not in self._done:
-                    self._done[key] = node, self._loop(node, worlds)
-                return self._done[key][1]
-            case Call(body, ends):
-                inner = self._run(body, worlds)
-                if ends is JumpKind.CONTINUE:
-                    return Exits(inner.normal | inner.cont, brk=inner.brk, ret=inner.ret)
-                return Exits(inner.normal | inner.ret)
+        # No patterns: see `tree.walk`.
+        if isinstance(node, Seq):
+            return self._seq(node.items, worlds)
+        if isinstance(node, Branch):
+            return self._branch(node, worlds)
+        if isinstance(node, Kill):
+            return Exits(self._forget(worlds, node.ids))
+        if isinstance(node, Call):
+            return self._call(node, worlds)
+        if isinstance(node, Event):
+            return Exits(self._event(node, worlds))
+        if isinstance(node, Jump):
+            return _jump(node.kind, worlds)
+        # The turns of the loops around it bring the same worlds again: without this, each level doubles the work.
+        key = (id(node), frozenset(worlds))
+        if key not in self._done:
+            self._done[key] = node, self._loop(node, worlds)
+        return self._done[key][1]
 
-    def _event(self, event: Event, worlds: set[int]) -> set[int]:
+    def _call(self, call: Call, worlds: Worlds) -> Exits:
+        inner = self._run(call.body, worlds)
+        if call.ends is JumpKind.CONTINUE:
+            return Exits(inner.normal | inner.cont, brk=inner.brk, ret=inner.ret)
+        return Exits(inner.normal | inner.ret)
+
+    def _event(self, event: Event, worlds: Worlds) -> Worlds:
         # Equal events of the first and the later turns of a loop need not mean the same.
         known = self._known.get(id(event))
         if known is None:
@@ -173,13 +184,13 @@ class Flow(Generic[S]):
             after.add(world - state + moves[state])
         return after
 
-    def _bounded(self, worlds: set[int]) -> set[int]:
+    def _bounded(self, worlds: Worlds) -> Worlds:
         if len(worlds) <= _MOST_WORLDS:
             return worlds
         self.blurred = True
         return {world & _STATE for world in worlds}
 
-    def _seq(self, items: Iterable[Node], worlds: set[int]) -> Exits:
+    def _seq(self, items: Iterable[Node], worlds: Worlds) -> Exits:
         result = Exits(worlds)
         for item in items:
             if type(item) is Event:  # Most items are, and there is one way out of them.
@@ -192,7 +203,7 @@ class Flow(Generic[S]):
                 break
         return result
 
-    def _branch(self, branch: Branch, worlds: set[int]) -> Exits:
+    def _branch(self, branch: Branch, worlds: Worlds) -> Exits:
         result = Exits()
         for node, truth in ((branch.then, True), (branch.orelse, False)):
             if self._blind and not isinstance(branch.test, Known):
@@ -200,53 +211,53 @@ class Flow(Generic[S]):
             else:
                 taken = self._assume(worlds, branch.test, truth)
             side = self._run(node, taken)
-            result.normal |= side.normal
+            result.normal = result.normal | side.normal
             result.absorb(side)
         return result
 
-    def _loop(self, loop: Loop, worlds: set[int]) -> Exits:
+    def _loop(self, loop: Loop, worlds: Worlds) -> Exits:
         first = self._run(loop.first, worlds)
-        result = Exits(set(first.brk), ret=set(first.ret))
-        ended: set[int] = set()
+        result = Exits(first.brk, ret=first.ret)
+        ended = _NOWHERE
         fresh = self._bounded(first.normal | first.cont)
         while fresh:
-            ended |= fresh
+            ended = ended | fresh
             later = self._run(loop.later, fresh)
-            result.normal |= later.brk
-            result.ret |= later.ret
+            result.normal = result.normal | later.brk
+            result.ret = result.ret | later.ret
             fresh = self._bounded(later.normal | later.cont) - ended
         if not loop.endless:
             after = self._run(loop.orelse, self._bounded(ended))
-            result.normal |= after.normal
+            result.normal = result.normal | after.normal
             result.absorb(after)
         return result
 
-    def _forget(self, worlds: set[int], ids: frozenset[str]) -> set[int]:
+    def _forget(self, worlds: Worlds, ids: frozenset[str]) -> Worlds:
         """Return the worlds without what they assume of `ids`."""
         gone = 0
         for id_ in ids:
             gone |= self._depending.get(id_, 0)
         return {world & ~gone for world in worlds} if gone else worlds
 
-    def _assume(self, worlds: set[int], test: Predicate, truth: bool) -> set[int]:
+    def _assume(self, worlds: Worlds, test: Predicate, truth: bool) -> Worlds:
         """Return the worlds in which `test` has the given truth; those that contradict it are left out."""
         match test:
+            case Atom():
+                bit = self._bit(test)
+                held, denied = (bit, bit << 1) if truth else (bit << 1, bit)
+                return {world | held for world in worlds if not world & denied}
             case Known(known):
                 return worlds if known is truth else set()
-            case Not(operand):
-                return self._assume(worlds, operand, not truth)
+            case Not():
+                return self._assume(worlds, test.operand, not truth)
             case Both(left, right) if truth:
                 return self._assume(self._assume(worlds, left, True), right, True)
             case Both(left, right):
                 beyond = self._assume(self._assume(worlds, left, True), right, False)
                 return self._assume(worlds, left, False) | beyond
-            case Atom():
-                bit = self._bit(test)
-                held, denied = (bit, bit << 1) if truth else (bit << 1, bit)
-                return {world | held for world in worlds if not world & denied}
 
 
-def _jump(kind: JumpKind, worlds: set[int]) -> Exits:
+def _jump(kind: JumpKind, worlds: Worlds) -> Exits:
     match kind:
         case JumpKind.BREAK:
             return Exits(brk=worlds)

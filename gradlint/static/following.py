@@ -6,7 +6,6 @@ It knows an effect as a function only, not whose it is, and no rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.flow import Flow, World
@@ -39,6 +38,17 @@ def follow(
     return flow.states
 
 
+def follow_to(
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None, telling: Callable[[Event, State], bool]
+) -> dict[Event, set[State]]:
+    """Return what `follow` does if a blind run comes to an event in a state that is `telling` there, else nothing."""
+    kept = pruned(tree, effect)
+    blindly = _over(kept, protocol, effect, start, blind=True).states.items()
+    if not any(telling(event, state) for event, states in blindly for state in states):
+        return {}
+    return _over(kept, protocol, effect, start).states
+
+
 def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
     """Return the worlds in which the events were reached that break a rule on some path that somebody can take."""
     kept = pruned(tree, effect)
@@ -64,13 +74,18 @@ def run(
     tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
 ) -> Flow[State]:
     """Run a protocol for one subject over a tree and return the interpreter with its arrivals (`blind`: see Flow)."""
+    return _over(pruned(tree, effect), protocol, effect, start, blind=blind)
 
+
+def _over(
+    kept: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
+) -> Flow[State]:
     def advance(state: State, event: Event) -> State:
         kind = effect(event)
         return state if kind is None else protocol.advance(state, kind, event.place)[0]
 
     flow: Flow[State] = Flow(advance, blind=blind)
-    flow.run(pruned(tree, effect), protocol.initial if start is None else start)
+    flow.run(kept, protocol.initial if start is None else start)
     return flow
 
 
@@ -103,23 +118,23 @@ def _ids(test: Predicate) -> Iterator[str]:
 
 
 def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
-    match node:
-        case Kill(ids):
-            kept = ids & wanted
-            return node if kept == ids else Kill(kept) if kept else None
-        case Seq(items):
-            inner = (_without_kills(each, wanted) for each in items)
-            return Seq(tuple(_joined(item for item in inner if item is not None)))
-        case Branch(test, then, orelse):
-            return Branch(test, _without_kills(then, wanted) or EMPTY, _without_kills(orelse, wanted) or EMPTY)
-        case Loop(number, first, later, orelse, endless):
-            body = _without_kills(first, wanted) or EMPTY
-            again = body if later is first else _without_kills(later, wanted) or EMPTY
-            return Loop(number, body, again, _without_kills(orelse, wanted) or EMPTY, endless)
-        case Call(body):
-            return replace(node, body=_without_kills(body, wanted) or EMPTY)
-        case _:
-            return node
+    # No patterns: see `tree.walk`.
+    if isinstance(node, Kill):
+        kept = node.ids & wanted
+        return node if kept == node.ids else Kill(kept) if kept else None
+    if isinstance(node, Seq):
+        inner = (_without_kills(each, wanted) for each in node.items)
+        return Seq(tuple(_joined(item for item in inner if item is not None)))
+    if isinstance(node, Branch):
+        then, orelse = _without_kills(node.then, wanted), _without_kills(node.orelse, wanted)
+        return Branch(node.test, then or EMPTY, orelse or EMPTY)
+    if isinstance(node, Loop):
+        body = _without_kills(node.first, wanted) or EMPTY
+        again = body if node.later is node.first else _without_kills(node.later, wanted) or EMPTY
+        return Loop(node.number, body, again, _without_kills(node.orelse, wanted) or EMPTY, node.endless)
+    if isinstance(node, Call):
+        return Call(_without_kills(node.body, wanted) or EMPTY, node.ends)
+    return node
 
 
 def _joined(items: Iterable[Node]) -> Iterator[Node]:
@@ -138,40 +153,39 @@ def _joined(items: Iterable[Node]) -> Iterator[Node]:
 
 
 def _prune(node: Node, effect: Effect) -> Node | None:
-    match node:
-        case Event():
-            return node if effect(node) is not None else None
-        case Kill() | Jump():
-            return node
-        case Seq(items):
-            kept: list[Node] = []
-            for item in items:
-                # Most of what there is are events that mean nothing here.
-                if type(item) is Event:
-                    if effect(item) is not None:
-                        kept.append(item)
-                elif (inner := _prune(item, effect)) is not None:
-                    kept.append(inner)
-            if len(kept) == 1:
-                return kept[0]
-            return Seq(tuple(kept)) if kept else None
-        case Branch(test, then, orelse):
-            left, right = _prune(then, effect), _prune(orelse, effect)
-            if _idle(left) and _idle(right):
-                return _kills(left, right)
-            return Branch(test, left or EMPTY, right or EMPTY)
-        case Loop(number, first, later, orelse, endless):
-            body = _prune(first, effect)
-            again = body if later is first else _prune(later, effect)
-            after = _prune(orelse, effect)
-            if _idle(body) and _idle(again) and not endless:
-                # What the loop makes anew stays made anew after it.
-                rest = [node for node in (_kills(body, again), after) if node is not None]
-                return Seq(tuple(rest)) if rest else None
-            return Loop(number, body or EMPTY, again or EMPTY, after or EMPTY, endless)
-        case Call(body):
-            inner = _prune(body, effect)
-            return None if inner is None else replace(node, body=inner)
+    # No patterns: see `tree.walk`.
+    if isinstance(node, Seq):
+        kept: list[Node] = []
+        for item in node.items:
+            # Most of what there is are events that mean nothing here.
+            if type(item) is Event:
+                if effect(item) is not None:
+                    kept.append(item)
+            elif (inner := _prune(item, effect)) is not None:
+                kept.append(inner)
+        if len(kept) == 1:
+            return kept[0]
+        return Seq(tuple(kept)) if kept else None
+    if isinstance(node, Branch):
+        left, right = _prune(node.then, effect), _prune(node.orelse, effect)
+        if _idle(left) and _idle(right):
+            return _kills(left, right)
+        return Branch(node.test, left or EMPTY, right or EMPTY)
+    if isinstance(node, (Kill, Jump)):
+        return node
+    if isinstance(node, Call):
+        inner = _prune(node.body, effect)
+        return None if inner is None else Call(inner, node.ends)
+    if isinstance(node, Loop):
+        body = _prune(node.first, effect)
+        again = body if node.later is node.first else _prune(node.later, effect)
+        after = _prune(node.orelse, effect)
+        if _idle(body) and _idle(again) and not node.endless:
+            # What the loop makes anew stays made anew after it.
+            rest = [each for each in (_kills(body, again), after) if each is not None]
+            return Seq(tuple(rest)) if rest else None
+        return Loop(node.number, body or EMPTY, again or EMPTY, after or EMPTY, node.endless)
+    return node if effect(node) is not None else None
 
 
 def _idle(node: Node | None) -> bool:

@@ -23,6 +23,7 @@ class Index:
     def __init__(self, tree: ast.Module, text: str) -> None:
         self.tree = tree
         self._text = text
+        self._said: dict[str, bool] = {}
 
     @cached_property
     def mentions(self) -> frozenset[str]:
@@ -75,7 +76,13 @@ class Index:
 
     def says(self, *words: str) -> bool:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""
-        return any(word in self._text for word in words)
+        for word in words:
+            known = self._said.get(word)
+            if known is None:
+                known = self._said[word] = word in self._text
+            if known:
+                return True
+        return False
 
     def nodes(self, *kinds: type[_Node]) -> Iterator[_Node]:
         """Yield the nodes of these kinds of syntax, breadth first, kind by kind; the tree is walked once for all checks."""

@@ -36,6 +36,9 @@ ACTIVATIONS = frozenset(["softmax", "sigmoid"])
 _WEIGHTS = words("pretrained", "arguments") | {name.rpartition(".")[2] for name in words("pretrained", "always")}
 """In the text of a file that makes a model with trained weights."""
 
+_OPTIM = frozenset(["optim", "Optim", "OPTIM"])
+"""In the text of a function that has an optimizer."""
+
 _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
 
@@ -181,6 +184,8 @@ class Lowering(Pieces):
 
     def _hands_over(self, function: FunctionNode) -> bool:
         """Whether a function has an optimizer, and something of another file, which may train by it what is made here."""
+        if not self.module.module.contents.says(_OPTIM, function):
+            return False
         has_one = any("optim" in name.lower() for name in self.syntax.mentioned(function))
         return has_one and self.calls_elsewhere(function)
 

@@ -67,20 +67,10 @@ class Methods(Containers):
         if meaning is not None:
             return self.perform(meaning, node, receiver, args, named)
         match receiver:
-            case Library(dotted):
-                return self.call(self.note(node.func, self.named(f"{dotted}.{name}")), node, args, named)
-            case Object(kind=Kind.OPTIMIZER):
-                return self._optimizer(receiver, name, node, args, named)
-            case Object(kind=Kind.SCHEDULER):
-                return self._scheduler(receiver, name, node, args)
-            case Object(kind=Kind.SCALER):
-                return self.on_scaler(receiver, name, node, args)
-            case Object(kind=Kind.SAMPLER | Kind.LOADER):
-                return self._sampler_told(receiver, name, node)
-            case Object(kind=Kind.ENGINE):
-                return Unknown(holds=self.escape(node, [receiver, *args, *named.values()]))
+            case Library():
+                return self.call(self.note(node.func, self.named(f"{receiver.name}.{name}")), node, args, named)
             case Object():
-                return self.on_module(receiver.uid, receiver, name, node, args, named)
+                return self._object(receiver, name, node, args, named)
             case Instance():
                 return self.on_instance(receiver, name, node, args, named)
             case Class():
@@ -96,6 +86,21 @@ class Methods(Containers):
                 return self.on_container(receiver, name, node, args)
             case _:
                 return self._unknown(receiver, name, node, args, named)
+
+    def _object(self, receiver: Object, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        match receiver.kind:
+            case Kind.OPTIMIZER:
+                return self._optimizer(receiver, name, node, args, named)
+            case Kind.SCHEDULER:
+                return self._scheduler(receiver, name, node, args)
+            case Kind.SCALER:
+                return self.on_scaler(receiver, name, node, args)
+            case Kind.SAMPLER | Kind.LOADER:
+                return self._sampler_told(receiver, name, node)
+            case Kind.ENGINE:
+                return Unknown(holds=self.escape(node, [receiver, *args, *named.values()]))
+            case _:
+                return self.on_module(receiver.uid, receiver, name, node, args, named)
 
     def _optimizer(
         self, optimizer: Object, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]

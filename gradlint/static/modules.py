@@ -37,14 +37,12 @@ class Modules(Branches):
 
     def quietly(self, node: ast.expr) -> Value:
         """Return what names alone tell of an expression; nothing is emitted."""
-        match node:
-            case ast.Name(name):
-                return self.lookup(name)
-            case ast.Attribute(owner, name):
-                value = self.quietly(owner)
-                return self.named(f"{value.name}.{name}") if isinstance(value, Library) else UNKNOWN
-            case _:
-                return UNKNOWN
+        if isinstance(node, ast.Name):
+            return self.lookup(node.id)
+        if isinstance(node, ast.Attribute):
+            value = self.quietly(node.value)
+            return self.named(f"{value.name}.{node.attr}") if isinstance(value, Library) else UNKNOWN
+        return UNKNOWN
 
     def seen_from(self, frame: Uid, node: ast.expr) -> Value:
         """Return what names alone tell of an expression in another frame; nothing is emitted."""

@@ -117,13 +117,11 @@ def receiver(call: ast.Call) -> str:
 
 def spelled(node: ast.AST) -> str:
     """Return the text of an expression: that of names with dots costs less than others'."""
-    match node:
-        case ast.Name(name):
-            return name
-        case ast.Attribute(ast.Name() | ast.Attribute() as owner, name):
-            return f"{spelled(owner)}.{name}"
-        case _:
-            return ast.unparse(node)
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and isinstance(node.value, (ast.Name, ast.Attribute)):
+        return f"{spelled(node.value)}.{node.attr}"
+    return ast.unparse(node)
 
 
 def defaults(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr]]:

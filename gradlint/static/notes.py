@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Location
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import UNKNOWN, Const, Object, Value
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(NamedTuple):
     """A value with its graph that a name from outside the loop keeps: it began where the loops were `outer`."""
 
     place: Location
@@ -27,8 +26,7 @@ class Keeping:
     scope: ast.AST | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Descent:
+class Descent(NamedTuple):
     """One backward pass, or one `autograd.grad`, as it was reached: the call, what it ran from, and its event."""
 
     node: ast.Call
@@ -43,8 +41,7 @@ class Descent:
         return bool(value.value) if isinstance(value, Const) else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Compared:
+class Compared(NamedTuple):
     """A loss of torch as it was computed once: its full name or object, and what it was given."""
 
     node: ast.Call
@@ -58,8 +55,7 @@ class Compared:
         return self.args[position] if position < len(self.args) else self.named.get(name, UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Written:
+class Written(NamedTuple):
     """A change of the `.data` of `owner`, which carried the graph parts `nodes`: the statement or call, and its scope."""
 
     node: ast.expr | ast.stmt
@@ -68,8 +64,7 @@ class Written:
     scope: ast.AST | None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A use of a tensor of the inference mode, where autograd would have to save it: `nodes` are the graph parts that it meets."""
 
     node: ast.AST
@@ -78,8 +73,7 @@ class Refused:
     nodes: frozenset[GraphNode]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Hooked:
+class Hooked(NamedTuple):
     """A hook that is registered on a module, and the event of it."""
 
     node: ast.Call
@@ -87,8 +81,7 @@ class Hooked:
     event: Event
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StateCall:
+class StateCall(NamedTuple):
     """A call of `state_dict` or `load_state_dict`: its name, where, and on what."""
 
     name: str
@@ -96,8 +89,7 @@ class StateCall:
     owner: Value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Mirrored:
+class Mirrored(NamedTuple):
     """A pairing of the weights of a module with its own, under two names: the call, who it is, and the attributes that hold it."""
 
     node: ast.Call

@@ -39,7 +39,7 @@ class Remembering(Context):
         known = self.values.get(node)
         if known is None:
             self.values[node] = value
-        elif known is not value and not _alike(known, value):
+        elif known is not value and known != value and not _alike(known, value):
             self.values[node] = join(known, value)
         return value
 

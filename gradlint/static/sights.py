@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TypeAlias
 
 Stamp: TypeAlias = tuple[int, int]
@@ -112,4 +111,6 @@ def stamp_of(path: str) -> Stamp:
 
 def digest_of(data: bytes) -> bytes:
     """Return what identifies the content of a file."""
+    from hashlib import blake2b  # It brings OpenSSL along, and many runs ask for nothing of this.
+
     return blake2b(data, digest_size=16).digest()

@@ -34,18 +34,10 @@ class Statements(Assignments):
 
     def _statement(self, node: ast.stmt) -> None:
         match node:
-            case ast.Expr(ast.Constant(value)) if value is ... and self.abridged:
-                # Something is left out here: anything may have been done to what there is.
-                self.emit(EventKind.ESCAPE, node, frozenset(self.objects) | frozenset(self.instances))
-            case ast.Expr(ast.Attribute(attr=name) as value) if name in UNCALLED:
-                self._meant(value, name)
-            case ast.Expr(value):
-                self.evaluate(value)
-                if isinstance(value, ast.Call) and self.mode_of(value) is not None and not self.sets_grad(value):
-                    # `torch.no_grad()` as a statement does nothing, but was meant to.
-                    self.grad = Grad.MAYBE
-            case ast.Assign(targets, value):
-                self.assigned(targets, value, node)
+            case ast.Assign():
+                self.assigned(node.targets, node.value, node)
+            case ast.Expr():
+                self._expression(node.value, node)
             case ast.AnnAssign(target, _, value) if value is not None:
                 self.assigned([target], value, node)
             case ast.AugAssign():
@@ -96,6 +88,19 @@ class Statements(Assignments):
                 self.block(node.body)
             case _:
                 return
+
+    def _expression(self, value: ast.expr, node: ast.Expr) -> None:
+        match value:
+            case ast.Constant() if value.value is ... and self.abridged:
+                # Something is left out here: anything may have been done to what there is.
+                self.emit(EventKind.ESCAPE, node, frozenset(self.objects) | frozenset(self.instances))
+            case ast.Attribute(attr=name) if name in UNCALLED:
+                self._meant(value, name)
+            case _:
+                self.evaluate(value)
+                if isinstance(value, ast.Call) and self.mode_of(value) is not None and not self.sets_grad(value):
+                    # `torch.no_grad()` as a statement does nothing, but was meant to.
+                    self.grad = Grad.MAYBE
 
     def _meant(self, node: ast.Attribute, name: str) -> None:
         """Lower a method named but not called as if it were: the missing parentheses are one finding, not two."""

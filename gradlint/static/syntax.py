@@ -243,13 +243,10 @@ def _among_callees(names: set[str], scope: ast.AST) -> frozenset[str]:
 def _asked(scope: ast.AST) -> dict[str, set[str]]:
     """Return the telling methods that are called of names and of attributes, as these are spelled."""
     asked: dict[str, set[str]] = defaultdict(set)
-    calls = (node for node in walk_of(scope, ast.Call) if type(node.func) is ast.Attribute)
-    for call in (call for call in calls if call.func.attr in _TELLING):  # type: ignore[attr-defined]
-        match call:
-            case ast.Call(ast.Attribute(owner, method), args) if _is_dotted(owner):
-                asked[spelled(owner)].add(f"{method}(...)" if args and method == "step" else method)
-            case _:
-                continue
+    for call in walk_of(scope, ast.Call):
+        func = call.func
+        if isinstance(func, ast.Attribute) and func.attr in _TELLING and _is_dotted(func.value):
+            asked[spelled(func.value)].add("step(...)" if call.args and func.attr == "step" else func.attr)
     return asked
 
 

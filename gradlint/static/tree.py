@@ -184,19 +184,15 @@ def walk(node: Node) -> Iterator[Node]:
     while todo:
         node = todo.pop()
         yield node
-        match node:
-            case Event() | Kill():
-                continue
-            case Seq(items):
-                todo += items[::-1]
-            case Branch(_, then, orelse):
-                todo += (orelse, then)
-            case Loop(_, first, later, orelse):
-                todo += (orelse, first) if later is first else (orelse, later, first)
-            case Call(body):
-                todo.append(body)
-            case _:
-                continue
+        # Trees are walked so often that patterns take too long: a class pattern costs as much as ten questions for the class.
+        if isinstance(node, Seq):
+            todo += node.items[::-1]
+        elif isinstance(node, Branch):
+            todo += (node.orelse, node.then)
+        elif isinstance(node, Loop):
+            todo += (node.orelse, node.first) if node.later is node.first else (node.orelse, node.later, node.first)
+        elif isinstance(node, Call):
+            todo.append(node.body)
 
 
 def events(node: Node) -> Iterator[Event]:

@@ -18,6 +18,7 @@ from gradlint.models import Models
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import Check, all_checks, is_by_words, is_in_tests, is_local
 from gradlint.static.sights import NOTHING, Answers
+from gradlint.static.stack import roomy
 from gradlint.static.values import Unknown
 
 FAILS_ANYHOW = frozenset(
@@ -84,6 +85,7 @@ class Understanding:
     asked: frozenset[str] = frozenset()
 
 
+@roomy
 def analyze(
     tree: ast.Module,
     source: str,
@@ -149,8 +151,9 @@ def _stepped_of_unknown(analysis: Analysis) -> Iterator[str]:
     """Yield the attributes of owners that nobody knows which this file steps."""
     for call in analysis.nodes(ast.Call):
         match call.func:
-            case ast.Attribute(ast.Attribute(owner, name), "step") if isinstance(analysis.value(owner), Unknown):
-                yield name
+            case ast.Attribute(attr="step", value=ast.Attribute(value=owner, attr=name)):
+                if isinstance(analysis.value(owner), Unknown):
+                    yield name
             case _:
                 continue
 

@@ -55,15 +55,15 @@ class Updates(Scaling):
 
     def changed_by_method(self, node: ast.Call) -> bool:
         """Whether a call is an update like `w.data.add_(w.grad, alpha=-rate)`."""
-        match node.func:
-            case ast.Attribute(target, name) if name.endswith("_") and name not in _SETTINGS:
-                return self.updated(target, [*node.args, *(keyword.value for keyword in node.keywords)], node)
-            case ast.Attribute(target, "retain_grad") if is_rebound(self.latest.get(target, UNKNOWN)):
-                # What it was given up for is asked for after all.
-                self.forget([self.latest[target]])
-                return False
-            case _:
-                return False
+        if not isinstance(node.func, ast.Attribute):
+            return False
+        target, name = node.func.value, node.func.attr
+        if name.endswith("_") and name not in _SETTINGS:
+            return self.updated(target, [*node.args, *(keyword.value for keyword in node.keywords)], node)
+        if name == "retain_grad" and is_rebound(self.latest.get(target, UNKNOWN)):
+            # What it was given up for is asked for after all.
+            self.forget([self.latest[target]])
+        return False
 
     def writes_data(self, target: ast.expr, node: ast.expr | ast.stmt) -> None:
         """Remember that the data of a tensor are changed, if `target` is `h.data` or a part of it."""

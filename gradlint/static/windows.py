@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from gradlint.events import EventKind
 from gradlint.protocols import OPTIMIZER
@@ -34,8 +35,7 @@ from gradlint.static.values import Kind, Object
 from gradlint.typestate import State
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(NamedTuple):
     """A condition that has this truth wherever control comes by."""
 
     test: Predicate
@@ -119,24 +119,24 @@ class Paths:
     def read(self, node: Node, way: tuple[int | Guard, ...] = ()) -> None:
         """Take in a tree that control reaches by `way`."""
         match node:
-            case Event():
-                self.ways.setdefault(node, way)
-            case Kill(ids):
+            case Seq():
+                self._sequence(node.items, way)
+            case Branch():
+                self.read(node.then, (*way, Guard(node.test, True)))
+                self.read(node.orelse, (*way, Guard(node.test, False)))
+            case Kill():
                 for number in way:
                     if isinstance(number, int):
-                        self.renewed[number] |= ids
-            case Seq(items):
-                self._sequence(items, way)
-            case Branch(test, then, orelse):
-                self.read(then, (*way, Guard(test, True)))
-                self.read(orelse, (*way, Guard(test, False)))
+                        self.renewed[number] |= node.ids
+            case Call():
+                self.read(node.body, way)
             case Loop(number, first, later, orelse):
                 self.read(later, (*way, number))
                 if first is not later:
                     self.read(first, (*way, number))
                 self.read(orelse, way)
-            case Call(body):
-                self.read(body, way)
+            case Event():
+                self.ways.setdefault(node, way)
             case _:
                 return
 
@@ -183,8 +183,7 @@ def _leaves(node: Node) -> bool:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """A step that an optimizer takes once in several turns of the loop around it.
 
     `guard` lets the step by, `end` is the condition in it that comes true at regular turns (None: the window is declared);

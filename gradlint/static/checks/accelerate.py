@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
@@ -25,8 +25,7 @@ from gradlint.static.values import Const, Kind, Object, Value
 from gradlint.static.windows import Guard, Paths, paths_of
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
+class _Turn(NamedTuple):
     """One turn of the loop in which a prepared optimizer steps, when its window ends."""
 
     root: Root

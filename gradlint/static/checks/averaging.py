@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
@@ -25,8 +25,7 @@ _KEEPS = frozenset(["register_for_checkpointing", "prepare", "save", "print", "i
 """Whoever gets an average in a call of one of these does not update it."""
 
 
-@dataclass(frozen=True)
-class _Average:
+class _Average(NamedTuple):
     """A name of a function that stands for an average: where it is made, and the methods that are called through it."""
 
     name: str
@@ -82,6 +81,8 @@ def _calls_through(scope: ast.AST, name: str) -> list[ast.Call] | None:
     harmless: set[ast.AST] = set()
     calls: list[ast.Call] = []
     for node in walk(scope):
+        if isinstance(node, (ast.Name, ast.Constant)):  # Most nodes are.
+            continue
         match node:
             case ast.Call(ast.Attribute(ast.Name(owner) as receiver)) if owner == name:
                 calls.append(node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
@@ -107,8 +108,7 @@ def _never_fed(optimizer: Object, flow: Flow[_Fed]) -> Iterator[Diagnostic]:
             return
 
 
-@dataclass(frozen=True, slots=True)
-class Twice:
+class Twice(NamedTuple):
     """A call of a function of the file that gets one optimizer twice, where another one is left without a step."""
 
     call: ast.Call

@@ -21,8 +21,10 @@ _RETURNING = frozenset(["detach", "to", "cuda", "cpu", "float", "half", "double"
 def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL522: `hidden.detach()` as a statement, and `state_dict` where `load_state_dict` is meant."""
     for node in analysis.nodes(ast.Expr):
-        match node:
-            case ast.Expr(ast.Call(ast.Attribute(owner, name))) if name in _RETURNING and not _is_shown(analysis, node):
+        match node.value:
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in _RETURNING and not _is_shown(
+                analysis, node
+            ):
                 if _is_tensor(analysis, analysis.value(owner)):
                     subject = ast.unparse(owner)
                     place = analysis.source.place(node)
@@ -30,7 +32,7 @@ def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
                     remedy = f"keep what it returns: `{subject} = {call}`"
                     what = f"`{call}` changes nothing: it returns another tensor, which is thrown away"
                     yield compose("GL522", Side.STATIC, place, what=what, remedy=remedy)
-            case ast.Expr(ast.Call(ast.Attribute(owner, "state_dict"), [given], [])) if _is_state(given):
+            case ast.Call(ast.Attribute(owner, "state_dict"), [given], []) if _is_state(given):
                 subject = ast.unparse(owner)
                 what = f"`{subject}` stays as it is: `state_dict` only reads, and the state that it is given is thrown away"
                 remedy = f"load it: `{subject}.load_state_dict({ast.unparse(given)})`"

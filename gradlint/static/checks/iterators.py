@@ -6,7 +6,7 @@ import ast
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
@@ -23,8 +23,7 @@ _Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _Path = tuple[tuple[ast.stmt | ast.IfExp, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
+class _Use(NamedTuple):
     """A place where a name stands: the branches that lead there, the loops around, and whether it is read to its end there."""
 
     node: ast.Name

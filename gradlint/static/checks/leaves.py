@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
@@ -21,8 +21,7 @@ _MOVES = frozenset(["to", "cuda", "double", "half"])
 _COMPUTES = frozenset(["mul", "div", "reshape", "view", "unsqueeze", "clamp", "t"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Built:
+class _Built(NamedTuple):
     """`optimizer = SGD([w, b])`: the statement, and the spelled names of the optimizer and of its tensors."""
 
     node: ast.Assign

@@ -26,10 +26,10 @@ _COMPOUND = (ast.If, ast.For, ast.While, ast.Try, ast.With, ast.FunctionDef, ast
 def iterator_in_loop(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL906: `next(iter(loader))` before each step, of a loader that always begins with the same batch."""
     text = analysis.source.text
-    if "DataLoader" not in text or not _AT_ONCE.search(text) or _ONE_BATCH.search(text):
+    if "DataLoader" not in text or not _AT_ONCE.search(text):
         return
     ordered = _ordered(analysis)
-    for loop in rings(analysis) if ordered else ():
+    for loop in rings(analysis) if ordered and not _ONE_BATCH.search(text) else ():
         for statement in loop.body:
             for call in [] if isinstance(statement, _COMPOUND) else walk(statement):
                 match call:

@@ -124,9 +124,9 @@ def _default(analysis: Analysis, word: str) -> object:
 def _masked(analysis: Analysis) -> Iterator[_Masked]:
     for node in analysis.nodes(ast.Assign, ast.Expr):
         match node:
-            case ast.Assign([ast.Subscript(gradient, index)], value) if _is_zero(value):
+            case ast.Assign(targets=[ast.Subscript(gradient, index)]) if _is_zero(node.value):
                 found = _owner(analysis, gradient, node)
-            case ast.Expr(ast.Call(ast.Attribute(ast.Subscript(gradient, index), "zero_"))):
+            case ast.Expr(value=ast.Call(func=ast.Attribute(attr="zero_", value=ast.Subscript(gradient, index)))):
                 found = _owner(analysis, gradient, node)
             case _:
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
@@ -27,8 +27,7 @@ from gradlint.typestate import State
 _UPDATES = (EventKind.STEP, EventKind.OTHER_STEP)
 
 
-@dataclass(frozen=True, slots=True)
-class _Inner:
+class _Inner(NamedTuple):
     """A loop in which all backward passes for one step run; the step comes after it, in the loop around it."""
 
     root: Root

@@ -17,7 +17,7 @@ from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
 from gradlint.static.checks.stayed import trained_as_left
 from gradlint.static.checks.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, tracked
-from gradlint.static.following import follow
+from gradlint.static.following import follow_to
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.sensitivity import Makers, Sensitivity
@@ -27,6 +27,7 @@ from gradlint.typestate import Marks, State
 from gradlint.wordings.modes import AFTER_EVALUATION, EVALUATING
 
 _MODES = frozenset({"training", "is_grad_enabled"})
+_SWITCHES = frozenset({EventKind.TRAIN, EventKind.EVAL})
 _STEPS = (EventKind.STEP, EventKind.HAND_STEP)
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 
@@ -35,12 +36,13 @@ _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|eva
 def modes(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL301, GL302 and GL304, module by module."""
     for root in analysis.roots:
-        found = analysis.events[root]
-        modules = {uid for event in found if event.kind is EventKind.EVAL for uid in event.targets or ()}
+        switched = [event.targets for event in analysis.events[root] if event.kind is EventKind.EVAL and event.targets]
+        modules = {uid for targets in switched for uid in targets}
         known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]] = {}
         passing: dict[tuple[int, ...], Diagnostic] = {}
         for module in sorted(modules | _trained_inside(analysis, modules)):
-            yield from _module(analysis, root, module, known, passing)
+            together = frozenset(uid for targets in switched if module in targets for uid in targets)
+            yield from _module(analysis, root, module, together, known, passing)
         yield from passing.values()
 
 
@@ -52,30 +54,33 @@ def _module(
     analysis: Analysis,
     root: Root,
     module: Uid,
+    together: frozenset[Uid],
     known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
     passing: dict[tuple[int, ...], Diagnostic],
 ) -> Iterator[Diagnostic]:
+    """Look at one module, which goes into evaluation mode `together` with others."""
     owners = owners_of_all(analysis, module)
     tracks = (root.complete or bool(owners)) and module not in analysis.lowering.frozen
     if not owners and not tracks:
         return
-    effect = on_module(module, owners, _parts(analysis, root, module))
-    felt = frozenset((event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None)
-    if felt not in known:  # Parts of one model mostly go through the same.
-        known[felt] = follow(root.bare, MODE, effect)
-    arrivals = known[felt]
+    effect = on_module(module, owners, together)
+    felt = [(event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None]
+    same = frozenset(felt)
+    if same not in known:  # Parts of one model mostly go through the same.
+        kinds = {id(event): kind for event, kind in felt}
+        known[same] = follow_to(root.bare, MODE, lambda event: kinds.get(id(event)), None, _is_told)
+    arrivals = known[same]
     updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
-    if owners or any(event.kind is EventKind.HAND_STEP for event in arrivals):
+    if owners or any(event.kind is EventKind.HAND_STEP for event, _ in felt):
         found = updates or list(_lapsed(analysis, root, module, arrivals))
         yield from found or trained_as_left(analysis, root, module, owners)
     if tracks:
         yield from tracked(analysis, root, arrivals, passing)
 
 
-def _parts(analysis: Analysis, root: Root, module: Uid) -> frozenset[Uid]:
-    """Return what goes into evaluation mode together with a module."""
-    evals = (event.targets or frozenset() for event in analysis.events[root] if event.kind is EventKind.EVAL)
-    return frozenset(uid for targets in evals if module in targets for uid in targets)
+def _is_told(event: Event, state: State) -> bool:
+    """Whether something is to be said of what a module does in evaluation mode, or may be."""
+    return state.name in IN_EVALUATION and event.kind not in _SWITCHES
 
 
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:

@@ -6,7 +6,7 @@ One optimizer in one root gets one finding per step: what is wrong with the grad
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
 from gradlint.events import EventKind
@@ -27,8 +27,7 @@ from gradlint.typestate import State
 _UNKNOWN = frozenset({"unknown", "unknown-fresh"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(NamedTuple):
     """A step of one optimizer, the states in which paths reach it, and all events around."""
 
     optimizer: Object

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
@@ -24,8 +24,7 @@ from gradlint.wordings.construction import rebuilt
 _K = EventKind
 
 
-@dataclass(frozen=True, slots=True)
-class _Tie:
+class _Tie(NamedTuple):
     """How one subject stands to what it was built for: `lost` where that was replaced, `used` what the replacement did since.
 
     What is not `built` on this path loses nothing: where no branch has built it, its name is unbound.

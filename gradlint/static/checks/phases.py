@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
@@ -23,8 +23,7 @@ from gradlint.static.tree import Event
 _PHASES = frozenset(["training", "is_grad_enabled"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
+class _Pass(NamedTuple):
     """A step, the call of the function whose loop it stands in, what the caller gives this loop to go through, and all else."""
 
     step: Event

@@ -66,12 +66,12 @@ def _always_in_loop(node: Node, *, certain: bool) -> Iterator[Event]:
         case Event():
             if certain:
                 yield node
-        case Seq(items):
-            for item in items:
+        case Seq():
+            for item in node.items:
                 yield from _always_in_loop(item, certain=certain)
-        case Branch(_, then, orelse):
-            yield from _always_in_loop(then, certain=False)
-            yield from _always_in_loop(orelse, certain=False)
+        case Branch():
+            yield from _always_in_loop(node.then, certain=False)
+            yield from _always_in_loop(node.orelse, certain=False)
         case Loop(_, first, _, orelse):
             yield from _always_in_loop(first, certain=True)
             yield from _always_in_loop(orelse, certain=False)

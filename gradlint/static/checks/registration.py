@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
@@ -38,8 +38,7 @@ _READS = frozenset(["enumerate", "zip", "reversed", "len", "range", "iter"])
 _PLACE = {"append": 0, "insert": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class _Growth:
+class _Growth(NamedTuple):
     """A statement by which modules, or parameters, come into the container `name` of a module."""
 
     name: str
@@ -71,16 +70,14 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _may_hide(node: ast.AST) -> bool:
     """Whether a node is of a sort that puts something made there into a container, or converts it, or makes a bare weight."""
-    match node:
-        case ast.Call(keywords=given) if any(each.arg == "requires_grad" for each in given):
-            return True
-        case ast.Call(ast.Attribute(attr=how)):
-            return how in _PLACE or how == "extend" or how in CONVERSIONS
-        case _:
-            return any(
-                isinstance(target, ast.Subscript) or any(isinstance(each, ast.Call) for each in _elements(value))
-                for target, value in _assignments(node)
-            )
+    if isinstance(node, ast.Call):
+        how = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        told = any(each.arg == "requires_grad" for each in node.keywords)
+        return told or how in _PLACE or how == "extend" or how in CONVERSIONS
+    return any(
+        isinstance(target, ast.Subscript) or any(isinstance(each, ast.Call) for each in _elements(value))
+        for target, value in _assignments(node)
+    )
 
 
 def _report(analysis: Analysis, cls: ast.ClassDef, growth: _Growth) -> Diagnostic:
@@ -131,11 +128,10 @@ def _plain_containers(cls: ast.ClassDef) -> frozenset[str]:
 
 def _assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     """Yield what a statement gives to what, with or without an annotation."""
-    match node:
-        case ast.Assign(targets, value):
-            yield from ((target, value) for target in targets)
-        case ast.AnnAssign(target, _, value) if value is not None:
-            yield target, value
+    if isinstance(node, ast.Assign):
+        yield from ((target, node.value) for target in node.targets)
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        yield node.target, node.value
 
 
 def _is_container(value: ast.expr) -> bool:

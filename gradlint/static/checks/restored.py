@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
@@ -24,8 +24,7 @@ _MOVES = frozenset(["to", "cuda", "cpu", "half", "float", "double", "bfloat16", 
 """Methods after which a module may have other tensors, or others in them."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Restored:
+class _Restored(NamedTuple):
     """A name that keeps the state of a module, and the call that loads it back."""
 
     kept: ast.Assign

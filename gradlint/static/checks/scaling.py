@@ -7,7 +7,7 @@ The subject is a pair: one gradient scaler and one optimizer whose gradients it 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
@@ -26,8 +26,7 @@ from gradlint.typestate import State
 _STEPS = (EventKind.STEP, EventKind.OTHER_STEP)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
+class _Pair(NamedTuple):
     """A gradient scaler and an optimizer in one root, and the worlds in which paths reach what happens to them."""
 
     scaler: Object

@@ -16,7 +16,7 @@ from gradlint.static.library import role_of
 from gradlint.static.nodes import own, spelled, walk
 from gradlint.static.values import Library, Unknown, const
 
-_SEEDS = re.compile(r"(?:manual_seed|manual_seed_all|seed_everything|set_seed)")
+_SEEDS = frozenset(["manual_seed", "manual_seed_all", "seed_everything", "set_seed"])
 _DRAWN = re.compile(
     r"rng_state|\bfork_rng|\brand(?:n|int|perm|_like|n_like)?\b|\bsample\w*\(|\bnormal_?\b|\bgenerate\b"
 )
@@ -29,7 +29,7 @@ Ring = ast.For | ast.AsyncFor | ast.While
 @by_words
 def reseeded(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL919: the generator is set to one and the same seed before each step."""
-    if not analysis.says("manual_seed", "seed_everything", "set_seed"):
+    if not analysis.says(*_SEEDS):
         return
     for loop in rings(analysis):
         calls = [each.value for each in loop.body if isinstance(each, ast.Expr) and isinstance(each.value, ast.Call)]
@@ -70,7 +70,7 @@ def _is_fixed(analysis: Analysis, call: ast.Call, loop: Ring) -> bool:
     changing = analysis.lowering.syntax.assigned(loop) | analysis.lowering.syntax.assigned_attributes(loop)
     given = [part for arg in call.args for part in walk(arg)]
     return bool(
-        _SEEDS.fullmatch(callee.name.rpartition(".")[2])
+        callee.name.rpartition(".")[2] in _SEEDS
         and call.args
         and not any(isinstance(part, ast.Call) for part in given)
         and not any(isinstance(part, ast.Name) and part.id in changing for part in given)
@@ -82,7 +82,7 @@ def _is_fixed(analysis: Analysis, call: ast.Call, loop: Ring) -> bool:
 @by_words
 def zero_ignored(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL920: whether a seed was given is asked by its truth, so that 0 is taken for none."""
-    if not _SEEDS.search(analysis.source.text):
+    if not analysis.says(*_SEEDS):
         return
     branches: list[ast.If | ast.IfExp] = [*analysis.nodes(ast.If), *analysis.nodes(ast.IfExp)]
     for node in branches:
@@ -97,7 +97,7 @@ def zero_ignored(analysis: Analysis) -> Iterator[Diagnostic]:
 def _seeds_with(call: ast.Call, seed: str) -> bool:
     """Whether a call seeds a generator with what is spelled like this."""
     called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    return bool(_SEEDS.fullmatch(called)) and bool(call.args) and ast.unparse(call.args[0]) == seed
+    return called in _SEEDS and bool(call.args) and ast.unparse(call.args[0]) == seed
 
 
 _GIVEN = re.compile(r"(?:^|_)seed$")

@@ -44,7 +44,7 @@ def _compared(analysis: Analysis, node: ast.Call) -> Iterator[tuple[ast.expr, as
     match node:
         case ast.Call(args=[one, other, *_]) if torch_loss(analysis, node) in _LOSSES:
             yield one, other
-        case ast.Call(ast.Attribute(powered, "mean" | "sum"), []):
+        case ast.Call(args=[], func=ast.Attribute(value=powered, attr="mean" | "sum")):
             match powered:
                 case ast.Call(ast.Attribute(ast.BinOp(one, ast.Sub(), other), "pow"), [ast.Constant(2)]):
                     yield one, other

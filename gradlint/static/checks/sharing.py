@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
@@ -17,8 +17,7 @@ _Loop = ast.For | ast.AsyncFor | ast.While
 _GRADS = ("grad", "_grad")
 
 
-@dataclass(frozen=True, slots=True)
-class _Handing:
+class _Handing(NamedTuple):
     """A place where the gradients of the module `source` become those of `shared`, as the same tensors."""
 
     node: ast.AST

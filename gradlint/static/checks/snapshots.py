@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
@@ -19,8 +19,7 @@ _SHALLOW = frozenset(["dict", "OrderedDict", "copy.copy", "collections.OrderedDi
 _Loop = ast.For | ast.AsyncFor | ast.While
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(NamedTuple):
     """A statement that keeps the state of a module when a value is better than the best so far."""
 
     node: ast.Assign

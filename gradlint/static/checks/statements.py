@@ -146,10 +146,10 @@ def parameters_not_called(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL803: `SGD(model.parameters)` or `{"params": self.get_params}`."""
     for node in analysis.nodes(ast.Call, ast.Dict):
         match node:
-            case ast.Call(callee, [ast.Attribute() as first, *_]) if _wants_parameters(analysis.value(callee)):
+            case ast.Call(args=[ast.Attribute() as first, *_]) if _wants_parameters(analysis.value(node.func)):
                 yield from _method_given(analysis, first)
-            case ast.Dict(keys, values):
-                for key, value in zip(keys, values, strict=True):
+            case ast.Dict():
+                for key, value in zip(node.keys, node.values, strict=True):
                     if isinstance(key, ast.Constant) and key.value == "params" and isinstance(value, ast.Attribute):
                         yield from _method_given(analysis, value)
             case _:

@@ -14,6 +14,7 @@ from gradlint.static.checks import check
 from gradlint.static.counts import Count, Counts, Factor, scope_of
 from gradlint.static.nodes import spelled, walk
 
+_STEP_WORDS = ("steps", "iters", "iterations", "updates", "T_max", "t_total")
 _STEPS = re.compile(r"(^|_)(steps|iters|iterations|updates)$|^T_max$|^t_total$")
 _TOTAL = re.compile(r"(^|_)(total|max|train|training)_|^num_(training|train|total)|^T_max$|^t_total$")
 _EPOCHS = re.compile(r"(^|_)epochs$")
@@ -43,12 +44,12 @@ def divided_amiss(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _step_counts(analysis: Analysis) -> Iterator[tuple[str, ast.expr, ast.AST | None]]:
     """Yield what is computed and called a number of steps, with the names and the functions in which they stand."""
-    for node in analysis.nodes(ast.Assign, ast.Call):
+    for node in analysis.nodes(ast.Assign, ast.Call) if analysis.says(*_STEP_WORDS) else ():
         match node:
-            case ast.Assign([ast.Name() | ast.Attribute() as target], value):
-                given = [(last_name(target), value)]
-            case ast.Call(keywords=keywords):
-                given = [(keyword.arg or "", keyword.value) for keyword in keywords]
+            case ast.Call():
+                given = [(keyword.arg or "", keyword.value) for keyword in node.keywords]
+            case ast.Assign(targets=[ast.Name() | ast.Attribute() as target]):
+                given = [(last_name(target), node.value)]
             case _:
                 continue
         for name, value in given:

@@ -23,6 +23,8 @@ from gradlint.static.values import Instance
 from gradlint.typestate import State
 
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
+_USES = frozenset({EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD})
+"""What is done with a graph that is recorded on purpose."""
 IN_EVALUATION = _LAPSED | {"eval"}
 ON_INPUTS = re.compile(r"requires_grad|\.grad\b|autograd|functorch|adapt|attack|perturb")
 DIFFERENTIATES = re.compile(r"requires_grad|\.grad\b|autograd|functorch|\.func\.")
@@ -101,13 +103,10 @@ def _is_thrown_away(analysis: Analysis, event: Event) -> bool:
 
 def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) -> Iterator[tuple[Event, State]]:
     """Yield the forwards of evaluations that record a graph which nothing in the evaluation uses."""
-    used = [
-        event
-        for event in analysis.events[root]
-        if event.kind in (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD)
-    ]
-    for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
-        if event.kind is not EventKind.FORWARD or "method" in event.roles or not _is_repeated(analysis, event):
+    forwards = [item for item in arrivals.items() if item[0].kind is EventKind.FORWARD]
+    used = [event for event in analysis.events[root] if event.kind in _USES] if forwards else []
+    for event, states in sorted(forwards, key=lambda item: item[0].place):
+        if "method" in event.roles or not _is_repeated(analysis, event):
             continue
         if _is_for_training(analysis, event):
             continue

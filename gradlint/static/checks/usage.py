@@ -26,14 +26,16 @@ def called_in_the_wrong_form(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL810, GL811 and GL812."""
     losses, groups_given = analysis.says(*_FLAGS_FIRST), analysis.says("params")
     for node in analysis.nodes(ast.Call) if losses or groups_given or analysis.says("forward") else ():
-        match node:
-            case ast.Call(ast.Attribute(owner, "forward")) if _is_module(analysis, owner):
-                place, subject = analysis.source.place(node), ast.unparse(owner)
-                yield compose("GL810", Side.STATIC, place, subject=subject)
-            case ast.Call(callee, [_, second, *_]):
+        callee = node.func
+        if isinstance(callee, ast.Attribute) and callee.attr == "forward" and _is_module(analysis, callee.value):
+            place, subject = analysis.source.place(node), ast.unparse(callee.value)
+            yield compose("GL810", Side.STATIC, place, subject=subject)
+            continue
+        match node.args:
+            case [_, second, *_]:
                 if losses:
                     yield from _loss_given_tensors(analysis, node, callee, second)
-            case ast.Call(callee, [ast.List(groups), *_]) if groups_given:
+            case [ast.List(groups)] if groups_given:
                 yield from _overlapping(analysis, callee, groups)
             case _:
                 continue

@@ -14,7 +14,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
-from gradlint.static.following import Effect, follow
+from gradlint.static.following import Effect, follow_to
 from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import own, walk
@@ -178,10 +178,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
     effect = asked.in_order(on_validated(asked.module, asked.owners, given))
-    ways = follow(asked.root.bare, VALIDATION, effect, start, blind=True).values()
-    if not any(state.name in ("trained", "loaded") for states in ways for state in states):
-        return
-    arrivals = follow(asked.root.bare, VALIDATION, effect, start)
+    arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, _is_trained)
     trains = _trains(asked.analysis)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.FORWARD or "method" in event.roles:
@@ -201,6 +198,10 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
                 found = compose("GL303", Side.STATIC, place, marks, subject=event.name, mode=mode)
                 yield replace(found, severity=severity)
             return
+
+
+def _is_trained(event: Event, state: State) -> bool:
+    return state.name in ("trained", "loaded")
 
 
 _UNSEEN = "training mode, and its layers are not in sight"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
@@ -82,8 +82,7 @@ def one_of_many(analysis: Analysis) -> Iterator[Diagnostic]:
                     yield compose("GL703", Side.STATIC, step.place, (("wasted", made),), what=what, remedy=way)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
+class _Turn(NamedTuple):
     """A step under a condition that regular turns fulfil, and what is in the loop around it."""
 
     step: Event
