@@ -146,7 +146,8 @@ class Blocks(Loops):
                 self.block(handler.body)
             del self.frame.returned[returned:]
             for key, value in self.store.items():
-                after.setdefault(key, value)
+                if key not in after:
+                    after[key] = self.bound_aside(key, value, after)
             self.pending, self.grad = pending, grad
         self.store, self.dead = after, False
         self.block(final)

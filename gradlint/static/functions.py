@@ -16,7 +16,7 @@ from gradlint.static.frames import Frame, Grad
 from gradlint.static.nodes import own, root, walk
 from gradlint.static.parameters import Parameters
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.tree import Call, Seq
+from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import NONE, Class, Const, Function, Instance, Library, Params, Unknown, Value
 
 _NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
@@ -36,6 +36,7 @@ class Functions(Parameters):
         if function.receiver is not None:
             given.insert(0, function.receiver)
         if self._beside_the_point(function, [*given, *named.values()]):
+            self._overwritten(function, node, [*given, *named.values()])
             return Unknown(holds=held([*given, *named.values()]))
         if self.syntax.is_generator(function.node) and self._only_yields(function):
             return Unknown(holds=held([*given, *named.values()]))
@@ -115,6 +116,29 @@ class Functions(Parameters):
             places += [each.node for each in self.lineage(function.receiver.cls)]
         return not any(self.footprints.trains(place, module) for place in places)
 
+    def _overwritten(self, function: Function, node: ast.AST, given: list[Value]) -> None:
+        """Forget the attributes of what is given to a function which is not followed, as far as it may assign them."""
+        module = self.frames.get(function.frame, self.module).module
+        for uid in self.reach(given) & self.instances.keys():
+            names = self.members.get(uid, set()) & (
+                self.footprints.sets(function.node, module) | self._set_by(uid, function)
+            )
+            for name in sorted(each for each in names if (uid, each) in self.store):
+                self.set_member(uid, name, self.fresh(f"{'/'.join(uid)}.{name}", node))
+
+    def _set_by(self, uid: Uid, function: Function) -> frozenset[str]:
+        """Return the attributes that methods of an instance assign, if a function calls any of them, or is one."""
+        methods = {
+            each
+            for cls in self.lineage(self.instances[uid])
+            for each in cls.node.body
+            if isinstance(each, ast.FunctionDef) and each.name != "__init__"
+        }
+        asked = self.syntax.mentioned(function.node)
+        if function.node not in methods and asked.isdisjoint(each.name for each in methods):
+            return frozenset()
+        return frozenset[str]().union(*map(self.syntax.assigned_attributes, methods))
+
     def _trained(self, values: list[Value]) -> bool:
         """Whether `values` have a hold on an object of training, or on a graph."""
         return (
@@ -131,7 +155,7 @@ class Functions(Parameters):
         receiver = function.receiver
         frame = Frame(path, parent, parent.module, node=function.node, callers=callers, cls=cls, receiver=receiver)
         module_names, outer_names = self.syntax.declared(function.node)
-        frame.shared = dict.fromkeys(module_names, self.module) | dict.fromkeys(outer_names, parent)
+        frame.shared = dict.fromkeys(module_names, parent.top) | dict.fromkeys(outer_names, parent)
         self.frames[path] = frame
         return frame
 
