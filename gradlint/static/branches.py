@@ -85,7 +85,7 @@ class Branches(Remembering):
                 if known is None:
                     merged[key] = self.bound_aside(key, value, merged)
                 elif known != value:
-                    merged[key] = self._joined(key, known, value)
+                    merged[key] = self.joined(key, known, value)
             for key in [each for each in merged if each not in store] if len(merged) > len(store) else ():
                 merged[key] = self.bound_aside(key, merged[key], store)
         return merged
@@ -98,7 +98,7 @@ class Branches(Remembering):
         if not isinstance(value, Const):
             return value
         before = UNKNOWN if (key[0], PRESENT) in other else self._beyond(key, other)
-        return value if before is None else self._joined(key, value, before)
+        return value if before is None else self.joined(key, value, before)
 
     def _beyond(self, key: tuple[Uid, str], store: Store) -> Value | None:
         """Return what the top of another file binds to a name that was not looked for on a path."""
@@ -144,7 +144,8 @@ class Branches(Remembering):
             case _:
                 return False
 
-    def _joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
+    def joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
+        """Return what a name is known to be that is one of two."""
         left, right = (self.named(each.name) if isinstance(each, Imported) else each for each in (left, right))
         value = left if left == right else self.either(left, right)
         if not isinstance(value, (Unknown, Choice)) or is_context(value, self.models):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gradlint.diagnostics import Location
 from gradlint.static.algebra import graph_of, held, join
@@ -120,11 +120,27 @@ class Functions(Parameters):
         """Forget the attributes of what is given to a function which is not followed, as far as it may assign them."""
         module = self.frames.get(function.frame, self.module).module
         for uid in self.reach(given) & self.instances.keys():
-            names = self.members.get(uid, set()) & (
-                self.footprints.sets(function.node, module) | self._set_by(uid, function)
-            )
-            for name in sorted(each for each in names if (uid, each) in self.store):
-                self.set_member(uid, name, self.fresh(f"{'/'.join(uid)}.{name}", node))
+            self.unsettle(uid, node, self.footprints.sets(function.node, module) | self._set_by(uid, function))
+
+    def escape(self, node: ast.AST, values: Iterable[Value], roles: Iterable[str] = ()) -> frozenset[Uid]:
+        """Emit that somebody unknown got `values`, who may move their flags: those of a mere state, and those that a function moves."""
+        values = list(values)
+        reached = super().escape(node, values, roles)
+        for value in values:
+            if isinstance(value, Instance) and not self._trained([value]):
+                self.unsettle(value.uid, node)
+            elif isinstance(value, Function):
+                self._may_move(value, node)
+        return reached
+
+    def _may_move(self, function: Function, node: ast.AST) -> None:
+        """Forget the flags that a function shares with those around it: it may be called at any time."""
+        module_names, outer_names = self.syntax.declared(function.node)
+        parent = self.frames.get(function.frame, self.module)
+        for name in sorted(module_names | outer_names):
+            frame = parent.top if name in module_names else self._binding(name, parent)
+            if isinstance(self.store.get((frame.path, name)), Const):
+                self.store[frame.path, name] = self.fresh(name, node)
 
     def _set_by(self, uid: Uid, function: Function) -> frozenset[str]:
         """Return the attributes that methods of an instance assign, if a function calls any of them, or is one."""
@@ -155,8 +171,15 @@ class Functions(Parameters):
         receiver = function.receiver
         frame = Frame(path, parent, parent.module, node=function.node, callers=callers, cls=cls, receiver=receiver)
         module_names, outer_names = self.syntax.declared(function.node)
-        frame.shared = dict.fromkeys(module_names, parent.top) | dict.fromkeys(outer_names, parent)
+        frame.shared = dict.fromkeys(module_names, parent.top)
+        frame.shared |= {name: self._binding(name, parent) for name in outer_names}
         self.frames[path] = frame
+        return frame
+
+    def _binding(self, name: str, frame: Frame) -> Frame:
+        """Return the frame around, from the nearest on, that binds a name."""
+        while frame.parent is not None and (frame.path, name) not in self.store:
+            frame = frame.parent
         return frame
 
     def _leave(self, frame: Frame) -> None:

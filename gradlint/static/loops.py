@@ -139,7 +139,7 @@ class Loops(Calls):
         if ends and again and len(self.stack) + len(self.loops) < _MOST_PEELED:
             self.store = self._handed_on(self.merge(ends), _built(first))
             for key in moved:
-                self.store[key] = Unknown(f"{'/'.join(key[0])}.{key[1]}%{number}")
+                self.store[key] = Unknown(f"{'/'.join(key[0])}.{key[1]}%{number}", held((self.store[key],)))
             renewed |= {unknown.id for key in moved if isinstance(unknown := self.store[key], Unknown)}
             later, more, others = self._iteration(body, head, renewed)
             ends, breaks = ends + more, breaks + others
@@ -207,7 +207,7 @@ class Loops(Calls):
         for end in ends:
             differ = map(is_not, before.values(), map(end.get, before))
             for key, old in compress(before.items(), differ):
-                if isinstance(old, Const) and isinstance(new := end.get(key, old), (Const, Unknown)) and new != old:
+                if _is_flag(old) and isinstance(new := end.get(key, old), (Const, Unknown, Items)) and new != old:
                     found[key] = None
         return list(found)
 
@@ -230,6 +230,13 @@ class Loops(Calls):
                 ) and new != old:
                     return True
         return False
+
+
+def _is_flag(value: Value) -> bool:
+    """Whether conditions may be decided by a value, or by an element of it."""
+    return isinstance(value, Const) or (
+        isinstance(value, Items) and bool(value.elements) and all(isinstance(each, Const) for each in value.elements)
+    )
 
 
 def _built(iteration: Seq) -> frozenset[Location]:
