@@ -22,7 +22,7 @@ from gradlint.runtime.sensitivity import lapsed
 from gradlint.runtime.sites import name_of, place_of, text_at, user_frame
 from gradlint.runtime.tracks import Track
 from gradlint.typestate import State
-from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED, EVALUATING
+from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED, EVALUATING, IS_OFF
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -149,8 +149,15 @@ class Modes:
             if owner.last_step is not None and (self._whole_in_evaluation(owner) or _is_left_behind(watched)):
                 evaluation.measures = False
                 marks = (("pretrained" if when is AS_RETURNED else "eval", evaluation.place),)
-                subject = watched.name
-                self._ledger.report("GL304", owner.last_step, marks, iteration=owner.steps, subject=subject, when=when)
+                self._ledger.report(
+                    "GL304",
+                    owner.last_step,
+                    marks,
+                    iteration=owner.steps,
+                    subject=watched.name,
+                    when=when,
+                    effect=IS_OFF,
+                )
                 return
 
     def _close(self, watched: WatchedModule, clock: int) -> None:
@@ -254,7 +261,13 @@ class Modes:
             name, violation = violations[0]
             marks = violation.before.marks
             self._ledger.report(
-                violation.code, place, marks, iteration=optimizer.steps, subject=name, when=AFTER_EVALUATION
+                violation.code,
+                place,
+                marks,
+                iteration=optimizer.steps,
+                subject=name,
+                when=AFTER_EVALUATION,
+                effect=IS_OFF,
             )
 
     def _whole_in_evaluation(self, optimizer: WatchedOptimizer) -> bool:

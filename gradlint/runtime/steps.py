@@ -16,6 +16,7 @@ from gradlint.runtime.gradients import Gradient
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.typestate import Violation
+from gradlint.wordings.updates import ALL_STEPS
 
 if TYPE_CHECKING:
     from gradlint.runtime.listening import Arguments
@@ -50,7 +51,8 @@ class Step:
                 self.watched.empty_step(violation, name)
             return
         iteration = self.watched.steps
-        ledger.report(violation.code, violation.place, violation.before.marks, iteration=iteration, subject=name)
+        marks = violation.before.marks
+        ledger.report(violation.code, violation.place, marks, iteration=iteration, subject=name, steps=ALL_STEPS)
 
 
 def with_closure(arguments: Arguments, closure: Callable[[], Any]) -> Arguments:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import is_
 
 from gradlint.diagnostics import Location
 from gradlint.static.tree import GraphNode, Uid
@@ -170,10 +171,12 @@ def scalers_of(values: Iterable[Value]) -> frozenset[Uid]:
 def aged(value: Value, inside: frozenset[Location]) -> Value:
     """Return `value` one loop iteration later: graph parts built at the places `inside` are older by one."""
     match value:
-        case Tensor(nodes):
+        case Tensor(nodes) if any(node.place in inside for node in nodes):
             return replace(value, nodes=frozenset(_older(node) if node.place in inside else node for node in nodes))
         case Items(elements, keys):
-            return Items(tuple(aged(element, inside) for element in elements), keys)
+            older = tuple(aged(element, inside) for element in elements)
+            # The same list under two names stays the same.
+            return value if all(map(is_, older, elements)) else Items(older, keys)
         case _:
             return value
 

@@ -157,7 +157,9 @@ class Assignments(Succession):
         if isinstance(container, Object) and container.kind is Kind.MODULE:
             self.set_member(container.uid, f"*{self.place(node).row}", value)
         elif isinstance(owner, (ast.Name, ast.Attribute)) and not isinstance(container, Tensor):
-            self.assign(owner, Unknown(holds=held((container, value))), node)
+            changed = Unknown(holds=held((container, value)))
+            self.assign(owner, changed, node)
+            self.changes(container, changed, node)
 
     def _edits_gradient(self, node: ast.AugAssign, value: Value) -> bool:
         """Whether this is `w.grad *= scale`, perhaps of a part; the event is emitted here."""

@@ -85,6 +85,9 @@ class Attributes(Conditions):
         match owner:
             case Library(dotted):
                 return self.named(f"{dotted}.{name}")
+            case Instance(uid=uid) if name == "__dict__":
+                self.unsettle(uid, node)  # Whoever has it may set any.
+                return Unknown(holds=frozenset({uid}))
             case Instance():
                 return self.member(owner, name, node)
             case Class():

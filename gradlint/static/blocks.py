@@ -9,7 +9,7 @@ import ast
 
 from gradlint.static.algebra import held
 from gradlint.static.contexts import METHODS, is_context
-from gradlint.static.frames import Grad
+from gradlint.static.frames import Grad, Store
 from gradlint.static.functions import needs_gradients
 from gradlint.static.loops import Loops
 from gradlint.static.tree import (
@@ -17,7 +17,7 @@ from gradlint.static.tree import (
     Not,
     Predicate,
 )
-from gradlint.static.values import UNKNOWN, Instance, Kind, Library, Object, Unknown, const
+from gradlint.static.values import UNKNOWN, Const, Instance, Kind, Library, Object, Unknown, const
 
 _AUTOCAST = frozenset(
     [
@@ -59,11 +59,21 @@ class Blocks(Loops):
                     item.optional_vars,
                 )
         inside = self.grad
+        self._entered(items, "__enter__")
         self.block(body)
+        self._entered(items, "__exit__")
         self.autocast, self.inference, self.unsynced = casting, inference, unsynced
         # A `set_grad_enabled` statement inside outlives nothing: the context restores what was.
         if entered or inside is not outer:
             self.grad, self.switch = outer, switch
+
+    def _entered(self, items: list[ast.withitem], name: str) -> None:
+        """Forget what an instance that manages a context, which is not followed, sets of itself at one end of it."""
+        for item in items:
+            value = self.latest.get(item.context_expr)
+            method = self.method_of(value.cls, name) if isinstance(value, Instance) else None
+            if isinstance(value, Instance) and method is not None:
+                self.unsettle(value.uid, item.context_expr, self.syntax.assigned_attributes(method.node))
 
     def _casts(self, node: ast.expr) -> bool:
         """Whether operations run in lower precision inside a context: `autocast`, unless it is, or may be, switched off."""
@@ -145,12 +155,20 @@ class Blocks(Loops):
             with self.aside():
                 self.block(handler.body)
             del self.frame.returned[returned:]
-            for key, value in self.store.items():
-                after.setdefault(key, value)
+            self._handled(after)
             self.pending, self.grad = pending, grad
         self.store, self.dead = after, False
         self.block(final)
         self.dead = self.dead or dead
+
+    def _handled(self, after: Store) -> None:
+        """Add to what is known behind a `try` what a handler binds, and which flags it leaves otherwise."""
+        for key, value in self.store.items():
+            known = after.get(key)
+            if known is None:
+                after[key] = self.bound_aside(key, value, after)
+            elif isinstance(known, Const) and isinstance(value, Const) and known != value and not self.dead:
+                after[key] = self.joined(key, known, value)
 
     def lower_cases(self, cases: list[ast.match_case]) -> None:
         """Lower the cases of a `match`, of which one runs, or none."""

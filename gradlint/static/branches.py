@@ -14,7 +14,7 @@ from operator import is_not
 from gradlint.diagnostics import Location
 from gradlint.static.algebra import MOST_CHOICES, join
 from gradlint.static.contexts import NO_CONTEXTS, is_context
-from gradlint.static.frames import Grad, Store
+from gradlint.static.frames import PRESENT, Grad, Store
 from gradlint.static.remembering import Remembering
 from gradlint.static.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
 from gradlint.static.values import (
@@ -23,6 +23,7 @@ from gradlint.static.values import (
     UNKNOWN,
     Choice,
     Class,
+    Const,
     Imported,
     Instance,
     Kind,
@@ -74,20 +75,43 @@ class Branches(Remembering):
         self.grad = Grad.MAYBE if others else self.grad
 
     def merge(self, stores: list[Store]) -> Store:
-        """Return what is known where several paths meet; a name that only some of them bind keeps its value."""
+        """Return what is known where several paths meet; what only some of them bind keeps its value, unless it is a flag."""
         merged = dict(stores[0])
         for store in stores[1:]:
             # Few names differ, and there are many; to look for what was imported adds names. Stores begin with what both paths
             # knew before them, in the same order: there, nobody is looked for by name.
             shared = next(compress(count(), map(is_not, store, merged)), min(len(store), len(merged)))
-            known = chain(islice(merged.values(), shared), map(merged.get, islice(store, shared, None)))
-            for key, value in list(compress(store.items(), map(is_not, store.values(), known))):
-                other = merged.get(key)
-                if other is None:
-                    merged[key] = value
-                elif other != value:
-                    merged[key] = self._joined(key, other, value)
+            values = chain(islice(merged.values(), shared), map(merged.get, islice(store, shared, None)))
+            for key, value in list(compress(store.items(), map(is_not, store.values(), values))):
+                known = merged.get(key)
+                if known is None:
+                    merged[key] = self.bound_aside(key, value, merged)
+                elif known != value:
+                    merged[key] = self.joined(key, known, value)
+            for key in [each for each in merged if each not in store] if len(merged) > len(store) else ():
+                merged[key] = self.bound_aside(key, merged[key], store)
         return merged
+
+    def bound_aside(self, key: tuple[Uid, str], value: Value, other: Store) -> Value:
+        """Return what is known of what one of two paths binds, where `other` is what the other one knows.
+
+        Who is used was made. A flag, though, may have been another one before, where nobody has looked yet.
+        """
+        if not isinstance(value, Const):
+            return value
+        before = UNKNOWN if (key[0], PRESENT) in other else self._beyond(key, other)
+        return value if before is None else self.joined(key, value, before)
+
+    def _beyond(self, key: tuple[Uid, str], store: Store) -> Value | None:
+        """Return what the top of another file binds to a name that was not looked for on a path."""
+        frame = self.frames.get(key[0])
+        if frame is None or frame.parent is not None:
+            return None
+        here, self.store = self.store, store
+        try:
+            return self.beyond(frame, key[1])
+        finally:
+            self.store = here
 
     def either(self, left: Value, right: Value) -> Value:
         """Return what is known of a value that is one of two; of two classes of optimizers, or two contexts, that it is one."""
@@ -122,7 +146,8 @@ class Branches(Remembering):
             case _:
                 return False
 
-    def _joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
+    def joined(self, key: tuple[Uid, str], left: Value, right: Value) -> Value:
+        """Return what a name is known to be that is one of two."""
         left, right = (self.named(each.name) if isinstance(each, Imported) else each for each in (left, right))
         value = left if left == right else self.either(left, right)
         if not isinstance(value, (Unknown, Choice)) or is_context(value, self.models):

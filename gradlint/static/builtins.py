@@ -21,6 +21,7 @@ from gradlint.static.values import (
     Class,
     Const,
     Function,
+    Instance,
     Items,
     Library,
     Params,
@@ -55,13 +56,26 @@ class Builtins(Creation):
                 return cut(self.place(node), lost_by(name, self.place(node), args))
             case "setattr":
                 self.forget(args)
+                self._set_by_name(node, args)
                 # What is put in the place of a frozen part may train.
                 self.emit(EventKind.THAW, node, self.reach(args[:1]) or None, roles=("exchanged",))
             case "sum" if args and isinstance(args[0], Items):
                 return summed(combined(args[0].elements), args[0])
+            case "vars" if args and isinstance(args[0], Instance):
+                self.unsettle(args[0].uid, node)
             case _:
                 return self._of_elements(name, node, args, named)
         return UNKNOWN
+
+    def _set_by_name(self, node: ast.Call, args: list[Value]) -> None:
+        match args:
+            case [Instance(), Const(str(name)), value]:
+                target = ast.copy_location(ast.Attribute(node.args[0], name, ast.Store()), node)
+                self.assign(target, value, node)
+            case [Instance(uid=uid), *_]:
+                self.unsettle(uid, node)
+            case _:
+                return
 
     def _of_elements(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Return what a function makes of the elements of a container."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from gradlint.events import EventKind
 from gradlint.static.computing import computed_parts
 from gradlint.static.endings import Forward
+from gradlint.static.frames import PRESENT
 from gradlint.static.functions import Functions
 from gradlint.static.initializers import DATACLASSES, initializer
 from gradlint.static.nodes import receiver, walk_of
@@ -58,6 +59,7 @@ class Classes(Functions):
             self.store.pop((instance.uid, name), None)
         self.hint = ""
         self.instances[instance.uid] = cls
+        self.store[instance.uid, PRESENT] = instance
         self.born.append(instance.uid)
         self.begun[instance.uid, "*"] = (self.loops, self.place(node))
         self.emit(EventKind.CREATE, node, frozenset({instance.uid}))

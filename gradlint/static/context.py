@@ -226,8 +226,10 @@ class Context(ABC):
             else:
                 if isinstance(value, Choice):
                     todo.extend(value.functions)
-                if isinstance(value, Function) and value.receiver is None:
-                    todo.extend(self._captured(value))
+                if isinstance(value, Items):
+                    todo.extend(value.elements)
+                if isinstance(value, Function):
+                    todo.extend(value.args if value.receiver is not None else (*value.args, *self._captured(value)))
                 new = set(held((value,)))
             for uid in new - found:
                 found.add(uid)

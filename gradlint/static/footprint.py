@@ -49,6 +49,7 @@ class Footprints:
         self._project = project
         self._syntax = syntax
         self._known: dict[ast.AST, bool] = {}
+        self._set: dict[ast.AST, frozenset[str]] = {}
         self._sought: set[tuple[str, str]] = set()
 
     def trains(self, start: ast.AST, module: Module) -> bool:
@@ -57,17 +58,29 @@ class Footprints:
             self._known[start] = self._search((start, module))
         return self._known[start]
 
+    def sets(self, start: ast.AST, module: Module) -> frozenset[str]:
+        """Return the attributes that a function without a hand in training, or whatever it names, may assign."""
+        if start not in self._set:
+            places = (node for node, _ in self._named_from((start, module)))
+            self._set[start] = frozenset[str]().union(*map(self._syntax.assigned_attributes, places))
+        return self._set[start]
+
     def _search(self, start: Place) -> bool:
+        for count, (node, _) in enumerate(self._named_from(start)):
+            if self._known.get(node) or self._syntax.mentioned(node) & _WORDS or count > _MOST:
+                return True
+        return False
+
+    def _named_from(self, start: Place) -> Iterator[Place]:
+        """Yield a function or class, what it names, and what that names."""
         todo, seen = [start], {start[0]}
         while todo:
-            node, module = todo.pop()
-            if self._known.get(node) or self._syntax.mentioned(node) & _WORDS or len(seen) > _MOST:
-                return True
-            for other in self._named_in(node, module):
+            place = todo.pop()
+            yield place
+            for other in self._named_in(*place):
                 if other[0] not in seen:
                     seen.add(other[0])
                     todo.append(other)
-        return False
 
     def _named_in(self, node: ast.AST, module: Module) -> Iterator[Place]:
         for name in self._syntax.mentioned(node):

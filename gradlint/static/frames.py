@@ -14,7 +14,11 @@ from gradlint.static.project import Module
 from gradlint.static.tree import Uid
 from gradlint.static.values import Class, Value
 
-Store = dict[tuple[Uid, str], Value]
+Key = tuple[Uid, str]
+Store = dict[Key, Value]
+
+PRESENT = "*"
+"""Under this name the store holds each instance itself: on other paths it was not made."""
 
 RETURNED = "return"
 """Who is built where a function returns: a place, not a name to call it by."""
@@ -46,6 +50,11 @@ class Frame:
     exits: list[Store] = field(default_factory=list)
     captured: bool = False
     bound: set[str] = field(default_factory=set)
+
+    @property
+    def top(self) -> Frame:
+        """The frame of its module."""
+        return self if self.parent is None else self.parent.top
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gradlint.diagnostics import Location
 from gradlint.static.algebra import graph_of, held, join
@@ -16,7 +16,7 @@ from gradlint.static.frames import Frame, Grad
 from gradlint.static.nodes import own, root, walk
 from gradlint.static.parameters import Parameters
 from gradlint.static.syntax import FunctionNode
-from gradlint.static.tree import Call, Seq
+from gradlint.static.tree import Call, Seq, Uid
 from gradlint.static.values import NONE, Class, Const, Function, Instance, Library, Params, Unknown, Value
 
 _NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
@@ -36,6 +36,7 @@ class Functions(Parameters):
         if function.receiver is not None:
             given.insert(0, function.receiver)
         if self._beside_the_point(function, [*given, *named.values()]):
+            self._overwritten(function, node, [*given, *named.values()])
             return Unknown(holds=held([*given, *named.values()]))
         if self.syntax.is_generator(function.node) and self._only_yields(function):
             return Unknown(holds=held([*given, *named.values()]))
@@ -115,6 +116,45 @@ class Functions(Parameters):
             places += [each.node for each in self.lineage(function.receiver.cls)]
         return not any(self.footprints.trains(place, module) for place in places)
 
+    def _overwritten(self, function: Function, node: ast.AST, given: list[Value]) -> None:
+        """Forget the attributes of what is given to a function which is not followed, as far as it may assign them."""
+        module = self.frames.get(function.frame, self.module).module
+        for uid in self.reach(given) & self.instances.keys():
+            self.unsettle(uid, node, self.footprints.sets(function.node, module) | self._set_by(uid, function))
+
+    def escape(self, node: ast.AST, values: Iterable[Value], roles: Iterable[str] = ()) -> frozenset[Uid]:
+        """Emit that somebody unknown got `values`, who may move their flags: those of a mere state, and those that a function moves."""
+        values = list(values)
+        reached = super().escape(node, values, roles)
+        for value in values:
+            if isinstance(value, Instance) and not self._trained([value]):
+                self.unsettle(value.uid, node)
+            elif isinstance(value, Function):
+                self._may_move(value, node)
+        return reached
+
+    def _may_move(self, function: Function, node: ast.AST) -> None:
+        """Forget the flags that a function shares with those around it: it may be called at any time."""
+        module_names, outer_names = self.syntax.declared(function.node)
+        parent = self.frames.get(function.frame, self.module)
+        for name in sorted(module_names | outer_names):
+            frame = parent.top if name in module_names else self._binding(name, parent)
+            if isinstance(self.store.get((frame.path, name)), Const):
+                self.store[frame.path, name] = self.fresh(name, node)
+
+    def _set_by(self, uid: Uid, function: Function) -> frozenset[str]:
+        """Return the attributes that methods of an instance assign, if a function calls any of them, or is one."""
+        methods = {
+            each
+            for cls in self.lineage(self.instances[uid])
+            for each in cls.node.body
+            if isinstance(each, ast.FunctionDef) and each.name != "__init__"
+        }
+        asked = self.syntax.mentioned(function.node)
+        if function.node not in methods and asked.isdisjoint(each.name for each in methods):
+            return frozenset()
+        return frozenset[str]().union(*map(self.syntax.assigned_attributes, methods))
+
     def _trained(self, values: list[Value]) -> bool:
         """Whether `values` have a hold on an object of training, or on a graph."""
         return (
@@ -131,8 +171,15 @@ class Functions(Parameters):
         receiver = function.receiver
         frame = Frame(path, parent, parent.module, node=function.node, callers=callers, cls=cls, receiver=receiver)
         module_names, outer_names = self.syntax.declared(function.node)
-        frame.shared = dict.fromkeys(module_names, self.module) | dict.fromkeys(outer_names, parent)
+        frame.shared = dict.fromkeys(module_names, parent.top)
+        frame.shared |= {name: self._binding(name, parent) for name in outer_names}
         self.frames[path] = frame
+        return frame
+
+    def _binding(self, name: str, frame: Frame) -> Frame:
+        """Return the frame around, from the nearest on, that binds a name."""
+        while frame.parent is not None and (frame.path, name) not in self.store:
+            frame = frame.parent
         return frame
 
     def _leave(self, frame: Frame) -> None:

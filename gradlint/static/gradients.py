@@ -133,8 +133,9 @@ class Gradients(Forwards):
 
     def grown(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Bind a target that grew in place: where it began does not change."""
-        begun = dict(self.begun)
+        begun, old = dict(self.begun), self.latest.get(target, UNKNOWN)
         self.assign(target, value, node)
+        self.changes(old, value, node)
         self.begun = begun
 
     def backward(self, node: ast.Call, roots: list[Value], named: dict[str, Value], by: tuple[str, ...] = ()) -> Value:

@@ -14,7 +14,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.algebra import aged, held, parts
 from gradlint.static.calls import Calls
-from gradlint.static.frames import Grad, Pending, Store
+from gradlint.static.frames import Grad, Key, Pending, Store
 from gradlint.static.library import role_of
 from gradlint.static.nodes import walk
 from gradlint.static.provenance import is_leaf, is_rebound, unmarked
@@ -134,9 +134,13 @@ class Loops(Calls):
         later = first
         if len(ends) > 1 and self.grad is not mode:
             self.grad = Grad.MAYBE
-        again = self.grad is not mode or self._carries(before, ends)
+        moved = self._reset(before, ends)
+        again = self.grad is not mode or moved or self._carries(before, ends)
         if ends and again and len(self.stack) + len(self.loops) < _MOST_PEELED:
             self.store = self._handed_on(self.merge(ends), _built(first))
+            for key in moved:
+                self.store[key] = Unknown(f"{'/'.join(key[0])}.{key[1]}%{number}", held((self.store[key],)))
+            renewed |= {unknown.id for key in moved if isinstance(unknown := self.store[key], Unknown)}
             later, more, others = self._iteration(body, head, renewed)
             ends, breaks = ends + more, breaks + others
         self.loops = outer
@@ -197,6 +201,16 @@ class Loops(Calls):
                 ids.add(unknown.id)
         return frozenset(ids)
 
+    def _reset(self, before: Store, ends: list[Store]) -> list[Key]:
+        """Return the flags which the text of the loop does not set, but something that it calls: no turn but the first begins as before."""
+        found: dict[Key, None] = {}
+        for end in ends:
+            differ = map(is_not, before.values(), map(end.get, before))
+            for key, old in compress(before.items(), differ):
+                if _is_flag(old) and isinstance(new := end.get(key, old), (Const, Unknown, Items)) and new != old:
+                    found[key] = None
+        return list(found)
+
     def _carries(self, before: Store, ends: list[Store]) -> bool:
         """Whether the loop hands a graph, an object or a function on to its next iteration."""
         for end in ends:
@@ -216,6 +230,13 @@ class Loops(Calls):
                 ) and new != old:
                     return True
         return False
+
+
+def _is_flag(value: Value) -> bool:
+    """Whether conditions may be decided by a value, or by an element of it."""
+    return isinstance(value, Const) or (
+        isinstance(value, Items) and bool(value.elements) and all(isinstance(each, Const) for each in value.elements)
+    )
 
 
 def _built(iteration: Seq) -> frozenset[Location]:

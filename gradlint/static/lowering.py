@@ -87,14 +87,22 @@ class Lowering(Pieces):
             called = self.syntax.mentioned(tree)
             waiting.sort(key=lambda each: each[0].name in called)
         after = dict(self.store)
-        for function, cls in [*self._driven_by_bases(functions, training), *waiting]:
-            if function in self.reached:
-                continue
-            self._begin_anew(after)
-            with self.aside() as out:
-                self._alone(function, cls)
-            yield Root(Seq(tuple(out)), False, function, frozenset(self.followed))
+        for function, cls in self._driven_by_bases(functions, training):
+            known = set(self.reached)
+            yield self._read_alone(function, cls, after)
+            # A base that is in this file is read as it stands, too.
+            self.reached -= {each for each, home in functions if home is not cls and home is not None} - known
+        for function, home in waiting:
+            if function not in self.reached:
+                yield self._read_alone(function, home, after)
         yield from self._inner()
+
+    def _read_alone(self, function: FunctionNode, cls: ast.ClassDef | None, store: Store) -> Root:
+        """Read a function that nobody was seen to call, from what the module has left."""
+        self._begin_anew(store)
+        with self.aside() as out:
+            self._alone(function, cls)
+        return Root(Seq(tuple(out)), False, function, frozenset(self.followed))
 
     def _inner(self) -> Iterator[Root]:
         """Yield the functions inside of functions that nobody was seen to call: they are returned, or given to somebody unknown."""
@@ -140,15 +148,16 @@ class Lowering(Pieces):
     def _driven_by_bases(
         self, functions: list[tuple[FunctionNode, ast.ClassDef | None]], training: set[str]
     ) -> Iterator[tuple[FunctionNode, ast.ClassDef]]:
-        """Yield the methods by which a base of another file drives the training methods of a class of this one."""
+        """Yield the methods by which a base drives the training methods of a class of this file, as long as some were not read."""
         for node in dict.fromkeys(cls for _, cls in functions if cls is not None and cls.bases):
             cls = self.settled((self.module.path, node.name))
-            own = {each.name for each, home in functions if home is node}
-            if own & training and isinstance(cls, Class) and cls.node is node:
-                for ancestor in [each for each in self.lineage(cls) if self.is_foreign(each)]:
+            own = {each.name: each for each, home in functions if home is node and each.name in training}
+            if own and isinstance(cls, Class) and cls.node is node:
+                for ancestor in list(self.lineage(cls))[1:]:
                     for method in (each for each in ancestor.node.body if isinstance(each, ast.FunctionDef)):
-                        drives = self.syntax.mentioned(method) & own & training
-                        if drives and self.method_of(cls, method.name) == Function(method, ancestor.frame):
+                        driven = [own[name] for name in sorted(self.syntax.mentioned(method) & own.keys())]
+                        inherited = self.method_of(cls, method.name) == Function(method, ancestor.frame)
+                        if inherited and not self.reached.issuperset(driven):
                             yield method, node
 
     def _begin_anew(self, store: Store) -> None:

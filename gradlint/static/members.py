@@ -17,6 +17,7 @@ from gradlint.static.nodes import walk
 from gradlint.static.values import (
     NONE,
     Class,
+    Const,
     Function,
     Instance,
     Kind,
@@ -186,13 +187,26 @@ class Members(Classes):
             # What a wrapper wraps is its `module`.
             return owner
         if self._assigned_elsewhere(owner, name):
-            return self.store.get((owner.uid, name)) or Unknown(self._path(owner, name), frozenset({owner.uid}))
+            found = self.store.get((owner.uid, name))
+            if isinstance(found, Const) and self._begins(owner.cls, name):
+                self.set_member(owner.uid, name, found := Unknown(self._path(owner, name)))
+            return found or Unknown(self._path(owner, name), frozenset({owner.uid}))
         if self.is_module(owner.cls):
             # Only what wraps it has one, and a wrapper stands for what it wraps.
             return owner if name == "module" else Method(owner, name)
         told = name in words("trainer", "attributes") and self.is_a(owner.cls, *words("trainer", "bases"))
         acts = self.is_open(owner.cls) and not told
         return Unknown(self._path(owner, name), frozenset({owner.uid}) if acts else frozenset())
+
+    def _begins(self, cls: Class, name: str) -> bool:
+        """Whether the body of a class gives its instances an attribute, so that nobody needs to have assigned it yet."""
+        given = (each for ancestor in self.lineage(cls) for each in ancestor.node.body)
+        return any(
+            isinstance(target, ast.Name) and target.id == name
+            for each in given
+            if isinstance(each, (ast.Assign, ast.AnnAssign)) and each.value is not None
+            for target in (each.targets if isinstance(each, ast.Assign) else [each.target])
+        )
 
     def _path(self, owner: Instance, name: str) -> str:
         return f"{'/'.join(owner.uid)}.{name}"

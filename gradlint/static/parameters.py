@@ -9,7 +9,7 @@ import ast
 
 from gradlint.static.expressions import Expressions
 from gradlint.static.tree import Uid
-from gradlint.static.values import OPTIMIZERS, UNKNOWN, Items, Kind, Library, Object, Unknown, Value, unknown_uid
+from gradlint.static.values import OPTIMIZERS, UNKNOWN, Const, Items, Kind, Library, Object, Unknown, Value, unknown_uid
 
 
 class Parameters(Expressions):
@@ -26,6 +26,7 @@ class Parameters(Expressions):
         }
         spread = any(isinstance(value, Unknown) and value.id == "*" for value in [*given, *named.values()])
         values = dict(zip([arg.arg for arg in positional], given, strict=False)) | named
+        unseen = not self._is_called() and len(given) == (self.frame.receiver is not None)
         for arg in [*positional, *arguments.kwonlyargs]:
             value = values.get(arg.arg)
             if isinstance(value, Unknown):
@@ -33,7 +34,8 @@ class Parameters(Expressions):
             if value is not None:
                 self.bind(arg.arg, value)
             elif arg.arg in defaults and not spread:
-                self.bind(arg.arg, self.evaluate(defaults[arg.arg]))
+                default = self.evaluate(defaults[arg.arg])
+                self.bind(arg.arg, self.parameter(arg) if unseen and _decides(default) else default)
             else:
                 self.bind(arg.arg, self.parameter(arg))
         if arguments.vararg is not None:
@@ -45,6 +47,10 @@ class Parameters(Expressions):
             known = bool(rest) and "**" not in rest
             mixed = Unknown(holds=self.reach(rest.values()))
             self.bind(arguments.kwarg.arg, Items(tuple(rest.values()), tuple(rest)) if known else mixed)
+
+    def _is_called(self) -> bool:
+        """Whether the function that we are in is seen to be called: else its defaults are what some callers leave, and others do not."""
+        return not self.frame.callers or isinstance(self.frame.callers[-1][1], ast.Call)
 
     def _told_by(self, value: Unknown, arg: ast.arg) -> Value:
         """Return what an unknown argument is by the annotation of its parameter, or by what this is asked for."""
@@ -105,3 +111,14 @@ class Parameters(Expressions):
     def _annotated(self, value: Object) -> Object:
         self.objects[value.uid] = value
         return value
+
+
+def _decides(default: Value) -> bool:
+    """Whether conditions may be decided by a value, which is nothing that somebody could use."""
+    match default:
+        case Const(literal):
+            return literal is not None
+        case Items(elements):
+            return any(isinstance(each, Const) for each in elements)
+        case _:
+            return False

@@ -6,6 +6,7 @@ It knows values, places and loops; it emits nothing and must not know any rule.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.context import Context
@@ -95,6 +96,20 @@ class Remembering(Context):
                 return True
             case _:
                 return False
+
+    def changes(self, old: Value, new: Value, node: ast.AST) -> None:
+        """Bind what still stands for a collection that was changed in place to what it is now, under whatever name."""
+        for key in [key for key, value in self.store.items() if value is old] if isinstance(old, Items) else ():
+            nameless = isinstance(new, Unknown) and not new.id
+            self.store[key] = self.fresh(".".join(("/".join(key[0]), key[1])), node, held((new,))) if nameless else new
+
+    def unsettle(self, uid: Uid, node: ast.AST, names: Iterable[str] | None = None) -> None:
+        """Forget attributes of an instance (None: whichever are flags) that may have been set by now."""
+        members = self.members.get(uid, set())
+        for name in sorted(members if names is None else members.intersection(names)):
+            value = self.store.get((uid, name))
+            if value is not None and (names is not None or isinstance(value, Const)):
+                self.set_member(uid, name, self.fresh(f"{'/'.join(uid)}.{name}", node))
 
     def mirrors(self, node: ast.Call, one: ast.expr, other: ast.expr) -> None:
         """Remember that weights are paired with themselves: the owners of two expressions are one module under two names."""

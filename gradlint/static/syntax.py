@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 
-from gradlint.static.nodes import children, root, spelled, walk, walk_of
+from gradlint.static.nodes import children, own, root, spelled, walk, walk_of
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Syntax:
         return self._once(_is_generator, function)
 
     def declared(self, function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the names that a function declares global and nonlocal."""
+        """Return the names that a function declares global and nonlocal; those in it declare their own."""
         return self._once(_declared, function)
 
     def assigned(self, loop: ast.AST) -> frozenset[str]:
@@ -145,9 +145,12 @@ def _is_generator(function: ast.AST) -> bool:
 
 
 def _declared(function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
+    if not walk_of(function, ast.Global) and not walk_of(function, ast.Nonlocal):
+        return frozenset(), frozenset()
+    here = list(own(function))
     return (
-        frozenset(name for node in walk_of(function, ast.Global) for name in node.names),
-        frozenset(name for node in walk_of(function, ast.Nonlocal) for name in node.names),
+        frozenset(name for node in here if isinstance(node, ast.Global) for name in node.names),
+        frozenset(name for node in here if isinstance(node, ast.Nonlocal) for name in node.names),
     )
 
 
@@ -271,10 +274,10 @@ def _mentioned(tree: ast.AST) -> frozenset[str]:
 
 def _locals(function: ast.AST) -> frozenset[ast.AST]:
     names = walk_of(function, ast.Name)
-    own = {node.id for node in names if type(node.ctx) is not ast.Load}
-    own |= {node.arg for node in walk_of(function, ast.arg)}
-    own -= _declared(function)[0]
-    return frozenset(node for node in names if node.id in own)
+    bound = {node.id for node in names if type(node.ctx) is not ast.Load}
+    bound |= {node.arg for node in walk_of(function, ast.arg)}
+    bound -= {name for node in walk_of(function, ast.Global) for name in node.names}
+    return frozenset(node for node in names if node.id in bound)
 
 
 def _names(function: ast.AST) -> frozenset[str]:

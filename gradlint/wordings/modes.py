@@ -9,6 +9,8 @@ from gradlint.wordings.wording import Wording
 AFTER_EVALUATION = "after its first evaluation"
 AFTER_AN_EVALUATION = "after an evaluation that has left it so"
 AS_RETURNED = "as the library returned it"
+IS_OFF = "dropout is off and batch statistics are frozen"
+MAY_BE_OFF = "any dropout in it is off, and any batch statistics are frozen; its layers are not in sight"
 TRAINING_MODE = "training mode"
 EVALUATING = "while `{}` is in evaluation mode"
 """Where a validation pass trains (GL301), with the name of the model."""
@@ -38,7 +40,7 @@ WORDINGS: Mapping[str, Wording] = {
         },
     ),
     "GL304": Wording(
-        "`{subject}` is trained in evaluation mode {when}: dropout is off and batch statistics are frozen",
+        "`{subject}` is trained in evaluation mode {when}: {effect}",
         "call `{subject}.train()` at the start of every training epoch, and at the end of an evaluation within one",
         {
             "eval": "put into evaluation mode here, and never back",

@@ -12,13 +12,16 @@ _LEFT_OVER = {
     "cleared": "cleared only here",
 }
 
+ALL_STEPS = "steps, so every update repeats all earlier ones"
+BOTH_STEPS = "the two steps of a turn, so that the second repeats the first"
+"""Between which steps nothing clears gradients that are used again (GL101)."""
+
 TRACKED = "autograd records it, and torch raises RuntimeError: a leaf that requires gradients is changed in place"
 REBOUND = "`{subject}` is not a leaf any more after the first one, and its `.grad` is None from then on"
 
 WORDINGS: Mapping[str, Wording] = {
     "GL101": Wording(
-        "`{subject}` steps on gradients that it has already used: nothing clears them between steps, "
-        "so every update repeats all earlier ones",
+        "`{subject}` steps on gradients that it has already used: nothing clears them between {steps}",
         "call `{subject}.zero_grad()` once per step, before `backward()`",
         _LEFT_OVER,
     ),

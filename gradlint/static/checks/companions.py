@@ -16,6 +16,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.checks.left_off import left_off
 from gradlint.static.checks.validation import EVALUATES, TRAINS, UPDATES
 from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
@@ -86,7 +87,7 @@ class _Shared:
             if runs and beside and left and steps:
                 marks = (("eval", left[0].place), ("forward", runs[0].place))
                 subject = self.analysis.named(self.module)
-                yield compose("GL304", Side.STATIC, beside.place, marks, subject=subject, when=AFTER_EVALUATION)
+                yield left_off(self.analysis, self.module, beside.place, marks, subject, AFTER_EVALUATION)
 
     def _is_named(self, method: Root) -> bool:
         """Whether all of the class is in sight, and a method says by its name that it evaluates."""

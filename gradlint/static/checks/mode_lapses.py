@@ -9,11 +9,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradlint.diagnostics import Diagnostic, Side
+from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
-from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.checks.left_off import left_off
 from gradlint.static.nodes import blocks_in, own
 from gradlint.static.syntax import FunctionNode
 from gradlint.wordings.modes import AFTER_EVALUATION
@@ -53,7 +53,7 @@ def _lapses(
         if said in begun and said in shown and not back and _goes_on(loop, call, methods):
             marks = (("step", analysis.source.place(passes[0])),)
             place = analysis.source.place(call)
-            yield compose("GL304", Side.STATIC, place, marks, subject=said, when=AFTER_EVALUATION)
+            yield left_off(analysis, None, place, marks, said, AFTER_EVALUATION)
             return
 
 

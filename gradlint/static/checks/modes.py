@@ -15,6 +15,7 @@ from gradlint.protocols import MODE
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
+from gradlint.static.checks.left_off import left_off
 from gradlint.static.checks.stayed import trained_as_left
 from gradlint.static.checks.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, tracked
 from gradlint.static.following import follow_to
@@ -103,7 +104,7 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             continue
         place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
         name = analysis.named(module)
-        yield compose("GL304", Side.STATIC, place, marks, subject=name, when=AFTER_EVALUATION)
+        yield left_off(analysis, module, place, marks, name, AFTER_EVALUATION)
         return
 
 

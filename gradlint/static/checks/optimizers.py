@@ -23,6 +23,7 @@ from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
 from gradlint.static.values import Kind, Object
 from gradlint.typestate import State
+from gradlint.wordings.updates import ALL_STEPS, BOTH_STEPS
 
 _UNKNOWN = frozenset({"unknown", "unknown-fresh"})
 
@@ -115,7 +116,8 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     if other is not None:
         marks = (*dirty.marks, ("other", other.place))
         return case.report("GL107", State(dirty.name, marks), other=other.name, does="steps but")
-    return case.report("GL101", dirty, Confidence.LIKELY if others else Confidence.CERTAIN)
+    steps = ALL_STEPS if cleared is None else BOTH_STEPS
+    return case.report("GL101", dirty, Confidence.LIKELY if others else Confidence.CERTAIN, steps=steps)
 
 
 def _begins(case: _Case, state: State) -> bool:

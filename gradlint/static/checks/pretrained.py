@@ -9,12 +9,12 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Location, Severity, Side
+from gradlint.diagnostics import Diagnostic, Location, Severity
 from gradlint.events import EventKind
-from gradlint.messages import compose
 from gradlint.protocols import MODE
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.checks.left_off import left_off
 from gradlint.static.following import Effect, follow
 from gradlint.static.kinship import name_of, within
 from gradlint.static.lowering import Root
@@ -57,7 +57,7 @@ def _trained(
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         if lost and all(state.name in ("pretrained-backward", "unknown") for state in states):
             place, marks = _training_loop(analysis, event), min(state.marks for state in lost)
-            found = compose("GL304", Side.STATIC, place, marks, subject=name_of(module), when=AS_RETURNED)
+            found = left_off(analysis, module, place, marks, name_of(module), AS_RETURNED)
             # The source of the model is not in sight: it may have nothing that its mode matters to.
             yield replace(found, severity=Severity.WARNING)
             return

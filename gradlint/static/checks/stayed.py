@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.diagnostics import Diagnostic, Severity
 from gradlint.events import EventKind
-from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.checks.left_off import left_off
 from gradlint.static.flow import World
 from gradlint.static.following import breaches
 from gradlint.static.lowering import Root
@@ -42,7 +42,7 @@ def left_within_a_step(analysis: Analysis) -> Iterator[Diagnostic]:
             if unseen and owned <= (event.targets or frozenset()) and not _is_undone(found[index + 1 :], owned):
                 when = f"after `{event.name}` was, which it is on a path or inside of this call"
                 name = analysis.named(min(owned))
-                diagnostic = compose("GL304", Side.STATIC, event.place, subject=name, when=when)
+                diagnostic = left_off(analysis, min(owned), event.place, (), name, when)
                 yield replace(diagnostic, severity=Severity.WARNING)
 
 
@@ -66,7 +66,7 @@ def trained_as_left(analysis: Analysis, root: Root, module: Uid, owners: frozens
             continue
         marks = [("forward", place) for role, place in state.marks if role == "forward"]
         name = analysis.named(module)
-        yield compose("GL304", Side.STATIC, begun, marks, subject=name, when=AFTER_AN_EVALUATION)
+        yield left_off(analysis, module, begun, marks, name, AFTER_AN_EVALUATION)
         return
 
 

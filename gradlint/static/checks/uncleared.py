@@ -24,6 +24,7 @@ from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_optimizer
 from gradlint.static.tree import Event, Node, Seq
 from gradlint.static.values import Kind, Object
+from gradlint.wordings.updates import ALL_STEPS
 
 _TRAINS = re.compile(
     rf"{SUSPECT.pattern}|engine|solver|algo|agent|attack|hook|callback|closure|prepare|init|wrap|call", re.IGNORECASE
@@ -113,5 +114,5 @@ def _told(tree: Node, step: Event, effect: Effect) -> Iterator[Diagnostic]:
     }
     if again and all(OPTIMIZER.broken_by(state, EventKind.STEP) == "GL101" for state in again):
         state = min(again, key=lambda each: each.marks)
-        diagnostic = compose("GL101", Side.STATIC, step.place, state.marks, subject=step.name)
+        diagnostic = compose("GL101", Side.STATIC, step.place, state.marks, subject=step.name, steps=ALL_STEPS)
         yield replace(diagnostic, severity=Severity.WARNING)
