@@ -95,13 +95,9 @@ def excusable(files: Iterable[FileFindings]) -> frozenset[Callee]:
     files = list(files)
     followed = frozenset(spot for file in files for spot in file.followed)
     waiting = {spot for file in files for each in file.found for spot in each.alone - followed}
-    flags = {each.unasked for file in files for each in file.found} - {name for file in files for name in file.asked}
-    return frozenset(
-        [
-            *(Callee("" if name in _IMPLICIT else name) for _, _, name in waiting),
-            *(Callee(name) for flag in flags if (name := flag_of(flag))),
-        ]
-    )
+    flags = {each.unasked for file in files for each in file.found if flag_of(each.unasked)}
+    flags -= {name for file in files for name in file.asked}
+    return frozenset(Callee("" if name in _IMPLICIT else name) for _, _, name in waiting) | {*map(Callee, flags)}
 
 
 def driven(files: Iterable[FileFindings]) -> frozenset[Callee]:

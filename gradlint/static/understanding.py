@@ -51,7 +51,9 @@ Spot = tuple[str, int, str]
 
 
 class Callee(NamedTuple):
-    """Something that may be called from another file: its name, and the words of which one must stand there, too."""
+    """Something that may be called from another file: its name, and the words of which one must stand there, too; or the
+    setting of a flag.
+    """
 
     name: str
     homes: tuple[str, ...] = ()
