@@ -14,6 +14,7 @@ from gradlint.static.contexts import is_context
 from gradlint.static.frames import Grad
 from gradlint.static.instances import SAME
 from gradlint.static.methods import Methods
+from gradlint.static.nodes import own_of
 from gradlint.static.tree import Atom, Node, events
 from gradlint.static.values import (
     UNKNOWN,
@@ -115,6 +116,9 @@ class Calls(Methods):
                 return self.instantiate(callee, node, args, named)
             case Instance():
                 return self._call_instance(callee, node, args, named)
+            case Object(kind=Kind.MODULE) if self._may_be_method(callee, node):
+                owner = replace(callee, uid=callee.uid[:-1])
+                return self.on_module(owner.uid, owner, callee.uid[-1], node, args, named)
             case Object(kind=Kind.MODULE | Kind.CRITERION):
                 return self._forward(callee, node, args, named)
             case Object():
@@ -133,6 +137,14 @@ class Calls(Methods):
                 return Unknown(
                     holds=self.escape(node, [callee, *args, *named.values()], _handed([*args, *named.values()]))
                 )
+
+    def _may_be_method(self, part: Object, node: ast.Call) -> bool:
+        """Whether an attribute of an unseen module that has got a name of its own is called for what it does, not for a result."""
+        known = part.origin or part.uid in self.objects or part.uid in self.instances
+        if known or not isinstance(node.func, ast.Name) or len(part.uid) <= (2 if part.uid[0] == "?" else 1):
+            return False
+        scope = self.frame.node or self.frame.module.contents.tree
+        return any(each.value is node for each in own_of(scope, ast.Expr))
 
     def _one_of(
         self, functions: tuple[Value, ...], id_: str, node: ast.Call, args: list[Value], named: dict[str, Value]

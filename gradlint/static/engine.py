@@ -23,6 +23,7 @@ from gradlint.rulebook import rule
 from gradlint.static import reading, signs
 from gradlint.static.discovery import Candidate
 from gradlint.static.findings import FileFindings, selected
+from gradlint.static.flags import flag_of
 from gradlint.static.reading import UNREADABLE, Unreadable
 from gradlint.static.report import Report
 from gradlint.static.understanding import Callee, Finding, Understanding, analyze
@@ -82,6 +83,8 @@ def _as_caller(found: FileFindings) -> FileFindings:
 
 
 def _may_call(data: bytes, callee: Callee) -> bool:
+    if flag := flag_of(callee.name):
+        return bool(_setting_of(flag).search(data))
     name, all_homes = _words_of(callee)
     if name not in data:
         return False
@@ -96,6 +99,11 @@ def _may_call(data: bytes, callee: Callee) -> bool:
 def _words_of(callee: Callee) -> tuple[bytes, tuple[bytes, ...]]:
     """Return the name and the homes of what may be called: many files are asked for them."""
     return callee.name.encode(), tuple(home.encode() for home in callee.homes)
+
+
+@functools.cache
+def _setting_of(flag: str) -> re.Pattern[bytes]:
+    return re.compile(rb"\.%b\s*=[^=]|setattr\([^()]*[\"']%b[\"']" % (flag.encode(), flag.encode()))
 
 
 @functools.cache

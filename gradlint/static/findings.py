@@ -16,6 +16,7 @@ from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Location, Related
 from gradlint.documents import Document
 from gradlint.static import discovery, reading
+from gradlint.static.flags import flag_of
 from gradlint.static.reading import UNREADABLE, Unreadable
 from gradlint.static.sights import NOTHING, Answers
 from gradlint.static.understanding import Callee, Finding, Spot
@@ -87,14 +88,16 @@ _IMPLICIT = frozenset(["__call__", "__init__", "forward"])
 
 
 def excusable(files: Iterable[FileFindings]) -> frozenset[Callee]:
-    """Return the functions of which a caller would make a finding void, and none was seen.
+    """Return the functions of which a caller, and the flags of which a setting, would make a finding void, and none was seen.
 
     An empty name stands for any.
     """
     files = list(files)
     followed = frozenset(spot for file in files for spot in file.followed)
     waiting = {spot for file in files for each in file.found for spot in each.alone - followed}
-    return frozenset(Callee("" if name in _IMPLICIT else name) for _, _, name in waiting)
+    flags = {each.unasked for file in files for each in file.found if flag_of(each.unasked)}
+    flags -= {name for file in files for name in file.asked}
+    return frozenset(Callee("" if name in _IMPLICIT else name) for _, _, name in waiting) | {*map(Callee, flags)}
 
 
 def driven(files: Iterable[FileFindings]) -> frozenset[Callee]:

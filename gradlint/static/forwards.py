@@ -6,7 +6,8 @@ It knows graph parts and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
@@ -33,7 +34,11 @@ from gradlint.static.values import (
     Tensor,
     Unknown,
     Value,
+    const,
 )
+
+_GOES_BACK = re.compile(r"backward|backprop")
+"""What an argument by which a forward itself runs backward is called."""
 
 
 class Forwards(Members):
@@ -103,6 +108,8 @@ class Forwards(Members):
             self.compares(module.origin, node, args, named, module)
             result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
             return marked(result, self.output(module), self.place(node))
+        if _told_to_go_back(named):
+            self.escape(node, [module, *values])
         parts = self._computed_by(module, node)
         sure = module.origin.startswith("torch.") or len(parts) == 1
         made = self._ran(module.uid, node, sure=sure, parts=parts[1:] and parts)
@@ -195,6 +202,11 @@ def _parts(made: GraphNode, inside: Sequence[frozenset[GraphNode]]) -> Iterator[
         others = (each for i, each in enumerate(inside) if i != number)
         apart = bool(nodes) and nodes.isdisjoint(frozenset().union(*others))
         yield replace(made, module=(*made.module, f"[{number}]"), sure=False) if apart else made
+
+
+def _told_to_go_back(named: Mapping[str, Value]) -> bool:
+    """Whether a forward is told something of a backward pass: it is not presumed only to compute."""
+    return any(_GOES_BACK.search(name) and const(value) not in (False, None) for name, value in named.items())
 
 
 def _past_the_wrapper(callee: ast.expr) -> bool:

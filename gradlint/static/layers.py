@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from gradlint.static.instances import SAME
 from gradlint.static.nodes import children, walk, walk_of
@@ -16,14 +16,16 @@ DROPS = re.compile(r"drop", re.IGNORECASE)
 """What a rate of dropout is called, and what takes one."""
 
 
-def under_conditions(start: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
-    """Yield every node below `start`, and whether it stands under a condition."""
+def under_conditions(start: ast.AST, without: Container[ast.AST] = ()) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield every node below `start`, but for some and what is in them, and whether it stands under a condition."""
     todo = [(start, False)]
     while todo:
         node, perhaps = todo.pop()
         yield node, perhaps
         branches = isinstance(node, (ast.If, ast.IfExp))
         for child in children(node) if not _only_returns(node) else ():
+            if child in without:
+                continue
             under = branches and child is not node.test  # type: ignore[attr-defined]
             todo.append((child, perhaps or under))
 

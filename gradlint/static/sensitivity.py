@@ -9,14 +9,15 @@ import ast
 import builtins
 import enum
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
+from gradlint.static.asides import asides
 from gradlint.static.layers import DROPS, bare, choices, drops, in_one_mode, is_off, under_conditions
 from gradlint.static.library import role_of, words
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import asks_for, walk
 from gradlint.static.nodes import words as words_in
 from gradlint.static.switches import on_request
 from gradlint.static.tree import Uid
@@ -50,6 +51,7 @@ class Makers:
         self._analysis = analysis
         self._busy: set[ast.AST] = set()
         self._on_request: set[ast.AST] = set()
+        self._aside: frozenset[ast.AST] = frozenset()
         self._without_dropout = self._with_dropout = False
 
     def in_training_mode(self, module: Uid) -> bool:
@@ -210,8 +212,19 @@ class Makers:
         lowering = self._analysis.lowering
         lineage = list(lowering.lineage(cls))
         self._on_request |= {made for ancestor in lineage for made in on_request(ancestor.node)}
-        found = [self._expression(ancestor.node, ancestor.frame) for ancestor in lineage]
-        return _most([*found, Sensitivity.UNSEEN] if lowering.is_open(cls) else found)
+        if lowering.is_open(cls):
+            return _most([*(self._expression(each.node, each.frame) for each in lineage), Sensitivity.UNSEEN])
+        outer, self._aside = self._aside, self._aside | self._never_run([each.node for each in lineage])
+        found = _most(self._expression(each.node, each.frame) for each in lineage)
+        self._aside = outer
+        return found
+
+    def _never_run(self, lineage: Sequence[ast.ClassDef]) -> frozenset[ast.AST]:
+        """Return the methods of a class that ask for the mode, perhaps, but that nobody in sight reaches."""
+        if not any(asks_for(cls, "training") for cls in lineage):
+            return frozenset()
+        modules = {id(each): each for each in (frame.module for frame in self._analysis.lowering.frames.values())}
+        return asides(lineage, [each.contents.tree for each in modules.values()])
 
     def _expression(self, node: ast.AST, frame: Uid) -> Sensitivity:
         if node in self._busy:
@@ -222,7 +235,7 @@ class Makers:
         return found
 
     def _parts(self, node: ast.AST, frame: Uid) -> Iterator[Sensitivity]:
-        for part, perhaps in under_conditions(node):
+        for part, perhaps in under_conditions(node, self._aside):
             match part:
                 case ast.Attribute(ast.Name("self"), "training", ast.Load()):
                     found = Sensitivity.YES

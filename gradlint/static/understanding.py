@@ -17,6 +17,7 @@ from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import Check, all_checks, is_by_words, is_in_tests, is_local
+from gradlint.static.flags import Flags, set_by_others, setting
 from gradlint.static.sights import NOTHING, Answers
 from gradlint.static.stack import roomy
 from gradlint.static.values import Unknown
@@ -51,7 +52,9 @@ Spot = tuple[str, int, str]
 
 
 class Callee(NamedTuple):
-    """Something that may be called from another file: its name, and the words of which one must stand there, too."""
+    """Something that may be called from another file: its name, and the words of which one must stand there, too; or the
+    setting of a flag.
+    """
 
     name: str
     homes: tuple[str, ...] = ()
@@ -62,7 +65,8 @@ class Finding:
     """A finding, and on what it rests.
 
     `alone` are the functions on whose own reading, with callers unknown, it does (none: on no such reading); `unasked` is the
-    attribute by which objects keep what the finding says that nobody steps ("": nobody else can reach it).
+    attribute by which objects keep what the finding says that nobody steps, or the setting of one that decides whether it is so
+    ("": nobody else can reach it).
     """
 
     diagnostic: Diagnostic
@@ -74,7 +78,7 @@ class Finding:
 class Understanding:
     """What the analysis of one file found, there and in other files, the functions of others that it followed, and on what it rests.
 
-    `asked` are attributes of owners that nobody knows whom it steps.
+    `asked` are attributes of owners that nobody knows whom it steps, and those that it sets.
     """
 
     found: tuple[Finding, ...]
@@ -110,7 +114,7 @@ def analyze(
     mute = analysis.is_test or not analysis.acts
     followed = frozenset() if mute else _followed(analysis)
     waiting = frozenset() if mute else frozenset(_waiting(analysis, filename))
-    asked = frozenset() if mute else frozenset(_stepped_of_unknown(analysis))
+    asked = frozenset() if mute else frozenset({*_stepped_of_unknown(analysis), *_set(analysis)})
     answers = analysis.project.sights.answers
     analysis.release()
     return Understanding(tuple(found.values()), followed, answers, waiting, analysis.acts, asked)
@@ -139,7 +143,9 @@ def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:
 
 
 def _kept_as(found: Diagnostic, analysis: Analysis) -> str:
-    """Return the attribute by which others may step what nobody steps here ("": there is none)."""
+    """Return the attribute by which others may step what nobody steps here, or may set a flag ("": there is none)."""
+    if found.code == "GL308":
+        return setting(analysis.kept(Flags).of.get(found.location, ""))
     if found.code != "GL202":
         return ""
     lowering = analysis.lowering
@@ -156,6 +162,11 @@ def _stepped_of_unknown(analysis: Analysis) -> Iterator[str]:
                     yield name
             case _:
                 continue
+
+
+def _set(analysis: Analysis) -> Iterator[str]:
+    """Yield that this file sets attributes of others."""
+    return map(setting, set_by_others(analysis.tree))
 
 
 def _alone(found: Diagnostic, analysis: Analysis) -> frozenset[Spot]:

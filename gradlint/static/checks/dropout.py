@@ -10,6 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
+from gradlint.static.flags import Flags, needed, set_by_others, set_on_demand
 from gradlint.static.nodes import children, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Class, Library, Value
@@ -87,15 +88,20 @@ def _parts(node: ast.AST, without: set[ast.expr]) -> Iterator[ast.AST]:
 
 
 def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[Diagnostic]:
-    calls = [node for node in _unguarded(method.body, _handed_in(method)) if _may_drop(analysis, node)]
+    calls = {node: flag for node, flag in _unguarded(method.body, _handed_in(method)) if _may_drop(analysis, node)}
     if not calls:
         return
+    switched = {*set_by_others(analysis.tree), *set_on_demand(cls)} if any(calls.values()) else set()
     made, off = _made(analysis, method), _off(analysis, cls) | _decided_by_callers(cls, method)
-    for node in calls:
+    for node, flag in calls.items():
+        if flag in switched:
+            continue
         found = _drops(analysis, node, made, off)
         if found is not None:
             what, way = found
             place = analysis.source.place(node)
+            if flag:
+                analysis.kept(Flags).of[place] = flag
             yield compose("GL308", Side.STATIC, place, subject=ast.unparse(node.func), what=what, way=way)
 
 
@@ -107,19 +113,25 @@ def _may_drop(analysis: Analysis, node: ast.Call) -> bool:
     return isinstance(callee, Library) and (bool(_FUNCTION.fullmatch(callee.name)) or callee.name == _ATTENTION)
 
 
-def _unguarded(body: list[ast.stmt], handed_in: frozenset[str]) -> Iterator[ast.Call]:
-    """Yield the calls that no condition on the phase, and no switch of the caller's, stands in front of."""
-    todo: list[ast.AST] = [*body]
+def _unguarded(body: list[ast.stmt], handed_in: frozenset[str]) -> Iterator[tuple[ast.Call, str]]:
+    """Yield the calls that no condition on the phase, and no switch of the caller's, stands in front of.
+
+    With each comes the attribute whose truth the innermost condition around it needs ("": none).
+    """
+    todo: list[tuple[ast.AST, str]] = [(each, "") for each in body]
     while todo:
-        node = todo.pop()
-        if isinstance(node, (ast.If, ast.IfExp, ast.While)) and (
-            _PHASE.search(ast.unparse(node.test)) or not handed_in.isdisjoint(_switches(node.test))
-        ):
+        node, flag = todo.pop()
+        if isinstance(node, (ast.If, ast.IfExp, ast.While)):
+            if _PHASE.search(ast.unparse(node.test)) or not handed_in.isdisjoint(_switches(node.test)):
+                continue
+            then = node.body if isinstance(node.body, list) else [node.body]
+            own = next(needed(node.test), flag)
+            todo += [(child, own if child in then else flag) for child in children(node)]
             continue
         if isinstance(node, ast.Call):
-            yield node
+            yield node, flag
         if not isinstance(node, (ast.Lambda, ast.FunctionDef, ast.ClassDef)):
-            todo.extend(children(node))
+            todo += [(child, flag) for child in children(node)]
 
 
 def _handed_in(method: FunctionNode) -> frozenset[str]:
