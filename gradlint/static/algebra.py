@@ -12,6 +12,7 @@ from operator import is_
 from gradlint.diagnostics import Location
 from gradlint.static.tree import GraphNode, Uid
 from gradlint.static.values import (
+    LOADER,
     Choice,
     Class,
     Const,
@@ -123,6 +124,12 @@ def join(left: Value, right: Value) -> Value:
         case Object(kind=Kind.LOADER), Object(kind=Kind.LOADER) if left.of == right.of:
             # What a loader is for is the sampler that it draws from.
             return left
+        case (Object(kind=Kind.LOADER) as drawing, Library() as plain) | (
+            Library() as plain,
+            Object(kind=Kind.LOADER) as drawing,
+        ) if plain == LOADER:
+            # Where it has no sampler to be told, nobody has built one.
+            return drawing
         case ((Function() | Choice()), (Function() | Choice())):
             return _choice(left, right)
         case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:

@@ -133,6 +133,8 @@ class Calls(Methods):
                 return self._one_of(self.losses[id_], id_, node, args, named)
             case Unknown() if is_context(callee, self.models):
                 return UNKNOWN
+            case Unknown(id=id_) if id_ and self.has_a_mode(node.func):
+                return self.call(self.proven_by_mode(callee), node, args, named)
             case _:
                 return Unknown(
                     holds=self.escape(node, [callee, *args, *named.values()], _handed([*args, *named.values()]))

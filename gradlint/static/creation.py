@@ -102,7 +102,8 @@ class Creation(Gradients):
     def make_sampler(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Make a sampler whose order depends on the epoch that it is told; others need not be told."""
         call = Construction(node, tuple(args), named, self.frame.node)
-        if const(call.argument(3, "shuffle") or Const(True)) is not True:
+        shuffles = call.argument(3, "shuffle")
+        if isinstance(shuffles, Const) and not shuffles.value:
             return UNKNOWN
         made = Object(Kind.SAMPLER, self._identity_of(node), name, self.place(node), None, (call,))
         self.samplers[made.uid] = made

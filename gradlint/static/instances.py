@@ -16,7 +16,7 @@ from gradlint.static.attributes import MODULE_METHODS
 from gradlint.static.constructors import Constructors
 from gradlint.static.kinship import within
 from gradlint.static.library import words
-from gradlint.static.nodes import asks_for
+from gradlint.static.nodes import asks_for, spelled
 from gradlint.static.notes import Hooked
 from gradlint.static.tree import (
     Uid,
@@ -182,6 +182,8 @@ class Instances(Constructors):
                 return self.on_module(instance.uid, instance, name, node, args, named)
             case Unknown(id=id_) if id_ in self.module_owners:
                 return self.call(value, node, args, named)
+            case Unknown(id=id_) if id_ and self.has_a_mode(node.func):
+                return self.call(self.proven_by_mode(value), node, args, named)
             case Unknown() if name == "backward" and not args and not self.is_open(instance.cls):
                 # Nobody has it: Python's own error comes before whatever follows, and is another mistake than a backward left out.
                 return self.backward(node, [UNKNOWN], named)
@@ -222,6 +224,18 @@ class Instances(Constructors):
         for index, value in enumerate([*args, *named.values()]):
             self.set_member(owner.instance.uid, f"*{index}", value)
         return UNKNOWN if name == "__init__" else Unknown(holds=self.escape(node, [owner.instance, *args]))
+
+    def has_a_mode(self, callee: ast.expr) -> bool:
+        """Whether the function, or the class whose attribute it is, puts what it calls into a mode: only modules have both."""
+        homes = [self.frame.node or self.frame.module.contents.tree]
+        homes += [each.node for each in self.lineage(self.frame.cls)] if self.frame.cls is not None else []
+        return any(spelled(callee) in self.syntax.switched_by_name(home) for home in homes)
+
+    def proven_by_mode(self, module: Unknown) -> Unknown:
+        """Take somebody unknown for a module from here on."""
+        self.proven.add(module.id)
+        self.module_owners.add(module.id)
+        return module
 
     def proven_module(self, receiver: Unknown, node: ast.Call) -> Value:
         """What has parameters is a module, whoever made it: from here on its name stands for one."""

@@ -207,12 +207,20 @@ class Project:
 
     @cached_property
     def _folders(self) -> tuple[str, ...]:
-        found = [self._package_root]
+        found, within = [self._package_root], tuple(self._inner_packages())
         for _ in range(_MOST_LEVELS):
             if any(self.sights.is_there(os.path.join(found[-1], mark)) for mark in _MARKS):
-                return (*found, os.path.join(found[-1], "src"))
+                return (*found, os.path.join(found[-1], "src"), *within)
             found.append(os.path.dirname(found[-1]))
-        return tuple(found[:3])
+        return (*found[:3], *within)
+
+    def _inner_packages(self) -> Iterator[str]:
+        """Yield the packages around the one that the file lies in: a program may be started in each, as if nothing were above it."""
+        folder, inner = self._folder, list[str]()
+        while folder != self._package_root:
+            folder = os.path.dirname(folder)
+            inner.append(folder)
+        yield from reversed(inner[:-1])
 
 
 _shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM)

@@ -28,6 +28,19 @@ VALIDATION = Protocol(
 )
 """The run-time side sees no reason to call a forward a validation."""
 
+LEARNING = Protocol(
+    "learning",
+    State("given"),
+    {
+        # Whether gradients are recorded is for callers to say; who trained in this mode says it for the evaluation behind it.
+        ("given", _K.BACKWARD): Edge("learning"),
+        ("learning", _K.EVAL): Edge("evaluated"),
+        ("evaluated", _K.TRAIN): Edge("learning"),
+    },
+    {},
+)
+"""A run knows the mode that it is in."""
+
 SAVED = Protocol(
     "saved",
     State("unbuilt"),

@@ -114,6 +114,7 @@ class Makers:
         made = [bare(value) for (target, _), value in self._assignments.items() if target == name]
         # What is made of what had the name before is the same model, moved or wrapped.
         made = [each for each in made if each is None or name not in words_in(each)]
+        made = [each for each in made if not isinstance(each, ast.Constant)]
         calls = [each for each in made if isinstance(each, ast.Call)]
         return calls if len(calls) == len(made) else []
 

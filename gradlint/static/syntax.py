@@ -98,6 +98,10 @@ class Syntax:
         """Return whom a function puts into evaluation mode and calls, as it is spelled, where it steps nobody: modules."""
         return self._once(_evaluated_by_name, scope)
 
+    def switched_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return whom a function or class calls, and puts into training or evaluation mode without a word more, as it is spelled."""
+        return self._once(_switched_by_name, scope)
+
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
         """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
         return self._once(_attributes_by_name, function).get(name, frozenset())
@@ -200,12 +204,19 @@ def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
 
 
 def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
-    # What runs backward by itself, or is told what to step, is an engine.
+    # What runs backward by itself, or is told what to step, is an engine; an optimizer that scales losses is called one.
     stepped = {
-        name: methods for name, methods in _asked(scope).items() if "step" in methods and not methods & _NO_OPTIMIZER
+        name: methods
+        for name, methods in _asked(scope).items()
+        if "step" in methods
+        and not methods & _NO_OPTIMIZER - ({"backward"} if _is_called_optimizer(name, methods) else set())
     }
     sure = {name for name, methods in stepped.items() if "zero_grad" in methods}
     return frozenset(sure or (filter(_CALLED_OPTIMIZER.search, stepped) if stepped and _only_adds(scope) else ()))
+
+
+def _is_called_optimizer(name: str, methods: set[str]) -> bool:
+    return "zero_grad" in methods and bool(_CALLED_OPTIMIZER.search(name))
 
 
 def _only_adds(scope: ast.AST) -> bool:
@@ -238,6 +249,12 @@ def _evaluated_by_name(scope: ast.AST) -> frozenset[str]:
     return _among_callees({name for name, methods in asked.items() if "eval" in methods and not steps}, scope)
 
 
+def _switched_by_name(scope: ast.AST) -> frozenset[str]:
+    calls = (node for node in walk_of(scope, ast.Call) if not node.args and not node.keywords)
+    callees = [node.func for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr in _MODES]
+    return _among_callees({spelled(each.value) for each in callees if _is_dotted(each.value)}, scope)
+
+
 def _among_callees(names: set[str], scope: ast.AST) -> frozenset[str]:
     callees = (node.func for node in walk_of(scope, ast.Call) if names and _is_dotted(node.func))
     return frozenset(names.intersection(map(spelled, callees)))
@@ -257,6 +274,7 @@ def _is_dotted(node: ast.expr) -> bool:
     return isinstance(root(node), ast.Name)
 
 
+_MODES = frozenset(["train", "eval"])
 _NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])
 _TELLING = _NO_OPTIMIZER | {"zero_grad", "step", "scale"}
 

@@ -114,6 +114,24 @@ def on_module(module: Uid, optimizers: frozenset[Uid], parts: frozenset[Uid] = f
     return effect
 
 
+def on_learning(module: Uid) -> Effect:
+    """Return what events tell of whether gradients are recorded where a module is evaluated behind its training."""
+
+    def effect(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.BACKWARD | _K.ZERO if "grad" in event.roles:
+                return _K.BACKWARD
+            case _K.TRAIN | _K.EVAL if any(within(module, target) for target in targets):
+                return event.kind
+            case _K.FORWARD if "grad" in event.roles and touches(event, (module,)):
+                return _K.FORWARD
+            case _:
+                return None
+
+    return effect
+
+
 def on_evaluated(module: Uid, optimizers: frozenset[Uid]) -> Effect:
     """Return what events mean to the mode of a module that may have been left in it by a pass that needs no gradients of its own."""
     usual = on_module(module, optimizers)

@@ -17,8 +17,9 @@ from gradlint.static.bearing import owners_of_all
 from gradlint.static.checks import check
 from gradlint.static.checks.left_off import left_off
 from gradlint.static.checks.stayed import trained_as_left
-from gradlint.static.checks.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, tracked
+from gradlint.static.checks.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, behind_training, tracked
 from gradlint.static.following import follow_to
+from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.sensitivity import Makers, Sensitivity
@@ -61,7 +62,8 @@ def _module(
 ) -> Iterator[Diagnostic]:
     """Look at one module, which goes into evaluation mode `together` with others."""
     owners = owners_of_all(analysis, module)
-    tracks = (root.complete or bool(owners)) and module not in analysis.lowering.frozen
+    proven = frozenset() if root.complete else behind_training(analysis, root, module)
+    tracks = (root.complete or bool(owners) or bool(proven)) and module not in analysis.lowering.frozen
     if not owners and not tracks:
         return
     effect = on_module(module, owners, together)
@@ -76,7 +78,7 @@ def _module(
         found = updates or list(_lapsed(analysis, root, module, arrivals))
         yield from found or trained_as_left(analysis, root, module, owners)
     if tracks:
-        yield from tracked(analysis, root, arrivals, passing)
+        yield from tracked(analysis, root, arrivals, proven, passing)
 
 
 def _is_told(event: Event, state: State) -> bool:

@@ -13,14 +13,17 @@ from gradlint.protocols import SAMPLER
 from gradlint.static.analysis import Analysis
 from gradlint.static.cadence import turns
 from gradlint.static.checks import check
+from gradlint.static.checks.validation import VALIDATION_DATA
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import asks_for
+from gradlint.static.nodes import asks_for, walk
 from gradlint.static.subjects import on_sampler
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Kind, Object
 from gradlint.typestate import State
 
+_TRAINING = re.compile(r"train", re.IGNORECASE)
+_OPTIMIZES = re.compile(r"(?:^|_)(?:optimi[sz]e|train|learn|fit)(?:$|_)")
 _CALLED_AT = re.compile(r"\w+:(?P<row>\d+):(?P<column>\d+)")
 
 
@@ -49,7 +52,9 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
         untold = bool(later) and all(_broken(event, state) for state in later)
         bound = turns(analysis, event.loops[-1])
         once = bound is not None and bound[0] == Const(1)
-        if untold and not once and _trains(analysis, root, event) and _steps(analysis, root, event):
+        if not untold or once:
+            continue
+        if (_trains(analysis, root, event) and _steps(analysis, root, event)) or _lets_train(analysis, root, event):
             # Who builds the sampler knows of the epochs.
             here = sampler.place.filename == analysis.source.filename
             place, marks = _place(analysis, event) if here else event.place, (("built", sampler.place),)
@@ -87,6 +92,17 @@ def _trains(analysis: Analysis, root: Root, draw: Event) -> bool:
         and _over(analysis, event.loops[depth], draw)
         for event in analysis.events[root]
     )
+
+
+def _lets_train(analysis: Analysis, root: Root, draw: Event) -> bool:
+    """Whether the loop over what is called training data hands each batch to somebody unknown who by the method's name trains."""
+    loop, escapes = analysis.lowering.loop_nodes.get(draw.loops[-1]), EventKind.ESCAPE
+    trained = _TRAINING.search(draw.name) and not VALIDATION_DATA.search(draw.name)
+    if not trained or not isinstance(loop, (ast.For, ast.AsyncFor, ast.While)):
+        return False
+    inside = {event.place for event in analysis.ring(root, draw.loops) if event.kind is escapes}
+    calls = (node for node in walk(loop) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
+    return any(_OPTIMIZES.search(call.func.attr) and analysis.source.place(call) in inside for call in calls)  # type: ignore[attr-defined]
 
 
 def _steps(analysis: Analysis, root: Root, draw: Event) -> bool:

@@ -15,35 +15,41 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks.keeping import keeps, kept
+from gradlint.static.following import follow
 from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
-from gradlint.static.tree import Event
+from gradlint.static.protocols import LEARNING
+from gradlint.static.trained import on_learning
+from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Instance
 from gradlint.typestate import State
 
+_SWITCHING = ("enable_grad", "set_grad_enabled")
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
 _USES = frozenset({EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD})
 """What is done with a graph that is recorded on purpose."""
 IN_EVALUATION = _LAPSED | {"eval"}
-ON_INPUTS = re.compile(r"requires_grad|\.grad\b|autograd|functorch|adapt|attack|perturb")
-DIFFERENTIATES = re.compile(r"requires_grad|\.grad\b|autograd|functorch|\.func\.")
+_ASKS = r"requires_grad|\.grad\b|autograd(?!\.Variable)|functorch"
+ON_INPUTS = re.compile(rf"{_ASKS}|adapt|attack|perturb")
+DIFFERENTIATES = re.compile(rf"{_ASKS}|\.func\.")
 
 
 def tracked(
     analysis: Analysis,
     root: Root,
     arrivals: dict[Event, set[State]],
+    proven: frozenset[Event],
     passing: dict[tuple[int, ...], Diagnostic],
 ) -> Iterator[Diagnostic]:
     """GL302: forwards in evaluation mode, in a loop that never runs backward, with gradients enabled.
 
     Graphs that are kept are each a finding; of those that are let go at once, the first one of an evaluation tells of all,
-    whichever module it is: these are `passing`.
+    whichever module it is: these are `passing`. Of the forwards that are `proven` callers have not switched gradients off.
     """
     told = False
     reported = {found.location for found in kept(analysis)}
-    for event, state in _untouched(analysis, root, arrivals):
+    for event, state in _untouched(analysis, root, arrivals, proven):
         keepings = [each.place for each in analysis.lowering.keepings if keeps(each, event)]
         held = bool(keepings) or event.place in analysis.collected
         if reported.intersection(keepings) or (not held and (told or _is_thrown_away(analysis, event))):
@@ -64,6 +70,14 @@ def tracked(
             evaluation = _evaluation_loops(analysis, root, event, state)
             light = replace(found, severity=Severity.INFO)
             passing[evaluation] = min(passing.get(evaluation, light), light, key=lambda each: each.order)
+
+
+def behind_training(analysis: Analysis, root: Root, module: Uid) -> frozenset[Event]:
+    """Return the evaluating forwards before which, on some path, somebody has trained in the same mode: gradients are recorded."""
+    if analysis.says(*_SWITCHING):
+        return frozenset()
+    arrivals = follow(root.bare, LEARNING, on_learning(module))
+    return frozenset(event for event, states in arrivals.items() if any(state.name == "evaluated" for state in states))
 
 
 def _begun(analysis: Analysis, root: Root, state: State) -> list[Event]:
@@ -101,7 +115,9 @@ def _is_thrown_away(analysis: Analysis, event: Event) -> bool:
     return any(isinstance(node, ast.Expr) and analysis.source.place(node.value) == event.place for node in nodes)
 
 
-def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]) -> Iterator[tuple[Event, State]]:
+def _untouched(
+    analysis: Analysis, root: Root, arrivals: dict[Event, set[State]], proven: frozenset[Event]
+) -> Iterator[tuple[Event, State]]:
     """Yield the forwards of evaluations that record a graph which nothing in the evaluation uses."""
     forwards = [item for item in arrivals.items() if item[0].kind is EventKind.FORWARD]
     used = [event for event in analysis.events[root] if event.kind in _USES] if forwards else []
@@ -111,7 +127,8 @@ def _untouched(analysis: Analysis, root: Root, arrivals: dict[Event, set[State]]
         if _is_for_training(analysis, event):
             continue
         evaluated = {state for state in states if state.name in IN_EVALUATION and state.mark("eval")}
-        if not evaluated or (not root.complete and any(state.name not in _LAPSED for state in evaluated)):
+        given = not root.complete and event not in proven and any(state.name not in _LAPSED for state in evaluated)
+        if not evaluated or given:
             # Callers may have switched gradients off; where a step has gone before, they have not.
             continue
         state = min(evaluated, key=lambda each: each.marks)

@@ -19,6 +19,7 @@ from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import own, walk
 from gradlint.static.protocols import VALIDATION
+from gradlint.static.running import only_runs
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_validated
 from gradlint.static.tree import Event, Uid
@@ -31,6 +32,7 @@ _HOLDERS = r"loader|set|data|iter|dl|gen|batch"
 VALIDATION_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
 EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
 TRAINS = re.compile(r"train|fit", re.IGNORECASE)
+_INFERS = re.compile(rf"(?:^|_)(?:{_WORDS}|predict|prediction|infer|inference)(?:$|_)", re.IGNORECASE)
 UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
 
 _GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
@@ -46,9 +48,10 @@ def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
     for root in analysis.roots:
         forwards: dict[Uid, list[Event]] = defaultdict(list)
         for event in analysis.events[root]:
-            if event.kind is EventKind.FORWARD and "method" not in event.roles:
+            if event.kind is EventKind.FORWARD:
                 for module in event.targets or ():
-                    forwards[module].append(event)
+                    if "method" not in event.roles or only_runs(analysis, module, event):
+                        forwards[module].append(event)
         for module, found in sorted(forwards.items()):
             yield from _evaluated(_Question(analysis, root, module, found, makers))
 
@@ -141,7 +144,16 @@ def _may_be_found(asked: _Question) -> bool:
     """Whether a forward is in a validation at all, or may run what was loaded in a file that trains nothing."""
     if any(_validates(asked, event) for event in asked.forwards):
         return True
-    return not _trains(asked.analysis) and any(event.kind is EventKind.LOAD for event in asked.found)
+    trains = _trains(asked.analysis) and not any(_is_inference(asked, event) for event in asked.forwards)
+    return not trains and any(event.kind is EventKind.LOAD for event in asked.found)
+
+
+def _is_inference(asked: _Question, event: Event) -> bool:
+    """Whether a file that trains loads weights and runs them in a function that by its name does no more than that."""
+    if any(other.kind in UPDATES for other in asked.found):
+        return False
+    names = [called.partition(":")[0] for called in event.frame[1:]]
+    return any(_INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
 
 
 def _is_only_measured(asked: _Question, event: Event) -> bool:
@@ -180,8 +192,9 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     effect = asked.in_order(on_validated(asked.module, asked.owners, given))
     arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, _is_trained)
     trains = _trains(asked.analysis)
+    forwards = set(asked.forwards)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
-        if event.kind is not EventKind.FORWARD or "method" in event.roles:
+        if event not in forwards:
             continue
         broken = [state for state in states if VALIDATION.broken_by(state, event.kind) is not None]
         names = {state.name for state in states}
@@ -189,13 +202,15 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         known = names <= {"trained", "new", "loaded", "unknown"}
         validated = "trained" in names and known and _validates(asked, event)
         # Weights that are loaded where there are any are what a file that trains nothing is for.
-        loaded = "loaded" in names and names <= {"loaded", "new"} and not trains and not _is_only_measured(asked, event)
+        loaded = "loaded" in names and names <= {"loaded", "new"} and not _is_only_measured(asked, event)
+        loaded = loaded and (not trains or _is_inference(asked, event))
         if validated or loaded:
             severity = asked.severity()
             if severity is not None:
                 place, marks = _place(asked, event, min(broken, key=lambda each: each.marks))
                 mode = _MODES[asked.makers.is_saved(asked.module)] if severity is not Severity.INFO else _UNSEEN
-                found = compose("GL303", Side.STATIC, place, marks, subject=event.name, mode=mode)
+                name = event.name.rpartition(".")[0] if "method" in event.roles else event.name
+                found = compose("GL303", Side.STATIC, place, marks, subject=name, mode=mode)
                 yield replace(found, severity=severity)
             return
 
@@ -247,6 +262,8 @@ def _regions(asked: _Question, event: Event) -> Iterator[Region]:
     for depth, number in enumerate(event.loops, 1):
         if _over_validation_data(asked.analysis.lowering.loop_nodes.get(number)):
             yield _inside_loops(event, depth)
+    if _drawn_from_validation_data(asked, event):
+        yield lambda other: other is event
     for depth, called in enumerate(event.frame, 1):
         name = called.partition(":")[0]
         if EVALUATES.search(name) and not TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
@@ -262,6 +279,47 @@ def _inside_loops(event: Event, depth: int) -> Region:
 
 def _inside_frame(event: Event, depth: int) -> Region:
     return lambda other: other.frame[:depth] == event.frame[:depth]
+
+
+def _drawn_from_validation_data(asked: _Question, event: Event) -> bool:
+    """Whether a forward runs what the same block has just drawn from validation data: `x, y = next(iter(test_loader))`."""
+    frame = asked.analysis.lowering.frames.get(event.frame)
+    around = asked.analysis.tree if frame is None or frame.node is None else frame.node
+    for block in _blocks(around):
+        index = next((number for number, each in enumerate(block) if _holds(asked, each, event)), None)
+        if index is not None and any(map(_draws, block[:index])):
+            return not any(_trains_behind(asked, each, event) for each in block[index:])
+    return False
+
+
+def _blocks(around: ast.AST) -> Iterator[list[ast.stmt]]:
+    for node in walk(around):
+        for block in (getattr(node, "body", None), getattr(node, "orelse", None)):
+            if isinstance(block, list):
+                yield block
+
+
+def _holds(asked: _Question, statement: ast.stmt, event: Event) -> bool:
+    """Whether a statement that is no block of its own makes the call of an event."""
+    if not isinstance(statement, (ast.Assign, ast.Expr, ast.AugAssign)):
+        return False
+    source = asked.analysis.source
+    return any(isinstance(node, ast.Call) and source.place(node) == event.place for node in walk(statement))
+
+
+def _draws(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Assign(value=ast.Call(ast.Name("next"), [source])):
+            told = ast.unparse(source)
+            return bool(VALIDATION_DATA.search(told)) and not TRAINS.search(told)
+        case _:
+            return False
+
+
+def _trains_behind(asked: _Question, statement: ast.stmt, event: Event) -> bool:
+    rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+    inside = (other for other in asked.found if other.frame == event.frame and other.place.row in rows)
+    return any(other.kind in UPDATES for other in inside)
 
 
 def _over_validation_data(loop: ast.AST | None) -> bool:
