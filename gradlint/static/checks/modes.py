@@ -19,7 +19,6 @@ from gradlint.static.checks.left_off import left_off
 from gradlint.static.checks.stayed import trained_as_left
 from gradlint.static.checks.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, behind_training, tracked
 from gradlint.static.following import follow_to
-from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.sensitivity import Makers, Sensitivity
