@@ -15,10 +15,11 @@ from gradlint.merging import combined, merge
 from gradlint.messages import compose
 from gradlint.records import Reached, Record, Replica, Sums
 from gradlint.reporters.summary import named
+from gradlint.wordings.updates import ALL_STEPS
 
 STEP = Location("train.py", 9, 5, 9, 21)
 MISSING = dataclasses.replace(
-    compose("GL101", Side.RUNTIME, STEP, (("dirty", Location("train.py", 8)),), subject="optimizer"),
+    compose("GL101", Side.RUNTIME, STEP, (("dirty", Location("train.py", 8)),), subject="optimizer", steps=ALL_STEPS),
     count=3,
     iteration=2,
     fix=Fix("insert it", (Edit(STEP, "x"),)),
