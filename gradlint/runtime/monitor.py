@@ -18,7 +18,7 @@ from gradlint.runtime.graph import clock, heads, leaves, nodes
 from gradlint.runtime.guard import guarded
 from gradlint.runtime.observers import Pass
 from gradlint.runtime.optimizers import is_lbfgs
-from gradlint.runtime.sites import name_of, place_of, still_running, user_frame
+from gradlint.runtime.sites import name_of, place_of, shadows_others, still_running, user_frame
 from gradlint.runtime.steady import call_of
 from gradlint.runtime.steps import Step, with_closure
 from gradlint.runtime.surroundings import Surroundings
@@ -115,7 +115,7 @@ class Monitor(Surroundings):
             demanding, unused = is_lbfgs(optimizer), self.registry.unused(watched)
             step.closure = closure_call(self.ledger, watched, given, caller, demanding=demanding, unused=unused)
             return with_closure(arguments, step.closure.wrapped(self.guard))
-        elif given is not None:
+        elif given is not None or shadows_others(frame):
             step.judged = False
             watched.escape(step.place)
         else:

@@ -87,6 +87,12 @@ def frames(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def shadows_others(frame: FrameType) -> bool:
+    """Tell whether a rank whose data have ended under `Join` only keeps up with the others (`frame` is torch's, of a step)."""
+    caller = frame.f_back
+    return caller is not None and caller.f_code.co_name == "main_hook"
+
+
 def user_frames(frame: FrameType | None, most: int) -> Iterator[FrameType]:
     """Yield the nearest frames of the user's, innermost first, `most` of them at most."""
     return islice((each for each in frames(frame) if origin_of(each.f_code) is _USER), most)

@@ -25,6 +25,6 @@ def compiled() -> bool:
 def keep_from_compiling(code: CodeType) -> None:
     """Let torch.compile leave alone what runs between the parts of a compiled step: `code`, and whatever it calls."""
     engine: Any = eval_frame
-    if hasattr(engine, "set_code_exec_strategy"):  # since torch 2.8
+    if hasattr(engine, "set_code_exec_strategy"):  # older versions of torch have no such thing
         skip = engine._FrameAction.SKIP
         engine.set_code_exec_strategy(code, engine._FrameExecStrategy(skip, skip))

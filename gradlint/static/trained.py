@@ -218,27 +218,13 @@ def on_leak(node: GraphNode, own: frozenset[Uid], others: frozenset[Uid]) -> Eff
     """Return what events mean to the gradients of what built a graph part, whose optimizers are `own`."""
 
     def effect(event: Event) -> EventKind | None:
-        targets = event.targets
         match event.kind:
-            case _K.FORWARD if node in event.nodes:
-                return _K.FORWARD
             case _K.BACKWARD | _K.RETAIN if node in event.nodes:
                 return _K.ESCAPE if event.kind is _K.RETAIN else _K.BACKWARD
             case _K.BACKWARD:
-                through = any(overlap(part.module, node.module) for part in event.nodes)
-                return _K.RETAIN if through else None if event.nodes else _K.ESCAPE
-            case _K.STEP if targets is not None and targets & own:
-                return _K.STEP
-            case _K.STEP if targets is not None and targets & others:
-                return _K.OTHER_STEP
-            case _K.ZERO if targets is None:
-                return _K.ESCAPE
-            case _K.ZERO if targets is not None and _releases(targets, node, own):
-                return _K.ZERO
-            case _K.ESCAPE | _K.SETGRAD | _K.EDIT if touches(event, (node.module, *own)):
-                return _K.ESCAPE
-            case _:
-                return None
+                return _K.RETAIN if _runs_through(event, node.module) else None if event.nodes else _K.ESCAPE
+        others_step = event.kind is _K.STEP and bool((event.targets or frozenset()) & others)
+        return _on_own(event, node, own) or (_K.OTHER_STEP if others_step else None)
 
     return effect
 
@@ -247,28 +233,33 @@ def on_crossed(node: GraphNode, own: frozenset[Uid], others: frozenset[Uid]) -> 
     """Return what events mean to the gradients of what built a graph part, which the losses of `others` run through, too."""
 
     def effect(event: Event) -> EventKind | None:
-        targets = event.targets
         match event.kind:
-            case _K.FORWARD if node in event.nodes:
-                return _K.FORWARD
             case _K.BACKWARD if node in event.nodes:
                 return _K.BACKWARD
-            case _K.BACKWARD if not event.nodes or any(overlap(part.module, node.module) for part in event.nodes):
-                return _K.ESCAPE
-            case _K.STEP if targets is not None and targets & own:
-                return _K.STEP
-            case _K.ZERO if targets is None:
-                return _K.ESCAPE
-            case _K.ZERO if targets is not None and _releases(targets, node, own):
-                return _K.ZERO
-            case _K.ZERO if targets is not None and targets & others:
-                return _K.FREEZE
-            case _K.ESCAPE | _K.SETGRAD | _K.EDIT if touches(event, (node.module, *own)):
-                return _K.ESCAPE
-            case _:
-                return None
+            case _K.BACKWARD:
+                return _K.ESCAPE if not event.nodes or _runs_through(event, node.module) else None
+        others_zero = event.kind is _K.ZERO and bool((event.targets or frozenset()) & others)
+        return _on_own(event, node, own) or (_K.FREEZE if others_zero else None)
 
     return effect
+
+
+def _on_own(event: Event, node: GraphNode, own: frozenset[Uid]) -> EventKind | None:
+    """Return what an event other than a backward pass means to the gradients of what built a part, for its own optimizers."""
+    targets = event.targets
+    match event.kind:
+        case _K.FORWARD if node in event.nodes:
+            return _K.FORWARD
+        case _K.STEP if targets is not None and targets & own:
+            return _K.STEP
+        case _K.ZERO if targets is None:
+            return _K.ESCAPE
+        case _K.ZERO if targets is not None and _releases(targets, node, own):
+            return _K.ZERO
+        case _K.ESCAPE | _K.SETGRAD | _K.EDIT if touches(event, (node.module, *own)):
+            return _K.ESCAPE
+        case _:
+            return None
 
 
 def _releases(targets: frozenset[Uid], node: GraphNode, own: frozenset[Uid]) -> bool:

@@ -78,6 +78,16 @@ def uneven_under_join() -> None:
             opt.step()
 
 
+def uneven_and_in_shards() -> None:
+    model = DistributedDataParallel(net())
+    opt = ZeroRedundancyOptimizer(model.parameters(), optimizer_class=optim.SGD, lr=0.1)
+    with Join([model, opt]):
+        for x in batches(STEPS + 3 * dist.get_rank()):
+            opt.zero_grad()
+            model(x).pow(2).mean().backward()
+            opt.step()
+
+
 def optimizer_in_shards() -> None:
     model = DistributedDataParallel(net())
     opt = ZeroRedundancyOptimizer(model.parameters(), optimizer_class=optim.Adam, lr=0.1)

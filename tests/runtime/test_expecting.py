@@ -49,6 +49,15 @@ def _batched(model: nn.Sequential, opt: Optimizer, loss: torch.Tensor) -> None:
     opt.step()
 
 
+def _at_the_engine(model: nn.Sequential, opt: Optimizer, loss: torch.Tensor) -> None:
+    opt.zero_grad()
+    rest = {"keep_graph": True, "create_graph": False, "accumulate_grad": True}
+    torch.autograd._engine_run_backward((loss,), grad_tensors=(torch.ones(()),), **rest)
+    torch.autograd._engine_run_backward((loss,), (torch.ones(()),), True, False, accumulate_grad=True)
+    torch.autograd._engine_run_backward((loss,), (torch.ones(()),), False, False, (), True, True)
+    opt.step()
+
+
 def train(step: Step, rounds: int) -> list[torch.Tensor]:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
@@ -58,7 +67,7 @@ def train(step: Step, rounds: int) -> list[torch.Tensor]:
     return [*model.parameters(), *(each.grad for each in model.parameters() if each.grad is not None)]
 
 
-@pytest.mark.parametrize("step", [_all_arguments, _positional, _read_gradients, _batched])
+@pytest.mark.parametrize("step", [_all_arguments, _positional, _read_gradients, _batched, _at_the_engine])
 def test_arguments_arrive(step: Step) -> None:
     bare = train(step, 40)
     with gradlint.watch(output=None) as report:

@@ -313,7 +313,7 @@ def test_compiled_models_are_not_recompiled(backend: str) -> None:
     assert report.failure is None
 
 
-@pytest.mark.skipif(not hasattr(eval_frame, "set_code_exec_strategy"), reason="before torch 2.8 nobody can be kept out")
+@pytest.mark.skipif(not hasattr(eval_frame, "set_code_exec_strategy"), reason="this torch keeps nobody out")
 def test_what_listens_to_a_compiled_step_is_not_compiled() -> None:
     def compiled() -> tuple[int, int]:
         torch._dynamo.reset()
