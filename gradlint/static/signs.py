@@ -11,7 +11,8 @@ code (`_NEW`) makes a file be read as a whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
 _Sign = tuple[bytes, re.Pattern[bytes] | None]
 
@@ -103,8 +104,18 @@ _BY_WORDS = frozenset(
     )
 )
 """Beginnings of patterns that are for rules which go by words alone."""
-_ALL: tuple[_Sign, ...] = (*((sign, None) for sign in _SIGNS), *_PATTERNS)
-_NEW = tuple((word, pattern) for word, pattern in _ALL if word not in _BY_WORDS and word not in _KNOWN_IN_CODE)
+
+
+def _by_word(signs: Iterable[_Sign]) -> dict[bytes, list[re.Pattern[bytes] | None]]:
+    """Return the patterns of each word: it takes longer to look for a word than for what begins with it."""
+    found: dict[bytes, list[re.Pattern[bytes] | None]] = defaultdict(list)
+    for word, pattern in signs:
+        found[word].append(pattern)
+    return dict(found)
+
+
+_ALL = _by_word((*((sign, None) for sign in _SIGNS), *_PATTERNS))
+_NEW = {word: _ALL[word] for word in _ALL if word not in _BY_WORDS and word not in _KNOWN_IN_CODE}
 
 
 def is_plain(data: bytes, packages: Iterable[str] = ()) -> bool:
@@ -117,9 +128,9 @@ def may_find(data: bytes, packages: Iterable[str] = ()) -> bool:
     return _COMMENT in data or _has_one(data, _ALL) or any(package.encode() in data for package in packages)
 
 
-def _has_one(data: bytes, signs: Iterable[_Sign]) -> bool:
-    for word, pattern in signs:
-        if word in data:
+def _has_one(data: bytes, signs: Mapping[bytes, list[re.Pattern[bytes] | None]]) -> bool:
+    for word, patterns in signs.items():
+        for pattern in patterns if word in data else ():
             starts = _starts(data, word) if pattern is None else (found.start() for found in pattern.finditer(data))
             if any(_is_code(data, start) for start in starts):
                 return True
