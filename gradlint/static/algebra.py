@@ -106,6 +106,8 @@ def join(left: Value, right: Value) -> Value:
     if left == right:
         return left
     match left, right:
+        case Unknown(), Unknown():
+            return Unknown(holds=held((left, right)))
         case Object(), Object() if left.uid == right.uid and left.kind is right.kind:
             of = None if left.of is None or right.of is None else left.of | right.of
             calls = (*left.calls, *(call for call in right.calls if call not in left.calls))

@@ -103,7 +103,7 @@ class Analysis(Index):
         """Let go of what was kept: it knows the analysis, and while the search for garbage is paused a cycle outlives its file."""
         self._kept.clear()
 
-    @property
+    @cached_property
     def lowering(self) -> Lowering:
         """What was understood in lowering the file."""
         self.roots  # noqa: B018 (to ask is to lower)

@@ -57,7 +57,11 @@ def _loaders(tree: ast.Module) -> frozenset[str]:
 def last_name(node: ast.AST) -> str:
     """Return the last word of a name, attribute or item with a literal key, else nothing."""
     match node:
-        case ast.Name(name) | ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(str(name))):
+        case ast.Name():
+            return node.id
+        case ast.Attribute():
+            return node.attr
+        case ast.Subscript(slice=ast.Constant(str(name))):
             return name
         case _:
             return ""

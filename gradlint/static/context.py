@@ -248,8 +248,10 @@ class Context(ABC):
         """Return the value of a name where we are."""
         frame: Frame | None = self.frame.shared.get(name, self.frame)
         while frame is not None:
-            value = self.settled((frame.path, name))
-            if value is None and frame.parent is None:
+            value = self.store.get((frame.path, name))
+            if isinstance(value, Imported):
+                value = self.settled((frame.path, name))
+            elif value is None and frame.parent is None:
                 value = self.beyond(frame, name)
             if value is not None:
                 return value

@@ -89,6 +89,10 @@ class Place(NamedTuple):
     depth: int = _DEEP
 
 
+def _assigned(analysis: Analysis) -> Assigned:
+    return Assigned()
+
+
 class Counts:
     """Reads counts of one file; names that end in one of `units` are not read through, and `literals` are factors, too."""
 
@@ -96,7 +100,7 @@ class Counts:
         self._analysis = analysis
         self._units = units
         self._literals = literals
-        self._assigned = Assigned()
+        self._assigned = analysis.kept(_assigned)
 
     def of(self, node: ast.expr, scope: ast.AST | None, callers: Callers = ()) -> tuple[Count, ...]:
         """Return what a count may be made of, by the assignments that may have given it its value (none: not known)."""

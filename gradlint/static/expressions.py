@@ -65,8 +65,8 @@ class Expressions(Arithmetic):
                 return Library(ITSELF)
             case ast.Subscript(owner, index):
                 return self._element(self.evaluate(owner), self.evaluate(index))
-            case ast.BinOp(left, op, right):
-                return self._binary(self.evaluate(left), op, self.evaluate(right), node)
+            case ast.BinOp():
+                return self._binary(self.evaluate(node.left), node.op, self.evaluate(node.right), node)
             case ast.UnaryOp(op, operand):
                 value = self.evaluate(operand)
                 return value if isinstance(value, Tensor) and not isinstance(op, ast.Not) else UNKNOWN

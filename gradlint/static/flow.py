@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
 from gradlint.static.tree import (
+    EMPTY,
     Atom,
     Both,
     Branch,
@@ -142,8 +143,8 @@ class Flow(Generic[S]):
         return bit
 
     def _run(self, node: Node, worlds: Worlds) -> Exits:
-        if not worlds:
-            return Exits()
+        if not worlds or node is EMPTY:
+            return Exits(worlds)
         # No patterns: see `tree.walk`.
         if isinstance(node, Seq):
             return self._seq(node.items, worlds)

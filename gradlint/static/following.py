@@ -123,8 +123,7 @@ def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
         kept = node.ids & wanted
         return node if kept == node.ids else Kill(kept) if kept else None
     if isinstance(node, Seq):
-        inner = (_without_kills(each, wanted) for each in node.items)
-        return Seq(tuple(_joined(item for item in inner if item is not None)))
+        return Seq(tuple(_joined(node.items, wanted)))
     if isinstance(node, Branch):
         then, orelse = _without_kills(node.then, wanted), _without_kills(node.orelse, wanted)
         return Branch(node.test, then or EMPTY, orelse or EMPTY)
@@ -137,19 +136,20 @@ def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
     return node
 
 
-def _joined(items: Iterable[Node]) -> Iterator[Node]:
-    """Yield the items of a sequence, kills that follow one another as one."""
+def _joined(items: Iterable[Node], wanted: frozenset[str]) -> list[Node]:
+    """Return the items of a sequence without kills of what is not wanted; those that follow one another are one."""
+    joined: list[Node] = []
     ids: frozenset[str] = frozenset()
     for item in items:
-        if isinstance(item, Kill):
-            ids |= item.ids
-            continue
-        if ids:
-            yield Kill(ids)
-            ids = frozenset()
-        yield item
-    if ids:
-        yield Kill(ids)
+        kept = item if type(item) is Event else _without_kills(item, wanted)
+        if isinstance(kept, Kill):
+            ids |= kept.ids
+        elif kept is not None:
+            if ids:
+                joined.append(Kill(ids))
+                ids = frozenset()
+            joined.append(kept)
+    return [*joined, Kill(ids)] if ids else joined
 
 
 def _prune(node: Node, effect: Effect) -> Node | None:

@@ -18,7 +18,7 @@ from gradlint.static.endings import SEQUENCES
 from gradlint.static.frames import Grad
 from gradlint.static.library import made_by, words
 from gradlint.static.members import Members
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import spelled, walk
 from gradlint.static.notes import Compared, Refused
 from gradlint.static.provenance import is_computed, is_of_inference, marked
 from gradlint.static.tree import GraphNode, Uid
@@ -193,7 +193,7 @@ class Forwards(Members):
 
     def spelled(self, node: ast.AST) -> str:
         """Return how the user writes the callee, or the receiver of a method, of a call."""
-        return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        return spelled(node.func) if isinstance(node, ast.Call) else ""
 
 
 def _parts(made: GraphNode, inside: Sequence[frozenset[GraphNode]]) -> Iterator[GraphNode]:

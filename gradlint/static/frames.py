@@ -32,7 +32,7 @@ class Grad(enum.Enum):
     MAYBE = "maybe-grad"
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class Frame:
     """One activation of a function (or the module): its names live in the store under its path."""
 

@@ -15,6 +15,7 @@ from gradlint.static.algebra import held, parts, scalers_of
 from gradlint.static.forwards import Forwards
 from gradlint.static.frames import Grad
 from gradlint.static.library import words
+from gradlint.static.nodes import spelled
 from gradlint.static.notes import Descent
 from gradlint.static.provenance import is_computed, is_leaf, lost_by, requiring, unmarked
 from gradlint.static.tree import GraphNode, Uid
@@ -195,7 +196,7 @@ class Gradients(Forwards):
         return Tensor(nodes) if graph else replace(DATA, dropped=lost_by("grad", self.place(node), roots))
 
     def _spelled_receiver(self, node: ast.Call) -> str:
-        return ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+        return spelled(node.func.value if isinstance(node.func, ast.Attribute) else node.func)
 
 
 def _may_have_graph(value: Value | None) -> bool:

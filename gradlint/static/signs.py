@@ -11,7 +11,8 @@ code (`_NEW`) makes a file be read as a whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
 _Sign = tuple[bytes, re.Pattern[bytes] | None]
 
@@ -31,6 +32,12 @@ _MODULES = (b".forward(", b"def train(")
 _COMMENT = b"gradlint:"
 _SIGNS = (*_ORDER, *_OPTIMIZERS, *_GRADIENTS, *_LOSSES, *_MODULES)
 
+
+def _whole(word: bytes) -> bytes:
+    """Return a pattern of a word that no letters stand before: one that begins with its letters is found ten times as fast."""
+    return rb"%b(?<=\b%b)" % (word, word)
+
+
 _BARE = re.compile(rb"^[ \t]*[\w.]*(?:no_grad|inference_mode|enable_grad)\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 _PATTERNS = (
     # Longer words begin with these (`autograd.grad_mode`).
@@ -43,7 +50,7 @@ _PATTERNS = (
     (b"nn.", re.compile(rb"class \w+\([^)]*\bnn\.")),
     (b"nn.", re.compile(rb"self\.\w+ *= *(?:\[\s*)?(?:torch\.)?nn\.[A-Z]")),
     (b"nn.", re.compile(rb"append\((?:torch\.)?nn\.[A-Z]")),
-    (b"dropout(", re.compile(rb"\bclass \w+\(\s*\w")),
+    (b"dropout(", re.compile(_whole(b"class ") + rb"\w+\(\s*\w")),
     # A model that was saved as a whole and is called.
     (b"torch.load(", re.compile(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),
     # A model that comes with its weights, to be run.
@@ -51,18 +58,18 @@ _PATTERNS = (
     (b"weights", re.compile(rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]")),
     (b"weights", re.compile(rb"= *[\w.]+\([^\n]*\bweights *= *(?:[\"']|[\w.]+_Weights\.)")),
     (b"Inception", re.compile(rb"self\.\w+ *= *[^\n]*\bInceptionV3\(")),
-    (b"best", re.compile(rb"\bstate_dict\(")),
+    (b"best", re.compile(_whole(b"state_dict") + rb"\(")),
     # Methods that a library calls for each batch.
-    (b"training_step", re.compile(rb"\bdef training_step\b")),
-    (b"compute_loss", re.compile(rb"\bdef compute_loss\b")),
+    (b"training_step", re.compile(_whole(b"def training_step") + rb"\b")),
+    (b"compute_loss", re.compile(_whole(b"def compute_loss") + rb"\b")),
     # Steps that are counted by what was prepared.
     (b".prepare(", re.compile(rb"\.prepare\((?s:.*)\blen\(")),
     # Statements that do nothing.
     (b"_grad()", _BARE),
     (b"inference_mode()", _BARE),
     # By the rarer word: there is a `with` in most files.
-    (b"_grad", re.compile(rb"\bwith\b[^\n]*\b(?:no_grad|enable_grad)[ \t]*[:,]")),
-    (b"inference_mode", re.compile(rb"\bwith\b[^\n]*\binference_mode[ \t]*[:,]")),
+    (b"_grad", re.compile(_whole(b"with") + rb"\b[^\n]*\b(?:no_grad|enable_grad)[ \t]*[:,]")),
+    (b"inference_mode", re.compile(_whole(b"with") + rb"\b[^\n]*\binference_mode[ \t]*[:,]")),
     (b".eval", re.compile(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
     (b".state_dict()", re.compile(rb"\.state_dict\([\w.\[\]]+\.state_dict\(\)\)")),
@@ -70,7 +77,7 @@ _PATTERNS = (
     (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*=")),
     (b"Generator(", re.compile(rb"\.manual_seed\(\d")),
     (b"seed", re.compile(rb"\.\w*seeds?[ \t]*=[^=]")),
-    (b"seed", re.compile(rb"\bif[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
+    (b"seed", re.compile(_whole(b"if") + rb"[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
 )
 
 _KNOWN_IN_CODE = frozenset(
@@ -103,8 +110,18 @@ _BY_WORDS = frozenset(
     )
 )
 """Beginnings of patterns that are for rules which go by words alone."""
-_ALL: tuple[_Sign, ...] = (*((sign, None) for sign in _SIGNS), *_PATTERNS)
-_NEW = tuple((word, pattern) for word, pattern in _ALL if word not in _BY_WORDS and word not in _KNOWN_IN_CODE)
+
+
+def _by_word(signs: Iterable[_Sign]) -> dict[bytes, list[re.Pattern[bytes] | None]]:
+    """Return the patterns of each word: it takes longer to look for a word than for what begins with it."""
+    found: dict[bytes, list[re.Pattern[bytes] | None]] = defaultdict(list)
+    for word, pattern in signs:
+        found[word].append(pattern)
+    return dict(found)
+
+
+_ALL = _by_word((*((sign, None) for sign in _SIGNS), *_PATTERNS))
+_NEW = {word: _ALL[word] for word in _ALL if word not in _BY_WORDS and word not in _KNOWN_IN_CODE}
 
 
 def is_plain(data: bytes, packages: Iterable[str] = ()) -> bool:
@@ -117,9 +134,9 @@ def may_find(data: bytes, packages: Iterable[str] = ()) -> bool:
     return _COMMENT in data or _has_one(data, _ALL) or any(package.encode() in data for package in packages)
 
 
-def _has_one(data: bytes, signs: Iterable[_Sign]) -> bool:
-    for word, pattern in signs:
-        if word in data:
+def _has_one(data: bytes, signs: Mapping[bytes, list[re.Pattern[bytes] | None]]) -> bool:
+    for word, patterns in signs.items():
+        for pattern in patterns if word in data else ():
             starts = _starts(data, word) if pattern is None else (found.start() for found in pattern.finditer(data))
             if any(_is_code(data, start) for start in starts):
                 return True

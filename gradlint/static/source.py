@@ -14,6 +14,7 @@ class Source:
     def __init__(self, text: str, filename: str) -> None:
         self.text = text
         self.filename = filename
+        self._places: dict[ast.AST, Location] = {}
 
     @cached_property
     def _plain(self) -> bool:
@@ -25,6 +26,12 @@ class Source:
 
     def place(self, node: ast.AST) -> Location:
         """Return the stretch of source that `node` covers."""
+        known = self._places.get(node)
+        if known is None:
+            known = self._places[node] = self._place(node)
+        return known
+
+    def _place(self, node: ast.AST) -> Location:
         row = getattr(node, "lineno", 1)
         end_row = getattr(node, "end_lineno", None) or row
         start = self._column(row, getattr(node, "col_offset", 0))

@@ -42,8 +42,8 @@ class Statements(Assignments):
                 self.assigned([target], value, node)
             case ast.AugAssign():
                 self.augmented(node)
-            case ast.If(test, body, orelse):
-                self.fork(self.condition(test), lambda: self.block(body), lambda: self.block(orelse))
+            case ast.If():
+                self.fork(self.condition(node.test), lambda: self.block(node.body), lambda: self.block(node.orelse))
             case ast.For() | ast.AsyncFor():
                 self._for(node)
             case ast.While():
@@ -59,8 +59,8 @@ class Statements(Assignments):
                 for base in bases:
                     self.evaluate(base)
                 self.bind(node.name, Class(node, self.frame.path))
-            case ast.Return(value):
-                self._return(value)
+            case ast.Return():
+                self._return(node.value)
             case ast.Break():
                 self._leave_iteration(JumpKind.BREAK)
             case ast.Continue():
@@ -73,8 +73,8 @@ class Statements(Assignments):
                         alias.asname or alias.name.split(".")[0],
                         Library(alias.name if alias.asname else alias.name.split(".")[0]),
                     )
-            case ast.ImportFrom(module, names, level):
-                self._import_from(module or "", names, level)
+            case ast.ImportFrom():
+                self._import_from(node.module or "", node.names, node.level)
             case ast.Assert(test):
                 self.evaluate(test)
             case ast.Match(subject, cases):

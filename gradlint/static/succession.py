@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from gradlint.events import EventKind
 from gradlint.static.algebra import held
 from gradlint.static.blocks import Blocks
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import spelled, walk
 from gradlint.static.tree import Uid
 from gradlint.static.values import UNKNOWN, Instance, Kind, Object, Value
 
@@ -57,9 +57,9 @@ class Succession(Blocks):
 
     def _goes_on(self, target: ast.expr, written: ast.expr, old: Value, built: Object | Instance) -> bool:
         """Whether what was built has what was there before inside: a wrapper."""
-        spelled, measured = ast.unparse(target), set(_measured(written))
+        name, measured = spelled(target), set(_measured(written))
         if any(
-            isinstance(part, (ast.Name, ast.Attribute)) and part not in measured and ast.unparse(part) == spelled
+            isinstance(part, (ast.Name, ast.Attribute)) and part not in measured and spelled(part) == name
             for part in walk(written)
         ):
             return True

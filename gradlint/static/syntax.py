@@ -312,9 +312,8 @@ def _gradients(scope: ast.AST) -> dict[str, set[str]]:
     # Twice: a name may be computed from another one.
     for name, parts in (*assigned, *assigned):
         for part in parts:
-            match part:
-                case ast.Attribute(owner, attr) if attr in GRADIENT:
-                    found[name].add(ast.unparse(owner).removesuffix(".data"))
-                case ast.Name(other) if other in found and other != name:
-                    found[name] |= found[other]
+            if isinstance(part, ast.Attribute) and part.attr in GRADIENT:
+                found[name].add(ast.unparse(part.value).removesuffix(".data"))
+            elif isinstance(part, ast.Name) and part.id in found and part.id != name:
+                found[name] |= found[part.id]
     return dict(found)

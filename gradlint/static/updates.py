@@ -12,7 +12,7 @@ from gradlint.events import EventKind
 from gradlint.static.algebra import held
 from gradlint.static.frames import Grad
 from gradlint.static.gradients import parameters_of
-from gradlint.static.nodes import names, walk
+from gradlint.static.nodes import names, spelled, walk
 from gradlint.static.notes import Written
 from gradlint.static.provenance import is_leaf, is_rebound
 from gradlint.static.scaling import Scaling
@@ -92,7 +92,7 @@ class Updates(Scaling):
             return False
         computed = self.syntax.gradients(scope)
         parts = [change for change in changes if computed or contents.says(GRADIENT_WORDS, change)]
-        name = ast.unparse(owner)
+        name = spelled(owner)
         return any(name in self._gradients_in(change, scope, name) for change in parts)
 
     def _gradients_in(self, change: ast.expr, scope: ast.AST, changed: str) -> Iterator[str]:
@@ -100,7 +100,7 @@ class Updates(Scaling):
         for part in walk(change):
             match part:
                 case ast.Attribute(owner, name) if name in GRADIENT:
-                    yield ast.unparse(_without_data(owner))
+                    yield spelled(_without_data(owner))
                 case ast.Name(name) if name != changed:
                     yield from self.syntax.gradients(scope).get(name, ())
 

@@ -59,8 +59,8 @@ def _models(analysis: Analysis, scope: _Scope) -> dict[str, ast.Assign]:
     """Return the names of a function that are given a pretrained model of a library once, and where."""
     given: dict[str, list[ast.Assign]] = {}
     for node in own_of(scope, ast.Assign):
-        match node:
-            case ast.Assign([ast.Name(name)]):
+        match node.targets:
+            case [ast.Name(id=name)]:
                 given.setdefault(name, []).append(node)
             case _:
                 continue
@@ -129,7 +129,9 @@ def _given_moved(scope: _Scope) -> Iterator[str]:
     """Yield the names that are given what a method that moves returns."""
     for node in own_of(scope, ast.Assign):
         match node:
-            case ast.Assign([ast.Name(name)], ast.Call(ast.Attribute(attr=attr))) if attr in _MOVES:
+            case ast.Assign(value=ast.Call(func=ast.Attribute(attr=attr)), targets=[ast.Name(id=name)]) if (
+                attr in _MOVES
+            ):
                 yield name
             case _:
                 continue

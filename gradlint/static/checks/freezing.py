@@ -12,7 +12,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.bearing import is_parameter, makes_module
 from gradlint.static.checks import by_words, check
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import spelled, walk
 from gradlint.static.values import Instance, Object
 
 _MISSPELT = re.compile(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
@@ -170,11 +170,11 @@ def _always_modules(analysis: Analysis, scope: ast.FunctionDef | ast.AsyncFuncti
         match node:
             case ast.Assign(targets, value):
                 for target in targets:
-                    given[ast.unparse(target)].append(makes_module(analysis, value))
+                    given[spelled(target)].append(makes_module(analysis, value))
             case ast.For(target=target) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
                 for part in walk(target):
                     if isinstance(part, (ast.Name, ast.Attribute)):
-                        given[ast.unparse(part)].append(False)
+                        given[spelled(part)].append(False)
             case ast.arg(name):
                 given[name].append(False)
             case _:

@@ -59,7 +59,10 @@ def _statements(body: Iterable[ast.stmt], loop: _Loop | None) -> Iterator[tuple[
 
 def _optimizer(analysis: Analysis, node: ast.stmt) -> Iterator[_Built]:
     match node:
-        case ast.Assign([ast.Name() | ast.Attribute() as target], ast.Call(callee, [ast.List(elements), *_])):
+        case ast.Assign(
+            value=ast.Call(func=callee, args=[ast.List(elements), *_]),
+            targets=[ast.Name() | ast.Attribute() as target],
+        ):
             known = analysis.value(callee)
             leaves = tuple(ast.unparse(each) for each in elements if isinstance(each, (ast.Name, ast.Attribute)))
             if isinstance(known, Library) and role_of(known.name) == "optimizer" and len(leaves) == len(elements):

@@ -60,7 +60,7 @@ def shadowed_module(analysis: Analysis) -> Iterator[Diagnostic]:
     for scope in (analysis.tree, *_functions(analysis.tree)) if imported else ():
         for node in own_of(scope, ast.Assign):
             match node:
-                case ast.Assign([ast.Name(name)], ast.Call(ast.Attribute() as callee)) if (
+                case ast.Assign(value=ast.Call(func=ast.Attribute() as callee), targets=[ast.Name(id=name)]) if (
                     name in imported and _root(callee) == name
                 ):
                     if _breaks(analysis, scope, list(_own(scope)), node, name):

@@ -49,7 +49,9 @@ def _restored(nodes: list[ast.AST]) -> Iterator[_Restored]:
     loads = [node for node in nodes if isinstance(node, ast.Call) and _is_method(node, "load_state_dict")]
     for node in nodes:
         match node:
-            case ast.Assign([ast.Name(name)], ast.Call(ast.Attribute(module, "state_dict"), [], [])):
+            case ast.Assign(
+                value=ast.Call(ast.Attribute(attr="state_dict", value=module), [], []), targets=[ast.Name(id=name)]
+            ):
                 spelled = ast.unparse(module)
                 for load in loads:
                     match load:

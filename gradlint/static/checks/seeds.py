@@ -173,11 +173,11 @@ _SEEDERS = {
 def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL905: `torch.random.seeds = 100`."""
     for node in analysis.nodes(ast.Assign) if analysis.says("seed") else ():
-        match node:
-            case ast.Assign([ast.Attribute(owner) as target], value):
-                known = analysis.value(owner)
+        match node.targets:
+            case [ast.Attribute() as target]:
+                known = analysis.value(target.value)
                 if isinstance(known, Library):
-                    yield from _seed(analysis, node, target, f"{known.name}.{target.attr}", value)
+                    yield from _seed(analysis, node, target, f"{known.name}.{target.attr}", node.value)
             case _:
                 continue
 

@@ -11,7 +11,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
-from gradlint.static.nodes import blocks, blocks_in, walk
+from gradlint.static.nodes import blocks, blocks_in, spelled, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Class, Instance, Kind, Object
 
@@ -158,7 +158,7 @@ def _aliased(analysis: Analysis, value: ast.expr) -> ast.expr | None:
             return None if _is_known_otherwise(analysis, owner) else owner
         case ast.Call(ast.Attribute(inner, "copy"), []):
             return _aliased(analysis, inner) if isinstance(inner, ast.Call) else None
-        case ast.Call(callee, [inner]) if ast.unparse(callee) in _SHALLOW:
+        case ast.Call(callee, [inner]) if spelled(callee) in _SHALLOW:
             return _aliased(analysis, inner) if isinstance(inner, ast.Call) else None
         case ast.DictComp(
             ast.Name(), ast.Name(), [ast.comprehension(iter=ast.Call(ast.Attribute(inner, "items"), []))]

@@ -52,7 +52,7 @@ def _collected(loop: ast.For | ast.AsyncFor) -> Iterator[tuple[str, ast.AST]]:
     """Yield the names of which each turn of a loop adds something to a sum or a collection, and where."""
     for node in own(loop):
         match node:
-            case ast.Expr(ast.Call(ast.Attribute(attr=method), args)) if method in _COLLECTS:
+            case ast.Expr(value=ast.Call(func=ast.Attribute(attr=method), args=args)) if method in _COLLECTS:
                 values = args
             case ast.AugAssign(ast.Name(), ast.Add(), value):
                 values = [value]

@@ -38,8 +38,8 @@ _PARAMETERS = ("parameters", "named_parameters")
 def uncalled_method(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL110: `optimizer.zero_grad` without parentheses."""
     for node in analysis.nodes(ast.Expr):
-        match node:
-            case ast.Expr(ast.Attribute(owner, name) as value) if name in _ACTIONS or name == "update":
+        match node.value:
+            case ast.Attribute(value=owner, attr=name) as value if name in _ACTIONS or name == "update":
                 known = analysis.value(owner)
                 if _acts(analysis, known, name):
                     yield _uncalled("GL110", analysis, value, mended=_takes_nothing(analysis, known, name))
@@ -104,11 +104,8 @@ def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
     if not analysis.says("no_grad", "enable_grad", "inference_mode"):
         return
     for node in analysis.nodes(ast.Expr):
-        match node:
-            case ast.Expr(ast.Call(callee)) if _is_grad_mode(analysis, callee):
-                yield _not_entered(analysis.source.place(node), callee, "()` as a statement", _IDLE, "enter")
-            case _:
-                continue
+        if isinstance(node.value, ast.Call) and _is_grad_mode(analysis, node.value.func):
+            yield _not_entered(analysis.source.place(node), node.value.func, "()` as a statement", _IDLE, "enter")
     for item in analysis.nodes(ast.withitem):
         mode = item.context_expr
         if _is_imported(analysis, mode) and _is_grad_mode(analysis, mode):

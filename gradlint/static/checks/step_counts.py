@@ -53,7 +53,7 @@ def _step_counts(analysis: Analysis) -> Iterator[tuple[str, ast.expr, ast.AST | 
             case _:
                 continue
         for name, value in given:
-            if _STEPS.search(name) and _is_computed(value):
+            if name.endswith(_STEP_WORDS) and _STEPS.search(name) and _is_computed(value):
                 yield name, value, scope_of(analysis, node)
 
 

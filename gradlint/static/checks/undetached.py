@@ -44,10 +44,10 @@ class _Records:
     def read(self, statement: ast.stmt) -> None:
         """Add the entries that a statement makes."""
         match statement:
-            case ast.Assign([ast.Name(name)], value) if _STATISTICS.search(name):
-                self.entries[name] += _values(value)
-            case ast.Assign([ast.Subscript(ast.Name(name))], value) if _STATISTICS.search(name):
-                self.entries[name].append(value)
+            case ast.Assign(targets=[ast.Name(id=name)]) if _STATISTICS.search(name):
+                self.entries[name] += _values(statement.value)
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name))]) if _STATISTICS.search(name):
+                self.entries[name].append(statement.value)
             case _:
                 return
 
