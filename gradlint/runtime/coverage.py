@@ -156,7 +156,7 @@ class Coverage(Observer):
         if not often or seen.fresh is None or used or self._interrupted():
             return
         if not any(moved.read() for moved in seen.moves):
-            self._ledger.report("GL106", seen.fresh, subject=seen.name, done="computed")
+            self._ledger.report("GL106", seen.fresh, subject=seen.name, done="computed in a loop")
 
     def _strays(self) -> bool:
         """Tell whether gradients reach a parameter that no optimizer ever held and nobody has changed."""

@@ -13,8 +13,8 @@ from gradlint.static.nodes import walk, walk_of
 from gradlint.static.syntax import FunctionNode
 
 
-class Flags:
-    """The places of a file that such an attribute decides on, and which one does."""
+class Excuses:
+    """What the findings in a file rest on: that no other file steps an attribute of that name, or sets one."""
 
     def __init__(self, _: object) -> None:
         self.of: dict[Location, str] = {}

@@ -99,7 +99,9 @@ class Instances(Constructors):
                 return Unknown(holds=targets)
             case _ if name in MODULE_METHODS or name in words("module", "setters"):
                 return UNKNOWN
-            case _ if SUSPECT.search(name) and (method := self._method_in_sight(uid, name)) is not None:
+            case _ if (SUSPECT.search(name) or "param" in name) and (
+                method := self._method_in_sight(uid, name)
+            ) is not None:
                 return self.inline(replace(method, receiver=module), node, args, named)
             case _ if SUSPECT.search(name) or isinstance(module, Instance):
                 return Unknown(holds=self.escape(node, [module, *args, *named.values()]))

@@ -17,7 +17,7 @@ from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import Check, all_checks, is_by_words, is_in_tests, is_local
-from gradlint.static.flags import Flags, set_by_others, setting
+from gradlint.static.flags import Excuses, set_by_others, setting
 from gradlint.static.sights import NOTHING, Answers
 from gradlint.static.stack import roomy
 from gradlint.static.values import Unknown
@@ -144,10 +144,8 @@ def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:
 
 def _kept_as(found: Diagnostic, analysis: Analysis) -> str:
     """Return the attribute by which others may step what nobody steps here, or may set a flag ("": there is none)."""
-    if found.code == "GL308":
-        return setting(analysis.kept(Flags).of.get(found.location, ""))
     if found.code != "GL202":
-        return ""
+        return analysis.kept(Excuses).of.get(found.location, "")
     lowering = analysis.lowering
     made = (each for each in lowering.objects.values() if each.place == found.location and each.uid in lowering.kept)
     return next((each.uid[-1] for each in made), "")

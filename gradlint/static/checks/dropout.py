@@ -10,7 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
-from gradlint.static.flags import Flags, needed, set_by_others, set_on_demand
+from gradlint.static.flags import Excuses, needed, set_by_others, set_on_demand, setting
 from gradlint.static.nodes import children, walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.values import Class, Library, Value
@@ -101,7 +101,7 @@ def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> I
             what, way = found
             place = analysis.source.place(node)
             if flag:
-                analysis.kept(Flags).of[place] = flag
+                analysis.kept(Excuses).of[place] = setting(flag)
             yield compose("GL308", Side.STATIC, place, subject=ast.unparse(node.func), what=what, way=way)
 
 

@@ -14,6 +14,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.flags import Excuses
 from gradlint.static.kinship import overlap, touches
 from gradlint.static.nodes import asks_for, called, walk_of
 from gradlint.static.subjects import on_optimizer
@@ -27,16 +28,30 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     lowering = analysis.lowering
     for optimizer in analysis.objects(Kind.OPTIMIZER):
         hidden = optimizer.uid in lowering.escaped | analysis.stepped or not analysis.private(optimizer)
+        # Gradients on their way are what such a hook is for.
+        hidden = hidden or any("backward_hook" in name for name in analysis.attributes)
         if hidden or optimizer.origin == "" or _is_stepped_by_another(analysis, optimizer):
             continue
         # Whoever is given the model may train it by himself, which is no use of this optimizer: it is still cleared for nothing.
         shown = any(touched in lowering.escaped for touched in optimizer.of or ())
-        for root in analysis.roots:
+        built_in = [root for root in analysis.roots if _is_built(optimizer, analysis.events[root])]
+        for root in built_in:
             found = analysis.events[root]
-            if any(event.kind is EventKind.CREATE and optimizer.uid in (event.targets or ()) for event in found):
-                yield from _unused(analysis, optimizer, found) or (
-                    [] if shown else _left_out(analysis, optimizer, found)
-                )
+            yield from _unused(analysis, optimizer, found) or ([] if shown else _left_out(analysis, optimizer, found))
+        if not built_in and optimizer.uid in lowering.kept:
+            for found in map(analysis.events.__getitem__, analysis.roots):
+                yield from _unless_asked(analysis, optimizer, _unused(analysis, optimizer, found, by_method=True))
+
+
+def _is_built(optimizer: Object, found: list[Event]) -> bool:
+    return any(event.kind is EventKind.CREATE and optimizer.uid in (event.targets or ()) for event in found)
+
+
+def _unless_asked(analysis: Analysis, optimizer: Object, found: list[Diagnostic]) -> Iterator[Diagnostic]:
+    """Yield what is found of an optimizer that an object keeps, which stands as long as no other file steps it."""
+    for each in found:
+        analysis.kept(Excuses).of[each.location] = optimizer.uid[-1]
+        yield each
 
 
 def _is_stepped_by_another(analysis: Analysis, optimizer: Object) -> bool:
@@ -47,7 +62,8 @@ def _is_stepped_by_another(analysis: Analysis, optimizer: Object) -> bool:
     return bool(optimizer.of) and owned.issuperset(optimizer.of or ())
 
 
-def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[Diagnostic]:
+def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_method: bool = False) -> list[Diagnostic]:
+    """Return the finding about what a loop computes for an optimizer, or a method that nobody in sight calls."""
     effect = on_optimizer(optimizer, analysis.lowering.objects)
     owned = optimizer.of or frozenset()
     if any(event.kind is EventKind.HAND_STEP and (not owned or touches(event, owned)) for event in found):
@@ -58,11 +74,11 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
         for event in reversed(found)
         if event.kind is EventKind.ZERO
         and effect(event) is EventKind.ZERO
-        and "module" not in event.roles
-        and event.loops
-        if not any(
-            _reads_gradients(analysis, code)
-            for code in (analysis.lowering.loop_nodes.get(event.loops[-1]), *analysis.called_for(event))
+        and (event.loops or by_method)
+        # A module is cleared for whoever steps.
+        and not ("module" in event.roles and _is_stepped_in(found, event.loops))
+        and not any(
+            _reads_gradients(analysis, code) for code in (*_innermost(analysis, event), *analysis.called_for(event))
         )
     }
     passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
@@ -70,7 +86,7 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
     stepped = {event.loops for event in found if event.kind is EventKind.STEP}
     parted = {event.loops for event in found if event.kind is EventKind.FORWARD and "method" in event.roles}
     cleared = {loops: event for loops, event in cleared.items() if loops not in stepped & parted}
-    passes = [event for event in passes if event.loops in cleared]
+    passes = [event for event in passes if event.loops in cleared and _is_for(event, cleared[event.loops])]
     reaching = (event for event in passes if _reaches(event, owned, found))
     through = (_report(event, cleared[event.loops].name, "computed") for event in reaching)
     alone = (
@@ -80,6 +96,24 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event]) -> list[D
     )
     anyhow = (_report(event, cleared[event.loops].name, "computed") for event in passes)
     return list(islice(chain(through, alone, anyhow), 1))
+
+
+def _is_stepped_in(found: list[Event], loops: tuple[int, ...]) -> bool:
+    return any(event.kind in (EventKind.STEP, EventKind.OTHER_STEP) and event.is_in(loops) for event in found)
+
+
+def _is_for(backward: Event, clearing: Event) -> bool:
+    """Whether a backward pass is what gradients are cleared for; outside of loops, by the same function."""
+    return bool(backward.loops) or backward.frame == clearing.frame
+
+
+def _innermost(analysis: Analysis, event: Event) -> list[ast.AST | None]:
+    """Return the loop around an event; where there is none, the function in which it happens."""
+    lowering = analysis.lowering
+    if event.loops:
+        return [lowering.loop_nodes.get(event.loops[-1])]
+    frames = (lowering.frames.get(event.frame[:length]) for length in range(1, len(event.frame) + 1))
+    return [frame.node for frame in frames if frame is not None and frame.node is not None]
 
 
 def _reaches(event: Event, owned: frozenset[Uid], found: list[Event]) -> bool:
@@ -100,6 +134,7 @@ def _is_run(found: list[Event], loops: tuple[int, ...], owned: frozenset[Uid]) -
 
 
 def _report(event: Event, name: str, done: str) -> Diagnostic:
+    done += " in a loop" if event.loops else ""
     return compose("GL106", Side.STATIC, event.place, subject=name, done=done)
 
 
