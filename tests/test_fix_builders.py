@@ -18,6 +18,10 @@ BUILT = {
         "for p in model.parameters():\n    p.requires_grad == False\n",
         "for p in model.parameters():\n    p.requires_grad = False\n",
     ),
+    "second-step-of-a-turn": (
+        f"for x, y in loader:\n{STEP}    model(x).mean().backward()\n    optimizer.step()\n",
+        f"for x, y in loader:\n{STEP}    optimizer.zero_grad()\n    model(x).mean().backward()\n    optimizer.step()\n",
+    ),
     "kept-loss-is-a-sum": (
         f"total = 0.0\nfor x, y in loader:\n{STEP}    total += criterion(model(x), y) + model(x).mean()\n",
         f"total = 0.0\nfor x, y in loader:\n{STEP}    total += (criterion(model(x), y) + model(x).mean()).detach()\n",

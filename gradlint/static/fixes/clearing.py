@@ -12,13 +12,24 @@ from gradlint.static.outline import Loop, Outline, parts, written
 
 
 def _clear_in_loop(item: Diagnostic, outline: Outline) -> Remedy | None:
-    """GL101 and GL107: clear at the start of each iteration."""
+    """GL101 and GL107: clear at the start of each iteration, or before the pass of a second step in it."""
     loop, step = _ring(item, outline)
     subject = stepped(item, step) if step else None
     if loop is None or subject is None or parts(subject) & written(loop.body):
         return None
     call = f"{outline.spelled(subject)}.zero_grad()"
+    again = outline.at(related(item, "dirty"), ast.Call) if _calls(loop.body, call) else None
+    if again is not None:
+        return Remedy(
+            f"Insert `{call}` before the backward pass", (Insert(call, outline.place(outline.statement(again))),)
+        )
     return Remedy(f"Insert `{call}` into the loop", (Insert(call, outline.place(loop.body[0])),))
+
+
+def _calls(body: list[ast.stmt], call: str) -> bool:
+    """Whether statements make a call, as it is spelled."""
+    nodes = (node for statement in body for node in ast.walk(statement))
+    return any(isinstance(node, ast.Call) and ast.unparse(node) == call for node in nodes)
 
 
 def _ring(item: Diagnostic, outline: Outline) -> tuple[Loop | None, ast.Call | None]:
