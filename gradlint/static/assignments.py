@@ -77,8 +77,9 @@ class Assignments(Succession):
         match target:
             case ast.Name(id=name):
                 self.begin((self.frame.shared.get(name, self.frame).path, name), value, node)
-                if isinstance(value, Unknown) and not value.id:
-                    value = self._stepped_later(name, node, value) or self.fresh(name, node, value.holds)
+                if isinstance(value, Unknown) and (not value.id or isinstance(getattr(node, "value", None), ast.Call)):
+                    made = self._stepped_later(name, node, value)
+                    value = made or (value if value.id else self.fresh(name, node, value.holds))
                 elif isinstance(value, (Tensor, Library, Items, Params)):
                     self.renewed(f"{'/'.join(self.frame.path)}/{name}")
                 self.bind(name, value)

@@ -205,14 +205,32 @@ def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
 
 def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
     # What runs backward by itself, or is told what to step, is an engine; an optimizer that scales losses is called one.
+    asked = _asked(scope)
+    scaled = _stepped_by_scalers(scope, asked)
     stepped = {
         name: methods
-        for name, methods in _asked(scope).items()
-        if "step" in methods
+        for name, methods in asked.items()
+        if ("step" in methods or name in scaled)
         and not methods & _NO_OPTIMIZER - ({"backward"} if _is_called_optimizer(name, methods) else set())
     }
     sure = {name for name, methods in stepped.items() if "zero_grad" in methods}
-    return frozenset(sure or (filter(_CALLED_OPTIMIZER.search, stepped) if stepped and _only_adds(scope) else ()))
+    likely = stepped.keys() | scaled - asked.keys()
+    return frozenset(sure or (filter(_CALLED_OPTIMIZER.search, likely) if likely and _only_adds(scope) else ()))
+
+
+def _stepped_by_scalers(scope: ast.AST, asked: dict[str, set[str]]) -> set[str]:
+    """Return who is handed to the `step` of one that scales losses, too: to a gradient scaler."""
+    scaling = {name for name, methods in asked.items() if {"step(...)", "scale"} <= methods}
+    calls = walk_of(scope, ast.Call) if scaling else ()
+    found = set()
+    for call in calls:
+        match call:
+            case ast.Call(ast.Attribute(owner, "step"), [optimizer]) if _is_dotted(owner) and _is_dotted(optimizer):
+                if spelled(owner) in scaling:
+                    found.add(spelled(optimizer))
+            case _:
+                continue
+    return found
 
 
 def _is_called_optimizer(name: str, methods: set[str]) -> bool:
