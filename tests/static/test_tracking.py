@@ -71,3 +71,57 @@ for x in torch.randn(9, 8, 4):
 def test_a_sum_that_begins_anew_in_each_batch_keeps_no_batch(begun: str, said: tuple[str, str]) -> None:
     (found,) = check_source(HEADS.replace("{begun}", begun))
     assert (found.code, found.severity.value) == said
+
+
+TABLES = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tables = nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 2)])
+
+    def forward(self, parts):
+        return torch.cat(parts, 1)
+
+
+def evaluate(net, batches):
+    net.eval()
+    tables = net.tables
+    {before}
+    for number, columns in enumerate(batches):
+        {within}
+        for column in {columns}:
+            parts.append(tables[number](column))
+        print(len(parts))
+
+
+net = Net()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for columns in torch.randn(9, 2, 8, 4):
+    optimizer.zero_grad()
+    net([table(column) for table, column in zip(net.tables, columns)]).mean().backward()
+    optimizer.step()
+evaluate(net, torch.randn(9, 2, 8, 4))
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "within", "columns", "severity"),
+    [
+        ("pass", "parts = []", "columns", "info"),
+        ("pass", "parts = []", "range(9)", "info"),
+        ("pass", "parts = []", "dataset", "warning"),
+        ("pass", "parts = []", "range(0, 90, 9)", "warning"),
+        ("parts = []", "pass", "columns", "warning"),
+    ],
+)
+def test_a_list_that_begins_anew_in_each_batch_keeps_no_batch(
+    before: str, within: str, columns: str, severity: str
+) -> None:
+    source = TABLES.replace("{before}", before).replace("{within}", within).replace("{columns}", columns)
+    (found,) = check_source(source)
+    assert (found.code, found.severity.value) == ("GL302", severity)
+    assert any("kept" in each.text for each in found.related) == (severity == "warning")
