@@ -125,3 +125,58 @@ def test_a_list_that_begins_anew_in_each_batch_keeps_no_batch(
     (found,) = check_source(source)
     assert (found.code, found.severity.value) == ("GL302", severity)
     assert any("kept" in each.text for each in found.related) == (severity == "warning")
+
+
+DECODER = """
+import torch
+from torch import nn
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(4, 9)
+
+    def forward(self, vectors, words):
+        told = words.new_zeros(words.size())
+        scores = self.out(vectors)
+        for i in range(len(words)):
+            told[i] = scores[i].topk(1)[1].view(-1)
+        best, where = scores.max(-1)
+        higher, first = torch.max(scores, dim=-1)
+        return nn.functional.cross_entropy(scores, words), {kept}
+
+
+decoder = Decoder()
+optimizer = torch.optim.SGD(decoder.parameters(), lr=0.1)
+data = [(torch.randn(8, 4), torch.zeros(8, dtype=torch.long))]
+for vectors, words in data:
+    optimizer.zero_grad()
+    loss, _ = decoder(vectors, words)
+    loss.backward()
+    optimizer.step()
+decoder.eval()
+kept = []
+for vectors, words in data:
+    _, each = decoder(vectors, words)
+    kept.append(each)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("told", ("GL302", "info")),
+        ("where", ("GL302", "info")),
+        ("first", ("GL302", "info")),
+        ("scores.sort(1).indices", ("GL302", "info")),
+        ("best", ("GL302", "warning")),
+        ("higher", ("GL302", "warning")),
+        ("scores.sort(1).values", ("GL302", "warning")),
+        ("scores.max()", ("GL501", "error")),
+        ("torch.max(scores, scores)", ("GL501", "error")),
+    ],
+)
+def test_indices_of_what_was_found_carry_no_graph(kept: str, said: tuple[str, str]) -> None:
+    (found,) = check_source(DECODER.replace("{kept}", kept))
+    assert (found.code, found.severity.value) == said
