@@ -180,3 +180,26 @@ for vectors, words in data:
 def test_indices_of_what_was_found_carry_no_graph(kept: str, said: tuple[str, str]) -> None:
     (found,) = check_source(DECODER.replace("{kept}", kept))
     assert (found.code, found.severity.value) == said
+
+
+LOADED = """
+import torch
+from torch import nn
+
+
+def enhance(model, x):
+    return model(x)
+
+
+model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
+model.load_state_dict(torch.load("model.pt"))
+with torch.no_grad():
+    for x in torch.randn(9, 8, 4):
+        print(enhance(model, x))
+"""
+
+
+def test_an_evaluation_is_not_told_to_have_come_an_iteration_before_itself() -> None:
+    (found,) = check_source(LOADED)
+    assert (found.code, found.location.row) == ("GL303", 7)
+    assert [each.text for each in found.related] == ["its trained parameters are loaded here"]
