@@ -12,10 +12,11 @@ from gradlint.events import EventKind
 from gradlint.static.algebra import held, part_of
 from gradlint.static.frames import Grad
 from gradlint.static.idioms import goes_on
-from gradlint.static.provenance import is_plain, unmarked
+from gradlint.static.provenance import is_plain, tells_where, unmarked
 from gradlint.static.succession import Succession
 from gradlint.static.syntax import GRADIENT
 from gradlint.static.values import (
+    DATA,
     NONE,
     UNKNOWN,
     Const,
@@ -245,6 +246,10 @@ def _spread(value: Value, targets: list[ast.expr]) -> list[Value]:
         case Params():
             return [value] * len(targets)
         case Tensor(nodes) if not any(node.sure for node in nodes):
-            return [part_of(value, f"[{index}]") for index in range(len(targets))]
+            return [_part(value, index, part_of(value, f"[{index}]")) for index in range(len(targets))]
         case _:
-            return [Unknown(holds=held((value,))) for _ in targets]
+            return [_part(value, index, Unknown(holds=held((value,)))) for index in range(len(targets))]
+
+
+def _part(whole: Value, index: int, part: Value) -> Value:
+    return DATA if tells_where(whole, index) else part

@@ -11,9 +11,10 @@ from gradlint.static.algebra import held, part_of
 from gradlint.static.conditions import Conditions
 from gradlint.static.library import words
 from gradlint.static.nodes import spelled, walk
-from gradlint.static.provenance import cut, lost_by
+from gradlint.static.provenance import cut, lost_by, tells_where
 from gradlint.static.tree import Uid
 from gradlint.static.values import (
+    DATA,
     UNKNOWN,
     Class,
     Function,
@@ -146,6 +147,8 @@ class Attributes(Conditions):
             return owner
         if name == "data":
             return cut(self.place(node), lost_by(name, self.place(node), (owner,)))
+        if tells_where(owner, name):
+            return DATA
         if name in ("T", "mT", "H", "real", "imag"):
             return owner
         # What an unknown module returned may be a record: its parts carry its graph. (A method that is called is not read here.)

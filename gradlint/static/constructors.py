@@ -15,7 +15,8 @@ from gradlint.static.arithmetic import combined
 from gradlint.static.builtins import Builtins
 from gradlint.static.frames import Grad
 from gradlint.static.library import made_by, words
-from gradlint.static.provenance import copied, marked, summed
+from gradlint.static.provenance import copied, marked, ranked, summed
+from gradlint.static.syntax import has_dimension
 from gradlint.static.tree import (
     JumpKind,
 )
@@ -75,7 +76,8 @@ class Constructors(Builtins):
                 result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
                 if name in _SUMS and args:
                     result = summed(result, args[0])
-                return marked(result, made_by(name), self.place(node))
+                result = marked(result, made_by(name), self.place(node))
+                return ranked(result, name.rpartition(".")[2], self.place(node), along=has_dimension(node, 1))
             case "tensor" | "fresh-tensor" if "out" in named:
                 self.forget(values)
                 return UNKNOWN

@@ -13,7 +13,7 @@ from gradlint.static.algebra import held, join, join_all, part_of
 from gradlint.static.arithmetic import Arithmetic
 from gradlint.static.modules import ITSELF
 from gradlint.static.nodes import children, walk
-from gradlint.static.provenance import cut
+from gradlint.static.provenance import cut, tells_where
 from gradlint.static.syntax import GRADIENT
 from gradlint.static.tree import Atom, Loop, Predicate, Seq
 from gradlint.static.values import (
@@ -150,6 +150,8 @@ class Expressions(Arithmetic):
                 return elements[wanted]
             case Items(elements, keys) if keys is not None and wanted in keys:
                 return elements[keys.index(wanted)]
+            case Tensor() if tells_where(owner, wanted):
+                return DATA
             case Tensor(nodes) if nodes and wanted is not ... and not any(node.sure for node in nodes):
                 return part_of(owner, f"[{wanted!r}]")
             case Tensor():

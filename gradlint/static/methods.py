@@ -21,11 +21,14 @@ from gradlint.static.provenance import (
     is_plain,
     lost_by,
     marked,
+    ranked,
     reshaped,
     unmarked,
 )
+from gradlint.static.syntax import has_dimension
 from gradlint.static.tree import Atom
 from gradlint.static.values import (
+    DATA,
     UNKNOWN,
     Class,
     Const,
@@ -164,6 +167,8 @@ class Methods(Containers):
             return tensor
         if name in words("tensor", "cut"):
             return cut(self.place(node), lost_by(name, self.place(node), (tensor,)))
+        if name in words("tensor", "fresh"):
+            return self._fresh(named)
         if changes_in_place(name) and not all(map(is_plain, args)):
             self.forget([tensor])
             tensor = unmarked(tensor)
@@ -172,8 +177,12 @@ class Methods(Containers):
             result = self.computed((tensor,) if name in words("tensor", "shaping") else (tensor, *args), node)
             if name in words("tensor", "made"):
                 return marked(result, name, self.place(node))
-            return reshaped(result, tensor, name)
+            return ranked(reshaped(result, tensor, name), name, self.place(node), along=has_dimension(node, 0))
         return UNKNOWN
+
+    def _fresh(self, named: dict[str, Value]) -> Value:
+        """Return a tensor that is made beside another one."""
+        return DATA if "requires_grad" not in named else UNKNOWN
 
     def _perhaps_in_mode(self, id_: str, module: Value, name: str, node: ast.Call) -> None:
         """Emit a change of mode that concerns one of several modules: the one that a name stands for on this path."""
@@ -247,6 +256,8 @@ class Methods(Containers):
                 return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)
             case _ if name in words("tensor", "cut"):
                 return cut(self.place(node))
+            case _ if name in words("tensor", "fresh"):
+                return self._fresh(named)
             case _ if name in words("tensor", "made") and not any(isinstance(value, Tensor) for value in args):
                 return marked(UNKNOWN, name, self.place(node))
             case _ if name in words("tensor", "keep") | words("tensor", "tell"):

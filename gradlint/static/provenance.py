@@ -35,6 +35,24 @@ def reshaped(result: Value, tensor: Value, method: str) -> Value:
     return replace(result, made=tensor.made) if kept and tensor.made.op not in _OWN else result
 
 
+def ranked(result: Value, name: str, place: Location, *, along: bool) -> Value:
+    """Return the result of an operation that may return what it finds and where (`along`: it is told a dimension)."""
+    if not isinstance(result, Tensor) or not result.nodes:
+        return result
+    pair = name in words("tensor", "ranking") or (along and name in words("tensor", "ranking_along"))
+    return marked(result, "ranked", place) if pair else result
+
+
+def tells_where(value: Value, part: object) -> bool:
+    """Whether a part of a result is the indices of what was found."""
+    return (
+        isinstance(value, Tensor)
+        and value.made is not None
+        and value.made.op == "ranked"
+        and part in (1, -1, "indices")
+    )
+
+
 _OWN = frozenset(["leaf", "copy", "masked", "data", "inference", "rebound"])
 """True of one tensor object; what is computed from it is another one."""
 

@@ -335,3 +335,12 @@ def _gradients(scope: ast.AST) -> dict[str, set[str]]:
             elif isinstance(part, ast.Name) and part.id in found and part.id != name:
                 found[name] |= found[part.id]
     return dict(found)
+
+
+def has_dimension(call: ast.Call, index: int) -> bool:
+    """Whether a call is told a dimension: by its name, or as the literal number that one of its arguments is."""
+    match call.args[index : index + 1]:
+        case [ast.Constant(int()) | ast.UnaryOp(ast.USub(), ast.Constant(int()))]:
+            return True
+        case _:
+            return any(keyword.arg == "dim" for keyword in call.keywords)

@@ -16,6 +16,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs import is_trained
 from gradlint.static.idioms import goes_on
+from gradlint.static.lineage import runs_backward
 from gradlint.static.nodes import asks_for, walk
 from gradlint.static.notes import Keeping
 from gradlint.static.tree import Event, GraphNode
@@ -134,12 +135,15 @@ def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
     """Whether a backward outside the loop runs through what the loop made: the sum is the loss."""
     places = {node.place for node in keeping.nodes}
     inside = _within(analysis, keeping)
-    return any(
+    if any(
         not inside(event) and any(node.place in places for node in event.nodes)
         for found in analysis.events.values()
         for event in found
         if event.kind in (EventKind.BACKWARD, EventKind.RETAIN)
-    )
+    ):
+        return True
+    loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
+    return loop is not None and runs_backward(keeping.scope or analysis.tree, keeping.name, loop)
 
 
 def _written(analysis: Analysis, keeping: Keeping) -> Iterator[ast.AST]:

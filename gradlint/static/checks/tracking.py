@@ -14,12 +14,15 @@ from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
+from gradlint.static.cadence import over_batches, sources_of
 from gradlint.static.checks.keeping import keeps, kept
 from gradlint.static.following import follow
 from gradlint.static.kinship import within
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import walk
+from gradlint.static.nodes import called, spelled, walk
+from gradlint.static.notes import Keeping
 from gradlint.static.protocols import LEARNING
+from gradlint.static.reaching import Assigned
 from gradlint.static.trained import on_learning
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Instance
@@ -50,13 +53,15 @@ def tracked(
     told = False
     reported = {found.location for found in kept(analysis)}
     for event, state in _untouched(analysis, root, arrivals, proven):
-        keepings = [each.place for each in analysis.lowering.keepings if keeps(each, event)]
+        begun = _begun(analysis, root, state)
+        held_by = [each for each in analysis.lowering.keepings if keeps(each, event) and _lasts(analysis, each, begun)]
+        keepings = [each.place for each in held_by]
         held = bool(keepings) or event.place in analysis.collected
         if reported.intersection(keepings) or (not held and (told or _is_thrown_away(analysis, event))):
             # GL501 says it of what is kept, with the same consequence.
             continue
         told = True
-        place, name = _run_from(analysis, event, _begun(analysis, root, state))
+        place, name = _run_from(analysis, event, begun)
         inner = [("forward", event.place)] if place != event.place else []
         marks = [
             *(mark for mark in state.marks if mark[0] == "eval"),
@@ -78,6 +83,32 @@ def behind_training(analysis: Analysis, root: Root, module: Uid) -> frozenset[Ev
         return frozenset()
     arrivals = follow(root.bare, LEARNING, on_learning(module))
     return frozenset(event for event, states in arrivals.items() if any(state.name == "evaluated" for state in states))
+
+
+def _lasts(analysis: Analysis, keeping: Keeping, begun: list[Event]) -> bool:
+    """Whether what keeps graphs outlives a batch of an evaluation: what begins anew in each turn may hold parts of one."""
+    nodes = analysis.lowering.loop_nodes
+    anew = any(len(keeping.outer) > len(event.loops) for event in begun)
+    if not anew and not any(over_batches(analysis, number) for number in keeping.outer):
+        return True
+    made = Assigned()[nodes[keeping.outer[-1]]] if keeping.outer[-1] in nodes else frozenset()
+    return not all(_is_of_a_turn(nodes.get(number), made) for number in keeping.loops[len(keeping.outer) :])
+
+
+def _is_of_a_turn(loop: ast.AST | None, made: frozenset[str]) -> bool:
+    """Whether a loop runs over what the loop around it has `made`, or so many times."""
+    if not isinstance(loop, (ast.For, ast.AsyncFor)):
+        return False
+    sources = list(sources_of(loop.iter))
+    return any(
+        isinstance(source, ast.Call) and called(source) in ("range", "trange") and not _counts_data(source)
+        for source in sources
+    ) or any(spelled(part) in made for source in sources for part in walk(source) if isinstance(part, ast.Name))
+
+
+def _counts_data(node: ast.Call) -> bool:
+    """Whether a range goes over indices of data: in steps, or up to the length of something."""
+    return len(node.args) > 2 or any(isinstance(part, ast.Call) for arg in node.args for part in walk(arg))
 
 
 def _begun(analysis: Analysis, root: Root, state: State) -> list[Event]:

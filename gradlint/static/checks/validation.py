@@ -229,7 +229,8 @@ def _place(asked: _Question, event: Event, state: State) -> tuple[Location, Mark
     if state.name == "loaded" and any(each.place == load and each.frame == event.frame for each in asked.found):
         assert load is not None
         return load, (forward,)
-    return _begin(asked, event), (*state.marks, forward)
+    place = _begin(asked, event)
+    return place, (*state.marks, *([forward] if place != event.place else []))
 
 
 def _begin(asked: _Question, forward: Event) -> Location:
