@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.context import Context
@@ -82,7 +81,7 @@ class Remembering(Context):
     def turned_out(self, value: Value, part: GraphNode) -> None:
         """Remember who had kept a value before a backward pass from it has shown that it has a graph."""
         for _, found in self.awaited.pop(id(value), ()):
-            self.keepings.append(replace(found, nodes=frozenset({part})))
+            self.keepings.append(found._replace(nodes=frozenset({part})))
 
     def _home(self) -> ast.AST | None:
         """Return the other file in which an object keeps something; None: it is this one."""
