@@ -15,7 +15,7 @@ from gradlint.models.form import EVERYTHING, SELF
 from gradlint.static.algebra import held
 from gradlint.static.attributes import window_end
 from gradlint.static.instances import Instances
-from gradlint.static.tree import Atom, Kill, Known, Predicate, Seq, Uid
+from gradlint.static.tree import Atom, Kill, Known, Predicate, Seq, Uid, events
 from gradlint.static.values import (
     LOADER,
     NONE,
@@ -38,6 +38,7 @@ from gradlint.static.values import (
 
 _BOUNDS = ("max_norm", "clip_value", "clip_val", "max_value")
 """What frameworks call the bound of a gradient."""
+_DIFFERENTIATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD)
 
 
 class Step(NamedTuple):
@@ -220,7 +221,9 @@ class Actions(Instances):
                 self.inline(closure, node, [], {})
             body = Seq(tuple(out))
             self.out.append(body)
-            roles = ("closure",)
+            # An optimizer of some other library may differentiate the loss itself that its closure returns.
+            left = not optimizer.origin and not any(event.kind in _DIFFERENTIATES for event in events(body))
+            roles = ("argument",) if left else ("closure",)
         elif any(not isinstance(arg, Const) for arg in args):
             roles = ("argument",)
         found = closure if isinstance(closure, Function) else None

@@ -122,6 +122,7 @@ class Context(ABC):
         self.weighed: dict[ast.AST, int] = {}
         self.carriers: dict[GraphNode, str] = {}
         self.keepings: list[Keeping] = []
+        self.awaited: dict[int, list[tuple[Value, Keeping]]] = {}
         self.descents: list[Descent] = []
         self.hooked: list[Hooked] = []
         self.states: list[StateCall] = []

@@ -9,7 +9,6 @@ import ast
 from collections.abc import Callable
 
 from gradlint.events import EventKind
-from gradlint.static.algebra import held
 from gradlint.static.hosted import AFTER_EPOCH, BATCH, BEFORE_EPOCH, OPTIMIZERS, SCHEDULERS, Hosted
 from gradlint.static.library import words
 from gradlint.static.nodes import own
@@ -132,7 +131,7 @@ class Driven(Hosted):
         if not isinstance(optimizer, Object):
             return False
         # Lightning itself moves schedules on.
-        self.escaped |= held([self.store.get((instance.uid, SCHEDULERS), UNKNOWN)])
+        self.move_on([self.store.get((instance.uid, SCHEDULERS), UNKNOWN)])
 
         def turn() -> None:
             self.called_by_trainer(instance, BATCH[:1])

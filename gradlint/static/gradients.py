@@ -164,10 +164,11 @@ class Gradients(Forwards):
         for written in (*receiver, *node.args) if self.grad is Grad.ON else ():
             value = self.latest.get(written)
             plain = isinstance(written, ast.Name) and value in roots and self._is_used_as_tensor(written.id)
-            if isinstance(written, ast.Name) and plain and _may_have_graph(value):
+            if isinstance(written, ast.Name) and plain and value is not None and _may_have_graph(value):
                 part = GraphNode(self.place(written), unknown_uid(written.id), sure=False)
                 known = replace(value if isinstance(value, Tensor) else Tensor(), nodes=frozenset({part}))
                 self.bind(written.id, known)
+                self.turned_out(value, part)
                 yield known
 
     def _is_used_as_tensor(self, name: str) -> bool:

@@ -6,7 +6,7 @@ It knows the methods that the trainer calls and in which order; it must not know
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gradlint.static.algebra import held
@@ -92,13 +92,20 @@ class Hosted(Statements):
         configured = _configured(result)
         if configured is not None and configure is not None and configure.node not in instance.cls.node.body:
             # The class that it is inherited from may be driven automatically: its schedule moves on there.
-            self.escaped |= held(configured.schedulers)
+            self.move_on(configured.schedulers)
         for name, values in (
             (OPTIMIZERS, configured.optimizers if configured else ()),
             (SCHEDULERS, configured.schedulers if configured else ()),
         ):
             if values:
                 self.set_member(instance.uid, name, values[0] if len(values) == 1 else Items(values))
+
+    def move_on(self, schedulers: Iterable[Value]) -> None:
+        """Let schedules move on out of sight, and those with them that they hold."""
+        found = (self.objects.get(uid) for uid in self.reach(schedulers))
+        self.escaped |= held(schedulers) | {
+            each.uid for each in found if each is not None and each.kind is Kind.SCHEDULER
+        }
 
     def _epoch(self, instance: Instance) -> None:
         self.called_by_trainer(instance, BEFORE_EPOCH[1:])

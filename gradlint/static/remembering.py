@@ -6,10 +6,11 @@ It knows values, places and loops; it emits nothing and must not know any rule.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from gradlint.static.algebra import graph_of, held, join
 from gradlint.static.context import Context
+from gradlint.static.frames import Grad
 from gradlint.static.notes import Keeping, Mirrored
 from gradlint.static.provenance import is_computed
 from gradlint.static.tree import GraphNode, Uid
@@ -68,10 +69,19 @@ class Remembering(Context):
             case _:
                 return
         loops, created = self.begun.get(key, (self.loops, None))
-        if nodes and created is not None and len(loops) < len(self.loops):
-            self.keepings.append(
-                Keeping(self.place(node), ast.unparse(target), nodes, self.loops, loops, created, scope)
-            )
+        if created is not None and len(loops) < len(self.loops):
+            found = Keeping(self.place(node), ast.unparse(target), nodes, self.loops, loops, created, scope)
+            if nodes:
+                self.keepings.append(found)
+            elif self.grad is Grad.ON and (isinstance(target, ast.Name) or scope is None):
+                named = (self.latest.get(name, UNKNOWN) for name in _factors(node))
+                for known in (each for each in named if each != UNKNOWN):
+                    self.awaited.setdefault(id(known), []).append((known, found))
+
+    def turned_out(self, value: Value, part: GraphNode) -> None:
+        """Remember who had kept a value before a backward pass from it has shown that it has a graph."""
+        for _, found in self.awaited.pop(id(value), ()):
+            self.keepings.append(found._replace(nodes=frozenset({part})))
 
     def _home(self) -> ast.AST | None:
         """Return the other file in which an object keeps something; None: it is this one."""
@@ -125,6 +135,24 @@ class Remembering(Context):
     def _loops_here(self) -> bool:
         """Whether a loop of this activation is around."""
         return any(number in self.loops for (path, _), number in self.loop_numbers.items() if path == self.frame.path)
+
+
+def _factors(node: ast.AST) -> Iterator[ast.Name]:
+    """Yield the names that what is kept stands for, multiplied and divided at most: `loss` of `total += loss * n`."""
+    match node:
+        case ast.Name():
+            yield node
+        case ast.AugAssign(value=value) | ast.Call(args=[value]):
+            yield from _factors(value)
+        case ast.Assign(value=ast.BinOp(_, ast.Add(), value)):
+            yield from _factors(value)
+        case ast.BinOp(left, ast.Mult(), right):
+            yield from _factors(left)
+            yield from _factors(right)
+        case ast.BinOp(left, ast.Div()):
+            yield from _factors(left)
+        case _:
+            return
 
 
 def _module_of(value: Value | None) -> Uid | None:

@@ -17,7 +17,7 @@ from gradlint.static.nodes import children, own_of, walk, walk_of, words
 from gradlint.static.values import Instance, Kind, Library, Object, Unknown
 
 _ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
-_READERS = frozenset(["list", "tuple", "sum", "len", "sorted", "set", "dict", "max", "min", "any", "all"])
+_READERS = frozenset(["list", "tuple", "sum", "sorted", "set", "dict", "max", "min", "any", "all"])
 _SCOPES = frozenset([ast.Module, ast.FunctionDef, ast.AsyncFunctionDef])
 _Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _Path = tuple[tuple[ast.stmt | ast.IfExp, int], ...]

@@ -49,7 +49,7 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL501: a loss with its graph is summed up or stored beyond the iteration."""
     sums = {keeping.place for keeping in analysis.lowering.keepings if _reaches_backward(analysis, keeping)}
     for keeping in analysis.lowering.keepings:
-        if keeping.place in sums or not _outlives_its_turn(analysis, keeping):
+        if keeping.place in sums or not _outlives_its_turn(analysis, keeping) or _is_of_one_step(analysis, keeping):
             continue  # The sum is the loss: so it is where the same function is called by an evaluation.
         backwarded = keeping.nodes & _backwarded(analysis, keeping.loops)
         if not any(
@@ -82,6 +82,19 @@ def _outlives_its_turn(analysis: Analysis, keeping: Keeping) -> bool:
     events = (event for found in analysis.events.values() for event in found)
     forwards = [event for event in events if event.kind is EventKind.FORWARD and event.place in places]
     return not forwards or any(keeps(keeping, forward) for forward in forwards)
+
+
+def _is_of_one_step(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether what nobody has seen the graph of is collected anew for each step of an optimizer, over its window."""
+    if any(node.sure for node in keeping.nodes) or not keeping.outer:
+        return False
+    steps = [
+        event
+        for found in analysis.events.values()
+        for event in found
+        if event.kind in (EventKind.STEP, EventKind.OTHER_STEP) and event.is_in(keeping.outer)
+    ]
+    return bool(steps) and not any(step.is_in(keeping.loops) for step in steps)
 
 
 def _differentiable(analysis: Analysis, node: GraphNode) -> bool:

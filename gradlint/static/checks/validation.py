@@ -17,12 +17,13 @@ from gradlint.static.checks import check
 from gradlint.static.following import Effect, follow_to
 from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import own, walk
+from gradlint.static.nodes import walk
 from gradlint.static.protocols import VALIDATION
 from gradlint.static.running import only_runs
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_validated
 from gradlint.static.tree import Event, Uid
+from gradlint.static.trials import is_trial
 from gradlint.static.values import Function, Instance
 from gradlint.typestate import Marks, State
 from gradlint.wordings.modes import TRAINING_MODE
@@ -36,7 +37,6 @@ _INFERS = re.compile(rf"(?:^|_)(?:{_WORDS}|predict|prediction|infer|inference)(?
 UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
 
 _GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
-_MEASURES = frozenset(["device", "dim", "dtype", "ndim", "ndimension", "numel", "shape", "size", "type"])
 
 Region = Callable[[Event], bool]
 
@@ -156,30 +156,6 @@ def _is_inference(asked: _Question, event: Event) -> bool:
     return any(_INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
 
 
-def _is_only_measured(asked: _Question, event: Event) -> bool:
-    """Whether nobody looks at more than the size of what a forward returns: that the model runs is all that is tried."""
-    analysis = asked.analysis
-    frame = analysis.lowering.frames.get(event.frame)
-    nodes = list(own(analysis.tree if frame is None or frame.node is None else frame.node))
-    measured = [_whole(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in _MEASURES]
-    if any(analysis.source.place(each) == event.place for each in measured):
-        return True
-    made = (node for node in nodes if isinstance(node, ast.Assign))
-    told = (node for node in made if analysis.source.place(node.value) == event.place)
-    targets = (target for node in told for target in node.targets)
-    names = {each.id for target in targets for each in walk(target) if isinstance(each, ast.Name)}
-    loads = (node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
-    uses = [node for node in loads if node.id in names]
-    return bool(uses) and all(use in measured for use in uses)
-
-
-def _whole(part: ast.expr) -> ast.expr:
-    """Return what an element is taken of: `outputs` of `outputs[0]`."""
-    while isinstance(part, ast.Subscript):
-        part = part.value
-    return part
-
-
 def _trains(analysis: Analysis) -> bool:
     return any(event.kind in UPDATES for found in analysis.events.values() for event in found)
 
@@ -202,7 +178,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         known = names <= {"trained", "new", "loaded", "unknown"}
         validated = "trained" in names and known and _validates(asked, event)
         # Weights that are loaded where there are any are what a file that trains nothing is for.
-        loaded = "loaded" in names and names <= {"loaded", "new"} and not _is_only_measured(asked, event)
+        loaded = "loaded" in names and names <= {"loaded", "new"} and not is_trial(asked.analysis, event)
         loaded = loaded and (not trains or _is_inference(asked, event))
         if validated or loaded:
             severity = asked.severity()
