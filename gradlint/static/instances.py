@@ -78,7 +78,7 @@ class Instances(Constructors):
             case "forward":
                 return self.call(module, node, args, named)
             case "load_state_dict":
-                self._loaded(node, targets, spelled)
+                self._loaded(node, self.reach((module,)), spelled)
             case "requires_grad_":
                 whole = self._with_parts(uid, module)
                 self.frozen |= whole

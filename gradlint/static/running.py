@@ -1,4 +1,4 @@
-"""Which methods of a module only run it: what their source does to modes.
+"""Running a module by its own methods: which of them only run it, and from where.
 
 It knows classes in sight; it must not know states or rules.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.attributes import MODULE_METHODS
 from gradlint.static.nodes import walk
 from gradlint.static.syntax import FunctionNode
 from gradlint.static.tree import Event, Uid
-from gradlint.static.values import Class, Function
+from gradlint.static.values import Class, Function, Instance
 
 _SWITCHES = frozenset(["eval", "train", "training"])
 _MOST = 40
@@ -26,6 +28,34 @@ def only_runs(analysis: Analysis, module: Uid, event: Event) -> bool:
     name = event.name.rpartition(".")[2]
     method = analysis.lowering.method_of(cls, name) if cls is not None and name else None
     return cls is not None and isinstance(method, Function) and _runs_it(analysis, cls, method)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a model is run from outside of its own methods, as what, and in which frame."""
+
+    place: Location
+    name: str
+    frame: Uid
+
+
+def run_of(analysis: Analysis, event: Event) -> Run:
+    """Return where a forward is asked for: at the call of the model's own method that holds it, if one does."""
+    place, name, frame = event.place, event.name, analysis.lowering.frames.get(event.frame)
+    if "method" in event.roles:
+        name = name.rpartition(".")[0]
+    path = event.frame
+    while (
+        frame is not None
+        and frame.callers
+        and isinstance(model := frame.receiver, Instance)
+        and analysis.lowering.is_module(model.cls)
+        and isinstance(call := frame.callers[-1][1], ast.Call)
+        and isinstance(call.func, ast.Attribute)
+    ):
+        place, name, path = analysis.source.place(call), ast.unparse(call.func.value), frame.path[:-1]
+        frame = analysis.lowering.frames.get(path)
+    return Run(place, name, path)
 
 
 def _runs_it(analysis: Analysis, cls: Class, method: Function) -> bool:

@@ -19,7 +19,7 @@ from gradlint.static.kinship import overlap
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import walk
 from gradlint.static.protocols import VALIDATION
-from gradlint.static.running import only_runs
+from gradlint.static.running import Run, only_runs, run_of
 from gradlint.static.sensitivity import Makers, Sensitivity
 from gradlint.static.trained import on_validated
 from gradlint.static.tree import Event, Uid
@@ -52,8 +52,12 @@ def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
                 for module in event.targets or ():
                     if "method" not in event.roles or only_runs(analysis, module, event):
                         forwards[module].append(event)
+        told: set[Location] = set()  # Parts of one model are loaded, and go without `eval()`, together.
         for module, found in sorted(forwards.items()):
-            yield from _evaluated(_Question(analysis, root, module, found, makers))
+            for each in _evaluated(_Question(analysis, root, module, found, makers)):
+                if each.location not in told:
+                    yield each
+                told.add(each.location)
 
 
 @dataclass(frozen=True)
@@ -183,10 +187,10 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         if validated or loaded:
             severity = asked.severity()
             if severity is not None:
-                place, marks = _place(asked, event, min(broken, key=lambda each: each.marks))
+                run = run_of(asked.analysis, event)
+                place, marks = _place(asked, event, min(broken, key=lambda each: each.marks), run)
                 mode = _MODES[asked.makers.is_saved(asked.module)] if severity is not Severity.INFO else _UNSEEN
-                name = event.name.rpartition(".")[0] if "method" in event.roles else event.name
-                found = compose("GL303", Side.STATIC, place, marks, subject=name, mode=mode)
+                found = compose("GL303", Side.STATIC, place, marks, subject=run.name, mode=mode)
                 yield replace(found, severity=severity)
             return
 
@@ -199,14 +203,14 @@ _UNSEEN = "training mode, and its layers are not in sight"
 _MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
 
 
-def _place(asked: _Question, event: Event, state: State) -> tuple[Location, Marks]:
+def _place(asked: _Question, event: Event, state: State, run: Run) -> tuple[Location, Marks]:
     """Return where `eval()` is missing: behind the load that stands in the same function, else where the evaluation begins."""
-    load, forward = state.mark("loaded"), ("forward", event.place)
-    if state.name == "loaded" and any(each.place == load and each.frame == event.frame for each in asked.found):
+    load, forward = state.mark("loaded"), ("forward", run.place)
+    if state.name == "loaded" and any(each.place == load and each.frame == run.frame for each in asked.found):
         assert load is not None
         return load, (forward,)
-    place = _begin(asked, event)
-    return place, (*state.marks, *([forward] if place != event.place else []))
+    begin = run.place if state.name == "loaded" and run.frame != event.frame else _begin(asked, event)
+    return begin, (*state.marks, *([forward] if begin != run.place else []))
 
 
 def _begin(asked: _Question, forward: Event) -> Location:
