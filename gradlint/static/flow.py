@@ -31,6 +31,7 @@ from gradlint.static.tree import (
     Loop,
     Node,
     Not,
+    Open,
     Predicate,
     Seq,
 )
@@ -233,6 +234,8 @@ class Flow(Generic[S]):
         match test:
             case Known(known):
                 return worlds if known is truth else set()
+            case Open():
+                return worlds
             case Not(operand):
                 return self._assume(worlds, operand, not truth)
             case Both(left, right) if truth:

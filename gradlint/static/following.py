@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.flow import Flow, World
+from gradlint.static.relevance import relevant
 from gradlint.static.tree import (
     EMPTY,
     Atom,
@@ -35,7 +36,9 @@ def follow(
     tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
 ) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
-    flow = run(tree, protocol, effect, start, blind=blind)
+    flow: Flow[State] = Flow(_advancing(protocol, effect), blind=blind)
+    kept = pruned(tree, effect)
+    flow.run(kept if blind else relevant(kept), protocol.initial if start is None else start)
     return flow.states
 
 
@@ -51,10 +54,11 @@ def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[
             broken[event] = None
         return after
 
-    for blind in (True, False):
+    # What a cheap run finds impossible needs no dear one; only the last one tells what paths have assumed.
+    for blind, made in ((True, False), (False, True), (False, False)):
         broken.clear()
         flow: Flow[State] = Flow(advance, blind=blind)
-        flow.run(kept, protocol.initial)
+        flow.run(relevant(kept) if made else kept, protocol.initial)
         if not broken:
             return {}
     return {event: flow.worlds(event) for event in broken}
@@ -64,14 +68,19 @@ def run(
     tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
 ) -> Flow[State]:
     """Run a protocol for one subject over a tree and return the interpreter with its arrivals (`blind`: see Flow)."""
+    flow: Flow[State] = Flow(_advancing(protocol, effect), blind=blind)
+    flow.run(pruned(tree, effect), protocol.initial if start is None else start)
+    return flow
+
+
+def _advancing(protocol: Protocol, effect: Effect) -> Callable[[State, Event], State]:
+    """Return what an event makes of the subject's state."""
 
     def advance(state: State, event: Event) -> State:
         kind = effect(event)
         return state if kind is None else protocol.advance(state, kind, event.place)[0]
 
-    flow: Flow[State] = Flow(advance, blind=blind)
-    flow.run(pruned(tree, effect), protocol.initial if start is None else start)
-    return flow
+    return advance
 
 
 def pruned(node: Node, effect: Effect) -> Node:
