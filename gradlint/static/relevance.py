@@ -62,6 +62,7 @@ class _Rewriting:
     def __init__(self, tests: list[Predicate]) -> None:
         self._times = Counter(atom for test in tests for atom in _atoms(test))
         self._bits = {atom: 1 << number for number, atom in enumerate(self._times)}
+        self._marks = {bit: _mark(atom) for atom, bit in self._bits.items()}
         self._killed: defaultdict[str, int] = defaultdict(int)
         for atom, bit in self._bits.items():
             for id_ in atom.ids:
@@ -108,8 +109,12 @@ class _Rewriting:
 
     def _begun(self, node: Node, gone: int) -> Node:
         """Return a node at whose beginning conditions are forgotten."""
-        marks = frozenset(_mark(atom) for atom, bit in self._bits.items() if bit & gone) if gone else None
-        return Seq((Kill(marks), node)) if marks else node
+        marks = set()
+        while gone:
+            bit = gone & -gone
+            marks.add(self._marks[bit])
+            gone ^= bit
+        return Seq((Kill(frozenset(marks)), node)) if marks else node
 
     def _marked(self, test: Predicate) -> Predicate:
         match test:
