@@ -7,8 +7,6 @@ be checked is a GL000 diagnostic.
 from __future__ import annotations
 
 import ast
-import functools
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,9 +19,9 @@ from gradlint.garbage import collector_paused
 from gradlint.models import models_with
 from gradlint.rulebook import rule
 from gradlint.static import reading, signs
+from gradlint.static.callers import may_call
 from gradlint.static.discovery import Candidate
 from gradlint.static.findings import FileFindings, selected
-from gradlint.static.flags import flag_of
 from gradlint.static.reading import UNREADABLE, Unreadable
 from gradlint.static.report import Report
 from gradlint.static.understanding import Callee, Finding, Understanding, analyze
@@ -68,7 +66,7 @@ def look_at(
         return None, None if callees else FileFindings(file.path, (Finding(error.diagnostic),))
     packages, whole = models_with(settings.models).packages, True
     if callees:
-        worth = any(_may_call(data, callee) for callee in callees)
+        worth = may_call(data, callees)
     else:
         worth = file.named or (reading.mentions_training(data, packages) and _has_signs(data, file.path, packages))
         whole = file.named or (worth and not signs.is_plain(data, packages))
@@ -80,42 +78,6 @@ def _as_caller(found: FileFindings) -> FileFindings:
     """Return what is found in a file that is read for others' sake only: that it cannot be read is no defect of theirs."""
     readable = tuple(each for each in found.found if each.diagnostic.code != UNREADABLE)
     return replace(found, found=readable, broken=())
-
-
-def _may_call(data: bytes, callee: Callee) -> bool:
-    if flag := flag_of(callee.name):
-        return bool(_setting_of(flag).search(data))
-    name, all_homes = _words_of(callee)
-    if name not in data:
-        return False
-    if not all_homes:
-        return reading.mentions_training(data)
-    # Who imports it and hands it what others build need not know anything of training.
-    homes = [home for home in all_homes if home in data]
-    return bool(homes) and bool(_call_of(name).search(data)) and any(_import_of(home).search(data) for home in homes)
-
-
-@functools.cache
-def _words_of(callee: Callee) -> tuple[bytes, tuple[bytes, ...]]:
-    """Return the name and the homes of what may be called: many files are asked for them."""
-    return callee.name.encode(), tuple(home.encode() for home in callee.homes)
-
-
-@functools.cache
-def _setting_of(flag: str) -> re.Pattern[bytes]:
-    return re.compile(rb"\.%b\s*=[^=]|setattr\([^()]*[\"']%b[\"']" % (flag.encode(), flag.encode()))
-
-
-@functools.cache
-def _call_of(name: bytes) -> re.Pattern[bytes]:
-    """Find where a name is called, or handed to somebody in the first place."""
-    return re.compile(rb"\b%b\s*\(|\(\s*%b\b" % (name, name))
-
-
-@functools.cache
-def _import_of(home: bytes) -> re.Pattern[bytes]:
-    # In a notebook a line is a string of JSON.
-    return re.compile(rb"^[ \t\"]*(?:from|import)\b[^\n]*\b%b\b" % re.escape(home), re.MULTILINE)
 
 
 def _has_signs(data: bytes, filename: str, packages: frozenset[str]) -> bool:

@@ -33,6 +33,7 @@ from gradlint.static.tree import (
     Loop,
     Node,
     Not,
+    Open,
     Predicate,
     Seq,
 )
@@ -249,6 +250,8 @@ class Flow(Generic[S]):
                 return {world | held for world in worlds if not world & denied}
             case Known(known):
                 return worlds if known is truth else set()
+            case Open():
+                return worlds
             case Not():
                 return self._assume(worlds, test.operand, not truth)
             case Both(left, right) if truth:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gradlint.events import EventKind
 from gradlint.static.flow import Flow, World
+from gradlint.static.relevance import relevant
 from gradlint.static.tree import (
     EMPTY,
     Atom,
@@ -34,8 +35,8 @@ def follow(
     tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
 ) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
-    flow = run(tree, protocol, effect, start, blind=blind)
-    return flow.states
+    kept = pruned(tree, effect)
+    return _over(kept if blind else relevant(kept), protocol, effect, start, blind=blind).states
 
 
 def follow_to(
@@ -46,7 +47,7 @@ def follow_to(
     blindly = _over(kept, protocol, effect, start, blind=True).states.items()
     if not any(telling(event, state) for event, states in blindly for state in states):
         return {}
-    return _over(kept, protocol, effect, start).states
+    return _over(relevant(kept), protocol, effect, start).states
 
 
 def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
@@ -61,10 +62,11 @@ def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[
             broken[event] = None
         return after
 
-    for blind in (True, False):
+    # What a cheap run finds impossible needs no dear one; only the last one tells what paths have assumed.
+    for blind, made in ((True, False), (False, True), (False, False)):
         broken.clear()
         flow: Flow[State] = Flow(advance, blind=blind)
-        flow.run(kept, protocol.initial)
+        flow.run(relevant(kept) if made else kept, protocol.initial)
         if not broken:
             return {}
     return {event: flow.worlds(event) for event in broken}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from gradlint.static.tree import Event, Uid
 
@@ -33,7 +33,13 @@ def any_overlap(some: Iterable[Uid], others: Iterable[Uid]) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _wholes(uids: frozenset[Uid]) -> frozenset[Uid]:
     """Return those that any of `uids` is, or belongs to."""
-    return frozenset(uid[:length] for uid in uids for length in range(len(uid) + 1))
+    # Each of many subjects asks the same events in turn, so that few are still known: a union of known sets costs little.
+    return frozenset().union(*map(_wholes_of, uids))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _wholes_of(uid: Uid) -> frozenset[Uid]:
+    return frozenset(uid[:length] for length in range(len(uid) + 1))
 
 
 class Kin:
@@ -69,7 +75,12 @@ def within(part: Uid, whole: Uid) -> bool:
     return part[: len(whole)] == whole
 
 
-def touches(event: Event, uids: Iterable[Uid]) -> bool:
+def is_within_any(part: Uid, wholes: frozenset[Uid]) -> bool:
+    """Whether `part` is one of `wholes` or belongs to it."""
+    return not wholes.isdisjoint(_wholes_of(part))
+
+
+def touches(event: Event, uids: Collection[Uid]) -> bool:
     """Whether an event's targets have to do with any of `uids`; an event on somebody unknown has."""
     targets = event.targets
     if targets is None:
@@ -77,5 +88,7 @@ def touches(event: Event, uids: Iterable[Uid]) -> bool:
     if len(targets) <= _FEW:
         return any_overlap(targets, uids)
     # What escapes may be hundreds, and each of many subjects is looked for among them.
+    if any(is_within_any(uid, targets) for uid in uids):
+        return True
     wholes = _wholes(targets)
-    return any(uid in wholes or any(uid[:length] in targets for length in range(len(uid))) for uid in uids)
+    return any(uid in wholes for uid in uids)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from gradlint.events import EventKind
 from gradlint.events import Kinds as _K
 from gradlint.static.following import Effect
-from gradlint.static.kinship import overlap, touches, within
+from gradlint.static.kinship import is_within_any, overlap, touches, within
 from gradlint.static.tree import Event, GraphNode, Uid
 from gradlint.static.values import Object
 
@@ -91,7 +91,7 @@ def on_module(module: Uid, optimizers: frozenset[Uid], parts: frozenset[Uid] = f
         match event.kind:
             case _K.CREATE if targets is not None and module in targets:
                 return _K.CREATE
-            case _K.TRAIN | _K.EVAL if targets is not None and any(within(module, target) for target in targets):
+            case _K.TRAIN | _K.EVAL if targets is not None and is_within_any(module, targets):
                 return event.kind
             case _K.TRAIN if targets is not None and (
                 targets & parts or any(within(target, module) for target in targets)
@@ -104,7 +104,7 @@ def on_module(module: Uid, optimizers: frozenset[Uid], parts: frozenset[Uid] = f
                 return _K.BACKWARD
             case _K.STEP if targets is not None and targets & optimizers:
                 return _K.STEP
-            case _K.HAND_STEP if targets is not None and any(within(module, target) for target in targets):
+            case _K.HAND_STEP if targets is not None and is_within_any(module, targets):
                 return _K.STEP
             case _K.ESCAPE if touches(event, (module,)):
                 return _K.ESCAPE

@@ -159,6 +159,11 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """A condition of which no other one depends: on each path it may be true or false."""
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """The opposite of a condition."""
 
@@ -173,7 +178,7 @@ class Both:
     right: Predicate
 
 
-Predicate: TypeAlias = Atom | Known | Not | Both
+Predicate: TypeAlias = Atom | Known | Open | Not | Both
 
 EMPTY = Seq(())
 

@@ -233,8 +233,16 @@ class Window(NamedTuple):
         return not atom.ids or self.paths.changes(atom, self.loop)
 
 
-def windows(analysis: Analysis) -> Iterator[Window]:
-    """Yield the windows of all known optimizers."""
+def windows(analysis: Analysis) -> tuple[Window, ...]:
+    """Return the windows of all known optimizers."""
+    return analysis.kept(_windows)
+
+
+def _windows(analysis: Analysis) -> tuple[Window, ...]:
+    return tuple(_found(analysis))
+
+
+def _found(analysis: Analysis) -> Iterator[Window]:
     if not analysis.lowering.counts and not analysis.declares:
         return
     optimizers = list(analysis.objects(Kind.OPTIMIZER))

@@ -21,6 +21,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.flow import Flow, World
 from gradlint.static.following import Effect, pruned
+from gradlint.static.relevance import relevant
 from gradlint.static.tree import (
     EMPTY,
     Atom,
@@ -289,3 +290,20 @@ def test_pruning_adds_no_run_where_no_condition_is_renewed(
     after = states(kept.arrivals)
     assert {event: found for event, found in states(whole.arrivals).items() if effect(event) is not None} == after
     assert whole.ends == kept.ends
+
+
+@PROPERTY
+@given(programs_as_trees(), TABLES)
+def test_forgetting_what_nobody_asks_any_more_changes_no_state(tree: Node, table: Table) -> None:
+    whole, kept = interpreted(tree, table), interpreted(relevant(tree), table)
+    assume(not whole.blurred)
+    assert states(kept.arrivals) == states(whole.arrivals)
+    assert kept.ends == whole.ends
+
+
+def test_conditions_that_nobody_asks_again_do_not_multiply_paths() -> None:
+    """Each of them is asked twice, and then never again; without that, there are more paths than assumptions are kept of."""
+    asked = [Atom(f"{number}") for number in range(12)]
+    tree = Seq(tuple(Branch(atom, BACKWARD, EMPTY) for atom in asked for _ in range(2)))
+    assert interpreted(tree, COUNTING).blurred
+    assert not interpreted(relevant(tree), COUNTING).blurred

@@ -13,7 +13,7 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.actions import Step
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
-from gradlint.static.following import run
+from gradlint.static.following import follow, run
 from gradlint.static.lowering import Root
 from gradlint.static.nodes import asks_for, children
 from gradlint.static.subjects import MANY_EVALUATIONS, on_optimizer
@@ -119,12 +119,11 @@ def _wasted(analysis: Analysis, root: Root, good: set[Location], uid: Uid) -> It
     effect = on_optimizer(optimizer, analysis.lowering.objects)
     closures = {id(step.body): step for step in analysis.lowering.steps if step.body is not None}
     bodies = _closure_events(closures)
-    flow = run(_without(root.tree, closures), OPTIMIZER, effect)
-    for event, worlds in flow.arrivals.items():
+    for event, states in follow(_without(root.tree, closures), OPTIMIZER, effect).items():
         if event.kind is not EventKind.STEP or event.place not in good or uid not in (event.targets or ()):
             continue
-        places = {world.state.mark("fresh") for world in worlds}
-        if {world.state.name for world in worlds} == {"fresh"} and len(places) == 1:
+        places = {state.mark("fresh") for state in states}
+        if {state.name for state in states} == {"fresh"} and len(places) == 1:
             backward = places.pop()
             if backward is not None and backward not in bodies and not _read_between(analysis, backward, event.place):
                 yield compose("GL407", Side.STATIC, backward, (("step", event.place),), subject=event.name)

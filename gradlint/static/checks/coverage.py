@@ -17,6 +17,7 @@ from gradlint.static.flow import Flow
 from gradlint.static.following import pruned
 from gradlint.static.kinship import overlap, within
 from gradlint.static.lowering import Root
+from gradlint.static.relevance import relevant
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Function, Kind, Object
 
@@ -92,7 +93,7 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
                 return fed
 
     flow: Flow[_Fed] = Flow(advance)
-    flow.run(pruned(root.bare, concerns), _Fed())
+    flow.run(relevant(pruned(root.bare, concerns)), _Fed())
     yield from _never_fed(optimizer, flow)
 
 

@@ -16,7 +16,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.coverage import given_twice
 from gradlint.static.flow import World
-from gradlint.static.following import Effect, breaches, run
+from gradlint.static.following import Effect, breaches, follow
 from gradlint.static.kinship import overlap, touches
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_optimizer
@@ -226,8 +226,8 @@ def discarded(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _lost(root: Root, step: Event, *, blind: bool) -> tuple[list[State], int]:
     """Return the states in which a step finds its gradients cleared unused, and in how many states it is reached."""
-    worlds = run(root.bare, OPTIMIZER, _as_optimizer(step), blind=blind).worlds(step)
-    return [world.state for world in worlds if OPTIMIZER.broken_by(world.state, EventKind.STEP) == "GL103"], len(worlds)
+    states = follow(root.bare, OPTIMIZER, _as_optimizer(step), blind=blind).get(step, set())
+    return [state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL103"], len(states)
 
 
 def _as_optimizer(step: Event) -> Effect:

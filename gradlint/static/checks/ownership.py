@@ -17,6 +17,7 @@ from gradlint.static.flow import Flow, World
 from gradlint.static.following import pruned
 from gradlint.static.kinship import overlap, within
 from gradlint.static.lowering import Root
+from gradlint.static.relevance import relevant
 from gradlint.static.tree import Event, Uid
 from gradlint.static.values import Construction, Instance, Kind, Object, Params, Value
 from gradlint.wordings.construction import rebuilt
@@ -120,7 +121,7 @@ def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
                 return tie
 
     flow: Flow[_Tie] = Flow(advance)
-    flow.run(pruned(root.bare, concerns), _beginning(analysis, root, optimizer.uid))
+    flow.run(relevant(pruned(root.bare, concerns)), _beginning(analysis, root, optimizer.uid))
     found = _lost_before(flow, _K.STEP, "backward")
     yield from (_report(analysis, optimizer, root, place, step) for place, step in found.items())
 
@@ -201,7 +202,7 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
                 return tie
 
     flow: Flow[_Tie] = Flow(advance)
-    flow.run(pruned(root.bare, concerns), _beginning(analysis, root, scheduler.uid))
+    flow.run(relevant(pruned(root.bare, concerns)), _beginning(analysis, root, scheduler.uid))
     for place, schedule in _lost_before(flow, _K.SCHEDULE, "step").items():
         marks = (("built", scheduler.place), ("scheduled", schedule.place))
         name = next(each.name for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)

@@ -15,8 +15,7 @@ from gradlint.messages import compose
 from gradlint.protocols import SCALING
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.flow import World
-from gradlint.static.following import Effect, run
+from gradlint.static.following import Effect, follow
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_scaling
 from gradlint.static.tree import Event, Kill, Loop, Uid, walk
@@ -27,13 +26,13 @@ _STEPS = (EventKind.STEP, EventKind.OTHER_STEP)
 
 
 class _Pair(NamedTuple):
-    """A gradient scaler and an optimizer in one root, and the worlds in which paths reach what happens to them."""
+    """A gradient scaler and an optimizer in one root, and the states in which paths reach what happens to them."""
 
     scaler: Object
     optimizer: Uid
     name: str
     effect: Effect
-    arrivals: dict[Event, set[World[State]]]
+    arrivals: dict[Event, set[State]]
 
     def updated(self, step: Event) -> bool:
         """Whether the scaler is left to update itself on any path around a step."""
@@ -47,16 +46,16 @@ class _Pair(NamedTuple):
         kind = self.effect(event)
         if kind is None:
             return set()
-        broken = (SCALING.advance(world.state, kind, event.place)[1] for world in self.arrivals[event])
+        broken = (SCALING.advance(state, kind, event.place)[1] for state in self.arrivals[event])
         return {violation.code if violation else None for violation in broken}
 
     def states(self, event: Event) -> set[str]:
         """Return the names of the states in which paths reach an event."""
-        return {world.state.name for world in self.arrivals[event]}
+        return {state.name for state in self.arrivals[event]}
 
     def marks(self, event: Event, role: str) -> list[tuple[str, Location]]:
         """Return a place that explains the state at an event."""
-        places = [place for world in self.arrivals[event] if (place := world.state.mark(role)) is not None]
+        places = [place for state in self.arrivals[event] if (place := state.mark(role)) is not None]
         return [(role, min(places))] if places else []
 
 
@@ -81,8 +80,7 @@ def _pairs(analysis: Analysis, root: Root) -> Iterator[_Pair]:
             if _anew(optimizer, step, root):
                 continue
             effect = on_scaling(scaler, optimizer, analysis.lowering.objects)
-            flow = run(root.bare, SCALING, effect)
-            yield _Pair(scaler, optimizer, step.name, effect, flow.arrivals)
+            yield _Pair(scaler, optimizer, step.name, effect, follow(root.bare, SCALING, effect))
 
 
 def _anew(optimizer: Uid, step: Event, root: Root) -> bool:

@@ -18,7 +18,7 @@ from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.following import Effect, breaches, run
+from gradlint.static.following import Effect, breaches, follow
 from gradlint.static.instances import SUSPECT
 from gradlint.static.lowering import Root
 from gradlint.static.subjects import on_optimizer
@@ -109,9 +109,8 @@ def _in_loops(analysis: Analysis, root: Root, effect: Effect, shown: frozenset[E
 
 def _told(tree: Node, step: Event, effect: Effect) -> Iterator[Diagnostic]:
     """Yield a step if on all paths on which it comes again it finds what it has used before."""
-    again = {
-        world.state for world in run(tree, OPTIMIZER, effect).worlds(step) if world.state.mark("spent") is not None
-    }
+    reached = follow(tree, OPTIMIZER, effect).get(step, ())
+    again = {state for state in reached if state.mark("spent") is not None}
     if again and all(OPTIMIZER.broken_by(state, EventKind.STEP) == "GL101" for state in again):
         state = min(again, key=lambda each: each.marks)
         diagnostic = compose("GL101", Side.STATIC, step.place, state.marks, subject=step.name, steps=ALL_STEPS)
