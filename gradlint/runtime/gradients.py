@@ -2,7 +2,8 @@
 
 Most of what users do to gradients passes no function that could be hooked (`p.grad = None`, `p.grad.zero_()`,
 `master.grad.copy_(g)`), but each leaves a trace: another tensor, another version of it, or none.
-Knows tensors by what they offer, without importing torch; keeps none of them alive.
+Knows tensors by what they offer, without importing torch; keeps none of them alive. A gradient is looked at only in the thread that
+uses it: torch lets a backward pass exchange it without a lock, and whoever reads it meanwhile reads memory that is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import weakref
 from collections import deque
 from dataclasses import dataclass
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
@@ -42,9 +44,10 @@ class _Doubt:
 class Gradient:
     """The gradient of one parameter of one optimizer, and its state in the optimizer's protocol."""
 
-    __slots__ = ("_doubts", "_last", "_looks", "_parameter", "_sample", "_version", "track")
+    __slots__ = ("_doubts", "_last", "_looks", "_parameter", "_sample", "_thread", "_version", "track")
 
     def __init__(self, parameter: Tensor) -> None:
+        self._thread = get_ident()
         self._parameter = weakref.ref(parameter)
         self._last: weakref.ref[Tensor] | None = None
         self._version = 0
@@ -108,13 +111,24 @@ class Gradient:
         self.track.put(state)
         self._doubts.clear()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this thread is the one that uses the gradient, as far as is known."""
+        return self._thread == get_ident()
+
+    def come_here(self, place: Location) -> None:
+        """Before this thread clears or uses the gradient: from now on it may look at it; what another one did is not known."""
+        if not self.is_here:
+            self._thread = get_ident()
+            self.track.advance(EventKind.ESCAPE, place)
+
     def look(self, cause: EventKind | None, place: Location) -> bool:
         """Advance by what happened since the last look; return whether `cause` changed the gradient.
 
         `cause` is the event that has just run (BACKWARD, ZERO), or None for what users do in between.
         """
         parameter = self._parameter()
-        if parameter is None:
+        if parameter is None or not self.is_here:
             return False
         grad, last = parameter.grad, self._last
         if grad is None:
@@ -139,7 +153,7 @@ class Gradient:
 
         It needs the values, so it stops after the first few times in vain. `suspects` are the states that call for it.
         """
-        if self._looks > 0 and self.track.state.name in suspects:
+        if self._looks > 0 and self.track.state.name in suspects and self.is_here:
             self._looks -= 1
             grad = None if self._last is None else self._last()
             if grad is not None and self._was_emptied(grad, place, wait="fresh" in suspects):

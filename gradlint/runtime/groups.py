@@ -71,6 +71,7 @@ class RecordedOptimizer:
         codes = set()
         for group in self.groups:
             for gradient in group.gradients:
+                gradient.come_here(place)
                 gradient.look(cause, place)
                 violation = gradient.track.advance(EventKind.STEP, place)
                 if violation is not None:
@@ -139,6 +140,8 @@ class Groups:
         """Advance the gradients that were cleared."""
         own = {id(gradient) for group in (owner.groups if owner else ()) for gradient in group.gradients}
         for gradient in self._gradients():
+            if id(gradient) in own:
+                gradient.come_here(place)
             if not gradient.look(EventKind.ZERO, place) and id(gradient) in own:
                 gradient.track.advance(EventKind.ZERO, place)
 

@@ -103,6 +103,7 @@ class WatchedOptimizer:
         repeated = all(gradient.track.state.name == "spent" for gradient in gradients)
         found: list[Violation | None] = []
         for gradient in gradients:
+            gradient.come_here(place)
             gradient.look(cause, place)
             gradient.settle()
             found.append(gradient.track.advance(EventKind.STEP, place))
@@ -160,6 +161,12 @@ class WatchedOptimizer:
         """Give up judging until the next step: somebody else's `step(...)` may do anything to the gradients."""
         for gradient in self.gradients:
             gradient.track.advance(EventKind.ESCAPE, place)
+
+    def escape_elsewhere(self, place: Location) -> None:
+        """Give up judging what other threads use: this one may have changed it, and must not look."""
+        for gradient in self.gradients:
+            if not gradient.is_here:
+                gradient.track.advance(EventKind.ESCAPE, place)
 
     def moved(self) -> bool:
         """Tell whether a step that looked empty changed a parameter after all."""

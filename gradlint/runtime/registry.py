@@ -97,6 +97,8 @@ class Registry:
             if any(changed):
                 watched.fed(place, accumulated=any(c and b in _HOLDING for c, b in zip(changed, before, strict=True)))
                 fed.append(watched)
+        for watched in () if fed else self._watched.values():
+            watched.escape_elsewhere(place)
         for watched in fed:
             watched.fed_alone = all(self.sharing(watched, other) for other in fed if other.optimizer is not None)
         return fed
@@ -106,6 +108,8 @@ class Registry:
         own = self.of(cast("Optimizer", owner)) if hasattr(owner, "param_groups") else None
         for watched in self._watched.values():
             for gradient in watched.gradients:
+                if watched is own:
+                    gradient.come_here(place)
                 changed = gradient.look(EventKind.ZERO, place)
                 if watched is own and not changed:
                     gradient.track.advance(EventKind.ZERO, place)
