@@ -133,7 +133,7 @@ class Calls(Methods):
                 return self._one_of(self.losses[id_], id_, node, args, named)
             case Unknown() if is_context(callee, self.models):
                 return UNKNOWN
-            case Unknown(id=id_) if id_ and self.has_a_mode(node.func):
+            case Unknown(id=id_) if id_ and self.has_a_mode(node.func, id_):
                 return self.call(self.proven_by_mode(callee), node, args, named)
             case _:
                 return Unknown(

@@ -184,7 +184,7 @@ class Instances(Constructors):
                 return self.on_module(instance.uid, instance, name, node, args, named)
             case Unknown(id=id_) if id_ in self.module_owners:
                 return self.call(value, node, args, named)
-            case Unknown(id=id_) if id_ and self.has_a_mode(node.func):
+            case Unknown(id=id_) if id_ and self.has_a_mode(node.func, id_):
                 return self.call(self.proven_by_mode(value), node, args, named)
             case Unknown() if name == "backward" and not args and not self.is_open(instance.cls):
                 # Nobody has it: Python's own error comes before whatever follows, and is another mistake than a backward left out.
@@ -227,10 +227,16 @@ class Instances(Constructors):
             self.set_member(owner.instance.uid, f"*{index}", value)
         return UNKNOWN if name == "__init__" else Unknown(holds=self.escape(node, [owner.instance, *args]))
 
-    def has_a_mode(self, callee: ast.expr) -> bool:
-        """Whether the function, or the class whose attribute it is, puts what it calls into a mode: only modules have both."""
+    def has_a_mode(self, callee: ast.expr, id_: str) -> bool:
+        """Whether the function, or the class whose attribute it is, puts what it calls into a mode: only modules have both.
+
+        Whoever steps or runs backward in this file or in the one that made it, by the name that it has there, is an engine around one.
+        """
         homes = [self.frame.node or self.frame.module.contents.tree]
         homes += [each.node for each in self.lineage(self.frame.cls)] if self.frame.cls is not None else []
+        names = {spelled(callee), id_.rpartition("/")[2].partition("@")[0]}
+        if any(names & self.syntax.driving_by_name(frame.module.contents.tree) for frame in (self.frame, self.module)):
+            return False
         return any(spelled(callee) in self.syntax.switched_by_name(home) for home in homes)
 
     def proven_by_mode(self, module: Unknown) -> Unknown:

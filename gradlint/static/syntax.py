@@ -102,6 +102,10 @@ class Syntax:
         """Return whom a function or class calls, and puts into training or evaluation mode without a word more, as it is spelled."""
         return self._once(_switched_by_name, scope)
 
+    def driving_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return who runs backward or steps by itself in a file, as it is spelled: an optimizer, or an engine around a module."""
+        return self._once(_driving_by_name, scope)
+
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
         """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
         return self._once(_attributes_by_name, function).get(name, frozenset())
@@ -273,6 +277,10 @@ def _switched_by_name(scope: ast.AST) -> frozenset[str]:
     return _among_callees({spelled(each.value) for each in callees if _is_dotted(each.value)}, scope)
 
 
+def _driving_by_name(scope: ast.AST) -> frozenset[str]:
+    return frozenset(name for name, methods in _asked(scope).items() if methods & _DRIVES)
+
+
 def _among_callees(names: set[str], scope: ast.AST) -> frozenset[str]:
     callees = (node.func for node in walk_of(scope, ast.Call) if names and _is_dotted(node.func))
     return frozenset(names.intersection(map(spelled, callees)))
@@ -293,6 +301,7 @@ def _is_dotted(node: ast.expr) -> bool:
 
 
 _MODES = frozenset(["train", "eval"])
+_DRIVES = frozenset(["backward", "step", "step(...)"])
 _NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])
 _TELLING = _NO_OPTIMIZER | {"zero_grad", "step", "scale"}
 
