@@ -62,6 +62,13 @@ def drops(node: ast.Call) -> bool:
     return any(bool(DROPS.search(each.arg or "")) and not is_off(each) for each in node.keywords)
 
 
+def is_of_one_layer(node: ast.Call) -> bool:
+    """Whether a recurrent module has one layer: it drops between its layers only."""
+    given = [each.value for each in node.keywords if each.arg == "num_layers"] + node.args[2:3]
+    spread = any(isinstance(each, ast.Starred) for each in node.args) or any(each.arg is None for each in node.keywords)
+    return not spread and all(isinstance(each, ast.Constant) and each.value == 1 for each in given)
+
+
 def is_off(keyword: ast.keyword) -> bool:
     """Whether an argument is a rate of dropout that drops nothing."""
     rate = keyword.value

@@ -15,7 +15,7 @@ from functools import cached_property
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.asides import asides
-from gradlint.static.layers import DROPS, bare, choices, drops, in_one_mode, is_off, under_conditions
+from gradlint.static.layers import DROPS, bare, choices, drops, in_one_mode, is_of_one_layer, is_off, under_conditions
 from gradlint.static.library import role_of, words
 from gradlint.static.nodes import asks_for, walk
 from gradlint.static.nodes import words as words_in
@@ -29,7 +29,8 @@ _LAYERS = re.compile(
     r"timm\.create_model|timm\.models\.create_model"
 )
 _FUNCTIONS = re.compile(r"torch\.nn\.functional\.(?:\w*dropout\w*|batch_norm|rrelu)")
-_BY_ARGUMENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU|MultiheadAttention)")
+_RECURRENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU)")
+_BY_ARGUMENT = re.compile(rf"{_RECURRENT.pattern}|torch\.nn\.(?:modules\.\w+\.)?MultiheadAttention")
 _ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
 _CLASS = re.compile(r"[A-Z]\w*")
 _PUTS = frozenset(["append", "extend", "insert"])
@@ -267,7 +268,8 @@ class Makers:
                 return Sensitivity.YES
             case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):
                 unseen = Sensitivity.UNSEEN if role_of(name) == "unknown" else Sensitivity.NO
-                return Sensitivity.YES if drops(node) else unseen
+                off = self._off(node, frame) or (_RECURRENT.fullmatch(name) and is_of_one_layer(node))
+                return Sensitivity.YES if drops(node) and not off else unseen
             case Unknown() if isinstance(node.func, ast.Name) and not hasattr(builtins, node.func.id):
                 return Sensitivity.UNSEEN
             case _:

@@ -16,7 +16,7 @@ from gradlint.static.checks import check
 from gradlint.static.checks.validation import VALIDATION_DATA
 from gradlint.static.following import follow
 from gradlint.static.lowering import Root
-from gradlint.static.nodes import asks_for, walk
+from gradlint.static.nodes import asks_for, walk, walk_of
 from gradlint.static.subjects import on_sampler
 from gradlint.static.tree import Event
 from gradlint.static.values import Const, Kind, Object
@@ -24,7 +24,6 @@ from gradlint.typestate import State
 
 _TRAINING = re.compile(r"train", re.IGNORECASE)
 _OPTIMIZES = re.compile(r"(?:^|_)(?:optimi[sz]e|train|learn|fit)(?:$|_)")
-_CALLED_AT = re.compile(r"\w+:(?P<row>\d+):(?P<column>\d+)")
 
 
 @check
@@ -43,9 +42,13 @@ def _draws(event: Event, sampler: Object) -> bool:
 
 def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) -> Iterator[Diagnostic]:
     # A path on which nobody builds it, such as one where training is not distributed, draws without it.
-    built = any(each.kind is EventKind.CREATE and sampler.uid in (each.targets or ()) for each in analysis.events[root])
+    built = [
+        each for each in analysis.events[root] if each.kind is EventKind.CREATE and sampler.uid in (each.targets or ())
+    ]
     arrivals = follow(root.bare, SAMPLER, on_sampler(sampler.uid), State("absent") if built else None)
     for event in dict.fromkeys(drawn):
+        if _is_asked_again(analysis, sampler, event):
+            continue  # Whoever builds it under this condition may not come here.
         states = arrivals.get(event, set())
         # In the first epoch nothing has been drawn yet.
         later = {state for state in states if state.name == "unknown" or state.mark("drawn") is not None}
@@ -61,21 +64,35 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
             yield compose("GL709", Side.STATIC, place, marks, subject=event.name)
 
 
+def _is_asked_again(analysis: Analysis, sampler: Object, draw: Event) -> bool:
+    """Whether on the way to where another function draws from it the contrary is asked of what a sampler is built under."""
+    built = {each for call in sampler.calls if call.scope is not None for each in _asked(call.scope, call.node.lineno)}
+    calls = _calls_here(analysis, draw) if built else []
+    return any((word, not held) in built for call in calls for word, held in _asked(analysis.tree, call.lineno))
+
+
+def _asked(scope: ast.AST, row: int) -> Iterator[tuple[str, bool]]:
+    """Yield the flags that are asked for around a row, and whether they hold there."""
+    for branch in walk_of(scope, ast.If):
+        if branch.lineno < row <= (branch.end_lineno or row):
+            test, held = branch.test, row < branch.orelse[0].lineno if branch.orelse else True
+            if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+                test, held = test.operand, not held
+            if isinstance(test, ast.Attribute | ast.Name):
+                yield test.attr if isinstance(test, ast.Attribute) else test.id, held
+
+
+def _calls_here(analysis: Analysis, draw: Event) -> list[ast.Call]:
+    """Return the calls in this file by which a function of another one comes to draw, outermost first."""
+    frame, foreign = analysis.lowering.frames.get(draw.frame), analysis.lowering.foreign
+    callers = frame.callers if frame is not None else ()
+    return [node for function, node in callers if function not in foreign and isinstance(node, ast.Call)]
+
+
 def _place(analysis: Analysis, draw: Event) -> Location:
     """Return where a loader is drawn from: in another file, whose function knows of no epochs, the call of that function here."""
-    here = analysis.source.filename
-    if draw.place.filename == here:
-        return draw.place
-    for callee in draw.frame:
-        told = _CALLED_AT.fullmatch(callee)
-        if told is None:
-            continue
-        calls = (call for call in analysis.calls_in(int(told["row"])) if call.col_offset == int(told["column"]))
-        places = map(analysis.source.place, calls)
-        outermost = max(places, key=lambda each: (each.end_row, each.end_column), default=draw.place)
-        if outermost.filename == here:
-            return outermost
-    return draw.place
+    calls = _calls_here(analysis, draw) if draw.place.filename != analysis.source.filename else []
+    return analysis.source.place(calls[-1]) if calls else draw.place
 
 
 def _broken(event: Event, state: State) -> bool:

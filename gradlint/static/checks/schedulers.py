@@ -104,8 +104,10 @@ def _step_after(found: list[Event], schedule: Event, scheduler: Object) -> Event
 def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL202: a scheduler that nobody can step, beside an optimizer that steps."""
     hidden = analysis.lowering.escaped | analysis.stepped
+    # A method may be read twice, the second time only for what it gives to attributes.
+    read = {uid[-2:] for uid in hidden}
     for scheduler in analysis.objects(Kind.SCHEDULER):
-        if scheduler.uid in hidden or not analysis.private(scheduler) or _is_replaced(analysis, scheduler, hidden):
+        if scheduler.uid[-2:] in read or not analysis.private(scheduler) or _is_replaced(analysis, scheduler, hidden):
             continue
         if _keeps_rate(scheduler):
             continue
