@@ -9,7 +9,7 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import check, local_check
 from gradlint.static.library import role_of
 from gradlint.static.nodes import children, own_of, root, walk, walk_of
 from gradlint.static.syntax import FunctionNode
@@ -23,7 +23,7 @@ _NEXT_RATE = "is for `step()` to call: right after a change of the rate it tells
 _NO_ARGUMENT = "is no argument of a scheduler any more: current torch raises TypeError"
 
 
-@check
+@local_check
 def deprecated_interface(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL208: `scheduler.get_lr()` and `verbose=`."""
     for node in analysis.nodes(ast.Call) if analysis.says("get_lr", "verbose") else ():
@@ -53,7 +53,7 @@ def _old(analysis: Analysis, callee: ast.Attribute) -> Diagnostic:
     return replace(found, fix=Fix("Ask for the last learning rate", (Edit(name, "get_last_lr"),), safe=True))
 
 
-@check
+@local_check
 def shadowed_module(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL209: `lr_scheduler = lr_scheduler.StepLR(...)`."""
     imported = _imported(analysis.tree)

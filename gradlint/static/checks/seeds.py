@@ -78,7 +78,7 @@ def _is_fixed(analysis: Analysis, call: ast.Call, loop: Ring) -> bool:
     )
 
 
-@check
+@local_check
 @by_words
 def zero_ignored(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL920: whether a seed was given is asked by its truth, so that 0 is taken for none."""
@@ -167,7 +167,7 @@ _SEEDERS = {
 }
 
 
-@check
+@local_check
 @by_words
 @in_tests
 def seed_assigned(analysis: Analysis) -> Iterator[Diagnostic]:
