@@ -160,7 +160,7 @@ COUNT = """
 import sys
 from pathlib import Path
 from gradlint.static import check_paths, engine
-from gradlint.static.cache import Cache, default_folder
+from gradlint.static.sources.cache import Cache, default_folder
 analyze, names = engine.analyze, []
 engine.analyze = lambda tree, text, name, *rest: names.append(name) or analyze(tree, text, name, *rest)
 check_paths(["."], cache=Cache(default_folder()))

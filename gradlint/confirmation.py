@@ -20,8 +20,8 @@ from gradlint.models import models_with
 from gradlint.records import Reached, Record
 from gradlint.reporters.summary import plural
 from gradlint.rulebook import rule
-from gradlint.static import reading
 from gradlint.static.runs import check_paths
+from gradlint.static.sources import reading
 
 CONFIRMED = "confirmed at run time"
 _ALSO = {"GL102": "GL101", "GL107": "GL101", "GL108": "GL101"}

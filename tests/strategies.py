@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.static.tree import (
+from gradlint.static.flow.tree import (
     EMPTY,
     Atom,
     Both,

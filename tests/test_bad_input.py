@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from gradlint.cli import main
 from gradlint.config import Settings
-from gradlint.static import check_paths, check_source, engine, reading
+from gradlint.static import check_paths, check_source, engine
 from gradlint.static.engine import check_bytes
+from gradlint.static.sources import reading
 from gradlint.static.understanding import Understanding
 
 BUGGY = """\

@@ -8,7 +8,7 @@ import pytest
 
 from gradlint.config import Settings, SettingsError, find_settings
 from gradlint.static import check_paths
-from gradlint.static.discovery import discover
+from gradlint.static.sources.discovery import discover
 
 LOOP = """\
 import torch

@@ -16,9 +16,9 @@ from gradlint.cli import main
 from gradlint.protocols import GRAPH, MODE, OPTIMIZER, SAMPLER, SCHEDULER
 from gradlint.reporters.story import MEANINGS, render
 from gradlint.static.analysis import Analysis
-from gradlint.static.arrivals import SHOWN
-from gradlint.static.narration import narrate
-from gradlint.static.protocols import GRADIENT, RATE, SHARDING
+from gradlint.static.flow.protocols import GRADIENT, RATE, SHARDING
+from gradlint.static.story.arrivals import SHOWN
+from gradlint.static.story.narration import narrate
 
 _TOLD = re.compile(
     r"^```py (?P<name>\S+)\n(?P<source>.*?)^```\n\n```text\n(?P<shown>.*?)^```$", re.MULTILINE | re.DOTALL

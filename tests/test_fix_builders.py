@@ -7,7 +7,7 @@ from pages import PRELUDE, RULES, read_blocks
 
 import gradlint
 from gradlint.config import Settings
-from gradlint.static.mending import mend
+from gradlint.static.fixes.mending import mend
 
 HEAD = PRELUDE + "\n"
 DEFAULT = Settings(preview=True)

@@ -25,7 +25,7 @@ from gradlint.cli import main
 from gradlint.config import Settings
 from gradlint.diagnostics import Edit, Fix, Location, Side
 from gradlint.rulebook import Rule, rules
-from gradlint.static.mending import edited, mend, mend_bytes, sound
+from gradlint.static.fixes.mending import edited, mend, mend_bytes, sound
 
 HEAD = PRELUDE + "\n"
 STATIC = [rule for rule in rules().values() if Side.STATIC in rule.sides]

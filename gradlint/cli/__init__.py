@@ -143,8 +143,8 @@ def events(file: str, output_format: str, output_file: str | None) -> None:
     """Show what is understood of FILE: the events of its loops, and the states that they lead to, line by line."""
     from gradlint.config import SettingsError, find_settings
     from gradlint.reporters.story import render as render_story
-    from gradlint.static.narration import read_story
-    from gradlint.static.reading import Unreadable
+    from gradlint.static.sources.reading import Unreadable
+    from gradlint.static.story.narration import read_story
 
     try:
         story = read_story(file, find_settings(Path(file)))
@@ -157,7 +157,7 @@ def events(file: str, output_format: str, output_file: str | None) -> None:
 @main.command()
 def clean() -> None:
     """Delete the results that were kept of earlier runs."""
-    from gradlint.static.cache import Cache, default_folder
+    from gradlint.static.sources.cache import Cache, default_folder
 
     folder = default_folder()
     try:

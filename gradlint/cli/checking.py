@@ -26,7 +26,7 @@ from gradlint.reporters import WITH_FIXES, render, source_lines
 
 if TYPE_CHECKING:
     from gradlint.config import Settings
-    from gradlint.static.mending import Outcome
+    from gradlint.static.fixes.mending import Outcome
     from gradlint.static.report import Report
 
 _STDIN = "-"
@@ -114,8 +114,8 @@ def _checked(asked: _Asked, settings: Settings, stdin: bytes | None) -> Report:
     named = [path for path in asked.paths if path != _STDIN]
     cache = checked = None
     if not asked.no_cache:
-        from gradlint.static import reuse
-        from gradlint.static.cache import Cache, default_folder
+        from gradlint.static.sources import reuse
+        from gradlint.static.sources.cache import Cache, default_folder
 
         cache = Cache(default_folder())
         checked = reuse.recall(cache, reuse.Keys(settings).of_run(named, force_exclude=asked.force_exclude))
@@ -154,7 +154,7 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
 
 def _mended(asked: _Asked, settings: Settings, report: Report, stdin: bytes | None) -> Outcome:
     """Apply the fixes, or show them and end."""
-    from gradlint.static.mending import mend_report
+    from gradlint.static.fixes.mending import mend_report
 
     texts = {asked.stdin_filename: stdin}
     outcome = mend_report(report, settings, unsafe=asked.unsafe_fixes, write=not asked.diff, texts=texts)

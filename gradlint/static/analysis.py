@@ -16,19 +16,19 @@ from gradlint.declarations import Declaration, declarations
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
-from gradlint.static.algebra import graph_of
-from gradlint.static.deeds import acts
-from gradlint.static.frames import RETURNED
-from gradlint.static.index import Index
-from gradlint.static.kinship import Kin, name_of
-from gradlint.static.lowering import Lowering, Root
-from gradlint.static.nodes import below, root, walk, walk_of
-from gradlint.static.project import Module, Project
-from gradlint.static.source import Source
-from gradlint.static.syntax import FunctionNode
-from gradlint.static.testing import is_test
-from gradlint.static.tree import Event, Uid, events
-from gradlint.static.values import UNKNOWN, Class, Instance, Kind, Object, Value
+from gradlint.static.flow.kinship import Kin, name_of
+from gradlint.static.flow.tree import Event, Uid, events
+from gradlint.static.lowering.algebra import graph_of
+from gradlint.static.lowering.files import Lowering, Root
+from gradlint.static.lowering.frames import RETURNED
+from gradlint.static.lowering.values import UNKNOWN, Class, Instance, Kind, Object, Value
+from gradlint.static.sources.project import Module, Project
+from gradlint.static.sources.source import Source
+from gradlint.static.syntax.deeds import acts
+from gradlint.static.syntax.index import Index
+from gradlint.static.syntax.nodes import below, root, walk, walk_of
+from gradlint.static.syntax.questions import FunctionNode
+from gradlint.static.syntax.testing import is_test
 
 _Made = TypeVar("_Made")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)

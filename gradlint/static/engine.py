@@ -18,12 +18,12 @@ from gradlint.documents import Document, is_document
 from gradlint.garbage import collector_paused
 from gradlint.models import models_with
 from gradlint.rulebook import rule
-from gradlint.static import reading, signs
-from gradlint.static.callers import may_call
-from gradlint.static.discovery import Candidate
 from gradlint.static.findings import FileFindings, selected
-from gradlint.static.reading import UNREADABLE, Unreadable
 from gradlint.static.report import Report
+from gradlint.static.sources import reading, signs
+from gradlint.static.sources.callers import may_call
+from gradlint.static.sources.discovery import Candidate
+from gradlint.static.sources.reading import UNREADABLE, Unreadable
 from gradlint.static.understanding import Callee, Finding, Understanding, analyze
 from gradlint.suppression import apply, suppressions
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic, Location, Related
 from gradlint.documents import Document
-from gradlint.static import discovery, reading
-from gradlint.static.flags import flag_of
-from gradlint.static.reading import UNREADABLE, Unreadable
-from gradlint.static.sights import NOTHING, Answers
+from gradlint.static.sources import discovery, reading
+from gradlint.static.sources.reading import UNREADABLE, Unreadable
+from gradlint.static.sources.sights import NOTHING, Answers
+from gradlint.static.syntax.flags import flag_of
 from gradlint.static.understanding import Callee, Finding, Spot
 from gradlint.suppression import Suppression, apply, suppressions
 

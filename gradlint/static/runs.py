@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gradlint.config import Settings, find_settings
 from gradlint.garbage import collector_paused
-from gradlint.static import discovery, reuse
-from gradlint.static.discovery import Candidate
 from gradlint.static.engine import look_at, report
 from gradlint.static.findings import FileFindings, driven, excusable, project_findings
 from gradlint.static.plugins import third_party
-from gradlint.static.reading import UNREADABLE
 from gradlint.static.report import Report
-from gradlint.static.sights import NOTHING, Recheck, Stamp, digest_of, stamp_of
+from gradlint.static.sources import discovery, reuse
+from gradlint.static.sources.discovery import Candidate
+from gradlint.static.sources.reading import UNREADABLE
+from gradlint.static.sources.sights import NOTHING, Recheck, Stamp, digest_of, stamp_of
 from gradlint.static.understanding import Callee
 from gradlint.static.workers import Workers, all_of, chunks
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from gradlint.static.cache import Cache
+    from gradlint.static.sources.cache import Cache
 
 _T = TypeVar("_T")
 

@@ -17,10 +17,10 @@ from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import Check, all_checks, is_by_words, is_in_tests, is_local
-from gradlint.static.flags import Excuses, set_by_others, setting
-from gradlint.static.sights import NOTHING, Answers
+from gradlint.static.lowering.values import Unknown
+from gradlint.static.sources.sights import NOTHING, Answers
 from gradlint.static.stack import roomy
-from gradlint.static.values import Unknown
+from gradlint.static.syntax.flags import Excuses, set_by_others, setting
 
 FAILS_ANYHOW = frozenset(
     {

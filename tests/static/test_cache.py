@@ -14,9 +14,10 @@ from click.testing import CliRunner
 import gradlint
 from gradlint.cli import main
 from gradlint.config import Settings
-from gradlint.static import cache as caches
-from gradlint.static import check_paths, engine, reuse
-from gradlint.static.cache import Cache
+from gradlint.static import check_paths, engine
+from gradlint.static.sources import cache as caches
+from gradlint.static.sources import reuse
+from gradlint.static.sources.cache import Cache
 
 HELPER = """\
 def advance(optimizer, loss):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradlint.static.callers import may_call
+from gradlint.static.sources.callers import may_call
 from gradlint.static.understanding import Callee
 
 TRAIN = Callee("train", ("engine", "ours"))

@@ -10,11 +10,12 @@ from textwrap import indent
 
 import pytest
 
-from gradlint.static import check_paths, check_source, project
+from gradlint.static import check_paths, check_source
 from gradlint.static.analysis import Analysis
-from gradlint.static.flow import Flow
-from gradlint.static.shelf import Shelf
-from gradlint.static.statements import Statements
+from gradlint.static.flow.interpreter import Flow
+from gradlint.static.lowering.statements import Statements
+from gradlint.static.sources import project
+from gradlint.static.sources.shelf import Shelf
 
 LOOP = """\
 model = torch.nn.Linear(2, 1)

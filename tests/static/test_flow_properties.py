@@ -19,10 +19,10 @@ from strategies import ATOMS, KINDS, crowd, programs_as_trees, trees
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.static.flow import Flow, World
-from gradlint.static.following import Effect, pruned
-from gradlint.static.relevance import relevant
-from gradlint.static.tree import (
+from gradlint.static.flow.following import Effect, pruned
+from gradlint.static.flow.interpreter import Flow, World
+from gradlint.static.flow.relevance import relevant
+from gradlint.static.flow.tree import (
     EMPTY,
     Atom,
     Both,

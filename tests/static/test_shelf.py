@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradlint.static.shelf import Shelf
+from gradlint.static.sources.shelf import Shelf
 
 
 def test_shelf_lets_go_of_what_was_not_asked_for_the_longest() -> None:

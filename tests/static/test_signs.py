@@ -9,11 +9,11 @@ from pages import CASES, RULES, Block, read_blocks
 
 from gradlint.config import Settings
 from gradlint.diagnostics import Side
-from gradlint.static.deeds import acts
 from gradlint.static.engine import check_bytes
-from gradlint.static.index import Index
-from gradlint.static.reading import mentions_training
-from gradlint.static.signs import is_plain, may_find
+from gradlint.static.sources.reading import mentions_training
+from gradlint.static.sources.signs import is_plain, may_find
+from gradlint.static.syntax.deeds import acts
+from gradlint.static.syntax.index import Index
 from gradlint.static.understanding import FAILS_ANYHOW
 
 BLOCKS = [

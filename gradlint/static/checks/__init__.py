@@ -70,6 +70,6 @@ def is_local(function: Check) -> bool:
 @functools.cache
 def all_checks() -> tuple[Check, ...]:
     """Return every registered rule, the built-in ones first."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        importlib.import_module(module.name)
     return tuple(_found) + tuple(point.load() for point in third_party())

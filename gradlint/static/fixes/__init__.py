@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Edit, Fix
-from gradlint.static.changes import Change, Enter, Insert, Move, Wrap
 from gradlint.static.fixes import (
     clearing,
     closures,
@@ -25,8 +24,9 @@ from gradlint.static.fixes import (
     values,
     windows,
 )
+from gradlint.static.fixes.changes import Change, Enter, Insert, Move, Wrap
 from gradlint.static.fixes.remedy import Builder
-from gradlint.static.outline import Outline
+from gradlint.static.syntax.outline import Outline
 
 __all__ = ["with_fixes"]
 
@@ -57,7 +57,7 @@ def _edits(change: Change | Edit, outline: Outline) -> tuple[Edit, ...]:
     """Return the edits that make a change; none if it has no exact form."""
     if isinstance(change, Edit):
         return (change,)
-    from gradlint.static.rewriting import rewrite  # It loads libcst, which takes longer than checking a file.
+    from gradlint.static.fixes.rewriting import rewrite  # It loads libcst, which takes longer than checking a file.
 
     return rewrite(outline.lines, _rows(change, outline), outline.filename, change) or ()
 

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.static.changes import Insert, Move
+from gradlint.static.fixes.changes import Insert, Move
 from gradlint.static.fixes.remedy import Builder, Remedy, alone, mentions, related, stepped
-from gradlint.static.outline import Loop, Outline, parts, written
+from gradlint.static.syntax.outline import Loop, Outline, parts, written
 
 
 def _clear_in_loop(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.static.changes import Insert
+from gradlint.static.fixes.changes import Insert
 from gradlint.static.fixes.remedy import Builder, Remedy, related, stepped
-from gradlint.static.nodes import own
-from gradlint.static.outline import Outline, begin, parts, written
+from gradlint.static.syntax.nodes import own
+from gradlint.static.syntax.outline import Outline, begin, parts, written
 
 
 def _clear_in_closure(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.static.changes import Insert, Move
+from gradlint.static.fixes.changes import Insert, Move
 from gradlint.static.fixes.remedy import Builder, Remedy, plain, related, replaced, unchanged, wrapped
-from gradlint.static.outline import Outline, begin, parts, written
+from gradlint.static.syntax.outline import Outline, begin, parts, written
 
 
 def _init_first(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.static.changes import Enter, Wrap
+from gradlint.static.fixes.changes import Enter, Wrap
 from gradlint.static.fixes.remedy import Builder, Remedy, mentions, related
-from gradlint.static.outline import Loop, Outline, written
+from gradlint.static.syntax.outline import Loop, Outline, written
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _TRAINING = frozenset(["backward", "step", "train", "zero_grad", "requires_grad", "requires_grad_", "enable_grad"])

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic, Location
-from gradlint.static.changes import Change, Insert
+from gradlint.static.fixes.changes import Change, Insert
 from gradlint.static.fixes.remedy import Builder, Remedy, plain, related, unchanged, wrapped
-from gradlint.static.outline import Loop, Outline
+from gradlint.static.syntax.outline import Loop, Outline
 
 
 def _evaluate(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from gradlint.diagnostics import Diagnostic, Edit, Location
-from gradlint.static.changes import Change
-from gradlint.static.outline import Outline, parts, written
+from gradlint.static.fixes.changes import Change
+from gradlint.static.syntax.outline import Outline, parts, written
 from gradlint.wordings import WORDINGS
 
 

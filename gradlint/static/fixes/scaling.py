@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.static.changes import Insert, Move
+from gradlint.static.fixes.changes import Insert, Move
 from gradlint.static.fixes.remedy import (
     Builder,
     Remedy,
@@ -19,7 +19,7 @@ from gradlint.static.fixes.remedy import (
     related,
     replaced,
 )
-from gradlint.static.outline import Outline
+from gradlint.static.syntax.outline import Outline
 
 
 def _unscale(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import takewhile
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.static.changes import Move
+from gradlint.static.fixes.changes import Move
 from gradlint.static.fixes.remedy import (
     Builder,
     Remedy,
@@ -21,7 +21,7 @@ from gradlint.static.fixes.remedy import (
     unchanged,
     wrapped,
 )
-from gradlint.static.outline import Loop, Outline
+from gradlint.static.syntax.outline import Loop, Outline
 
 
 def _behind_step(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic, Edit
-from gradlint.static.changes import Insert, Move, Wrap
+from gradlint.static.fixes.changes import Insert, Move, Wrap
 from gradlint.static.fixes.remedy import Builder, Remedy, mentions, own_statement, plain, replaced, unchanged
-from gradlint.static.outline import Outline
+from gradlint.static.syntax.outline import Outline
 
 
 def _untracked(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.static.changes import Insert
+from gradlint.static.fixes.changes import Insert
 from gradlint.static.fixes.remedy import (
     Builder,
     Remedy,
@@ -21,8 +21,8 @@ from gradlint.static.fixes.remedy import (
     without,
     wrapped,
 )
-from gradlint.static.nodes import called
-from gradlint.static.outline import Outline, written
+from gradlint.static.syntax.nodes import called
+from gradlint.static.syntax.outline import Outline, written
 
 _SQUASHING = frozenset(["softmax", "sigmoid"])
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 
 from gradlint.diagnostics import Diagnostic
-from gradlint.static.changes import Insert, Move
+from gradlint.static.fixes.changes import Insert, Move
 from gradlint.static.fixes.remedy import (
     Builder,
     Remedy,
@@ -22,7 +22,7 @@ from gradlint.static.fixes.remedy import (
     unchanged,
     wrapped,
 )
-from gradlint.static.outline import Loop, Outline, written
+from gradlint.static.syntax.outline import Loop, Outline, written
 
 
 def _clip_between(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -1,0 +1,1 @@
+"""Rules about closures: optimizers that ask for the loss again."""

@@ -1,0 +1,264 @@
+"""Optimizers and schedulers that hold what nobody uses any more: GL211 and GL806."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gradlint.diagnostics import Diagnostic, Location, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.facts.bearing import has_parameters
+from gradlint.static.flow.following import pruned
+from gradlint.static.flow.interpreter import Flow, World
+from gradlint.static.flow.kinship import overlap, within
+from gradlint.static.flow.relevance import relevant
+from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.lowering.algebra import held
+from gradlint.static.lowering.files import Root
+from gradlint.static.lowering.values import Construction, Instance, Kind, Object, Params, Value
+from gradlint.wordings.construction import rebuilt
+
+_K = EventKind
+
+
+class _Tie(NamedTuple):
+    """How one subject stands to what it was built for: `lost` where that was replaced, `used` what the replacement did since.
+
+    What is not `built` on this path loses nothing: where no branch has built it, its name is unbound.
+    """
+
+    lost: Event | None = None
+    used: str = ""
+    built: bool = True
+
+
+def _beginning(analysis: Analysis, root: Root, subject: Uid) -> _Tie:
+    """Return how a subject stands where a root begins: one that is built in it is not there yet."""
+    made = (event for event in analysis.events[root] if event.kind is _K.CREATE)
+    return _Tie(built=not any(subject in (event.targets or ()) for event in made))
+
+
+@check
+def stale_parameters(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL806: an optimizer goes on with the parameters of a module, or a part of one, that was replaced."""
+    if "add_param_group" in analysis.source.text:
+        return
+    for root in analysis.roots:
+        replaced = [event for event in analysis.events[root] if event.kind is _K.REPLACE]
+        for optimizer in analysis.objects(Kind.OPTIMIZER) if replaced else ():
+            if any(_loses(analysis, optimizer, event) for event in replaced):
+                yield from _stale(analysis, root, optimizer)
+
+
+def _loses(analysis: Analysis, optimizer: Object, event: Event) -> bool:
+    """Whether an event builds parameters anew in the place of what an optimizer owns, whole or in part."""
+    owned, replaced = optimizer.of or frozenset(), event.targets or frozenset()
+    built = _built(analysis, event)
+    return any(within(gone, own) for gone in replaced for own in owned) and all(
+        _has_parameters(analysis, uid) for uid in built
+    )
+
+
+def _built(analysis: Analysis, event: Event) -> frozenset[Uid]:
+    """Return what was built in the place of something."""
+    return frozenset(analysis.lowering.successors[uid, event.place] for uid in event.targets or ())
+
+
+def _has_parameters(analysis: Analysis, uid: Uid) -> bool:
+    cls, made = analysis.lowering.instances.get(uid), analysis.lowering.objects.get(uid)
+    if cls is not None:
+        return analysis.lowering.is_module(cls)
+    if made is None or made.kind is not Kind.MODULE:
+        return False
+    return has_parameters(made.origin) or any(_has_parameters(analysis, part) for part in _parts(analysis, made))
+
+
+def _parts(analysis: Analysis, made: Object) -> frozenset[Uid]:
+    """Return what a module was certainly built of."""
+    lowering = analysis.lowering
+    given = (lowering.store.get((made.uid, name)) for name in lowering.members.get(made.uid, ()) if name[0] == "*")
+    return held(each for each in given if each is not None) - {made.uid}
+
+
+def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
+    others = analysis.lowering.objects
+
+    def concerns(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.REPLACE if _loses(analysis, optimizer, event):
+                return _K.REPLACE
+            case _K.STEP if optimizer.uid in targets:
+                return _K.STEP
+            case _K.CREATE if optimizer.uid in targets:
+                return _K.CREATE
+            case _K.CREATE if any(_takes_over(others.get(uid), optimizer) for uid in targets):
+                return _K.ESCAPE
+            case _K.ESCAPE if event.targets is None or any(overlap(optimizer.uid, uid) for uid in targets):
+                return _K.ESCAPE
+            case _K.BACKWARD:
+                return _K.BACKWARD
+            case _K.FORWARD if "no-grad" not in event.roles:
+                return _K.FORWARD
+            case _:
+                return None
+
+    def advance(tie: _Tie, event: Event) -> _Tie:
+        match concerns(event):
+            case _K.REPLACE:
+                return _Tie(event) if tie.built else tie
+            case _K.CREATE | _K.ESCAPE:
+                return _Tie()
+            case _K.FORWARD if tie.lost is not None and not tie.used and _runs_new(analysis, tie.lost, event):
+                return _Tie(tie.lost, "forward")
+            case _K.BACKWARD if tie.used == "forward":
+                return _Tie(tie.lost, "backward")
+            case _:
+                return tie
+
+    flow: Flow[_Tie] = Flow(advance)
+    flow.run(relevant(pruned(root.bare, concerns)), _beginning(analysis, root, optimizer.uid))
+    found = _lost_before(flow, _K.STEP, "backward")
+    yield from (_report(analysis, optimizer, root, place, step) for place, step in found.items())
+
+
+def _lost_before(flow: Flow[_Tie], kind: EventKind, used: str) -> dict[Location, Event]:
+    """Return where something was replaced before events of a kind, once it had been used like this."""
+    found: dict[Location, Event] = {}
+    for event, worlds in flow.arrivals.items():
+        if event.kind is kind:
+            found |= {lost.place: event for lost in _lost(flow, worlds, used)}
+    return found
+
+
+def _lost(flow: Flow[_Tie], worlds: set[World[_Tie]], used: str) -> list[Event]:
+    """Return what an event comes too late for on some path, or on every one where not all of them can be taken."""
+    late = [world.state.lost for world in worlds if world.state.used == used and world.state.lost is not None]
+    return late if len(late) == len(worlds) or not flow.blurred else []
+
+
+def _takes_over(other: Object | None, optimizer: Object) -> bool:
+    """Whether another optimizer owns some of the same modules, or nobody knows what it owns."""
+    if other is None or other.kind is not Kind.OPTIMIZER:
+        return False
+    return other.of is None or any(overlap(a, b) for a in other.of for b in optimizer.of or ())
+
+
+def _runs_new(analysis: Analysis, lost: Event, event: Event) -> bool:
+    """Whether a forward runs what was built in the place of something; a module runs what it had before."""
+    ran = event.targets or frozenset()
+    parts = lost.targets or frozenset() if "part" in lost.roles else frozenset[Uid]()
+    return bool(ran & _built(analysis, lost)) or any(within(part, whole) for part in parts for whole in ran)
+
+
+def _report(analysis: Analysis, optimizer: Object, root: Root, place: Location, step: Event) -> Diagnostic:
+    lost = next(each for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)
+    marks = (("built", optimizer.place), ("step", step.place))
+    return compose("GL806", Side.STATIC, place, marks, what=rebuilt(lost.name, step.name))
+
+
+@check
+def stale_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL211: a scheduler goes on with an optimizer that was built anew after it."""
+    for root in analysis.roots:
+        replaced = [event for event in analysis.events[root] if event.kind is _K.REPLACE]
+        for scheduler in analysis.objects(Kind.SCHEDULER) if replaced else ():
+            if any((event.targets or frozenset()) & (scheduler.of or frozenset()) for event in replaced):
+                yield from _scheduled_in_vain(analysis, root, scheduler)
+
+
+def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Diagnostic]:
+    owners = scheduler.of or frozenset()
+
+    def concerns(event: Event) -> EventKind | None:
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.REPLACE if targets & owners:
+                return _K.REPLACE
+            case _K.STEP:
+                return _K.STEP
+            case _K.SCHEDULE | _K.CREATE if scheduler.uid in targets:
+                return event.kind
+            case _K.ESCAPE if event.targets is None or any(overlap(scheduler.uid, uid) for uid in targets):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    def advance(tie: _Tie, event: Event) -> _Tie:
+        match concerns(event):
+            case _K.REPLACE:
+                return _Tie(event) if tie.built else tie
+            case _K.CREATE | _K.ESCAPE:
+                return _Tie()
+            case _K.STEP if tie.lost is not None:
+                if event.targets and event.targets <= _built(analysis, tie.lost):
+                    return _Tie(tie.lost, "step")
+                return _Tie() if event.targets is None or event.targets & owners else tie
+            case _:
+                return tie
+
+    flow: Flow[_Tie] = Flow(advance)
+    flow.run(relevant(pruned(root.bare, concerns)), _beginning(analysis, root, scheduler.uid))
+    for place, schedule in _lost_before(flow, _K.SCHEDULE, "step").items():
+        marks = (("built", scheduler.place), ("scheduled", schedule.place))
+        name = next(each.name for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)
+        what = f"`{name}` is built anew here, after it, and its learning rate never changes"
+        way = "build the scheduler after this"
+        yield compose("GL211", Side.STATIC, place, marks, subject=schedule.name, what=what, way=way)
+
+
+@check
+def not_an_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL211: a scheduler is built on a model."""
+    for scheduler in analysis.objects(Kind.SCHEDULER):
+        for call in scheduler.calls if scheduler.origin.startswith("torch.optim.") else ():
+            given, written = call.argument(0, "optimizer"), call.expression(0, "optimizer")
+            if given is None or written is None or not _is_model(analysis, given):
+                continue
+            node = _origin(call, written)
+            said, name = ast.unparse(node), scheduler.uid[-1].partition("#")[0]
+            what, way = f"`{said}` is no optimizer, and torch raises TypeError", "give it the optimizer"
+            marks = (("built", scheduler.place),)
+            yield compose("GL211", Side.STATIC, analysis.source.place(node), marks, subject=name, what=what, way=way)
+
+
+def _is_model(analysis: Analysis, value: Value) -> bool:
+    match value:
+        case Object(kind=kind, uid=uid):
+            # An attribute of an unknown module is only presumed to be a part of it: some keep their optimizer.
+            return kind is Kind.MODULE and (uid[0] != "?" or ".".join(uid[1:]) in analysis.lowering.proven)
+        case Instance(cls=cls):
+            return analysis.lowering.is_module(cls)
+        case Params():
+            return True
+        case _:
+            return False
+
+
+def _origin(call: Construction, written: ast.expr) -> ast.expr:
+    """Return where an argument comes from: out of parameters, as their callers wrote it."""
+    scope = call.scope
+    for around, caller in reversed(call.callers):
+        if not isinstance(written, ast.Name) or not isinstance(caller, ast.Call):
+            break
+        given = _argument(scope, caller, written.id)
+        if given is None:
+            break
+        scope, written = around, given
+    return written
+
+
+def _argument(function: ast.AST | None, call: ast.Call, name: str) -> ast.expr | None:
+    if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return None
+    named = next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+    names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
+    if named is not None or name not in names or names[:1] == ["self"]:
+        return named
+    index = names.index(name)
+    plain = not any(isinstance(arg, ast.Starred) for arg in call.args[: index + 1])
+    return call.args[index] if plain and index < len(call.args) else None

@@ -1,0 +1,82 @@
+"""Weights that are plain tensors: what converting a parameter makes, leaves that require gradients (GL809).
+
+It knows the assignments of one class; it must not know whether the class leaves its parts to torch (`registration`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.facts.bearing import is_parameter
+from gradlint.static.lowering.values import Library
+from gradlint.static.syntax.nodes import walk, walk_of, words
+
+CONVERSIONS = frozenset(["to", "cuda", "double", "half", "bfloat16"])
+_MAKES = frozenset(f"torch.{name}" for name in ("tensor", "zeros", "ones", "full", "empty", "rand", "randn"))
+_KINDS = ("dtype", "device")
+
+
+def converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
+    """GL809: `self.w = nn.Parameter(...).to(device)`, which is the result of a computation."""
+    for node in walk(cls):
+        match node:
+            case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(made, how), args)):
+                if how in CONVERSIONS and is_parameter(analysis, made) and not _is_so_already(made, args, cls):
+                    what = f"`self.{name}`, the plain tensor that `.{how}()` makes of a parameter where it converts it"
+                    way = f"convert the tensor first: `nn.Parameter(tensor.{how}(...))`"
+                    place = analysis.source.place(node)
+                    yield compose("GL809", Side.STATIC, place, owner=cls.name, what=what, way=way)
+            case _:
+                continue
+
+
+def bare(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
+    """GL809: `self.b = torch.zeros(1, requires_grad=True)`, a weight that no module knows; who differentiates by it may mean it."""
+    if not analysis.says("requires_grad=True") or analysis.says("autograd"):
+        return
+    for node in walk(cls):
+        match node:
+            case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call() as made) if _is_weight(analysis, made):
+                if _only_computes(analysis, name):
+                    what = f"`self.{name}`, a tensor that requires gradients and is no parameter"
+                    way = f"write `self.{name} = nn.Parameter(...)`"
+                    yield compose("GL809", Side.STATIC, analysis.source.place(node), owner=cls.name, what=what, way=way)
+            case _:
+                continue
+
+
+def _is_weight(analysis: Analysis, made: ast.Call) -> bool:
+    """Whether a call makes a tensor of literal values, or of given sizes, that requires gradients: no data."""
+    known = analysis.value(made.func)
+    asked = any(each.arg == "requires_grad" and getattr(each.value, "value", None) is True for each in made.keywords)
+    if not asked or not isinstance(known, Library) or known.name not in _MAKES:
+        return False
+    given = made.args[0] if made.args and known.name == "torch.tensor" else None
+    return given is None or not any(isinstance(each, (ast.Name, ast.Attribute, ast.Call)) for each in walk(given))
+
+
+def _only_computes(analysis: Analysis, name: str) -> bool:
+    """Whether an attribute is an operand somewhere, and nowhere in a list that somebody may optimize."""
+    read = {node for node in analysis.nodes(ast.Attribute) if node.attr == name and isinstance(node.ctx, ast.Load)}
+    operands = {each for node in analysis.nodes(ast.BinOp) for each in (node.left, node.right)}
+    operands |= {node.value for node in analysis.nodes(ast.AugAssign)}
+    listed = (each for node in analysis.nodes(ast.List, ast.Tuple, ast.Dict) for each in walk(node))
+    return bool(read & operands) and not any(each in read for each in listed)
+
+
+def _is_so_already(made: ast.expr, args: list[ast.expr], cls: ast.ClassDef) -> bool:
+    """Whether a tensor is made with the very type, or on the very device, that it is then converted to: it stays the same tensor."""
+    named = {each.value for each in walk_of(cls, ast.Assign) if words(made) & {ast.unparse(to) for to in each.targets}}
+    nodes = [node for each in (made, *named) for node in walk(each)]
+    given = {ast.unparse(node.value) for node in nodes if isinstance(node, ast.keyword) and node.arg in _KINDS}
+    for node in nodes:
+        match node:
+            case ast.Call(ast.Attribute(attr="to"), [kind]):
+                given.add(ast.unparse(kind))
+            case _:
+                continue
+    return len(args) == 1 and ast.unparse(args[0]) in given

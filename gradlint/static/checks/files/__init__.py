@@ -1,0 +1,1 @@
+"""Rules about files: what is said to gradlint in them."""

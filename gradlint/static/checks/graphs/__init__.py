@@ -1,0 +1,1 @@
+"""Rules about graphs: used twice, kept alive, cut off."""

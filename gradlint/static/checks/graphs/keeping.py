@@ -1,0 +1,310 @@
+"""Graphs that a sum or a list keeps beyond the iteration that made them: GL501.
+
+It knows what is written of a kept value; it must not know what else happens to a graph (`graphs`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.checks.graphs.graphs import is_trained
+from gradlint.static.flow.tree import Event, GraphNode
+from gradlint.static.lowering.notes import Keeping
+from gradlint.static.lowering.values import Function
+from gradlint.static.syntax.idioms import goes_on
+from gradlint.static.syntax.lineage import runs_backward
+from gradlint.static.syntax.nodes import asks_for, walk
+
+_SUMMING = frozenset(["sum", "mean", "nanmean", "median", "std", "array", "asarray", "stack", "tensor", "max", "min"])
+_TELLING = frozenset(
+    [
+        "print",
+        "format",
+        "float",
+        "len",
+        "str",
+        "round",
+        "item",
+        "write",
+        "info",
+        "debug",
+        "log",
+        "add_scalar",
+        "all_reduce",
+        "set_description",
+        "set_postfix",
+    ]
+)
+
+
+@check
+def kept(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL501: a loss with its graph is summed up or stored beyond the iteration."""
+    sums = {keeping.place for keeping in analysis.lowering.keepings if _reaches_backward(analysis, keeping)}
+    for keeping in analysis.lowering.keepings:
+        if keeping.place in sums or not _outlives_its_turn(analysis, keeping) or _is_of_one_step(analysis, keeping):
+            continue  # The sum is the loss: so it is where the same function is called by an evaluation.
+        backwarded = keeping.nodes & _backwarded(analysis, keeping.loops)
+        if not any(
+            node in backwarded or (node.sure and is_trained(analysis, node)) or _differentiable(analysis, node)
+            for node in keeping.nodes
+        ) or not _only_told(
+            analysis, keeping, freed=keeping.nodes <= _backwarded(analysis, keeping.loops, retained=False)
+        ):
+            continue
+        used = bool(backwarded)
+        if not used and _returned(analysis, keeping) and not _told_by_callers(analysis, keeping):
+            continue
+        found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
+        # A graph that no backward has freed is kept whole, buffers and all.
+        yield found if used else replace(found, severity=Severity.ERROR)
+
+
+def keeps(keeping: Keeping, forward: Event) -> bool:
+    """Whether graphs of a forward are kept, turn after turn.
+
+    The same function may be called elsewhere, where they are needed; and what begins anew in each turn keeps none of the last.
+    """
+    turns = keeping.loops[: len(keeping.outer) + 1]
+    return forward.is_in(turns) and any(node.place == forward.place for node in keeping.nodes)
+
+
+def _outlives_its_turn(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether the loop over which something is kept is one that runs the model, as far as the forward is in sight."""
+    places = {node.place for node in keeping.nodes}
+    events = (event for found in analysis.events.values() for event in found)
+    forwards = [event for event in events if event.kind is EventKind.FORWARD and event.place in places]
+    return not forwards or any(keeps(keeping, forward) for forward in forwards)
+
+
+def _is_of_one_step(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether what nobody has seen the graph of is collected anew for each step of an optimizer, over its window."""
+    if any(node.sure for node in keeping.nodes) or not keeping.outer:
+        return False
+    steps = [
+        event
+        for found in analysis.events.values()
+        for event in found
+        if event.kind in (EventKind.STEP, EventKind.OTHER_STEP) and event.is_in(keeping.outer)
+    ]
+    return bool(steps) and not any(step.is_in(keeping.loops) for step in steps)
+
+
+def _differentiable(analysis: Analysis, node: GraphNode) -> bool:
+    """Whether a module, known or not, returns something with a graph: elsewhere, a backward runs through it alone."""
+    return any(
+        event.kind is EventKind.BACKWARD and {other.module for other in event.nodes} == {node.module}
+        for found in analysis.events.values()
+        for event in found
+    )
+
+
+def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether all who call a function that returns what it has summed up are in this file and take its number only."""
+    places = {node.place for node in keeping.nodes}
+    function = keeping.scope
+    if not isinstance(function, ast.FunctionDef) or any(root.node is function for root in analysis.roots):
+        return False
+    if function in analysis.lowering.foreign:
+        return False
+    if any(
+        event.kind is EventKind.ESCAPE and any(node.place in places for node in event.nodes)
+        for found in analysis.events.values()
+        for event in found
+    ):
+        return False
+    names = {function.name}
+    for node in walk(analysis.tree):
+        if isinstance(node, ast.Assign) and _mentions(node.value, function.name):
+            names |= {part.id for target in node.targets for part in walk(target) if isinstance(part, ast.Name)}
+    own = set(walk(function))
+    if any(_hands_on(analysis, node, names) for node in walk(analysis.tree) if node not in own):
+        return False
+    returned = [
+        node.value
+        for node in walk(analysis.tree)
+        if isinstance(node, ast.Return) and node.value is not None and node not in own
+    ]
+    return not any(_gives(value, name) for value in returned for name in names)
+
+
+def _hands_on(analysis: Analysis, node: ast.AST, names: set[str]) -> bool:
+    """Whether a call gives one of some names to a function that runs something backward."""
+    match node:
+        case ast.Call(func, args) if isinstance(function := analysis.value(func), Function):
+            return asks_for(function.node, "backward") and any(_gives(arg, name) for arg in args for name in names)
+        case _:
+            return False
+
+
+def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether a backward outside the loop runs through what the loop made: the sum is the loss."""
+    places = {node.place for node in keeping.nodes}
+    inside = _within(analysis, keeping)
+    if any(
+        not inside(event) and any(node.place in places for node in event.nodes)
+        for found in analysis.events.values()
+        for event in found
+        if event.kind in (EventKind.BACKWARD, EventKind.RETAIN)
+    ):
+        return True
+    loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
+    return loop is not None and runs_backward(keeping.scope or analysis.tree, keeping.name, loop)
+
+
+def _written(analysis: Analysis, keeping: Keeping) -> Iterator[ast.AST]:
+    """Yield what is written where a kept value has its name; an attribute has it in two files."""
+    yield from walk(keeping.scope or analysis.tree)
+    if isinstance(keeping.scope, ast.Module):
+        yield from walk(analysis.tree)
+
+
+def _within(analysis: Analysis, keeping: Keeping) -> Callable[[Event], bool]:
+    """Return whether an event happens in the loop that keeps, whichever call of its function it is."""
+    loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
+    first, last, file = getattr(loop, "lineno", 0), getattr(loop, "end_lineno", 0) or 0, keeping.place.filename
+    return lambda event: (
+        event.is_in(keeping.loops)
+        or (event.place.filename == file and first <= event.place.row <= last and loop is not None)
+    )
+
+
+def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
+    """Whether nobody runs backward from the kept value and nobody starts it anew within the loop.
+
+    A sum or a mean of graphs that are `freed` is only a number.
+    """
+    loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
+    if loop is None or keeping.name in _assigned(loop) or _begins_anew(loop, keeping.name):
+        return False
+    for node in _written(analysis, keeping):
+        match node:
+            case ast.Call(ast.Attribute(owner, "backward")) if _mentions(owner, keeping.name):
+                return False
+            case ast.Call(ast.Attribute(attr="append"), [arg]) if _mentions(arg, keeping.name) and _is_told(
+                arg, keeping.name
+            ):
+                continue
+            case ast.Call(func, args) if not _tells(func, keeping.name) and not (freed and _sums_up(func)):
+                if any(_gives(arg, keeping.name) for arg in args):
+                    return False
+            case ast.For(iter=source) | ast.comprehension(iter=source) if _gives(source, keeping.name):
+                return False
+            case ast.Attribute(ast.Name(name), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear") if (
+                name == keeping.name
+            ):
+                return False
+            case ast.Delete(targets) if any(_mentions(target, keeping.name) for target in targets):
+                return False
+            case ast.Assign([ast.Name(name)]) if name == keeping.name and _grows(node):
+                continue
+            case ast.Assign(_, ast.Call(func)) if freed and _sums_up(func):
+                continue
+            case ast.Assign(_, value) if _mentions(value, keeping.name) and not _is_told(value, keeping.name):
+                return False
+            case _:
+                continue
+    return True
+
+
+def _begins_anew(loop: ast.AST, name: str) -> bool:
+    """Whether a meter forgets within the loop what it has collected."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == "reset" and _mentions(node.value, name) for node in walk(loop)
+    )
+
+
+def _sums_up(func: ast.expr) -> bool:
+    """Whether a function makes one number, or an array, of many."""
+    return isinstance(func, (ast.Name, ast.Attribute)) and ast.unparse(func).rpartition(".")[2] in _SUMMING
+
+
+def _tells(func: ast.expr, name: str) -> bool:
+    match func:
+        case ast.Attribute(ast.Name(owner), "append" | "item") if owner == name:
+            return True
+        case ast.Attribute(attr=attr):
+            return attr in _TELLING
+        case ast.Name(attr):
+            return attr in _TELLING
+        case _:
+            return False
+
+
+def _is_told(value: ast.expr, name: str) -> bool:
+    """Whether an assigned expression uses the kept value as a number: divided, converted, formatted."""
+    match value:
+        case ast.BinOp(left, ast.Div(), _):
+            return _mentions(left, name)
+        case ast.Call(func):
+            return _tells(func, name) or (
+                isinstance(func, ast.Attribute) and func.attr in ("item", "detach", "cpu", "numpy")
+            )
+        case ast.JoinedStr():
+            return True
+        case _:
+            return False
+
+
+def _mentions(node: ast.AST, name: str) -> bool:
+    _, dot, attribute = name.rpartition(".")
+    return any(
+        isinstance(part, ast.Attribute) and part.attr == attribute
+        if dot
+        else isinstance(part, ast.Name) and part.id == name
+        for part in walk(node)
+    )
+
+
+def _gives(node: ast.expr, name: str) -> bool:
+    """Whether an argument hands on the kept value, and not only its text or its number."""
+    match node:
+        case ast.JoinedStr() | ast.BinOp(ast.Constant(str()), ast.Mod(), _):
+            return False
+        case ast.Call(func, args):
+            return not _tells(func, name) and any(_gives(arg, name) for arg in args)
+        case _:
+            return _mentions(node, name)
+
+
+def _assigned(loop: ast.AST) -> set[str]:
+    return {
+        target.id
+        for node in walk(loop)
+        if isinstance(node, ast.Assign) and not _grows(node)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _grows(node: ast.Assign) -> bool:
+    match node:
+        case ast.Assign([ast.Name(name)], value):
+            return goes_on(value, name)
+        case _:
+            return False
+
+
+def _returned(analysis: Analysis, keeping: Keeping) -> bool:
+    return any(
+        isinstance(node, (ast.Return, ast.Yield)) and node.value is not None and _mentions(node.value, keeping.name)
+        for node in _written(analysis, keeping)
+    )
+
+
+def _backwarded(analysis: Analysis, loops: tuple[int, ...], *, retained: bool = True) -> frozenset[GraphNode]:
+    """Return the graph parts that a backward in a loop runs through, `retained` ones too."""
+    return frozenset(
+        node
+        for found in analysis.events.values()
+        for event in found
+        if event.kind is EventKind.BACKWARD and event.is_in(loops) and (retained or "retain" not in event.roles)
+        for node in event.nodes
+    )

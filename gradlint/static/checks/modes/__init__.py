@@ -1,0 +1,1 @@
+"""Rules about modes: training, evaluation, gradients on and off."""

@@ -1,0 +1,220 @@
+"""Training and evaluation: GL301, GL302 and GL304."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import takewhile
+
+from gradlint.diagnostics import Diagnostic, Location, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import MODE
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.checks.modes.left_off import left_off
+from gradlint.static.checks.modes.stayed import trained_as_left
+from gradlint.static.checks.modes.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, behind_training, tracked
+from gradlint.static.facts.bearing import owners_of_all
+from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.trained import on_module
+from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.lowering.files import Root
+from gradlint.static.syntax.nodes import walk
+from gradlint.typestate import Marks, State
+from gradlint.wordings.modes import AFTER_EVALUATION, EVALUATING
+
+_MODES = frozenset({"training", "is_grad_enabled"})
+_SWITCHES = frozenset({EventKind.TRAIN, EventKind.EVAL})
+_STEPS = (EventKind.STEP, EventKind.HAND_STEP)
+_VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
+
+
+@check
+def modes(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL301, GL302 and GL304, module by module."""
+    for root in analysis.roots:
+        switched = [event.targets for event in analysis.events[root] if event.kind is EventKind.EVAL and event.targets]
+        modules = {uid for targets in switched for uid in targets}
+        known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]] = {}
+        passing: dict[tuple[int, ...], Diagnostic] = {}
+        for module in sorted(modules | _trained_inside(analysis, modules)):
+            together = frozenset(uid for targets in switched if module in targets for uid in targets)
+            yield from _module(analysis, root, module, together, known, passing)
+        yield from passing.values()
+
+
+def _trained_inside(analysis: Analysis, modules: Iterable[Uid]) -> set[Uid]:
+    return {owned for uid in modules for owned in analysis.trained.parts(uid)}
+
+
+def _module(
+    analysis: Analysis,
+    root: Root,
+    module: Uid,
+    together: frozenset[Uid],
+    known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
+    passing: dict[tuple[int, ...], Diagnostic],
+) -> Iterator[Diagnostic]:
+    """Look at one module, which goes into evaluation mode `together` with others."""
+    owners = owners_of_all(analysis, module)
+    proven = frozenset() if root.complete else behind_training(analysis, root, module)
+    tracks = (root.complete or bool(owners) or bool(proven)) and module not in analysis.lowering.frozen
+    if not owners and not tracks:
+        return
+    effect = on_module(module, owners, together)
+    felt = [(event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None]
+    same = frozenset(felt)
+    if same not in known:  # Parts of one model mostly go through the same.
+        kinds = {id(event): kind for event, kind in felt}
+        known[same] = follow_to(root.bare, MODE, lambda event: kinds.get(id(event)), None, _is_told)
+    arrivals = known[same]
+    updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
+    if owners or any(event.kind is EventKind.HAND_STEP for event, _ in felt):
+        found = updates or list(_lapsed(analysis, root, module, arrivals))
+        yield from found or trained_as_left(analysis, root, module, owners)
+    if tracks:
+        yield from tracked(analysis, root, arrivals, proven, passing)
+
+
+def _is_told(event: Event, state: State) -> bool:
+    """Whether something is to be said of what a module does in evaluation mode, or may be."""
+    return state.name in IN_EVALUATION and event.kind not in _SWITCHES
+
+
+def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:
+    for event, reached in arrivals.items():
+        if event.kind not in _STEPS:
+            continue
+        # An update by hand steps once for each parameter.
+        states = {state for state in reached if event.kind is EventKind.STEP or state.name != "lapsed"}
+        lapsed = [state for state in states if MODE.broken_by(state, EventKind.STEP) is not None]
+        excused = not lapsed or any(_excuses(state, lapsed) for state in states) or _asks_mode(analysis, event)
+        if excused:
+            continue
+        if not _sensitive(analysis, module):
+            return
+        state = min(lapsed, key=lambda each: each.marks)
+        restored = [each for each in states if each.name == "restored"]
+        if not all(_only_outside(analysis, root, event, state, each) for each in restored):
+            continue
+        if module[0] == "?" and _is_made_within(analysis, _around(analysis, root, event, state), module):
+            continue
+        place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
+        name = analysis.named(module)
+        yield left_off(analysis, module, place, marks, name, AFTER_EVALUATION)
+        return
+
+
+def _is_made_within(analysis: Analysis, loops: tuple[int, ...], module: Uid) -> bool:
+    """Whether an unknown module has its name in a function that each turn of a loop calls: every turn makes another one."""
+    loop = analysis.lowering.loop_nodes.get(loops[-1]) if loops else None
+    if not isinstance(loop, (ast.For, ast.AsyncFor, ast.While)):
+        return False
+    rows = range(loop.lineno + 1, (loop.end_lineno or loop.lineno) + 1)
+    return any(int(row) in rows for row in re.findall(r":(\d+):\d+/", "/".join(module)))
+
+
+def _asks_mode(analysis: Analysis, event: Event) -> bool:
+    """Whether a function in which something is trained does so under a condition on the mode: `if model.training`."""
+    frames = (analysis.lowering.frames.get(event.frame[:length]) for length in range(1, len(event.frame) + 1))
+    nodes = (frame.node for frame in frames if frame is not None and frame.node is not None)
+    tests = (each.test for node in nodes for each in walk(node) if isinstance(each, ast.If))
+    return any(isinstance(part, ast.Attribute) and part.attr in _MODES for test in tests for part in walk(test))
+
+
+def _excuses(state: State, lapsed: list[State]) -> bool:
+    """Whether the mode on another path may be meant: it is unknown, or `eval()` stands there and not between steps only."""
+    if state.name == "eval":
+        # The same call, in an epoch without a step, is no freezing.
+        return all(state.mark("eval") != each.mark("eval") for each in lapsed)
+    return state.name in ("unknown", "lapsed")
+
+
+def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, restored: bool) -> tuple[Location, Marks]:
+    """Return where `train()` is missing: behind an evaluation amid an epoch that is `restored` later, else in the loop around."""
+    begun, marks = lapsed.mark("eval"), (*lapsed.marks, ("step", step.place))
+    if begun is not None and restored:
+        return begun, marks[1:]
+    around = _around(analysis, root, step, lapsed)
+    match analysis.lowering.loop_nodes.get(around[-1]) if around else None:
+        case (ast.For(iter=last) | ast.AsyncFor(iter=last) | ast.While(test=last)) as loop:
+            source = analysis.source.of(last)
+            begin, end = source.place(loop), source.place(last)
+            if begin.filename != step.place.filename:  # Whose loop it is knows nothing of modes.
+                return step.place, lapsed.marks
+            return replace(begin, end_row=end.end_row, end_column=end.end_column), marks
+        case _:
+            return step.place, lapsed.marks
+
+
+def _around(analysis: Analysis, root: Root, step: Event, lapsed: State) -> tuple[int, ...]:
+    """Return the loops around both an evaluation and the training that goes on in its mode."""
+    begun = lapsed.mark("eval")
+    switched = (each for each in analysis.events[root] if each.place == begun and each.kind is EventKind.EVAL)
+    return next((_common(each.loops, step.loops) for each in switched), ())
+
+
+def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the loops that two places share."""
+    return tuple(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, restored: State) -> bool:
+    """Whether `train()` stands around the loop in which `eval()` and the step are."""
+    loops = {event.place: event.loops for event in analysis.events[root]}
+    begun, back = lapsed.mark("eval"), restored.mark("train")
+    if begun is None or back is None:
+        return False
+    depth = len(step.loops)
+    return loops.get(begun, ())[:depth] == step.loops and len(loops.get(back, step.loops)) < depth
+
+
+def _sensitive(analysis: Analysis, module: Uid) -> bool:
+    """Whether anything in the module behaves differently in evaluation mode, as far as its source is in sight."""
+    return analysis.kept(Makers).sensitivity(module) is not Sensitivity.NO
+
+
+def _updates(
+    analysis: Analysis, root: Root, owners: frozenset[Uid], arrivals: dict[Event, set[State]]
+) -> Iterator[Diagnostic]:
+    """GL301: backward or step in a validation loop, beside a training pass of the same optimizer."""
+    training = [
+        event
+        for event, states in arrivals.items()
+        if event.kind is EventKind.STEP and not any(state.name in IN_EVALUATION for state in states)
+    ]
+    if not training:
+        return
+    for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
+        if event.kind not in (EventKind.BACKWARD, EventKind.STEP) or event in training or "engine" in event.roles:
+            continue
+        if all(state.name in IN_EVALUATION and state.mark("eval") for state in states) and _validates(analysis, event):
+            state = min(states, key=lambda each: each.marks)
+            marks = (*((role, place) for role, place in state.marks if role == "eval"), ("training", training[0].place))
+            what = "backward()" if event.kind is EventKind.BACKWARD else "step()"
+            where = EVALUATING.format(_module_name(analysis, owners))
+            yield compose("GL301", Side.STATIC, event.place, marks, what=what, where=where)
+            return
+
+
+def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:
+    trained = (module for module, found in analysis.trained_by.items() if found & owners)
+    outermost = min(trained, key=lambda uid: (len(uid), uid), default=None)
+    return "the model" if outermost is None else analysis.named(outermost)
+
+
+def _validates(analysis: Analysis, event: Event) -> bool:
+    """Whether the innermost loop is over validation data, by its own words, and nothing in it asks for the gradient of an input."""
+    if any(DIFFERENTIATES.search(ast.unparse(function)) for function in analysis.called_for(event)):
+        return False
+    for number in reversed(event.loops):
+        node = analysis.lowering.loop_nodes.get(number)
+        if isinstance(node, (ast.For, ast.AsyncFor)):
+            if ON_INPUTS.search(ast.unparse(node)):
+                return False
+            return bool(_VALIDATION.search(ast.unparse(node.iter)) or _VALIDATION.search(event.name))
+    return False

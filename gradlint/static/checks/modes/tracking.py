@@ -1,0 +1,232 @@
+"""Evaluations that record graphs which nobody uses: GL302.
+
+It knows the forwards of an evaluation; it must not know whether one may be trained in that mode (`modes`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gradlint.diagnostics import Diagnostic, Location, Severity, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks.graphs.keeping import keeps, kept
+from gradlint.static.facts.cadence import over_batches, sources_of
+from gradlint.static.flow.following import follow
+from gradlint.static.flow.kinship import within
+from gradlint.static.flow.protocols import LEARNING
+from gradlint.static.flow.trained import on_learning
+from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.lowering.files import Root
+from gradlint.static.lowering.notes import Keeping
+from gradlint.static.lowering.values import Instance
+from gradlint.static.syntax.nodes import called, spelled, walk
+from gradlint.static.syntax.reaching import Assigned
+from gradlint.typestate import State
+
+_SWITCHING = ("enable_grad", "set_grad_enabled")
+_LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
+_USES = frozenset({EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD})
+"""What is done with a graph that is recorded on purpose."""
+IN_EVALUATION = _LAPSED | {"eval"}
+_ASKS = r"requires_grad|\.grad\b|autograd(?!\.Variable)|functorch"
+ON_INPUTS = re.compile(rf"{_ASKS}|adapt|attack|perturb")
+DIFFERENTIATES = re.compile(rf"{_ASKS}|\.func\.")
+
+
+def tracked(
+    analysis: Analysis,
+    root: Root,
+    arrivals: dict[Event, set[State]],
+    proven: frozenset[Event],
+    passing: dict[tuple[int, ...], Diagnostic],
+) -> Iterator[Diagnostic]:
+    """GL302: forwards in evaluation mode, in a loop that never runs backward, with gradients enabled.
+
+    Graphs that are kept are each a finding; of those that are let go at once, the first one of an evaluation tells of all,
+    whichever module it is: these are `passing`. Of the forwards that are `proven` callers have not switched gradients off.
+    """
+    told = False
+    reported = {found.location for found in kept(analysis)}
+    for event, state in _untouched(analysis, root, arrivals, proven):
+        begun = _begun(analysis, root, state)
+        held_by = [each for each in analysis.lowering.keepings if keeps(each, event) and _lasts(analysis, each, begun)]
+        keepings = [each.place for each in held_by]
+        held = bool(keepings) or event.place in analysis.collected
+        if reported.intersection(keepings) or (not held and (told or _is_thrown_away(analysis, event))):
+            # GL501 says it of what is kept, with the same consequence.
+            continue
+        told = True
+        place, name = _run_from(analysis, event, begun)
+        inner = [("forward", event.place)] if place != event.place else []
+        marks = [
+            *(mark for mark in state.marks if mark[0] == "eval"),
+            *inner,
+            *(("kept", place) for place in keepings[:1]),
+        ]
+        found = compose("GL302", Side.STATIC, place, marks, subject=name)
+        if held:
+            yield found
+        else:
+            evaluation = _evaluation_loops(analysis, root, event, state)
+            light = replace(found, severity=Severity.INFO)
+            passing[evaluation] = min(passing.get(evaluation, light), light, key=lambda each: each.order)
+
+
+def behind_training(analysis: Analysis, root: Root, module: Uid) -> frozenset[Event]:
+    """Return the evaluating forwards before which, on some path, somebody has trained in the same mode: gradients are recorded."""
+    if analysis.says(*_SWITCHING):
+        return frozenset()
+    arrivals = follow(root.bare, LEARNING, on_learning(module))
+    return frozenset(event for event, states in arrivals.items() if any(state.name == "evaluated" for state in states))
+
+
+def _lasts(analysis: Analysis, keeping: Keeping, begun: list[Event]) -> bool:
+    """Whether what keeps graphs outlives a batch of an evaluation: what begins anew in each turn may hold parts of one."""
+    nodes = analysis.lowering.loop_nodes
+    anew = any(len(keeping.outer) > len(event.loops) for event in begun)
+    if not anew and not any(over_batches(analysis, number) for number in keeping.outer):
+        return True
+    made = Assigned()[nodes[keeping.outer[-1]]] if keeping.outer[-1] in nodes else frozenset()
+    return not all(_is_of_a_turn(nodes.get(number), made) for number in keeping.loops[len(keeping.outer) :])
+
+
+def _is_of_a_turn(loop: ast.AST | None, made: frozenset[str]) -> bool:
+    """Whether a loop runs over what the loop around it has `made`, or so many times."""
+    if not isinstance(loop, (ast.For, ast.AsyncFor)):
+        return False
+    sources = list(sources_of(loop.iter))
+    return any(
+        isinstance(source, ast.Call) and called(source) in ("range", "trange") and not _counts_data(source)
+        for source in sources
+    ) or any(spelled(part) in made for source in sources for part in walk(source) if isinstance(part, ast.Name))
+
+
+def _counts_data(node: ast.Call) -> bool:
+    """Whether a range goes over indices of data: in steps, or up to the length of something."""
+    return len(node.args) > 2 or any(isinstance(part, ast.Call) for arg in node.args for part in walk(arg))
+
+
+def _begun(analysis: Analysis, root: Root, state: State) -> list[Event]:
+    """Return the events by which an evaluation begins."""
+    begun = state.mark("eval")
+    return [event for event in analysis.events[root] if event.place == begun and event.kind is EventKind.EVAL]
+
+
+def _run_from(analysis: Analysis, event: Event, begun: list[Event]) -> tuple[Location, str]:
+    """Return where an evaluation runs a module, and what it is called there: the model whose own method holds the forward."""
+    lowering = analysis.lowering
+    place, name = event.place, event.name
+    frame = lowering.frames.get(event.frame)
+    while (
+        frame is not None
+        and frame.callers
+        and isinstance(model := frame.receiver, Instance)
+        and lowering.is_module(model.cls)
+        and isinstance(call := frame.callers[-1][1], ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and not any(each.frame[: len(frame.path)] == frame.path for each in begun)
+    ):
+        place, name = analysis.source.place(call), ast.unparse(call.func.value)
+        frame = lowering.frames.get(frame.path[:-1])
+    return place, name
+
+
+def _is_thrown_away(analysis: Analysis, event: Event) -> bool:
+    """Whether a function runs the module once and for nothing: warming up costs what one forward costs."""
+    frame = analysis.lowering.frames.get(event.frame)
+    around = analysis.tree if frame is None or frame.node is None else frame.node
+    nodes = set(walk(around))
+    if any(analysis.lowering.loop_nodes.get(number) in nodes for number in event.loops):
+        return False
+    return any(isinstance(node, ast.Expr) and analysis.source.place(node.value) == event.place for node in nodes)
+
+
+def _untouched(
+    analysis: Analysis, root: Root, arrivals: dict[Event, set[State]], proven: frozenset[Event]
+) -> Iterator[tuple[Event, State]]:
+    """Yield the forwards of evaluations that record a graph which nothing in the evaluation uses."""
+    forwards = [item for item in arrivals.items() if item[0].kind is EventKind.FORWARD]
+    used = [event for event in analysis.events[root] if event.kind in _USES] if forwards else []
+    for event, states in sorted(forwards, key=lambda item: item[0].place):
+        if "method" in event.roles or not _is_repeated(analysis, event):
+            continue
+        if _is_for_training(analysis, event):
+            continue
+        evaluated = {state for state in states if state.name in IN_EVALUATION and state.mark("eval")}
+        given = not root.complete and event not in proven and any(state.name not in _LAPSED for state in evaluated)
+        if not evaluated or given:
+            # Callers may have switched gradients off; where a step has gone before, they have not.
+            continue
+        state = min(evaluated, key=lambda each: each.marks)
+        evaluation = _evaluation_loops(analysis, root, event, state)
+        inside = [other for other in used if other.is_in(evaluation)]
+        alone = not inside if evaluated == states else _is_another_phase(event, inside, arrivals)
+        if alone and not _asks_gradients(analysis, event):
+            yield event, state
+
+
+def _is_another_phase(event: Event, used: list[Event], arrivals: dict[Event, set[State]]) -> bool:
+    """Whether a forward serves for training and for evaluation, and no backward pass beside it is reached in evaluation mode."""
+    descents = [other for other in used if other.kind is EventKind.BACKWARD and other in arrivals]
+    if not descents or descents != used or not any(other.is_in(event.loops) for other in descents):
+        return False
+    return not any(state.name in IN_EVALUATION for other in descents for state in arrivals[other])
+
+
+def _is_for_training(analysis: Analysis, event: Event) -> bool:
+    """Whether a forward stands in the branch of a condition that asks whether a module is in training mode."""
+    frame = analysis.lowering.frames.get(event.frame)
+    around = analysis.tree if frame is None or frame.node is None else frame.node
+    return any(
+        analysis.source.place(node) == event.place
+        for branch in walk(around)
+        if isinstance(branch, ast.If) and isinstance(branch.test, ast.Attribute) and branch.test.attr == "training"
+        for statement in branch.body
+        for node in walk(statement)
+        if isinstance(node, ast.Call)
+    )
+
+
+def _is_repeated(analysis: Analysis, event: Event) -> bool:
+    """Whether a loop is around that has another turn: some only take the first of something, and break."""
+    loops = (analysis.lowering.loop_nodes.get(number) for number in event.loops)
+    return any(not isinstance(node, (ast.For, ast.While)) or not isinstance(node.body[-1], ast.Break) for node in loops)
+
+
+def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State) -> tuple[int, ...]:
+    """Return the loops of the forward up to the outermost one that the evaluation does not share with `eval()`."""
+    begun = state.mark("eval")
+    outer = max(
+        (len(other.loops) for other in analysis.events[root] if other.place == begun and event.is_in(other.loops)),
+        default=0,
+    )
+    return event.loops[: outer + 1]
+
+
+def _asks_gradients(analysis: Analysis, event: Event) -> bool:
+    """Whether the loop around a forward, or the `forward` of what is run, differentiates by itself."""
+    node = analysis.lowering.loop_nodes.get(event.loops[-1])
+    if node is not None and ON_INPUTS.search(ast.unparse(node)):
+        return True
+    return any(DIFFERENTIATES.search(ast.unparse(forward)) for forward in _forwards(analysis, event))
+
+
+def _forwards(analysis: Analysis, event: Event) -> Iterator[ast.AST]:
+    """Yield the `forward` of each class of the file that a forward pass runs, and the methods to which it goes on."""
+    lowering = analysis.lowering
+    run = {cls.node: cls for uid, cls in lowering.instances.items() for m in event.targets or () if within(uid, m)}
+    for cls in run.values():
+        bodies = [each for ancestor in lowering.lineage(cls) for each in ancestor.node.body]
+        methods = [each for each in bodies if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        todo, seen = ["forward"], set[str]()
+        while todo:
+            seen.add(name := todo.pop())
+            for method in (each for each in methods if each.name == name):
+                yield method
+                called = {node.attr for node in walk(method) if isinstance(node, ast.Attribute)}
+                todo += called - seen

@@ -1,0 +1,310 @@
+"""Evaluation in training mode: GL303."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from gradlint.diagnostics import Diagnostic, Location, Severity, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.facts.bearing import owners_of_all
+from gradlint.static.facts.running import Run, only_runs, run_of
+from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.facts.trials import is_trial
+from gradlint.static.flow.following import Effect, follow_to
+from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.protocols import VALIDATION
+from gradlint.static.flow.trained import on_validated
+from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.lowering.files import Root
+from gradlint.static.lowering.values import Function, Instance
+from gradlint.static.syntax.nodes import walk
+from gradlint.typestate import Marks, State
+from gradlint.wordings.modes import TRAINING_MODE
+
+_WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
+_HOLDERS = r"loader|set|data|iter|dl|gen|batch"
+VALIDATION_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
+EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
+TRAINS = re.compile(r"train|fit", re.IGNORECASE)
+_INFERS = re.compile(rf"(?:^|_)(?:{_WORDS}|predict|prediction|infer|inference)(?:$|_)", re.IGNORECASE)
+UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
+
+_GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
+
+Region = Callable[[Event], bool]
+
+
+@check
+def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL303: a model with trained parameters is evaluated before anything puts it into evaluation mode."""
+    makers = analysis.kept(Makers)
+    for root in analysis.roots:
+        forwards: dict[Uid, list[Event]] = defaultdict(list)
+        for event in analysis.events[root]:
+            if event.kind is EventKind.FORWARD:
+                for module in event.targets or ():
+                    if "method" not in event.roles or only_runs(analysis, module, event):
+                        forwards[module].append(event)
+        told: set[Location] = set()  # Parts of one model are loaded, and go without `eval()`, together.
+        for module, found in sorted(forwards.items()):
+            for each in _evaluated(_Question(analysis, root, module, found, makers)):
+                if each.location not in told:
+                    yield each
+                told.add(each.location)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Is this module evaluated in training mode here?"""
+
+    analysis: Analysis
+    root: Root
+    module: Uid
+    forwards: list[Event]
+    makers: Makers
+
+    @property
+    def found(self) -> list[Event]:
+        """The events of the root."""
+        return self.analysis.events[self.root]
+
+    @property
+    def owners(self) -> frozenset[Uid]:
+        """The optimizers that train the module, parts of it or what it is a part of."""
+        trained_by = self.analysis.trained_by
+        known = (uid for owned in self.analysis.trained.overlapping(self.module) for uid in trained_by[owned])
+        return frozenset(known) or owners_of_all(self.analysis, self.module)
+
+    def start(self) -> State:
+        """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""
+        made = any("@" in part for part in self.module) and not self._from_a_loop()
+        # Whoever made it: in which mode it is trained is that in which it is evaluated.
+        given = self.module[0] == "?" and (not made or (self.owners and not self.makers.is_pretrained(self.module)))
+        known = self.makers.in_training_mode(self.module) or self.makers.is_saved(self.module)
+        return VALIDATION.initial if known or (given and self._never_switched()) else State("unknown")
+
+    def in_order(self, usual: Effect) -> Effect:
+        """Return an effect for which the order of a notebook's cells is all one, if none of them ever evaluates the module."""
+        found = (event for events in self.analysis.events.values() for event in events)
+        evals = (event for event in found if event.kind is EventKind.EVAL)
+        if any(overlap(self.module, uid) for event in evals for uid in event.targets or ()):
+            return usual
+        return lambda event: None if "piece" in event.roles else usual(event)
+
+    def _from_a_loop(self) -> bool:
+        """Whether a module is each of those that a loop is given."""
+        return any(
+            self.module in (event.targets or ()) and "given" in event.roles
+            for event in self.found
+            if event.kind is EventKind.CREATE
+        )
+
+    def _never_switched(self) -> bool:
+        """Whether a function that is given a model never asks for its mode."""
+        switches = [event for event in self.found if event.kind in (EventKind.TRAIN, EventKind.EVAL)]
+        return not any(overlap(self.module, uid) for event in switches for uid in event.targets or ())
+
+    def severity(self) -> Severity | None:
+        """Return an error where the mode is seen to matter; where a model is given, what the models in sight make likely."""
+        match self.makers.sensitivity(self.module):
+            case Sensitivity.YES:
+                return Severity.ERROR
+            case Sensitivity.UNSEEN if not self.makers.in_training_mode(self.module):
+                return None if self._is_given_only_insensitive() else _GIVEN[self.makers.in_sight()]
+            case _:
+                return None
+
+    def _is_given_only_insensitive(self) -> bool:
+        """Whether all calls of the function in this file, in branches that are switched off too, give a model without a mode."""
+        node = self.root.node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return False
+        names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args)]
+        name = self.module[-1].rpartition("/")[2]
+        if name not in names:
+            return False
+        place = names.index(name)
+        calls = [call for call in self.analysis.nodes(ast.Call) if self._calls(call, node)]
+        given = [call.args[place] for call in calls if len(call.args) > place]
+        return 0 < len(given) == len(calls) and all(map(self._is_insensitive, given))
+
+    def _calls(self, call: ast.Call, node: ast.AST) -> bool:
+        callee = self.analysis.value(call.func)
+        return isinstance(callee, Function) and callee.node is node and callee.receiver is None
+
+    def _is_insensitive(self, argument: ast.expr) -> bool:
+        known = self.analysis.value(argument)
+        return isinstance(known, Instance) and self.makers.sensitivity(known.uid) is Sensitivity.NO
+
+
+def _may_be_found(asked: _Question) -> bool:
+    """Whether a forward is in a validation at all, or may run what was loaded in a file that trains nothing."""
+    if any(_validates(asked, event) for event in asked.forwards):
+        return True
+    trains = _trains(asked.analysis) and not any(_is_inference(asked, event) for event in asked.forwards)
+    return not trains and any(event.kind is EventKind.LOAD for event in asked.found)
+
+
+def _is_inference(asked: _Question, event: Event) -> bool:
+    """Whether a file that trains loads weights and runs them in a function that by its name does no more than that."""
+    if any(other.kind in UPDATES for other in asked.found):
+        return False
+    names = [called.partition(":")[0] for called in event.frame[1:]]
+    return any(_INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
+
+
+def _trains(analysis: Analysis) -> bool:
+    return any(event.kind in UPDATES for found in analysis.events.values() for event in found)
+
+
+def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
+    if not _may_be_found(asked):
+        return
+    start = asked.start()
+    given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
+    effect = asked.in_order(on_validated(asked.module, asked.owners, given))
+    arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, _is_trained)
+    trains = _trains(asked.analysis)
+    forwards = set(asked.forwards)
+    for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
+        if event not in forwards:
+            continue
+        broken = [state for state in states if VALIDATION.broken_by(state, event.kind) is not None]
+        names = {state.name for state in states}
+        # Paths on which somebody unknown had the model excuse none on which nobody had.
+        known = names <= {"trained", "new", "loaded", "unknown"}
+        validated = "trained" in names and known and _validates(asked, event)
+        # Weights that are loaded where there are any are what a file that trains nothing is for.
+        loaded = "loaded" in names and names <= {"loaded", "new"} and not is_trial(asked.analysis, event)
+        loaded = loaded and (not trains or _is_inference(asked, event))
+        if validated or loaded:
+            severity = asked.severity()
+            if severity is not None:
+                run = run_of(asked.analysis, event)
+                place, marks = _place(asked, event, min(broken, key=lambda each: each.marks), run)
+                mode = _MODES[asked.makers.is_saved(asked.module)] if severity is not Severity.INFO else _UNSEEN
+                found = compose("GL303", Side.STATIC, place, marks, subject=run.name, mode=mode)
+                yield replace(found, severity=severity)
+            return
+
+
+def _is_trained(event: Event, state: State) -> bool:
+    return state.name in ("trained", "loaded")
+
+
+_UNSEEN = "training mode, and its layers are not in sight"
+_MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
+
+
+def _place(asked: _Question, event: Event, state: State, run: Run) -> tuple[Location, Marks]:
+    """Return where `eval()` is missing: behind the load that stands in the same function, else where the evaluation begins."""
+    load, forward = state.mark("loaded"), ("forward", run.place)
+    if state.name == "loaded" and any(each.place == load and each.frame == run.frame for each in asked.found):
+        assert load is not None
+        return load, (forward,)
+    begin = run.place if state.name == "loaded" and run.frame != event.frame else _begin(asked, event)
+    return begin, (*state.marks, *([forward] if begin != run.place else []))
+
+
+def _begin(asked: _Question, forward: Event) -> Location:
+    """Return the head of the loop that evaluates, in front of which `eval()` is missing; else the forward itself."""
+    frame = asked.analysis.lowering.frames.get(forward.frame)
+    own = set(walk(frame.node)) if frame is not None and frame.node is not None else None
+    for depth, number in enumerate(forward.loops, 1):
+        loop, region = asked.analysis.lowering.loop_nodes.get(number), _inside_loops(forward, depth)
+        trains = any(region(other) for other in asked.found if other.kind in UPDATES)
+        if isinstance(loop, (ast.For, ast.AsyncFor)) and not trains and (own is None or loop in own):
+            return asked.analysis.source.place(loop.iter)
+    return forward.place
+
+
+def _validates(asked: _Question, event: Event) -> bool:
+    """Whether a forward is certainly a part of a validation: a region that says so and in which nothing is trained."""
+    if "no-grad" not in event.roles and _trained_through(asked.found, event):
+        return False
+    updates = [other for other in asked.found if other.kind in UPDATES]
+    return any(not any(map(region, updates)) for region in _regions(asked, event))
+
+
+def _trained_through(found: list[Event], event: Event) -> bool:
+    """Whether some backward runs through what is computed here."""
+    return any(node.place == event.place for other in found if other.kind in UPDATES for node in other.nodes)
+
+
+def _regions(asked: _Question, event: Event) -> Iterator[Region]:
+    """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
+    for depth, number in enumerate(event.loops, 1):
+        if _over_validation_data(asked.analysis.lowering.loop_nodes.get(number)):
+            yield _inside_loops(event, depth)
+    if _drawn_from_validation_data(asked, event):
+        yield lambda other: other is event
+    for depth, called in enumerate(event.frame, 1):
+        name = called.partition(":")[0]
+        if EVALUATES.search(name) and not TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
+            yield _inside_frame(event, depth)
+    if "no-grad" in event.roles and event.loops and _trained_through(asked.found, event):
+        # One function serves both phases: the same call trains in another activation.
+        yield _inside_loops(event, len(event.loops))
+
+
+def _inside_loops(event: Event, depth: int) -> Region:
+    return lambda other: other.loops[:depth] == event.loops[:depth]
+
+
+def _inside_frame(event: Event, depth: int) -> Region:
+    return lambda other: other.frame[:depth] == event.frame[:depth]
+
+
+def _drawn_from_validation_data(asked: _Question, event: Event) -> bool:
+    """Whether a forward runs what the same block has just drawn from validation data: `x, y = next(iter(test_loader))`."""
+    frame = asked.analysis.lowering.frames.get(event.frame)
+    around = asked.analysis.tree if frame is None or frame.node is None else frame.node
+    for block in _blocks(around):
+        index = next((number for number, each in enumerate(block) if _holds(asked, each, event)), None)
+        if index is not None and any(map(_draws, block[:index])):
+            return not any(_trains_behind(asked, each, event) for each in block[index:])
+    return False
+
+
+def _blocks(around: ast.AST) -> Iterator[list[ast.stmt]]:
+    for node in walk(around):
+        for block in (getattr(node, "body", None), getattr(node, "orelse", None)):
+            if isinstance(block, list):
+                yield block
+
+
+def _holds(asked: _Question, statement: ast.stmt, event: Event) -> bool:
+    """Whether a statement that is no block of its own makes the call of an event."""
+    if not isinstance(statement, (ast.Assign, ast.Expr, ast.AugAssign)):
+        return False
+    source = asked.analysis.source
+    return any(isinstance(node, ast.Call) and source.place(node) == event.place for node in walk(statement))
+
+
+def _draws(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Assign(value=ast.Call(ast.Name("next"), [source])):
+            told = ast.unparse(source)
+            return bool(VALIDATION_DATA.search(told)) and not TRAINS.search(told)
+        case _:
+            return False
+
+
+def _trains_behind(asked: _Question, statement: ast.stmt, event: Event) -> bool:
+    rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+    inside = (other for other in asked.found if other.frame == event.frame and other.place.row in rows)
+    return any(other.kind in UPDATES for other in inside)
+
+
+def _over_validation_data(loop: ast.AST | None) -> bool:
+    if not isinstance(loop, (ast.For, ast.AsyncFor)):
+        return False
+    source = ast.unparse(loop.iter)
+    return bool(VALIDATION_DATA.search(source)) and not TRAINS.search(source)

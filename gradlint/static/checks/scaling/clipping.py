@@ -1,0 +1,144 @@
+"""Clipping at the wrong time or of the wrong parameters: GL602 and GL610."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import OPTIMIZER
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.flow.following import Effect, follow
+from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.subjects import clips, on_optimizer
+from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.lowering.algebra import held
+from gradlint.static.lowering.files import Root
+from gradlint.static.lowering.values import Kind, Object
+from gradlint.typestate import State
+
+_USELESS = frozenset({"new", "clean", "discarded", "spent"})
+
+
+@check
+def clipping(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL602 and GL610."""
+    for root in analysis.roots:
+        clipped = [event for event in analysis.events[root] if event.kind is EventKind.CLIP and event.targets]
+        if not clipped:
+            continue
+        optimizers = list(analysis.objects(Kind.OPTIMIZER))
+        states = _States(analysis, root, frozenset(clipped))
+        for event in dict.fromkeys(clipped):
+            owners = [optimizer for optimizer in optimizers if _concerns(analysis, event, optimizer)]
+            if any(_overlaps(event.targets or (), optimizer.of or ()) for optimizer in owners):
+                yield from _misplaced(analysis, root, event, owners, states.at(event, owners))
+            elif (only := _only_stepped(analysis, root)) is not None:
+                yield from _misplaced(analysis, root, event, [only], states.at(event, [only]))
+            elif optimizers and not owners:
+                yield from _of_others(analysis, root, event, optimizers)
+
+
+def _only_stepped(analysis: Analysis, root: Root) -> Object | None:
+    """Return the optimizer that a function is given, with nobody knows whose parameters, if it steps no other one."""
+    kinds = (EventKind.STEP, EventKind.OTHER_STEP)
+    stepped = {event.targets for event in analysis.events[root] if event.kind in kinds}
+    found = [each for each in analysis.objects(Kind.OPTIMIZER) if stepped == {frozenset({each.uid})}]
+    return found[0] if found and found[0].of is None and not found[0].calls else None
+
+
+class _States:
+    """The states of optimizers in which paths come to the places where something is clipped."""
+
+    def __init__(self, analysis: Analysis, root: Root, clipped: frozenset[Event]) -> None:
+        self._objects = analysis.lowering.objects
+        self._root = root
+        self._clipped = clipped
+        self._known: dict[tuple[Uid, bool], dict[Event, set[State]]] = {}
+
+    def at(self, event: Event, owners: list[Object]) -> set[State]:
+        """Return the states of all `owners`; none where not even a blind run finds one in which it is useless to clip."""
+        if any(state.name in _USELESS for state in self._reached(event, owners, blind=True)):
+            return self._reached(event, owners, blind=False)
+        return set()
+
+    def _reached(self, event: Event, owners: list[Object], *, blind: bool) -> set[State]:
+        found: set[State] = set()
+        for owner in owners:
+            if (owner.uid, blind) not in self._known:
+                effect = self._effect(owner)
+                self._known[owner.uid, blind] = follow(self._root.bare, OPTIMIZER, effect, blind=blind)
+            found |= self._known[owner.uid, blind].get(event, set())
+        return found
+
+    def _effect(self, optimizer: Object) -> Effect:
+        usual = on_optimizer(optimizer, self._objects)
+        return lambda event: EventKind.CLIP if event in self._clipped else usual(event)
+
+
+def _concerns(analysis: Analysis, event: Event, optimizer: Object) -> bool:
+    return clips(event, optimizer) or _overlaps(
+        _inside(analysis, event.targets or ()), _inside(analysis, optimizer.of or ())
+    )
+
+
+def _overlaps(some: Iterable[Uid], others: Iterable[Uid]) -> bool:
+    return any(overlap(a, b) for a in some for b in others)
+
+
+def _inside(analysis: Analysis, uids: Iterable[Uid]) -> set[Uid]:
+    """Return modules with those that their instances hold, at any depth."""
+    lowering, found, todo = analysis.lowering, set[Uid](), list(uids)
+    while todo:
+        uid = todo.pop()
+        if uid not in found:
+            found.add(uid)
+            values = (
+                lowering.store[uid, name] for name in lowering.members.get(uid, ()) if (uid, name) in lowering.store
+            )
+            todo.extend(held(values))
+    return found
+
+
+def _misplaced(
+    analysis: Analysis, root: Root, event: Event, owners: list[Object], states: set[State]
+) -> Iterator[Diagnostic]:
+    names = {state.name for state in states}
+    step = _step_of(analysis.events[root], event, owners)
+    if not states or not names <= _USELESS or step is None:
+        return
+    if names == {"spent"}:
+        what = f"the gradients of `{event.name}` are clipped after `{step.name}` has used them: no update is bounded"
+    elif _around(analysis.events[root], event, EventKind.BACKWARD):
+        what = f"the gradients of `{event.name}` are clipped before any backward pass has computed them: no update is bounded"
+    else:
+        return
+    marks = max(states, key=lambda state: len(state.marks)).marks
+    when = f"between `backward()` and `{step.name}.step()`"
+    yield compose("GL602", Side.STATIC, event.place, marks, what=what, when=when)
+
+
+def _step_of(found: list[Event], event: Event, owners: list[Object]) -> Event | None:
+    uids = {owner.uid for owner in owners}
+    steps = (each for each in found if each.kind is EventKind.STEP and uids & (each.targets or frozenset()))
+    return next((step for step in steps if step.loops[:1] == event.loops[:1]), None)
+
+
+def _around(found: list[Event], event: Event, kind: EventKind) -> bool:
+    """Whether an event of a kind comes later in the loop around `event`, or after it where there is none."""
+    depth, after = len(event.loops), found[found.index(event) :]
+    ring = (each.loops[:depth] == event.loops for each in (found if depth else after) if each.kind is kind)
+    return any(ring)
+
+
+def _of_others(analysis: Analysis, root: Root, event: Event, optimizers: list[Object]) -> Iterator[Diagnostic]:
+    """GL610: nobody who steps owns what is clipped, although everybody is known."""
+    modules = [uid for uids in (event.targets or (), *(each.of or () for each in optimizers)) for uid in uids]
+    if any(uid[0] == "?" for uid in modules) or not event.loops:
+        return
+    found = analysis.events[root]
+    step = next((each for each in found if each.kind is EventKind.STEP and each.loops == event.loops), None)
+    if step is not None and any(each.kind is EventKind.BACKWARD and each.loops == event.loops for each in found):
+        yield compose("GL610", Side.STATIC, event.place, (("step", step.place),), subject=step.name, clipped=event.name)

@@ -1,0 +1,1 @@
+"""Rules about schedulers: their order, their lengths, their units."""

@@ -1,0 +1,1 @@
+"""Rules about updates: gradients cleared, used, left over, and changed by hand."""

@@ -1,0 +1,296 @@
+"""Order of clearing, backward and step: GL101 to GL104, GL106 to GL109, GL117 and GL513.
+
+One optimizer in one root gets one finding per step: what is wrong with the gradients it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
+from gradlint.events import EventKind
+from gradlint.messages import compose
+from gradlint.protocols import OPTIMIZER
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.checks.construction.coverage import given_twice
+from gradlint.static.flow.following import Effect, breaches, follow
+from gradlint.static.flow.interpreter import World
+from gradlint.static.flow.kinship import overlap, touches
+from gradlint.static.flow.subjects import on_optimizer
+from gradlint.static.flow.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
+from gradlint.static.lowering.files import Root
+from gradlint.static.lowering.values import Kind, Object
+from gradlint.typestate import State
+from gradlint.wordings.updates import ALL_STEPS, BOTH_STEPS
+
+_UNKNOWN = frozenset({"unknown", "unknown-fresh"})
+
+
+class _Case(NamedTuple):
+    """A step of one optimizer, the states in which paths reach it, and all events around."""
+
+    optimizer: Object
+    step: Event
+    worlds: frozenset[World[State]]
+    events: list[Event]
+    objects: Mapping[Uid, Object]
+
+    def report(self, code: str, state: State, confidence: Confidence = Confidence.CERTAIN, **names: str) -> Diagnostic:
+        marks = [mark for mark in state.marks if mark[0] not in _silent(code)]
+        return compose(
+            code, Side.STATIC, self.step.place, marks, confidence=confidence, subject=self.step.name, **names
+        )
+
+
+def _silent(code: str) -> tuple[str, ...]:
+    # Where nothing was cleared, an old clearing explains nothing.
+    return ("cleared",) if code in ("GL101", "GL107", "GL108") else ()
+
+
+@check
+def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL101, GL102, GL103, GL104, GL107, GL108, GL109, GL117, GL513."""
+    optimizers = {
+        optimizer.uid: (number, optimizer) for number, optimizer in enumerate(analysis.objects(Kind.OPTIMIZER))
+    }
+    # Whoever is also given in the place of another one does what is meant for two.
+    doubles = {twice.optimizer for twice in given_twice(analysis)}
+    for root in analysis.roots:
+        steps = (event for event in analysis.events[root] if event.kind is EventKind.STEP)
+        stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers and uid not in doubles}
+        for _, optimizer in sorted((optimizers[uid] for uid in stepped), key=lambda item: item[0]):
+            yield from _judge(analysis, root, optimizer)
+
+
+def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
+    effect = on_optimizer(optimizer, analysis.lowering.objects)
+    for event, worlds in sorted(breaches(root.bare, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
+        if effect(event) is not EventKind.STEP:
+            continue
+        case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
+        diagnostic = _verdict(case, root)
+        if diagnostic is not None and not _meant(analysis, root, event, diagnostic):
+            # One root cause, one finding: what follows is downstream of it.
+            yield diagnostic
+            return
+
+
+def _meant(analysis: Analysis, root: Root, step: Event, found: Diagnostic) -> bool:
+    """Whether gradients add up on purpose: a window is declared, and nothing guards the step, so that it has no end."""
+    adds_up = found.code in ("GL101", "GL102", "GL108")
+    return adds_up and analysis.declared(step.loops) > 1 and not _guarded(root.tree, step)
+
+
+def _verdict(case: _Case, root: Root) -> Diagnostic | None:
+    broken = {OPTIMIZER.broken_by(world.state, EventKind.STEP) for world in case.worlds}
+    if "GL101" in broken:
+        return _stale(case, root)
+    if broken <= {"GL103", "GL104"}:
+        return _empty(case, broken)
+    return _repeated(case) if broken == {"GL109"} else None
+
+
+def _again(case: _Case) -> list[State]:
+    """The states of the paths on which the optimizer has stepped before."""
+    return [world.state for world in case.worlds if world.state.mark("spent") is not None]
+
+
+def _stale(case: _Case, root: Root) -> Diagnostic | None:
+    step = case.step
+    stale = [world.state for world in case.worlds if OPTIMIZER.broken_by(world.state, EventKind.STEP) == "GL101"]
+    dirty = min(stale, key=lambda state: state.marks)
+    if not step.loops or not _in_ring(case, dirty.mark("dirty")):
+        return None
+    others = {state.name for state in _again(case) if state.name != "dirty" and not _begins(case, state)}
+    if others and not others <= _UNKNOWN:
+        return case.report("GL108", dirty, Confidence.LIKELY) if _conditional(case, root) else None
+    if others and (_guarded(root.tree, step) or _configured(case, root)):
+        return None
+    cleared = dirty.mark("cleared")
+    if cleared is not None and _outside(case, cleared):
+        return case.report("GL102", dirty)
+    # Who is cleared in the loop himself is only not cleared often enough.
+    other = _cleared_instead(case) if cleared is None else None
+    if other is not None:
+        marks = (*dirty.marks, ("other", other.place))
+        return case.report("GL107", State(dirty.name, marks), other=other.name, does="steps but")
+    steps = ALL_STEPS if cleared is None else BOTH_STEPS
+    return case.report("GL101", dirty, Confidence.LIKELY if others else Confidence.CERTAIN, steps=steps)
+
+
+def _begins(case: _Case, state: State) -> bool:
+    """Whether a path comes to the step for the first time since a clearing outside its loop."""
+    cleared = state.mark("cleared")
+    return cleared is not None and _outside(case, cleared)
+
+
+def _in_ring(case: _Case, place: Location | None) -> bool:
+    """Whether the backward that dirtied stands in a loop with the step."""
+    return any(event.place == place and event.loops[:1] == case.step.loops[:1] for event in case.events)
+
+
+def _outside(case: _Case, place: Location) -> bool:
+    """Whether the clearing at `place` stands around the loop that steps, not in it."""
+    loops = case.step.loops
+    return any(
+        event.place == place and len(event.loops) < len(loops) and event.loops == loops[: len(event.loops)]
+        for event in case.events
+        if event.kind is EventKind.ZERO
+    )
+
+
+def _cleared_instead(case: _Case) -> Event | None:
+    effect = on_optimizer(case.optimizer, case.objects)
+    for event in case.events:
+        ring = event.is_in(case.step.loops)
+        if event.kind is EventKind.ZERO and event.targets is not None and event.name and ring and effect(event) is None:
+            return event
+    return None
+
+
+def _conditional(case: _Case, root: Root) -> bool:
+    """Whether a condition that changes from iteration to iteration, and does not guard the step, decides."""
+    again = [world for world in case.worlds if world.state.mark("spent") is not None]
+    return _separated(case, [world for world in again if world.state.name != "dirty"], root, changing=True)
+
+
+def _configured(case: _Case, root: Root) -> bool:
+    """Whether a condition that never changes keeps the dirty paths apart from those with an unknown call."""
+    return _separated(case, [world for world in case.worlds if world.state.name in _UNKNOWN], root, changing=False)
+
+
+def _separated(case: _Case, others: list[World[State]], root: Root, *, changing: bool) -> bool:
+    """Whether one condition holds on every dirty path and on none of the others."""
+    dirty = [world.facts for world in case.worlds if world.state.name == "dirty"]
+    renewed = _renewed(root.tree)
+    return any(
+        bool(atom.ids & renewed) is changing
+        and all((atom, truth) in facts for facts in dirty)
+        and all((atom, not truth) in world.facts for world in others)
+        for atom, truth in dirty[0]
+    )
+
+
+def _guarded(node: Node, step: Event, inside: bool = False) -> bool:
+    """Whether a branch stands between the step and the innermost loop around it."""
+    match node:
+        case Event():
+            return inside and node == step
+        case Seq(items):
+            return any(_guarded(item, step, inside) for item in items)
+        case Branch(_, then, orelse):
+            return _guarded(then, step, True) or _guarded(orelse, step, True)
+        case Loop(_, first, later, orelse):
+            return any(_guarded(part, step) for part in (first, later, orelse))
+        case Call(body):
+            return _guarded(body, step, inside)
+        case _:
+            return False
+
+
+def _renewed(tree: Node) -> frozenset[str]:
+    """Return the values that the tree makes anew somewhere."""
+    return frozenset(id_ for node in walk(tree) if isinstance(node, Kill) for id_ in node.ids)
+
+
+def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
+    states = [world.state for world in case.worlds]
+    if broken == {"GL103"}:
+        state = min(states, key=lambda state: state.marks)
+        return case.report("GL117" if _by_hand(case, state) else "GL103", state)
+    aside = _computed_aside(case)
+    if aside is not None:
+        return case.report("GL513", State(states[0].name, (("computed", aside.place),)))
+    if not case.step.loops or not _would_train(case):
+        return None
+    # The first iteration tells: it comes to the step before any backward.
+    first = [state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL104"]
+    return case.report("GL104", max(first, key=lambda state: state.marks))
+
+
+@check
+def discarded(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL103: the same of what is not proven to be an optimizer, but is cleared and stepped as one."""
+    for root in analysis.roots:
+        found = analysis.events[root]
+        cleared = {event.name for event in found if event.kind is EventKind.ZERO and event.targets is None}
+        for step in dict.fromkeys(event for event in found if event.kind is EventKind.OTHER_STEP):
+            if step.name in cleared and "scaler" not in step.roles and _lost(root, step, blind=True)[0]:
+                broken, paths = _lost(root, step, blind=False)
+                if broken and len(broken) == paths:
+                    state = min(broken, key=lambda state: state.marks)
+                    yield compose("GL103", Side.STATIC, step.place, state.marks, subject=step.name)
+
+
+def _lost(root: Root, step: Event, *, blind: bool) -> tuple[list[State], int]:
+    """Return the states in which a step finds its gradients cleared unused, and in how many states it is reached."""
+    states = follow(root.bare, OPTIMIZER, _as_optimizer(step), blind=blind).get(step, set())
+    return [state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL103"], len(states)
+
+
+def _as_optimizer(step: Event) -> Effect:
+    """Return what events mean to somebody unknown who is known by his calls in one function."""
+
+    def effect(event: Event) -> EventKind | None:
+        match event.kind:
+            case EventKind.ZERO if event.name == step.name and event.frame == step.frame and event.loops == step.loops:
+                # In another loop the same name may be somebody else.
+                return EventKind.ZERO
+            case EventKind.OTHER_STEP if event == step:
+                return EventKind.STEP
+            case EventKind.BACKWARD | EventKind.SETGRAD:
+                # Whatever was before, there are gradients now.
+                return EventKind.SETGRAD
+            case EventKind.ESCAPE if event.place != step.place:
+                # Whoever it is may be given to anybody under another name.
+                return EventKind.ESCAPE
+            case _:
+                return None
+
+    return effect
+
+
+def _by_hand(case: _Case, state: State) -> bool:
+    """Whether the gradients that are thrown away were written, not computed by a backward pass."""
+    written = state.mark("fresh")
+    return any(event.place == written and event.kind is EventKind.SETGRAD for event in case.events)
+
+
+def _computed_aside(case: _Case) -> Event | None:
+    """Return the `autograd.grad` before the step that computes what the step lacks."""
+    for event in case.events:
+        if event == case.step:
+            return None
+        aside = event.kind is EventKind.RETAIN and "of-parameters" in event.roles and event.loops == case.step.loops
+        owned = case.optimizer.of or ()
+        if aside and any(overlap(node.module, uid) for node in event.nodes for uid in owned):
+            return event
+    return None
+
+
+def _would_train(case: _Case) -> bool:
+    """Whether the loop around the step runs the model, so that a backward pass is what is missing."""
+    ring = [event for event in case.events if event.loops[:1] == case.step.loops[:1]]
+    if any("loss" in event.roles for event in ring):
+        return False
+    if any(event.kind is EventKind.BACKWARD for event in ring):
+        return True
+    owned = case.optimizer.of
+    return owned is not None and any(event.kind is EventKind.FORWARD and touches(event, owned) for event in ring)
+
+
+def _repeated(case: _Case) -> Diagnostic | None:
+    # A step that repeats itself is another rule's.
+    states = [state for state in _again(case) if state.mark("spent") != case.step.place]
+    # So is a closure that steps; who shows what a step does writes no function for it.
+    if not states or not (case.step.loops or _trains_here(case)) or "closure" in case.step.roles:
+        return None
+    return case.report("GL109", min(states, key=lambda state: state.marks))
+
+
+def _trains_here(case: _Case) -> bool:
+    """Whether the function in which the step stands runs backward."""
+    frame = case.step.frame
+    return len(frame) > 1 and any(event.kind is EventKind.BACKWARD and event.frame == frame for event in case.events)

@@ -1,0 +1,1 @@
+"""Rules about windows: batches that share a step, loaders, processes."""

@@ -1,0 +1,1 @@
+"""Facts about a file that several checks ask for: windows, counts, how often things happen."""

@@ -1,0 +1,309 @@
+"""Which modules behave differently in training and in evaluation mode, as far as their source is in sight.
+
+It knows torch's layers and classes of the file; it must not know events or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import enum
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+from gradlint.diagnostics import Location
+from gradlint.static.analysis import Analysis
+from gradlint.static.flow.tree import Uid
+from gradlint.static.lowering.values import (
+    Class,
+    Const,
+    Function,
+    Instance,
+    Library,
+    Object,
+    Unknown,
+    Value,
+    unknown_uid,
+)
+from gradlint.static.sources.library import role_of, words
+from gradlint.static.syntax.asides import asides
+from gradlint.static.syntax.layers import (
+    DROPS,
+    bare,
+    choices,
+    drops,
+    in_one_mode,
+    is_of_one_layer,
+    is_off,
+    under_conditions,
+)
+from gradlint.static.syntax.nodes import asks_for, walk
+from gradlint.static.syntax.nodes import words as words_in
+from gradlint.static.syntax.switches import on_request
+
+_LAYERS = re.compile(
+    r"torch\.nn\.(?:modules\.\w+\.)?"
+    r"(?:\w*Dropout\w*|BatchNorm\w+|LazyBatchNorm\w+|SyncBatchNorm|RReLU|Transformer\w*)|torchvision\.models\.\w.*|"
+    r"timm\.create_model|timm\.models\.create_model"
+)
+_FUNCTIONS = re.compile(r"torch\.nn\.functional\.(?:\w*dropout\w*|batch_norm|rrelu)")
+_RECURRENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU)")
+_BY_ARGUMENT = re.compile(rf"{_RECURRENT.pattern}|torch\.nn\.(?:modules\.\w+\.)?MultiheadAttention")
+_ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
+_CLASS = re.compile(r"[A-Z]\w*")
+_PUTS = frozenset(["append", "extend", "insert"])
+"""Methods by which a list gets elements."""
+
+
+class Sensitivity(enum.Enum):
+    """Whether a module's mode matters."""
+
+    YES = "yes"
+    NO = "no"
+    UNSEEN = "unseen"
+
+
+class Makers:
+    """Where the modules of one file are made, and whether their mode matters."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+        self._busy: set[ast.AST] = set()
+        self._on_request: set[ast.AST] = set()
+        self._aside: frozenset[ast.AST] = frozenset()
+        self._without_dropout = self._with_dropout = False
+
+    def in_training_mode(self, module: Uid) -> bool:
+        """Whether a module, or what it is a part of, begins in training mode: a constructor made it."""
+        return any(self._constructed(module[:length]) for length in range(1, len(module) + 1))
+
+    def is_saved(self, module: Uid) -> bool:
+        """Whether a module was saved as a whole and loaded: it has the mode that it had then."""
+        made = self._analysis.lowering.objects.get(module)
+        return made is not None and role_of(made.origin) == "saved"
+
+    def _constructed(self, module: Uid) -> bool:
+        lowering = self._analysis.lowering
+        made = lowering.objects.get(module)
+        return (
+            module in lowering.instances
+            or (made is not None and bool(made.origin) and not self.is_saved(module))
+            or self._maker(module) is not None
+        )
+
+    def sensitivity(self, module: Uid) -> Sensitivity:
+        """Return whether the mode of a module matters."""
+        lowering = self._analysis.lowering
+        if module in lowering.instances:
+            calls = self._calls_of(module)
+            self._without_dropout = bool(calls) and all(any(map(is_off, call.keywords)) for call in calls)
+            self._with_dropout = bool(calls) and all(map(drops, calls))
+            found = self._class(lowering.instances[module])
+            self._without_dropout = self._with_dropout = False
+            return found
+        if self.is_saved(module):
+            # Its class must be importable: it is taken for what the file trains, else for any module that it imports.
+            classes = [self._class(cls) for cls in self._trained() or self._classes()]
+            return _most(classes) if classes else Sensitivity.UNSEEN
+        made = lowering.objects.get(module)
+        node = self._maker(module) if made is None else self._call_at(made.place)
+        if node is None:
+            original = self._original(module)
+            return self.sensitivity(original) if original is not None else Sensitivity.UNSEEN
+        parts = (self._expression(each, lowering.module.path) for each in self._put_in(node))
+        return _most([self._expression(node, lowering.module.path), *parts])
+
+    def _put_in(self, container: ast.Call) -> Iterator[ast.expr]:
+        """Yield what the names stand for that a module is built of: what its function assigns to them, and puts in there."""
+        names = {node.id for arg in container.args for node in walk(arg) if isinstance(node, ast.Name)}
+        around = [
+            each for each in self._analysis.functions if each.lineno <= container.lineno <= (each.end_lineno or 0)
+        ]
+        scope = max(around, key=lambda each: each.lineno, default=self._analysis.tree)
+        for statement in walk(scope) if names else ():
+            match statement:
+                case ast.Assign([ast.Name(name)], value) | ast.AugAssign(ast.Name(name), _, value) if name in names:
+                    yield value
+                case ast.Call(ast.Attribute(ast.Name(name), method), [*_, value]) if name in names and method in _PUTS:
+                    yield value
+
+    def _calls_of(self, module: Uid) -> list[ast.Call]:
+        """Return the calls that make whatever gets the module's name; none if something else gets it, too."""
+        name = module[-1].rpartition("/")[2]
+        made = [bare(value) for (target, _), value in self._assignments.items() if target == name]
+        # What is made of what had the name before is the same model, moved or wrapped.
+        made = [each for each in made if each is None or name not in words_in(each)]
+        made = [each for each in made if not isinstance(each, ast.Constant)]
+        calls = [each for each in made if isinstance(each, ast.Call)]
+        return calls if len(calls) == len(made) else []
+
+    def _call_at(self, place: Location) -> ast.Call | None:
+        """Return the innermost call that begins at a place."""
+        calls, source = self._analysis.calls_in(place.row), self._analysis.source
+        return next((node for node in reversed(calls) if source.place(node).column == place.column), None)
+
+    def in_sight(self) -> Sensitivity:
+        """Return whether the mode matters to any module that the file makes or has a name for; unseen if there is none."""
+        lowering = self._analysis.lowering
+        if self._expression(self._analysis.tree, lowering.module.path) is Sensitivity.YES:
+            return Sensitivity.YES
+        found = [self._class(cls) for cls in self._classes()]
+        return _most(found) if found else Sensitivity.UNSEEN
+
+    def _trained(self) -> list[Class]:
+        instances = self._analysis.lowering.instances
+        return [instances[uid] for uid in self._analysis.trained_by if uid in instances]
+
+    def _classes(self) -> Iterator[Class]:
+        """Yield the classes of modules that the file has a name for, or defines."""
+        lowering = self._analysis.lowering
+        named = (lowering.settled((lowering.module.path, name)) for name in lowering.module.module.contents.bindings)
+        defined = (Class(node, lowering.module.path) for node in self._analysis.nodes(ast.ClassDef))
+        for cls in dict.fromkeys([*(each for each in named if isinstance(each, Class)), *defined]):
+            if lowering.is_module(cls):
+                yield cls
+
+    @cached_property
+    def _assignments(self) -> dict[tuple[str, int], ast.expr]:
+        return {
+            (target.id if isinstance(target, ast.Name) else target.attr, node.lineno): node.value
+            for node in self._analysis.nodes(ast.Assign)
+            for target in node.targets
+            if isinstance(target, (ast.Name, ast.Attribute))
+        }
+
+    def pretrained(self, module: Uid) -> Location | None:
+        """Return where a library returned an unknown module in evaluation mode, as a `from_pretrained` of Transformers does."""
+        made = self._written(module)
+        match made:
+            case ast.Call(ast.Attribute(attr="from_pretrained") as callee):
+                known = self._analysis.value(callee)
+                evaluating = isinstance(known, Library) and known.name.split(".")[0] in words(
+                    "pretrained", "evaluating"
+                )
+                return self._analysis.source.place(made) if evaluating else None
+            case _:
+                return None
+
+    def is_pretrained(self, module: Uid) -> bool:
+        """Whether an unknown module is what some `from_pretrained` returned, in whichever mode."""
+        match self._written(module):
+            case ast.Call(ast.Attribute(attr="from_pretrained")):
+                return True
+            case _:
+                return False
+
+    def _maker(self, module: Uid) -> ast.Call | None:
+        """Return the call of another package's class that made an unknown module, if its name tells that it was one."""
+        made = self._written(module)
+        match made:
+            case ast.Call(ast.Name(name) | ast.Attribute(attr=name) as callee) if _CLASS.match(name):
+                known = self._analysis.value(callee)
+                # A wrapper has no layers of its own.
+                return made if isinstance(known, Library) and role_of(known.name) != "wrapper" else None
+            case _:
+                return None
+
+    def _written(self, module: Uid) -> ast.expr | None:
+        """Return what the name of an unknown module was given, without the methods that return itself, and wrappers."""
+        told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
+        made = bare(self._assignments.get((told["name"], int(told["row"]))) if told else None)
+        inner = made.args[0] if isinstance(made, ast.Call) and made.args and self._wraps(made) else made
+        match self._analysis.lowering.values.get(inner) if isinstance(inner, ast.Name) else None:
+            case Unknown(id=before) if before and unknown_uid(before) != module:
+                return self._written(unknown_uid(before))
+            case _:
+                return made
+
+    def _original(self, module: Uid) -> Uid | None:
+        """Return of which known module an unknown one is a copy."""
+        made = self._written(module)
+        callee = self._analysis.value(made.func) if isinstance(made, ast.Call) and made.args else None
+        if not isinstance(made, ast.Call) or not isinstance(callee, Library) or role_of(callee.name) != "copy":
+            return None
+        copied = self._analysis.value(made.args[0])
+        return copied.uid if isinstance(copied, (Instance, Object)) else None
+
+    def _wraps(self, node: ast.Call) -> bool:
+        callee = self._analysis.value(node.func)
+        return isinstance(callee, Library) and role_of(callee.name) == "wrapper"
+
+    def _class(self, cls: Class) -> Sensitivity:
+        lowering = self._analysis.lowering
+        lineage = list(lowering.lineage(cls))
+        self._on_request |= {made for ancestor in lineage for made in on_request(ancestor.node)}
+        if lowering.is_open(cls):
+            return _most([*(self._expression(each.node, each.frame) for each in lineage), Sensitivity.UNSEEN])
+        outer, self._aside = self._aside, self._aside | self._never_run([each.node for each in lineage])
+        found = _most(self._expression(each.node, each.frame) for each in lineage)
+        self._aside = outer
+        return found
+
+    def _never_run(self, lineage: Sequence[ast.ClassDef]) -> frozenset[ast.AST]:
+        """Return the methods of a class that ask for the mode, perhaps, but that nobody in sight reaches."""
+        if not any(asks_for(cls, "training") for cls in lineage):
+            return frozenset()
+        modules = {id(each): each for each in (frame.module for frame in self._analysis.lowering.frames.values())}
+        return asides(lineage, [each.contents.tree for each in modules.values()])
+
+    def _expression(self, node: ast.AST, frame: Uid) -> Sensitivity:
+        if node in self._busy:
+            return Sensitivity.NO
+        self._busy.add(node)
+        found = _most(self._parts(node, frame))
+        self._busy.discard(node)
+        return found
+
+    def _parts(self, node: ast.AST, frame: Uid) -> Iterator[Sensitivity]:
+        for part, perhaps in under_conditions(node, self._aside):
+            match part:
+                case ast.Attribute(ast.Name("self"), "training", ast.Load()):
+                    found = Sensitivity.YES
+                case ast.Call(callee) if part not in self._on_request:
+                    known = [self._value(each, frame) for each in choices(node, callee)]
+                    found = _most(self._call(part, each, frame) for each in known)
+                case _:
+                    continue
+            # A layer that only some arguments bring may not be there, but for dropout where its rate is given.
+            asked = self._with_dropout and isinstance(part, ast.Call) and bool(DROPS.search(ast.unparse(part.func)))
+            yield Sensitivity.UNSEEN if perhaps and found is Sensitivity.YES and not asked else found
+
+    def _value(self, node: ast.expr, frame: Uid) -> Value:
+        known = self._analysis.lowering.values.get(node)
+        return self._analysis.lowering.seen_from(frame, node) if known is None else known
+
+    def _call(self, node: ast.Call, callee: Value, frame: Uid) -> Sensitivity:
+        match callee:
+            case Class():
+                return self._class(callee)
+            case Function(node=body, frame=frame):
+                return self._expression(body, frame)
+            case Library(name) if _FUNCTIONS.fullmatch(name) and in_one_mode(node):
+                return Sensitivity.NO
+            case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
+                return Sensitivity.NO if self._off(node, frame) else Sensitivity.YES
+            case Library(name) if name in words("pretrained", "always"):
+                return Sensitivity.YES
+            case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):
+                unseen = Sensitivity.UNSEEN if role_of(name) == "unknown" else Sensitivity.NO
+                off = self._off(node, frame) or (_RECURRENT.fullmatch(name) and is_of_one_layer(node))
+                return Sensitivity.YES if drops(node) and not off else unseen
+            case Unknown() if isinstance(node.func, ast.Name) and not hasattr(builtins, node.func.id):
+                return Sensitivity.UNSEEN
+            case _:
+                return Sensitivity.NO
+
+    def _off(self, node: ast.Call, frame: Uid) -> bool:
+        """Whether a layer is given the probability 0, as it is written or as a name for it."""
+        given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "p")]
+        if self._without_dropout and any(DROPS.search(ast.unparse(each)) for each in given):
+            return True
+        return any(isinstance(known := self._value(each, frame), Const) and known.value == 0 for each in given)
+
+
+def _most(found: Iterable[Sensitivity]) -> Sensitivity:
+    answers = set(found)
+    return next(
+        each for each in (Sensitivity.YES, Sensitivity.UNSEEN, Sensitivity.NO) if each in answers | {Sensitivity.NO}
+    )

@@ -1,0 +1,97 @@
+"""Calls that only try whether a model runs.
+
+It knows what is looked at of what a call returns; it must not know rules.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from gradlint.static.analysis import Analysis
+from gradlint.static.flow.tree import Event
+from gradlint.static.syntax.nodes import own, walk
+
+_MEASURES = frozenset(["device", "dim", "dtype", "ndim", "ndimension", "numel", "shape", "size", "type"])
+_DRAWS = frozenset(["empty", "normal", "ones", "rand", "randint", "randn", "random", "uniform", "zeros"])
+_WRAPS = frozenset(["FloatTensor", "Tensor", "Variable", "as_tensor", "from_numpy", "tensor"])
+
+
+def is_trial(analysis: Analysis, event: Event) -> bool:
+    """Whether nobody looks at more than the size of what a forward returns, or only prints what it makes of drawn numbers."""
+    frame = analysis.lowering.frames.get(event.frame)
+    nodes = list(own(analysis.tree if frame is None or frame.node is None else frame.node))
+    forwards = [each for each in nodes if isinstance(each, ast.Call) and analysis.source.place(each) == event.place]
+    looked = [part for node in nodes for part in _measured(node)]
+    if any(each in forwards for each in looked):
+        return True
+    if forwards and all(_takes_drawn(each, nodes) for each in forwards):
+        looked += [part for node in nodes for part in _printed(node)]
+    made = [node for node in nodes if isinstance(node, ast.Assign) and node.value in forwards]
+    names = {name for node in made for name in _names(node.targets)}
+    for loop in (node for node in nodes if isinstance(node, ast.For)):
+        source, target = _walked(loop)
+        if isinstance(source, ast.Name) and source.id in names:
+            looked.append(source)
+            names |= set(_names([target]))
+    loads = (node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+    uses = [node for node in loads if node.id in names]
+    return bool(uses) and all(use in looked for use in uses)
+
+
+def _measured(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield what a node asks for its size or kind."""
+    if isinstance(node, ast.Attribute) and node.attr in _MEASURES:
+        yield _whole(node.value)
+
+
+def _printed(node: ast.AST) -> Iterator[ast.expr]:
+    match node:
+        case ast.Call(ast.Name("print"), args):
+            yield from map(_whole, args)
+
+
+def _walked(loop: ast.For) -> tuple[ast.expr, ast.expr]:
+    """Return what a loop walks through, and what takes its parts."""
+    match loop:
+        case ast.For(ast.Tuple([_, part]), ast.Call(ast.Name("enumerate"), [source, *_])):
+            return source, part
+        case _:
+            return loop.iter, loop.target
+
+
+def _takes_drawn(call: ast.Call, nodes: list[ast.AST]) -> bool:
+    """Whether a model is given drawn numbers only: by their call, or by a name that nothing else is given to."""
+    return bool(call.args) and all(_is_drawn(arg) or _stands_for_drawn(arg, nodes) for arg in call.args)
+
+
+def _stands_for_drawn(arg: ast.expr, nodes: list[ast.AST]) -> bool:
+    match arg:
+        case ast.Name(name):
+            stores = [each for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)]
+            given = [node.value for node in nodes if isinstance(node, ast.Assign) and name in _names(node.targets)]
+            return len(given) == sum(each.id == name for each in stores) == 1 and _is_drawn(given[0])
+        case _:
+            return False
+
+
+def _is_drawn(node: ast.expr) -> bool:
+    """Whether an expression is a tensor of drawn numbers, converted and moved at most."""
+    match node:
+        case ast.Call(ast.Attribute(_, name) | ast.Name(name), [inner, *_]) if name in _WRAPS:
+            return _is_drawn(inner)
+        case ast.Call(ast.Attribute(owner, name)):
+            return name in _DRAWS or _is_drawn(owner)
+        case _:
+            return False
+
+
+def _names(targets: Iterable[ast.expr]) -> Iterator[str]:
+    return (each.id for target in targets for each in walk(target) if isinstance(each, ast.Name))
+
+
+def _whole(part: ast.expr) -> ast.expr:
+    """Return what an element is taken of: `outputs` of `outputs[0]`."""
+    while isinstance(part, ast.Subscript):
+        part = part.value
+    return part

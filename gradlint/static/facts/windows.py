@@ -1,0 +1,311 @@
+"""Accumulation windows: optimizer steps that come once in several batches, and what stands under the same guard.
+
+It knows trees and the protocol of an optimizer; it must not know rules.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from gradlint.events import EventKind
+from gradlint.protocols import OPTIMIZER
+from gradlint.static.analysis import Analysis
+from gradlint.static.flow.following import follow
+from gradlint.static.flow.subjects import on_optimizer
+from gradlint.static.flow.tree import (
+    Atom,
+    Both,
+    Branch,
+    Call,
+    Cycle,
+    Event,
+    Jump,
+    Kill,
+    Loop,
+    Node,
+    Not,
+    Predicate,
+    Seq,
+)
+from gradlint.static.lowering.files import Root
+from gradlint.static.lowering.values import Kind, Object
+from gradlint.typestate import State
+
+
+class Guard(NamedTuple):
+    """A condition that has this truth wherever control comes by."""
+
+    test: Predicate
+    truth: bool
+
+    @property
+    def ends(self) -> Iterator[Atom]:
+        """The conditions in it that come true at regular turns, and are true here (or one of several reasons to be here)."""
+        return _ends(self.test, self.truth)
+
+    @property
+    def misses(self) -> Iterator[Atom]:
+        """The conditions in it that come true at regular turns, and are false here."""
+        return _ends(self.test, not self.truth)
+
+    @property
+    def needs(self) -> tuple[Predicate, ...]:
+        """The conditions that must all be true here."""
+        return tuple(_needs(self.test, self.truth))
+
+    @property
+    def atoms(self) -> Iterator[Atom]:
+        """All conditions in it."""
+        return _atoms(self.test)
+
+
+def _needs(test: Predicate, truth: bool) -> Iterator[Predicate]:
+    match test:
+        case Not(operand):
+            yield from _needs(operand, not truth)
+        case Both(left, right) if truth:
+            yield from _needs(left, truth)
+            yield from _needs(right, truth)
+        case _:
+            yield test
+
+
+def _ends(test: Predicate, truth: bool) -> Iterator[Atom]:
+    match test:
+        case Atom(cycle=Cycle(when=when)) if when is truth:
+            yield test
+        case Not(operand):
+            yield from _ends(operand, not truth)
+        case Both(left, right):
+            yield from _ends(left, truth)
+            yield from _ends(right, truth)
+        case _:
+            return
+
+
+def _atoms(test: Predicate) -> Iterator[Atom]:
+    match test:
+        case Atom():
+            yield test
+        case Not(operand):
+            yield from _atoms(operand)
+        case Both(left, right):
+            yield from _atoms(left)
+            yield from _atoms(right)
+        case _:
+            return
+
+
+@dataclass(slots=True)
+class Paths:
+    """Through which loops and under which guards the events of a tree are reached; what each loop makes anew."""
+
+    ways: dict[Event, tuple[int | Guard, ...]] = field(default_factory=dict)
+    renewed: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def guards(self, event: Event, loop: int | None) -> tuple[Guard, ...]:
+        """Return the guards of an event inside a loop (None: all)."""
+        way = self.ways.get(event, ())
+        begin = way.index(loop) + 1 if loop in way else 0
+        return tuple(item for item in way[begin:] if isinstance(item, Guard))
+
+    def changes(self, atom: Atom, loop: int) -> bool:
+        """Whether a condition may change from turn to turn: it rests on what a turn makes anew, or on a call."""
+        return bool(atom.ids & self.renewed[loop]) or "Call(" in atom.key
+
+    def read(self, node: Node, way: tuple[int | Guard, ...] = ()) -> None:
+        """Take in a tree that control reaches by `way`."""
+        match node:
+            case Seq():
+                self._sequence(node.items, way)
+            case Branch():
+                self.read(node.then, (*way, Guard(node.test, True)))
+                self.read(node.orelse, (*way, Guard(node.test, False)))
+            case Kill():
+                for number in way:
+                    if isinstance(number, int):
+                        self.renewed[number] |= node.ids
+            case Call():
+                self.read(node.body, way)
+            case Loop(number, first, later, orelse):
+                self.read(later, (*way, number))
+                if first is not later:
+                    self.read(first, (*way, number))
+                self.read(orelse, way)
+            case Event():
+                self.ways.setdefault(node, way)
+            case _:
+                return
+
+    def _sequence(self, items: tuple[Node, ...], way: tuple[int | Guard, ...]) -> None:
+        for item in items:
+            if type(item) is Event:  # Most items are.
+                self.ways.setdefault(item, way)
+                continue
+            self.read(item, way)
+            match item:
+                case Branch(test, then, orelse) if _leaves(then) is not _leaves(orelse):
+                    # What follows is reached by the other side only.
+                    way = (*way, Guard(test, _leaves(orelse)))
+
+
+class _AllPaths(dict[Root, Paths]):
+    """The paths of each root, found out when they are asked for."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        super().__init__()
+
+    def __missing__(self, root: Root) -> Paths:
+        """Read the tree."""
+        self[root] = paths = Paths()
+        paths.read(root.tree)
+        return paths
+
+
+def paths_of(analysis: Analysis, root: Root) -> Paths:
+    """Return the paths of a root, which are read once for all who ask."""
+    return analysis.kept(_AllPaths)[root]
+
+
+def _leaves(node: Node) -> bool:
+    """Whether control certainly does not come out of a node at its end."""
+    match node:
+        case Jump():
+            return True
+        case Seq(items):
+            return any(_leaves(item) for item in items)
+        case Branch(_, then, orelse):
+            return _leaves(then) and _leaves(orelse)
+        case _:
+            return False
+
+
+class Window(NamedTuple):
+    """A step that an optimizer takes once in several turns of the loop around it.
+
+    `guard` lets the step by, `end` is the condition in it that comes true at regular turns (None: the window is declared);
+    `backwards` are the passes of one turn; `arrivals` the states in which paths reach each event.
+    """
+
+    optimizer: Object
+    step: Event
+    guard: Guard
+    end: Atom | None
+    ring: tuple[Event, ...]
+    backwards: tuple[Event, ...]
+    arrivals: dict[Event, set[State]]
+    paths: Paths
+
+    @property
+    def loop(self) -> int:
+        """The loop whose turns are the batches."""
+        return self.step.loops[-1]
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether a turn that does not step leaves its gradients to the next one."""
+        return any(state.name in ("fresh", "unknown-fresh") for state in self.arrivals.get(self.backwards[0], ()))
+
+    def guards(self, event: Event) -> tuple[Guard, ...]:
+        """Return the guards of an event within one turn."""
+        return self.paths.guards(event, self.loop)
+
+    def holds(self, event: Event) -> bool:
+        """Whether an event happens in turns that end a window only."""
+        return any(guard == self.guard or self.end in set(guard.ends) for guard in self.guards(event))
+
+    def each_turn(self, event: Event) -> bool:
+        """Whether an event happens in every turn that runs backward: no condition that changes stands before it alone.
+
+        Of several passes, such as one for each precision, it is enough that it goes with one.
+        """
+        return event.loops == self.step.loops and any(self._goes_with(event, each) for each in self.backwards)
+
+    def _goes_with(self, event: Event, backward: Event) -> bool:
+        shared = self.guards(backward)
+        own = (guard for guard in self.guards(event) if guard not in shared)
+        return not any(self._changes(atom) for guard in own for atom in guard.atoms)
+
+    def _changes(self, atom: Atom) -> bool:
+        return not atom.ids or self.paths.changes(atom, self.loop)
+
+
+def windows(analysis: Analysis) -> tuple[Window, ...]:
+    """Return the windows of all known optimizers."""
+    return analysis.kept(_windows)
+
+
+def _windows(analysis: Analysis) -> tuple[Window, ...]:
+    return tuple(_found(analysis))
+
+
+def _found(analysis: Analysis) -> Iterator[Window]:
+    if not analysis.lowering.counts and not analysis.declares:
+        return
+    optimizers = list(analysis.objects(Kind.OPTIMIZER))
+    for root in analysis.roots:
+        steps = [event for event in analysis.events[root] if event.kind is EventKind.STEP and event.loops]
+        if steps and any(event.kind is EventKind.BACKWARD and event.loops for event in analysis.events[root]):
+            paths = paths_of(analysis, root)
+            for optimizer in optimizers:
+                mine = dict.fromkeys(event for event in steps if optimizer.uid in (event.targets or ()))
+                yield from _of(analysis, root, optimizer, list(mine), paths)
+
+
+def _of(analysis: Analysis, root: Root, optimizer: Object, steps: list[Event], paths: Paths) -> Iterator[Window]:
+    ends = {step: found for step in steps if (found := end_of(analysis, root, step, paths)) is not None}
+    if not ends:
+        return
+    effect = on_optimizer(optimizer, analysis.lowering.objects)
+    arrivals = follow(root.bare, OPTIMIZER, effect)
+    for step, (guard, end) in ends.items():
+        depth = len(step.loops)
+        ring = tuple(event for event in analysis.events[root] if event.loops[:depth] == step.loops)
+        backwards = tuple(event for event in ring if event.kind is EventKind.BACKWARD)
+        window = Window(optimizer, step, guard, end, ring, backwards, arrivals, paths)
+        if backwards and _is_one(window) and not any(effect(event) is EventKind.ESCAPE for event in ring):
+            yield window
+
+
+def ends(analysis: Analysis) -> Iterator[tuple[Event, Atom]]:
+    """Yield the steps that end a window at regular turns, and the condition that does."""
+    for root in analysis.roots if analysis.lowering.counts else ():
+        steps = dict.fromkeys(e for e in analysis.events[root] if e.kind is EventKind.STEP and e.loops)
+        for step in steps:
+            _, end = end_of(analysis, root, step, paths_of(analysis, root)) or (None, None)
+            if end is not None:
+                yield step, end
+
+
+def end_of(analysis: Analysis, root: Root, step: Event, paths: Paths) -> tuple[Guard, Atom | None] | None:
+    """Return the guard of a step that ends its window: true at regular turns of the loop around it, or declared to be."""
+    loop, declared = step.loops[-1], analysis.declared(step.loops)
+    changing = [guard for guard in paths.guards(step, loop) if any(paths.changes(atom, loop) for atom in guard.atoms)]
+    for guard in changing if declared != 1 else ():
+        for atom in guard.ends:
+            regular = _regular(atom, root) if atom.ids & paths.renewed[loop] else None
+            if regular is not None:
+                return guard, regular
+    return (changing[-1], None) if changing and declared > 1 else None
+
+
+def _regular(atom: Atom, root: Root) -> Atom | None:
+    """Return a condition as the end of windows of several turns; a default that no caller was seen to take is not their length."""
+    match atom.cycle:
+        case Cycle(turns=0 | 1) if root.complete:
+            return None
+        case Cycle(turns=0 | 1) as cycle:
+            return replace(atom, cycle=replace(cycle, turns=None))
+        case _:
+            return atom
+
+
+def _is_one(window: Window) -> bool:
+    """Whether every turn runs backward, and nobody else uses the gradients before the window ends."""
+    if any("engine" in event.roles or window.holds(event) for event in window.backwards):
+        return False
+    others = (event for event in window.ring if event.kind in (EventKind.STEP, EventKind.OTHER_STEP))
+    return bool(window.arrivals.get(window.step)) and all(window.holds(event) for event in others)

@@ -1,0 +1,215 @@
+"""Following one subject: a tree is pruned to what concerns it, and a protocol is run over the rest.
+
+It knows an effect as a function only, not whose it is, and no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from gradlint.events import EventKind
+from gradlint.static.flow.interpreter import Flow, World
+from gradlint.static.flow.relevance import relevant
+from gradlint.static.flow.tree import (
+    EMPTY,
+    Atom,
+    Both,
+    Branch,
+    Call,
+    Event,
+    Jump,
+    Kill,
+    Loop,
+    Node,
+    Not,
+    Predicate,
+    Seq,
+    walk,
+)
+from gradlint.typestate import Protocol, State
+
+Effect = Callable[[Event], EventKind | None]
+
+
+def follow(
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
+) -> dict[Event, set[State]]:
+    """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
+    kept = pruned(tree, effect)
+    return _over(kept if blind else relevant(kept), protocol, effect, start, blind=blind).states
+
+
+def follow_to(
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None, telling: Callable[[Event, State], bool]
+) -> dict[Event, set[State]]:
+    """Return what `follow` does if a blind run comes to an event in a state that is `telling` there, else nothing."""
+    kept = pruned(tree, effect)
+    blindly = _over(kept, protocol, effect, start, blind=True).states.items()
+    if not any(telling(event, state) for event, states in blindly for state in states):
+        return {}
+    return _over(relevant(kept), protocol, effect, start).states
+
+
+def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
+    """Return the worlds in which the events were reached that break a rule on some path that somebody can take."""
+    kept = pruned(tree, effect)
+    broken: dict[Event, None] = {}
+
+    def advance(state: State, event: Event) -> State:
+        kind = effect(event)
+        after, violation = (state, None) if kind is None else protocol.advance(state, kind, event.place)
+        if violation is not None:
+            broken[event] = None
+        return after
+
+    # What a cheap run finds impossible needs no dear one; only the last one tells what paths have assumed.
+    for blind, made in ((True, False), (False, True), (False, False)):
+        broken.clear()
+        flow: Flow[State] = Flow(advance, blind=blind)
+        flow.run(relevant(kept) if made else kept, protocol.initial)
+        if not broken:
+            return {}
+    return {event: flow.worlds(event) for event in broken}
+
+
+def run(
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
+) -> Flow[State]:
+    """Run a protocol for one subject over a tree and return the interpreter with its arrivals (`blind`: see Flow)."""
+    return _over(pruned(tree, effect), protocol, effect, start, blind=blind)
+
+
+def _over(
+    kept: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
+) -> Flow[State]:
+    def advance(state: State, event: Event) -> State:
+        kind = effect(event)
+        return state if kind is None else protocol.advance(state, kind, event.place)[0]
+
+    flow: Flow[State] = Flow(advance, blind=blind)
+    flow.run(kept, protocol.initial if start is None else start)
+    return flow
+
+
+def pruned(node: Node, effect: Effect) -> Node:
+    """Return the tree without what means nothing to the subject, and without kills of what no condition mentions."""
+    kept = _prune(node, effect)
+    if kept is None:
+        return EMPTY
+    return _without_kills(kept, frozenset(_mentioned(kept))) or EMPTY
+
+
+def _mentioned(node: Node) -> Iterator[str]:
+    """Yield the ids that the conditions of a tree depend on."""
+    for each in walk(node):
+        if isinstance(each, Branch):
+            yield from _ids(each.test)
+
+
+def _ids(test: Predicate) -> Iterator[str]:
+    match test:
+        case Atom(ids=ids):
+            yield from ids
+        case Not(operand):
+            yield from _ids(operand)
+        case Both(left, right):
+            yield from _ids(left)
+            yield from _ids(right)
+        case _:
+            return
+
+
+def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
+    # No patterns: see `tree.walk`.
+    if isinstance(node, Kill):
+        kept = node.ids & wanted
+        return node if kept == node.ids else Kill(kept) if kept else None
+    if isinstance(node, Seq):
+        return Seq(tuple(_joined(node.items, wanted)))
+    if isinstance(node, Branch):
+        then, orelse = _without_kills(node.then, wanted), _without_kills(node.orelse, wanted)
+        return Branch(node.test, then or EMPTY, orelse or EMPTY)
+    if isinstance(node, Loop):
+        body = _without_kills(node.first, wanted) or EMPTY
+        again = body if node.later is node.first else _without_kills(node.later, wanted) or EMPTY
+        return Loop(node.number, body, again, _without_kills(node.orelse, wanted) or EMPTY, node.endless)
+    if isinstance(node, Call):
+        return Call(_without_kills(node.body, wanted) or EMPTY, node.ends)
+    return node
+
+
+def _joined(items: Iterable[Node], wanted: frozenset[str]) -> list[Node]:
+    """Return the items of a sequence without kills of what is not wanted; those that follow one another are one."""
+    joined: list[Node] = []
+    ids: frozenset[str] = frozenset()
+    for item in items:
+        kept = item if type(item) is Event else _without_kills(item, wanted)
+        if isinstance(kept, Kill):
+            ids |= kept.ids
+        elif kept is not None:
+            if ids:
+                joined.append(Kill(ids))
+                ids = frozenset()
+            joined.append(kept)
+    return [*joined, Kill(ids)] if ids else joined
+
+
+def _prune(node: Node, effect: Effect) -> Node | None:
+    # No patterns: see `tree.walk`.
+    if isinstance(node, Seq):
+        kept: list[Node] = []
+        for item in node.items:
+            # Most of what there is are events that mean nothing here.
+            if type(item) is Event:
+                if effect(item) is not None:
+                    kept.append(item)
+            elif (inner := _prune(item, effect)) is not None:
+                kept.append(inner)
+        if len(kept) == 1:
+            return kept[0]
+        return Seq(tuple(kept)) if kept else None
+    if isinstance(node, Branch):
+        left, right = _prune(node.then, effect), _prune(node.orelse, effect)
+        if _idle(left) and _idle(right):
+            return _kills(left, right)
+        return Branch(node.test, left or EMPTY, right or EMPTY)
+    if isinstance(node, (Kill, Jump)):
+        return node
+    if isinstance(node, Call):
+        inner = _prune(node.body, effect)
+        return None if inner is None else Call(inner, node.ends)
+    if isinstance(node, Loop):
+        body = _prune(node.first, effect)
+        again = body if node.later is node.first else _prune(node.later, effect)
+        after = _prune(node.orelse, effect)
+        if _idle(body) and _idle(again) and not node.endless:
+            # What the loop makes anew stays made anew after it.
+            rest = [each for each in (_kills(body, again), after) if each is not None]
+            return Seq(tuple(rest)) if rest else None
+        return Loop(node.number, body or EMPTY, again or EMPTY, after or EMPTY, node.endless)
+    return node if effect(node) is not None else None
+
+
+def _idle(node: Node | None) -> bool:
+    """Whether nothing happens in a node but kills (or local jumps of loops and calls inside it)."""
+    match node:
+        case None | Kill():
+            return True
+        case Seq(items):
+            return all(map(_idle, items))
+        case _:
+            return False
+
+
+def _kills(*nodes: Node | None) -> Node | None:
+    ids: set[str] = set()
+    for node in nodes:
+        match node:
+            case Kill(found):
+                ids |= found
+            case Seq(items):
+                inner = _kills(*items)
+                ids |= inner.ids if isinstance(inner, Kill) else frozenset()
+            case _:
+                continue
+    return Kill(frozenset(ids)) if ids else None

@@ -1,0 +1,215 @@
+"""Values together: what they are made of and carry, what one of two is, and what one is an iteration later.
+
+It knows values alone, neither syntax nor names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from operator import is_
+
+from gradlint.diagnostics import Location
+from gradlint.static.flow.tree import GraphNode, Uid
+from gradlint.static.lowering.values import (
+    LOADER,
+    Choice,
+    Class,
+    Const,
+    Dropped,
+    Function,
+    Imported,
+    Instance,
+    Items,
+    Kind,
+    Library,
+    Method,
+    Object,
+    Params,
+    Super,
+    Tensor,
+    Unknown,
+    Value,
+    unknown_uid,
+)
+
+_MADE_OF_OTHERS = frozenset([Items, Method, Function, Choice, Super])
+"""Values that consist of others; most are of other sorts."""
+
+
+def parts(value: Value) -> Iterator[Value]:
+    """Yield `value` and everything that it is made of."""
+    yield value
+    if type(value) not in _MADE_OF_OTHERS:
+        return
+    match value:
+        case Items(elements):
+            for element in elements:
+                yield from parts(element)
+        case Method(receiver) | Function(receiver=Instance() | Object() as receiver):
+            yield from parts(receiver)
+        case Choice(functions):
+            for function in functions:
+                yield from parts(function)
+        case Super(instance=instance):
+            yield instance
+        case _:
+            return
+
+
+def graph_of(values: Iterable[Value]) -> frozenset[GraphNode]:
+    """Return the graph parts that `values`, or anything that they are made of, carry."""
+    return frozenset(
+        node for value in values for part in parts(value) if isinstance(part, Tensor) for node in part.nodes
+    )
+
+
+def dropped_by(values: Iterable[Value]) -> frozenset[Dropped]:
+    """Return the graphs that `values`, or anything that they are made of, have lost."""
+    return frozenset(
+        lost for value in values for part in parts(value) if isinstance(part, Tensor) for lost in part.dropped
+    )
+
+
+MOST_CHOICES = 4
+"""Of more functions, none is followed."""
+
+INERT = frozenset([Const, Library, Imported, Class])
+"""What nobody can act through; most values are of these sorts."""
+
+
+def held(values: Iterable[Value]) -> frozenset[Uid]:
+    """Return the subjects that whoever gets `values` can act on (attributes of instances aside)."""
+    uids: set[Uid] = set()
+    for value in values:
+        if type(value) in INERT:
+            continue
+        for part in parts(value):
+            match part:
+                case Unknown():
+                    uids |= part.holds
+                    if part.id:
+                        uids.add(unknown_uid(part.id))
+                case Object() | Instance():
+                    uids.add(part.uid)
+                case Params(of=of) if of is not None:
+                    uids |= of
+                case Tensor(leaves=leaves):
+                    uids |= leaves
+                case _:
+                    continue
+    return frozenset(uids)
+
+
+def join(left: Value, right: Value) -> Value:
+    """Return what is known of a value that is one of two."""
+    if left == right:
+        return left
+    match left, right:
+        case Unknown(), Unknown():
+            return Unknown(holds=held((left, right)))
+        case Object(), Object() if left.uid == right.uid and left.kind is right.kind:
+            of = None if left.of is None or right.of is None else left.of | right.of
+            calls = (*left.calls, *(call for call in right.calls if call not in left.calls))
+            return replace(left, origin=left.origin if left.origin == right.origin else "", of=of, calls=calls)
+        case (Object() | Instance() | Function() as value, Const(None)) | (
+            Const(None),
+            Object() | Instance() | Function() as value,
+        ):
+            # Using None would raise: where it is used, it is the other one.
+            return value
+        case (Object(uid=uid) as known, Unknown(id=id_)) | (Unknown(id=id_), Object(uid=uid) as known) if (
+            id_ and unknown_uid(id_) == uid
+        ):
+            # One branch has shown who it is: it is nobody else in the other one.
+            return known
+        case Object(kind=Kind.LOADER), Object(kind=Kind.LOADER) if left.of == right.of:
+            # What a loader is for is the sampler that it draws from.
+            return left
+        case (Object(kind=Kind.LOADER) as drawing, Library() as plain) | (
+            Library() as plain,
+            Object(kind=Kind.LOADER) as drawing,
+        ) if plain == LOADER:
+            # Where it has no sampler to be told, nobody has built one.
+            return drawing
+        case ((Function() | Choice()), (Function() | Choice())):
+            return _choice(left, right)
+        case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
+            return Items(tuple(map(join, left.elements, right.elements)), left.keys)
+        case Tensor(), Tensor():
+            sure = left.scalers == right.scalers and left.sure and right.sure
+            made = left.made if left.made == right.made else None
+            leaves = left.leaves | right.leaves if left.leaves and right.leaves else frozenset()
+            nodes, dropped = left.nodes & right.nodes, left.dropped & right.dropped
+            cut = left.cut and right.cut
+            return Tensor(nodes, left.scalers | right.scalers, sure, made, cut, dropped, leaves)
+        case (Items((), None), Params() as full) | (Params() as full, Items((), None)):
+            return full
+        case Params(), Params():
+            return Params(None if left.of is None or right.of is None else left.of | right.of)
+        case _:
+            return Unknown(holds=held((left, right)) | scalers_of((left, right)))
+
+
+def join_all(values: Sequence[Value]) -> Value:
+    """Return what is known of a value that is one of several; from the first on that makes it anybody, all are looked at once."""
+    result = values[0]
+    for index, other in enumerate(values[1:], 1):
+        if type(result) is Unknown and not result.id:
+            rest = (result, *values[index:])
+            return Unknown(holds=held(rest) | scalers_of(rest))
+        result = join(result, other)
+    return result
+
+
+def _choice(*callables: Function | Choice) -> Value:
+    """Return one of several functions; of many, nobody knows which."""
+    functions: dict[Function, None] = {}
+    for each in callables:
+        functions |= dict.fromkeys(each.functions if isinstance(each, Choice) else (each,))
+    return Choice(tuple(functions)) if len(functions) <= MOST_CHOICES else Unknown(holds=held(callables))
+
+
+def scalers_of(values: Iterable[Value]) -> frozenset[Uid]:
+    """Return the gradient scalers that have, or perhaps have, multiplied any of `values`."""
+    return frozenset(
+        uid for value in values for part in parts(value) if isinstance(part, Tensor) for uid in part.scalers
+    )
+
+
+def aged(value: Value, inside: frozenset[Location]) -> Value:
+    """Return `value` one loop iteration later: graph parts built at the places `inside` are older by one."""
+    match value:
+        case Tensor(nodes) if any(node.place in inside for node in nodes):
+            return replace(value, nodes=frozenset(_older(node) if node.place in inside else node for node in nodes))
+        case Items(elements, keys):
+            older = tuple(aged(element, inside) for element in elements)
+            # The same list under two names stays the same.
+            return value if all(map(is_, older, elements)) else Items(older, keys)
+        case _:
+            return value
+
+
+def part_of(value: Tensor, name: str) -> Tensor:
+    """Return a part of what an unknown module returned: that one part carries a graph says nothing of the others."""
+    if not value.nodes and value.made is not None and value.made.op in ("data", "inference"):
+        return value
+    nodes = (replace(node, module=(*node.module, name)) if not node.sure else node for node in value.nodes)
+    return replace(value, nodes=frozenset(nodes), made=None, cut=None, dropped=frozenset())
+
+
+def with_element(whole: Value, index: object, value: Value) -> Value:
+    """Return a collection in which one element, found under `index`, is another value."""
+    match whole:
+        case Items(elements, None) if isinstance(index, int) and -len(elements) <= index < len(elements):
+            at = index % len(elements)
+        case Items(elements, keys) if keys is not None and index in keys:
+            at = keys.index(index)
+        case _:
+            return Unknown(holds=held((whole, value)))
+    return Items((*elements[:at], value, *elements[at + 1 :]), whole.keys)
+
+
+def _older(node: GraphNode) -> GraphNode:
+    # Two generations tell "this iteration" from "an earlier one"; more would never converge.
+    return replace(node, age=1)

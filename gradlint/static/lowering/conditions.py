@@ -1,0 +1,236 @@
+"""Conditions: what a branch stands on, as a predicate that equal conditions share.
+
+It knows expressions of conditions; it must not know statements or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from gradlint.static.flow.tree import (
+    Atom,
+    Both,
+    Cycle,
+    Known,
+    Not,
+    Predicate,
+)
+from gradlint.static.lowering.modules import Modules
+from gradlint.static.lowering.values import (
+    NONE,
+    OPTIMIZERS,
+    UNKNOWN,
+    Choice,
+    Class,
+    Const,
+    Function,
+    Instance,
+    Kind,
+    Library,
+    Object,
+    Unknown,
+    Value,
+    const,
+)
+from gradlint.static.sources.library import role_of
+from gradlint.static.syntax.questions import GRADIENT
+
+_WITH_METRIC = "ReduceLROnPlateau"
+
+
+class Conditions(Modules):
+    """Reads conditions."""
+
+    def condition(self, node: ast.expr) -> Predicate:
+        """Evaluate a condition for its events and return it as a predicate."""
+        if self.syntax.mentioned(node) & GRADIENT:
+            # From here on somebody may know whether there is a gradient.
+            self.perhaps += 1
+        match node:
+            case ast.BoolOp(op, values):
+                tests = [self.condition(value) for value in values]
+                result = tests[-1]
+                for test in reversed(tests[:-1]):
+                    result = Both(test, result) if isinstance(op, ast.And) else Not(Both(Not(test), Not(result)))
+                return result
+            case ast.UnaryOp(ast.Not(), operand):
+                return Not(self.condition(operand))
+            case _:
+                value = self.evaluate(node)
+                known = self._known(node, value)
+                return self._atom(node) if known is None else Known(known)
+
+    def _known(self, node: ast.expr, value: Value) -> bool | None:
+        match node:
+            case ast.Compare(left, [op], [right]):
+                return self._compared(self.latest[left], op, self.latest[right], left)
+            case ast.Call(ast.Name("isinstance"), [subject, cls]):
+                return _is_instance(self.latest.get(subject), self.latest.get(cls))
+            case ast.Call(ast.Name("hasattr" | "isinstance" | "callable")):
+                return None
+            case _:
+                return self.truth(value)
+
+    def _compared(self, left: Value, op: ast.cmpop, right: Value, node: ast.expr) -> bool | None:
+        if isinstance(node, ast.Name) and node.id == "__name__":
+            return True
+        if right == NONE and isinstance(op, (ast.Is, ast.IsNot)):
+            known = _is_none(left)
+            return None if known is None else known is isinstance(op, ast.Is)
+        if (
+            isinstance(left, Object)
+            and isinstance(right, Object)
+            and isinstance(op, (ast.Is, ast.IsNot, ast.Eq, ast.NotEq))
+        ):
+            return (left.uid == right.uid) is isinstance(op, (ast.Is, ast.Eq))
+        a, b = const(left), const(right)
+        if a is ... or b is ... or not isinstance(op, (ast.Eq, ast.NotEq, ast.Is, ast.IsNot)):
+            return None
+        return (a == b) is isinstance(op, (ast.Eq, ast.Is))
+
+    def truth(self, value: Value) -> bool | None:
+        """Return whether a value is true, if that is known."""
+        match value:
+            case Const(literal):
+                return bool(literal)
+            case Object() | Function() | Choice() | Class():
+                return True
+            case _:
+                return None
+
+    def _atom(self, node: ast.expr) -> Predicate:
+        ids: set[str] = set()
+        positive, key = True, ""
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+            positive, key = False, f"Compare({self._key(node, ids)},Eq,0)"
+        elif (
+            isinstance(node, ast.Compare)
+            and len(node.ops) == 1
+            and isinstance(node.ops[0], (ast.NotEq, ast.IsNot, ast.NotIn))
+        ):
+            positive = False
+            op = {ast.NotEq: "Eq", ast.IsNot: "Is", ast.NotIn: "In"}[type(node.ops[0])]
+            key = f"Compare({self._key(node.left, ids)},{op},{self._key(node.comparators[0], ids)})"
+        else:
+            key = self._key(node, ids)
+        cycle = self.cycle(node)
+        if cycle is not None and not positive:
+            cycle = replace(cycle, when=not cycle.when)
+        atom = Atom(key, frozenset(ids), cycle)
+        return atom if positive else Not(atom)
+
+    # Windows ----------------------------------------------------------------------------------
+
+    def cycle(self, node: ast.expr) -> Cycle | None:
+        """Return what a condition that was evaluated says of a counter, if it is true once in so many turns."""
+        match node:
+            case ast.Compare(ast.BinOp(count, ast.Mod(), length), [ast.Eq() | ast.NotEq() as op], [rest]):
+                return self._remainder(count, length, rest, when=isinstance(op, ast.Eq))
+            case ast.BinOp(count, ast.Mod(), length):
+                return self._remainder(count, length, ast.Constant(0), when=False)
+            case ast.UnaryOp(ast.Not(), operand):
+                found = self.cycle(operand)
+                return None if found is None else replace(found, when=not found.when)
+            case ast.BoolOp(_, values):
+                return next((found for found in map(self.cycle, values) if found is not None), None)
+            case ast.Call(ast.Name("bool" | "int"), [inner]):
+                return self.cycle(inner)
+            case ast.Name() | ast.Attribute():
+                value = self.latest.get(node) or self._plain(node)
+                return self.cycles.get(value.id) if isinstance(value, Unknown) else None
+            case _:
+                return None
+
+    def _remainder(self, count: ast.expr, length: ast.expr, rest: ast.expr, *, when: bool) -> Cycle:
+        self.counts = True
+        name, begin = _sum(count)
+        match name, self.latest.get(name) or self._plain(name):
+            case ((ast.Name() | ast.Attribute()), Unknown(id=counter)):
+                pass
+            case _:
+                counter = ""
+        spelled, turns = self._key(length, set()), const(self.latest.get(length) or self._plain(length))
+        match rest:
+            case ast.Constant(int(wanted)):
+                offset: int | None = begin - wanted
+            case ast.BinOp(whole, ast.Sub(), ast.Constant(int(less))) if self._key(whole, set()) == spelled:
+                offset = begin + less
+            case _:
+                offset = None
+        return Cycle(counter, spelled, offset if counter else None, turns if isinstance(turns, int) else None, when)
+
+    def _key(self, node: ast.AST, ids: set[str]) -> str:
+        match node:
+            case ast.Name() | ast.Attribute():
+                return self._identity(node, ids)
+            case ast.Constant(value):
+                return repr(value)
+            case ast.Compare(left, ops, comparators):
+                middle = "".join(type(op).__name__ for op in ops)
+                return f"Compare({self._key(left, ids)},{middle},{','.join(self._key(c, ids) for c in comparators)})"
+            case _:
+                children = ",".join(self._key(child, ids) for child in ast.iter_child_nodes(node))
+                return f"{type(node).__name__}({children})"
+
+    def _identity(self, node: ast.expr, ids: set[str]) -> str:
+        match self.latest.get(node) or self._plain(node):
+            case Unknown(id=id_) if id_:
+                # `args.fp16` dies with `args`: every prefix counts.
+                head = id_.split(".", 1)[0]
+                ids.update((id_, head))
+                return id_
+            case Const(literal):
+                return repr(literal)
+            case Object(uid=uid) | Instance(uid=uid):
+                return "/".join(uid)
+            case _:
+                key = f"{'/'.join(self.frame.path)}/{ast.unparse(node)}"
+                ids.add(key)
+                return key
+
+    def _plain(self, node: ast.expr) -> Value:
+        match node:
+            case ast.Name(name):
+                return self.lookup(name)
+            case _:
+                return UNKNOWN
+
+
+def _sum(node: ast.expr) -> tuple[ast.expr, int]:
+    """Return a count as something and a literal that is added to it."""
+    match node:
+        case ast.BinOp(name, ast.Add(), ast.Constant(int(more))) | ast.BinOp(ast.Constant(int(more)), ast.Add(), name):
+            return name, more
+        case ast.BinOp(name, ast.Sub(), ast.Constant(int(less))):
+            return name, -less
+        case _:
+            return node, 0
+
+
+def _is_instance(value: Value | None, cls: Value | None) -> bool | None:
+    """Whether something is of a class that tells it from others: an optimizer from a function that updates by hand."""
+    match value, cls:
+        case Function() | Choice(), Library(name) if role_of(name) in ("optimizer", "module") or name in OPTIMIZERS:
+            return False
+        case Object(kind=Kind.OPTIMIZER), Library(name) if name in OPTIMIZERS:
+            return True
+        case Object(kind=Kind.MODULE), Library("torch.nn.Module" | "torch.nn.modules.Module"):
+            return True
+        # The scheduler that wants a metric is asked for before it is stepped.
+        case Object(kind=Kind.SCHEDULER, origin=origin), Library(name) if origin.startswith("torch."):
+            if name == origin:
+                return True
+            return False if name.endswith(f".{_WITH_METRIC}") else None
+        case _:
+            return None
+
+
+def _is_none(value: Value) -> bool | None:
+    match value:
+        case Const(literal):
+            return literal is None
+        case Unknown():
+            return None
+        case _:
+            return False

@@ -1,0 +1,298 @@
+"""Expressions: what a piece of Python evaluates to.
+
+It knows Python's expression syntax and values; calls are another layer's.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from gradlint.events import EventKind
+from gradlint.static.flow.tree import Atom, Loop, Predicate, Seq
+from gradlint.static.lowering.algebra import held, join, join_all, part_of
+from gradlint.static.lowering.arithmetic import Arithmetic
+from gradlint.static.lowering.modules import ITSELF
+from gradlint.static.lowering.provenance import cut, tells_where
+from gradlint.static.lowering.values import (
+    DATA,
+    UNKNOWN,
+    Const,
+    Function,
+    Instance,
+    Items,
+    Kind,
+    Library,
+    Object,
+    Params,
+    Tensor,
+    Unknown,
+    Value,
+    const,
+    is_loader,
+    unknown_uid,
+)
+from gradlint.static.syntax.nodes import children, walk
+from gradlint.static.syntax.questions import GRADIENT
+
+_FEW = 8
+"""As many known values are taken one by one."""
+
+
+class Expressions(Arithmetic):
+    """Evaluates expressions."""
+
+    def evaluate(self, node: ast.expr) -> Value:
+        """Return the value of an expression and emit the events of computing it."""
+        return self.note(node, self._evaluate(node))
+
+    def _evaluate(self, node: ast.expr) -> Value:
+        # Nine of ten expressions are of these kinds, and a class pattern costs as much as ten questions for the class.
+        if isinstance(node, ast.Name):
+            return self.lookup(node.id)
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node)
+        if isinstance(node, ast.Call):
+            return self.evaluate_call(node)
+        if isinstance(node, ast.Constant):
+            return Const(node.value)
+        match node:
+            case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
+                return self._display(elements)
+            case ast.Dict(keys, values):
+                return self._mapping(keys, values)
+            case ast.Subscript(ast.Attribute(ast.Name("sys"), "modules"), ast.Name("__name__")):
+                return Library(ITSELF)
+            case ast.Subscript(owner, index):
+                return self._element(self.evaluate(owner), self.evaluate(index))
+            case ast.BinOp():
+                return self._binary(self.evaluate(node.left), node.op, self.evaluate(node.right), node)
+            case ast.UnaryOp(op, operand):
+                value = self.evaluate(operand)
+                return value if isinstance(value, Tensor) and not isinstance(op, ast.Not) else UNKNOWN
+            case ast.IfExp(test, body, orelse):
+                return self._choice(self.condition(test), body, orelse)
+            case ast.BoolOp(op, values):
+                return self._either(op, values)
+            case ast.Lambda():
+                self.frame.captured = True
+                return Function(node, self.frame.path)
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
+                return self._comprehension(node.generators, (node.elt,), ordered=isinstance(node, ast.ListComp))
+            case ast.DictComp():
+                return self._comprehension(node.generators, (node.key, node.value), ordered=True)
+            case ast.NamedExpr(target, given):
+                result = self.evaluate(given)
+                self.bind(target.id, result)
+                return result
+            case ast.Compare(left, [op, *_], others):
+                return self._comparison([left, *others], op, node)
+            case ast.Starred(value) | ast.Await(value):
+                return self.evaluate(value)
+            case ast.Yield(value) if value is not None:
+                self.frame.yielded.append(self.evaluate(value))
+                return UNKNOWN
+            case _:
+                return self._others(node)
+
+    def _attribute(self, node: ast.Attribute) -> Value:
+        owner = node.value
+        value = self.attribute(self.evaluate(owner), node.attr, node)
+        if isinstance(owner, ast.Attribute) and owner.attr in GRADIENT:
+            self.gradient_read(owner, node)
+        return value
+
+    def gradient_read(self, gradient: ast.Attribute, node: ast.AST) -> None:
+        """Emit that a gradient is taken for a tensor; the layer of gradients knows how."""
+        raise NotImplementedError
+
+    def evaluate_call(self, node: ast.Call) -> Value:
+        """Evaluate a call; the layer above knows how."""
+        raise NotImplementedError
+
+    def _comparison(self, operands: list[ast.expr], op: ast.cmpop, node: ast.Compare) -> Value:
+        values = [self.evaluate(operand) for operand in operands]
+        tensors = len(values) == 2 and isinstance(op, (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE))
+        return cut(self.place(node)) if tensors and any(isinstance(value, Tensor) for value in values) else UNKNOWN
+
+    def _others(self, node: ast.expr) -> Value:
+        for child in children(node):
+            if isinstance(child, ast.expr):
+                self.evaluate(child)
+        return UNKNOWN
+
+    def _display(self, elements: list[ast.expr]) -> Value:
+        hint, values = self.hint, []
+        for index, element in enumerate(elements):
+            self.hint = f"{hint}[{index}]"
+            values.append(self.evaluate(element))
+        self.hint = hint
+        if any(isinstance(element, ast.Starred) for element in elements):
+            return _mixture(values)
+        return Items(tuple(values))
+
+    def _mapping(self, keys: list[ast.expr | None], values: list[ast.expr]) -> Value:
+        names = [const(self.evaluate(key)) if key is not None else ... for key in keys]
+        results = []
+        hint = self.hint
+        for name, value in zip(names, values, strict=True):
+            self.hint = f"{hint}[{name!r}]"
+            results.append(self.evaluate(value))
+        self.hint = hint
+        if any(name is ... for name in names):
+            return _mixture(results)
+        return Items(tuple(results), tuple(names))
+
+    def _element(self, owner: Value, index: Value) -> Value:
+        wanted = const(index)
+        match owner:
+            case Items(elements, None) if isinstance(wanted, int) and -len(elements) <= wanted < len(elements):
+                return elements[wanted]
+            case Items(elements, keys) if keys is not None and wanted in keys:
+                return elements[keys.index(wanted)]
+            case Tensor() if tells_where(owner, wanted):
+                return DATA
+            case Tensor(nodes) if nodes and wanted is not ... and not any(node.sure for node in nodes):
+                return part_of(owner, f"[{wanted!r}]")
+            case Tensor():
+                return owner
+            case Object(kind=Kind.MODULE):
+                return self.submodule(owner, str(wanted))
+            case Items(elements) if elements:
+                one = self._common(elements)
+                return one if isinstance(one, Library) else _mixture(elements)
+            case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
+                return Unknown(f"{id_}[{wanted!r}]", holds)
+            case _:
+                return Unknown(holds=self.reach((owner,)))
+
+    def _common(self, elements: tuple[Value, ...]) -> Value:
+        """Return what is known of one of many elements."""
+        one = elements[0]
+        for other in elements[1:]:
+            if type(one) is Unknown and not one.id:
+                break  # It may be anybody: whoever comes beside it makes it nobody.
+            one = self.either(one, other)
+        return one
+
+    def iterated(self, value: Value) -> Value:
+        """Return what a loop over `value` gets each time."""
+        match value:
+            case Items(elements, None) if elements:
+                return join_all(elements)
+            case Items(keys=keys) if keys is not None:
+                return UNKNOWN
+            case Tensor() | Params():
+                return value
+            case Library() | Object(kind=Kind.LOADER) if is_loader(value):
+                return DATA
+            case _:
+                return Unknown(holds=self.reach((value,)))
+
+    def _comprehension(
+        self, generators: list[ast.comprehension], results: Iterable[ast.expr], *, ordered: bool = False
+    ) -> Value:
+        first, *rest = generators
+        source = self.evaluate(first.iter)
+        match source:
+            case Items(elements, None) if 0 < len(elements) <= _FEW and not rest and not first.ifs:
+                made = self._unrolled_comprehension(first.target, elements, list(results))
+                return _collected(made) if ordered else _mixture(each for one in made for each in one)
+        number = self.number(first)
+        outer, self.loops = self.loops, (*self.loops, number)
+        self.perhaps += bool(first.ifs)
+        with self.aside() as out:
+            self.take(first.target, self.iterated(source))
+            for test in first.ifs:
+                self.evaluate(test)
+            if rest:
+                value = self._comprehension(rest, results)
+            else:
+                value = _mixture([self.evaluate(result) for result in results])
+        self.loops = outer
+        self.perhaps -= bool(first.ifs)
+        if out:
+            body = Seq(tuple(out))
+            self.out.append(Loop(number, body, body, Seq(())))
+        return value
+
+    def _unrolled_comprehension(
+        self, target: ast.expr, each: tuple[Value, ...], results: list[ast.expr]
+    ) -> list[list[Value]]:
+        """Evaluate a comprehension over a few known values, in turn: each is asked to do its own."""
+        hint, made = self.hint, []
+        for index, value in enumerate(each):
+            self.assign(target, value, target)
+            self.hint = f"{hint or '@'}[{index}]"
+            made.append([self.evaluate(result) for result in results])
+        self.hint = hint
+        return made
+
+    def take(self, target: ast.expr, value: Value) -> None:
+        """Bind the target of a loop: who it names is another one in each iteration."""
+        self.assign(target, value, target)
+        named = (self.lookup(part.id) for part in walk(target) if isinstance(part, ast.Name))
+        others = frozenset(unknown_uid(each.id) for each in named if isinstance(each, Unknown) and each.id)
+        if others:
+            self.emit(EventKind.CREATE, target, others, roles=("given",))
+
+    def assign(self, target: ast.expr, value: Value, node: ast.AST) -> None:
+        """Bind a target; the layer of statements knows how."""
+        raise NotImplementedError
+
+    def _binary(self, left: Value, op: ast.operator, right: Value, node: ast.AST) -> Value:
+        match left, right:
+            case (Params(), Params()):
+                return join(left, right)
+            case (Items(a, None), Items(b, None)) if isinstance(op, ast.Add):
+                return Items(a + b)
+            case (Params(), _) | (_, Params()):
+                return Unknown(holds=held((left, right)))
+            case _:
+                return self.arithmetic(left, op, right, node)
+
+    def _choice(self, test: Predicate, body: ast.expr, orelse: ast.expr) -> Value:
+        results: list[Value] = []
+        self.fork(test, lambda: results.append(self.evaluate(body)), lambda: results.append(self.evaluate(orelse)))
+        return results[0] if len(results) == 1 else self.either(results[0], results[1])
+
+    def _either(self, op: ast.boolop, values: list[ast.expr]) -> Value:
+        first, *rest = values
+        result = self.evaluate(first)
+        for other in rest:
+            known = self.truth(result)
+            if known is not None and known is isinstance(op, ast.Or):
+                return result
+            value = self._perhaps(other)
+            result = value if known is not None else join(result, value)
+        return result
+
+    def _perhaps(self, node: ast.expr) -> Value:
+        """Evaluate an operand that runs on some paths only."""
+        found: list[Value] = []
+        test = Atom(f"either@{node.lineno}:{node.col_offset}")
+        self.perhaps += 1
+        self.fork(test, lambda: found.append(self.evaluate(node)), lambda: None)
+        self.perhaps -= 1
+        return found[0]
+
+
+def _collected(made: list[list[Value]]) -> Value:
+    """Return the list, or the dict, of what was made in turn, where it is of objects."""
+    values = [each[-1] for each in made]
+    if not all(isinstance(value, (Object, Instance)) for value in values):
+        return _mixture(each for one in made for each in one)
+    keys = [const(each[0]) for each in made if len(each) > 1]
+    return Items(tuple(values), tuple(keys) if keys else None) if ... not in keys else _mixture(values)
+
+
+def _mixture(values: Iterable[Value]) -> Value:
+    values = list(values)
+    params = [value for value in values if isinstance(value, Params)]
+    if params and len(params) == len(values):
+        result = params[0]
+        for other in params[1:]:
+            of = None if result.of is None or other.of is None else result.of | other.of
+            result = Params(of)
+        return result
+    return Unknown(holds=held(values))

@@ -1,0 +1,263 @@
+"""Functions whose source is in sight: what calling them does, followed into their bodies.
+
+A call is *inlined*: the callee's body is lowered with the caller's values in its parameters. It
+knows frames and what leaves them; it must not know states or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterable, Iterator
+
+from gradlint.diagnostics import Location
+from gradlint.static.flow.tree import Call, Seq, Uid
+from gradlint.static.lowering.algebra import graph_of, held, join
+from gradlint.static.lowering.frames import Frame, Grad
+from gradlint.static.lowering.parameters import Parameters
+from gradlint.static.lowering.values import NONE, Class, Const, Function, Instance, Library, Params, Unknown, Value
+from gradlint.static.syntax.nodes import own, root, walk
+from gradlint.static.syntax.questions import FunctionNode
+
+_NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
+_SWITCHES = frozenset(["enable_grad", "set_grad_enabled"])
+
+
+class Functions(Parameters):
+    """Follows calls into functions."""
+
+    def lineage(self, cls: Class) -> Iterator[Class]:
+        """Yield a class and its bases that are in sight, nearest first; the layer of classes knows how."""
+        raise NotImplementedError
+
+    def inline(self, function: Function, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
+        """Lower the body of a function at its call and return what it returns."""
+        given = [*function.args, *args]
+        if function.receiver is not None:
+            given.insert(0, function.receiver)
+        if self._beside_the_point(function, [*given, *named.values()]):
+            self._overwritten(function, node, [*given, *named.values()])
+            return Unknown(holds=held([*given, *named.values()]))
+        if self.syntax.is_generator(function.node) and self._only_yields(function):
+            return Unknown(holds=held([*given, *named.values()]))
+        if self.exhausted(function) or self.syntax.is_generator(function.node) or _is_left_open(function.node):
+            holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
+            self.entered.pop(node, None)
+            if not self.exhausted(function) and self._makes_context(function):
+                self._yield_from(function, node, given, named)
+            return Unknown(holds=holds)
+        self.reached.add(function.node)
+        self.followed.add(function.node)
+        ended = self._lowered(frame := self._enter(function, node), function, node, given, named)
+        self._leave(frame)
+        return self._result(frame, ended)
+
+    def _lowered(
+        self, frame: Frame, function: Function, node: ast.AST, given: list[Value], named: dict[str, Value]
+    ) -> bool:
+        """Lower the body of a function in its frame; tell whether its end can be reached."""
+        if frame.module is not self.module.module:
+            self.foreign[function.node] = frame.module
+        outer, asked = (self.frame, self.grad, self.dead, self.hint, self.pending), self.perhaps
+        switch, inference = self.switch, self.inference
+        self.frame, self.dead, self.hint, self.pending = frame, False, "", []
+        self.stack.append(function.node)
+        with self.aside() as out:
+            self.bind_parameters(function.node.args, given, named)
+            self._body(function)
+        ended = not self.dead
+        stores = [*frame.exits, self.store] if ended else frame.exits
+        self.store = self.merge(stores) if stores else self.store
+        self.stack.pop()
+        ends = [*frame.left, *([(self.grad, self.switch)] if ended else [])]
+        self.frame, self.grad, self.dead, self.hint, self.pending = outer
+        self.switch, self.inference = switch, inference
+        self._left_in(ends, function)
+        self.perhaps = asked
+        if out:
+            self.out.append(Call(Seq(tuple(out))))
+        return ended
+
+    def _only_yields(self, function: Function) -> bool:
+        """Whether a generator goes through data: nothing in it trains, and it asks nothing of the object that it is a method of."""
+        module = self.frames.get(function.frame, self.module).module
+        calls = (each.func for each in walk(function.node) if isinstance(each, ast.Call))
+        asks = any(isinstance(each, ast.Attribute) and isinstance(root(each), ast.Name) for each in calls)
+        return not asks and not self._makes_context(function) and not self.footprints.trains(function.node, module)
+
+    def _makes_context(self, function: Function) -> bool:
+        """Whether a function is decorated to make a context of what it does around its `yield`."""
+        around = (self.seen_from(function.frame, each) for each in getattr(function.node, "decorator_list", ()))
+        return any(isinstance(each, Library) and each.name == "contextlib.contextmanager" for each in around)
+
+    def _yield_from(self, function: Function, node: ast.AST, given: list[Value], named: dict[str, Value]) -> None:
+        """Remember whom a context gives to its block; what it does around is not followed."""
+        frame, store = self._enter(function, node), dict(self.store)
+        with self.aside():
+            self._lowered(frame, function, node, given, named)
+        self.store = store
+        if frame.yielded:
+            self.entered[node] = functools.reduce(join, frame.yielded)
+
+    def _left_in(self, ends: list[tuple[Grad, Location | None]], function: Function) -> None:
+        """Go on after a call in the mode in which a statement of the function has left it; contexts and decorators leave none."""
+        here = (self.grad, self.switch)
+        left = [end if end[1] not in (None, self.switch) else here for end in ends]
+        if any(end is not here for end in left) and self._mode_of(function) is None:
+            self.meet(left)
+
+    def _beside_the_point(self, function: Function, given: list[Value]) -> bool:
+        """Whether a function of another file gets nothing that is trained, and cannot train anything else."""
+        module = self.frames.get(function.frame, self.module).module
+        if module is self.module.module or isinstance(function.node, ast.Lambda) or self._trained(given):
+            return False
+        places: list[ast.AST] = [function.node]
+        if isinstance(function.receiver, Instance):
+            places += [each.node for each in self.lineage(function.receiver.cls)]
+        return not any(self.footprints.trains(place, module) for place in places)
+
+    def _overwritten(self, function: Function, node: ast.AST, given: list[Value]) -> None:
+        """Forget the attributes of what is given to a function which is not followed, as far as it may assign them."""
+        module = self.frames.get(function.frame, self.module).module
+        for uid in self.reach(given) & self.instances.keys():
+            self.unsettle(uid, node, self.footprints.sets(function.node, module) | self._set_by(uid, function))
+
+    def escape(self, node: ast.AST, values: Iterable[Value], roles: Iterable[str] = ()) -> frozenset[Uid]:
+        """Emit that somebody unknown got `values`, who may move their flags: those of a mere state, and those that a function moves."""
+        values = list(values)
+        reached = super().escape(node, values, roles)
+        for value in values:
+            if isinstance(value, Instance) and not self._trained([value]):
+                self.unsettle(value.uid, node)
+            elif isinstance(value, Function):
+                self._may_move(value, node)
+        return reached
+
+    def _may_move(self, function: Function, node: ast.AST) -> None:
+        """Forget the flags that a function shares with those around it: it may be called at any time."""
+        module_names, outer_names = self.syntax.declared(function.node)
+        parent = self.frames.get(function.frame, self.module)
+        for name in sorted(module_names | outer_names):
+            frame = parent.top if name in module_names else self._binding(name, parent)
+            if isinstance(self.store.get((frame.path, name)), Const):
+                self.store[frame.path, name] = self.fresh(name, node)
+
+    def _set_by(self, uid: Uid, function: Function) -> frozenset[str]:
+        """Return the attributes that methods of an instance assign, if a function calls any of them, or is one."""
+        methods = {
+            each
+            for cls in self.lineage(self.instances[uid])
+            for each in cls.node.body
+            if isinstance(each, ast.FunctionDef) and each.name != "__init__"
+        }
+        asked = self.syntax.mentioned(function.node)
+        if function.node not in methods and asked.isdisjoint(each.name for each in methods):
+            return frozenset()
+        return frozenset[str]().union(*map(self.syntax.assigned_attributes, methods))
+
+    def _trained(self, values: list[Value]) -> bool:
+        """Whether `values` have a hold on an object of training, or on a graph."""
+        return (
+            any(uid in self.objects for uid in self.reaching(values))
+            or bool(graph_of(values))
+            or any(isinstance(value, (Function, Params)) for value in values)
+        )
+
+    def _enter(self, function: Function, node: ast.AST) -> Frame:
+        path = (*self.frame.path, f"{name_of(function)}:{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
+        parent = self.frames.get(function.frame, self.module)
+        cls = function.receiver.cls if isinstance(function.receiver, Instance) else None
+        callers = (*self.frame.callers, (self.frame.node, node))
+        receiver = function.receiver
+        frame = Frame(path, parent, parent.module, node=function.node, callers=callers, cls=cls, receiver=receiver)
+        module_names, outer_names = self.syntax.declared(function.node)
+        frame.shared = dict.fromkeys(module_names, parent.top)
+        frame.shared |= {name: self._binding(name, parent) for name in outer_names}
+        self.frames[path] = frame
+        return frame
+
+    def _binding(self, name: str, frame: Frame) -> Frame:
+        """Return the frame around, from the nearest on, that binds a name."""
+        while frame.parent is not None and (frame.path, name) not in self.store:
+            frame = frame.parent
+        return frame
+
+    def _leave(self, frame: Frame) -> None:
+        if frame.captured:
+            return
+        for name in frame.bound:
+            self.store.pop((frame.path, name), None)
+
+    def _result(self, frame: Frame, ended: bool) -> Value:
+        if not frame.returned:
+            return NONE
+        result = frame.returned[0]
+        for other in frame.returned[1:]:
+            result = join(result, other)
+        # Behind its last line a function returns None: of an object it makes no other, of a flag it does.
+        return join(result, NONE) if ended and isinstance(result, Const) else result
+
+    def _body(self, function: Function) -> None:
+        node, mode = function.node, self._mode_of(function)
+        if mode is not None:
+            self.grad, self.switch = mode, None
+        elif node in self.wrapped_by_others and (isinstance(node, ast.Lambda) or not needs_gradients(node.body)):
+            self.grad = Grad.MAYBE
+        if isinstance(node, ast.Lambda):
+            self.frame.returned.append(self.evaluate(node.body))
+            return
+        self.inference = self.inference or any(map(self.is_inference_mode, node.decorator_list))
+        self.block(node.body)
+
+    def _mode_of(self, function: Function) -> Grad | None:
+        """Return the grad mode that a function runs in wherever it is called, if it has one."""
+        if function.untracked:
+            return Grad.OFF
+        return None if isinstance(function.node, ast.Lambda) else self.decorated_mode(function.node)
+
+    def decorated_mode(self, node: FunctionNode) -> Grad | None:
+        """Return the grad mode that the decorators of a function put it in, if any."""
+        for decorator in node.decorator_list:
+            target = decorator.func if isinstance(decorator, ast.Call) else decorator
+            value = self.quietly(target)
+            if isinstance(value, Library):
+                match self.models.role_of(value.name):
+                    case "no-grad":
+                        return Grad.OFF
+                    case "enable-grad":
+                        return Grad.ON
+                    case "set-grad":
+                        return Grad.MAYBE
+        return None
+
+    def is_inference_mode(self, node: ast.expr) -> bool:
+        """Whether a decorator or a context is torch's inference mode."""
+        value = self.quietly(node.func if isinstance(node, ast.Call) else node)
+        return isinstance(value, Library) and value.name.endswith(".inference_mode")
+
+
+def name_of(function: Function) -> str:
+    """Return the name that a function was defined under."""
+    return getattr(function.node, "name", "lambda")
+
+
+def needs_gradients(body: list[ast.stmt]) -> bool:
+    """Whether statements run backward or clear gradients themselves: no unknown context around them switches gradients off."""
+    said = {
+        node.attr
+        for statement in body
+        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        for node in own(statement)
+        if isinstance(node, ast.Attribute)
+    }
+    return not said.isdisjoint(_NEED_GRADIENTS) and said.isdisjoint(_SWITCHES)
+
+
+def _is_left_open(node: FunctionNode | ast.Lambda) -> bool:
+    """Whether a method is left to subclasses: it does nothing but raise `NotImplementedError`."""
+    body = [] if isinstance(node, ast.Lambda) else node.body
+    match [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]:
+        case [ast.Raise(ast.Name("NotImplementedError") | ast.Call(ast.Name("NotImplementedError")))]:
+            return True
+        case _:
+            return False

@@ -1,0 +1,285 @@
+"""Methods: which event a method call is, by who its receiver is.
+
+It knows roles and events; it must not know states or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from gradlint.events import EventKind
+from gradlint.static.flow.tree import Atom
+from gradlint.static.lowering.algebra import held
+from gradlint.static.lowering.containers import Containers
+from gradlint.static.lowering.creation import RESTORED
+from gradlint.static.lowering.instances import SAME, SUSPECT
+from gradlint.static.lowering.notes import StateCall
+from gradlint.static.lowering.provenance import (
+    changes_in_place,
+    cut,
+    is_of_inference,
+    is_plain,
+    lost_by,
+    marked,
+    ranked,
+    reshaped,
+    unmarked,
+)
+from gradlint.static.lowering.values import (
+    DATA,
+    UNKNOWN,
+    Class,
+    Const,
+    Instance,
+    Items,
+    Kind,
+    Library,
+    Object,
+    Params,
+    Super,
+    Tensor,
+    Unknown,
+    Value,
+    unknown_uid,
+)
+from gradlint.static.sources.library import words
+from gradlint.static.syntax.questions import has_dimension
+
+_OPTIMIZER_NEUTRAL = frozenset(
+    [
+        "state_dict",
+        "load_state_dict",
+        "add_param_group",
+        "register_step_post_hook",
+        "register_step_pre_hook",
+        "param_groups",
+        "state",
+        "defaults",
+    ]
+)
+
+
+class Methods(Containers):
+    """Evaluates method calls."""
+
+    def method(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Emit the events of calling a method and return the result."""
+        if name in ("state_dict", "load_state_dict"):
+            self._state_of(receiver, name, node)
+        meaning = self.meaning_of_method(receiver, name)
+        if meaning is not None:
+            return self.perform(meaning, node, receiver, args, named)
+        match receiver:
+            case Library():
+                return self.call(self.note(node.func, self.named(f"{receiver.name}.{name}")), node, args, named)
+            case Object():
+                return self._object(receiver, name, node, args, named)
+            case Instance():
+                return self.on_instance(receiver, name, node, args, named)
+            case Class():
+                return self.on_class(receiver, name, node, args, named)
+            case Super():
+                return self.on_super(receiver, name, node, args, named)
+            case Tensor():
+                return self._tensor(receiver, name, node, args, named)
+            case Unknown(id=id_) if id_ in self.proven:
+                module = Object(Kind.MODULE, unknown_uid(id_), "", self.place(node))
+                return self.on_module(module.uid, module, name, node, args, named)
+            case Items() | Params():
+                return self.on_container(receiver, name, node, args)
+            case _:
+                return self._unknown(receiver, name, node, args, named)
+
+    def _object(self, receiver: Object, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        match receiver.kind:
+            case Kind.OPTIMIZER:
+                return self._optimizer(receiver, name, node, args, named)
+            case Kind.SCHEDULER:
+                return self._scheduler(receiver, name, node, args)
+            case Kind.SCALER:
+                return self.on_scaler(receiver, name, node, args)
+            case Kind.SAMPLER | Kind.LOADER:
+                return self._sampler_told(receiver, name, node)
+            case Kind.ENGINE:
+                return Unknown(holds=self.escape(node, [receiver, *args, *named.values()]))
+            case _:
+                return self.on_module(receiver.uid, receiver, name, node, args, named)
+
+    def _optimizer(
+        self, optimizer: Object, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]
+    ) -> Value:
+        targets = frozenset({optimizer.uid})
+        spelled = self._spelled_receiver(node)
+        match name:
+            case "zero_grad":
+                roles = (*self.window_roles(optimizer.uid), *self.fills([*args, *named.values()]))
+                self.fork(
+                    self.window_of(optimizer.uid),
+                    lambda: self.emit(EventKind.ZERO, node, targets, spelled, roles=roles),
+                    lambda: None,
+                )
+            case "step" if optimizer.uid in self.projections:
+                # It moves parameters without gradients: what it finds of them is nobody's mistake.
+                return Unknown(holds=self.escape(node, [optimizer, *args]))
+            case "step":
+                given = [*args, *(named[key] for key in ("closure",) if key in named)]
+                self.stepped(optimizer, node, given, spelled)
+            case _ if name in self.own_steps.get(optimizer.uid, frozenset()):
+                self.stepped(optimizer, node, [], spelled)
+            case "register_step_post_hook" | "register_step_pre_hook" if args:
+                self.hooks.setdefault(optimizer.uid, []).append(args[0])
+            case _ if name not in _OPTIMIZER_NEUTRAL | self.own_methods.get(optimizer.uid, frozenset()):
+                return Unknown(holds=self.escape(node, [optimizer, *args]))
+        return UNKNOWN
+
+    def _scheduler(self, scheduler: Object, name: str, node: ast.Call, args: list[Value]) -> Value:
+        if name == "step":
+            roles = ("argument",) if node.args or node.keywords else ()
+            self.scheduled(scheduler, node, self._spelled_receiver(node), roles)
+        elif name in self.own_methods.get(scheduler.uid, frozenset()):
+            return Unknown(holds=self.escape(node, [scheduler, *args]))
+        return UNKNOWN
+
+    def _state_of(self, owner: Value, name: str, node: ast.Call) -> None:
+        """Remember whose state is told or restored; on the paths that go on from here, an optimizer has an old rate."""
+        self.states.append(StateCall(name, self.place(node), owner))
+        match node:
+            case ast.Call(ast.Attribute(loaded, "load_state_dict"), [ast.Call(ast.Attribute(told, "state_dict"), [])]):
+                self.mirrors(node, loaded, told)
+        if name == "load_state_dict" and isinstance(owner, Object) and owner.kind is Kind.OPTIMIZER:
+            self.store[owner.uid, RESTORED] = Const(self.place(node))
+        if name == "load_state_dict" and isinstance(owner, Unknown) and owner.id:
+            self.loaded.add(owner.id)
+
+    def _sampler_told(self, sampler: Object, name: str, node: ast.Call) -> Value:
+        if name == "set_epoch":
+            self.emit(EventKind.EPOCH, node, sampler.of or frozenset({sampler.uid}), self._spelled_receiver(node))
+        return UNKNOWN
+
+    def _tensor(self, tensor: Tensor, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        if name == "backward":
+            return self.backward(node, [tensor], named)
+        if name == "requires_grad_":
+            self.refuse(node, [tensor], frozenset(part for lost in tensor.dropped for part in lost.nodes))
+            target = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+            return self.requires_gradients(target, tensor, next(iter((*args, *named.values())), Const(True)))
+        if is_of_inference(tensor) and name in words("tensor", "viewing"):
+            return tensor
+        if name in words("tensor", "cut"):
+            return cut(self.place(node), lost_by(name, self.place(node), (tensor,)))
+        if name in words("tensor", "fresh"):
+            return self._fresh(named)
+        if changes_in_place(name) and not all(map(is_plain, args)):
+            self.forget([tensor])
+            tensor = unmarked(tensor)
+        if name in words("tensor", "keep"):
+            # Where to, or in which shape, says nothing of what is computed.
+            result = self.computed((tensor,) if name in words("tensor", "shaping") else (tensor, *args), node)
+            if name in words("tensor", "made"):
+                return marked(result, name, self.place(node))
+            return ranked(reshaped(result, tensor, name), name, self.place(node), along=has_dimension(node, 0))
+        return UNKNOWN
+
+    def _fresh(self, named: dict[str, Value]) -> Value:
+        """Return a tensor that is made beside another one."""
+        return DATA if "requires_grad" not in named else UNKNOWN
+
+    def _perhaps_in_mode(self, id_: str, module: Value, name: str, node: ast.Call) -> None:
+        """Emit a change of mode that concerns one of several modules: the one that a name stands for on this path."""
+        kind = EventKind.EVAL if name == "eval" else EventKind.TRAIN
+        targets, spelled = self.reach((module,)), self._spelled_receiver(node)
+        self.fork(
+            Atom(f"{id_} is {min(held((module,)))}", frozenset({id_})),
+            lambda: self.emit(kind, node, targets, spelled, roles=("alias",)),
+            lambda: None,
+        )
+
+    def _moved(self, node: ast.Call) -> Unknown | None:
+        """Return whose method `net.to(device).train()` calls, if methods that return a module itself stand between."""
+        owner = node.func.value if isinstance(node.func, ast.Attribute) else node
+        while isinstance(owner, ast.Call) and isinstance(owner.func, ast.Attribute) and owner.func.attr in SAME:
+            owner = owner.func.value
+        known = self.latest.get(owner)
+        return known if isinstance(known, Unknown) and known.id else None
+
+    def _unknown(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        if name in ("train", "eval") and isinstance(receiver, Unknown) and not receiver.id:
+            receiver = self._moved(node) or receiver
+        values = [receiver, *args, *named.values()]
+        if isinstance(receiver, Unknown) and receiver.id:
+            self.hooks_on(unknown_uid(receiver.id), name, node)
+        if (
+            name in ("append", "extend")
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Subscript)
+        ):
+            self.rebound(node, Unknown(holds=held(values)))
+        match name:
+            case "backward" if not args or all(isinstance(arg, Tensor) and not arg.nodes for arg in args):
+                return self.backward(node, [receiver], named)
+            case "backward":
+                # Y.backward(x) of an unknown Y: an engine that owns the whole cycle.
+                self.emit(EventKind.BACKWARD, node, None, roles=("engine",))
+                self.emit(EventKind.ESCAPE, node, None)
+                return UNKNOWN
+            case "parameters" | "named_parameters" if isinstance(receiver, Unknown) and receiver.id and not args:
+                return self.proven_module(receiver, node)
+            case "set_epoch":
+                self.emit(EventKind.EPOCH, node, None, self._spelled_receiver(node))
+                return UNKNOWN
+            case "zero_grad" | "zero_grads":
+                self.emit(EventKind.ZERO, node, None, self._spelled_receiver(node))
+                return UNKNOWN
+            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in ("train", "eval"):
+                return self.on_module(unknown_uid(receiver.id), receiver, name, node, args, named)
+            case "train" | "eval" if held([*args, *named.values()]):
+                # It is given somebody: a trainer, not a module.
+                return Unknown(holds=self.escape(node, values))
+            case "train" | "eval" if isinstance(receiver, Unknown) and receiver.id and not args:
+                # It may turn out to be a module; whoever it is, nobody's gradients change.
+                self.set_mode(name, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node), args)
+                for each in self.alternatives.get(receiver.id, ()):
+                    self._perhaps_in_mode(receiver.id, each, name, node)
+                if receiver.id in self.loaded:
+                    # What restores a state is a module or an optimizer, and only one of them has a mode.
+                    self.proven.add(receiver.id)
+                    self.module_owners.add(receiver.id)
+                return receiver
+            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in SAME:
+                return receiver
+            case "requires_grad_" if isinstance(receiver, Unknown) and receiver.id:
+                wanted = next(iter((*args, *named.values())), Const(True))
+                if wanted != Const(False):
+                    self.told(node, frozenset({unknown_uid(receiver.id)}), wanted)
+                return Unknown(holds=held((receiver,)))
+            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
+                return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)
+            case _ if name in words("tensor", "cut"):
+                return cut(self.place(node))
+            case _ if name in words("tensor", "fresh"):
+                return self._fresh(named)
+            case _ if name in words("tensor", "made") and not any(isinstance(value, Tensor) for value in args):
+                return marked(UNKNOWN, name, self.place(node))
+            case _ if name in words("tensor", "keep") | words("tensor", "tell"):
+                return Unknown(holds=held((receiver,)))
+            case "zero_" | "detach_":
+                return UNKNOWN
+            case _ if _is_of_numbers(node.func) and not SUSPECT.search(name):
+                return Unknown(holds=held((receiver,)))
+            case _ if name in words("module", "setters"):
+                return UNKNOWN
+            case "step" if not args and isinstance(receiver, Unknown) and receiver.id:
+                self.emit(
+                    EventKind.OTHER_STEP, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node)
+                )
+                return Unknown(holds=self.escape(node, values))
+            case _:
+                return Unknown(holds=self.escape(node, values))
+
+
+def _is_of_numbers(called: ast.expr) -> bool:
+    """Whether a method is one of a parameter's `data`, or of its gradient: it may change numbers, but nobody's mode or state."""
+    owner = called.value if isinstance(called, ast.Attribute) else called
+    while isinstance(owner, ast.Subscript):
+        owner = owner.value
+    return isinstance(owner, ast.Attribute) and owner.attr in ("data", "grad")

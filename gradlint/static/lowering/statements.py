@@ -1,0 +1,140 @@
+"""Statements: from Python's control flow to the flow tree.
+
+It knows Python's statements; it must not know states or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from gradlint.events import EventKind
+from gradlint.static.flow.tree import JumpKind
+from gradlint.static.lowering.assignments import Assignments
+from gradlint.static.lowering.frames import RETURNED, Grad
+from gradlint.static.lowering.values import NONE, Class, Function, Library, Object, Tensor, Unknown, Value
+from gradlint.static.syntax.questions import FunctionNode
+
+UNCALLED = frozenset(["zero_grad", "step", "backward", "eval", "train"])
+"""Methods that a statement without parentheses was meant to call."""
+
+
+class Statements(Assignments):
+    """Lowers statements; in an `abridged` document, `...` stands for what is left out."""
+
+    abridged = False
+
+    def block(self, statements: Iterable[ast.stmt]) -> None:
+        """Lower statements until control leaves."""
+        for statement in statements:
+            if self.dead:
+                return
+            self.statements += 1
+            self._statement(statement)
+
+    def _statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Assign():
+                self.assigned(node.targets, node.value, node)
+            case ast.Expr():
+                self._expression(node.value, node)
+            case ast.AnnAssign(target, _, value) if value is not None:
+                self.assigned([target], value, node)
+            case ast.AugAssign():
+                self.augmented(node)
+            case ast.If():
+                self.fork(self.condition(node.test), lambda: self.block(node.body), lambda: self.block(node.orelse))
+            case ast.For() | ast.AsyncFor():
+                self._for(node)
+            case ast.While():
+                self._while(node)
+            case ast.With(items, body) | ast.AsyncWith(items, body):
+                self.lower_with(items, body)
+            case ast.Try(body, handlers, orelse, finalbody):
+                self.lower_try(body, handlers, orelse, finalbody)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self.frame.captured = True
+                self.bind(node.name, self._decorated(node))
+            case ast.ClassDef(bases=bases):
+                for base in bases:
+                    self.evaluate(base)
+                self.bind(node.name, Class(node, self.frame.path))
+            case ast.Return():
+                self._return(node.value)
+            case ast.Break():
+                self._leave_iteration(JumpKind.BREAK)
+            case ast.Continue():
+                self._leave_iteration(JumpKind.CONTINUE)
+            case ast.Raise():
+                self.jump(JumpKind.RAISE)
+            case ast.Import(names):
+                for alias in names:
+                    self.bind(
+                        alias.asname or alias.name.split(".")[0],
+                        Library(alias.name if alias.asname else alias.name.split(".")[0]),
+                    )
+            case ast.ImportFrom():
+                self._import_from(node.module or "", node.names, node.level)
+            case ast.Assert(test):
+                self.evaluate(test)
+            case ast.Match(subject, cases):
+                self.evaluate(subject)
+                self.lower_cases(list(cases))
+            case ast.Delete(targets):
+                for gone in targets:
+                    if isinstance(gone, ast.Attribute) and gone.attr in ("grad", "_grad"):
+                        self.by_hand(gone, self.evaluate(gone.value), EventKind.ZERO)
+            case _ if hasattr(ast, "TryStar") and isinstance(node, ast.TryStar):
+                self.block(node.body)
+            case _:
+                return
+
+    def _expression(self, value: ast.expr, node: ast.Expr) -> None:
+        match value:
+            case ast.Constant() if value.value is ... and self.abridged:
+                # Something is left out here: anything may have been done to what there is.
+                self.emit(EventKind.ESCAPE, node, frozenset(self.objects) | frozenset(self.instances))
+            case ast.Attribute(attr=name) if name in UNCALLED:
+                self._meant(value, name)
+            case _:
+                self.evaluate(value)
+                if isinstance(value, ast.Call) and self.mode_of(value) is not None and not self.sets_grad(value):
+                    # `torch.no_grad()` as a statement does nothing, but was meant to.
+                    self.grad = Grad.MAYBE
+
+    def _meant(self, node: ast.Attribute, name: str) -> None:
+        """Lower a method named but not called as if it were: the missing parentheses are one finding, not two."""
+        owner = self.evaluate(node.value)
+        if isinstance(owner, (Object, Tensor)) or (isinstance(owner, Unknown) and name in ("zero_grad", "backward")):
+            self.evaluate(ast.copy_location(ast.Call(node, [], []), node))
+
+    def _decorated(self, node: FunctionNode) -> Value:
+        result: Value = Function(node, self.frame.path)
+        for decorator in reversed(node.decorator_list):
+            known = self.quietly(decorator)
+            if isinstance(known, Function):
+                result = self.call(known, ast.copy_location(ast.Call(decorator, [], []), decorator), [result], {})
+            elif isinstance(known, Unknown) or (
+                isinstance(known, Library) and self.models.role_of(known.name) == "unknown"
+            ):
+                self.wrapped_by_others.add(node)
+        return result
+
+    def _import_from(self, module: str, names: list[ast.alias], level: int) -> None:
+        for alias in names:
+            if alias.name != "*":
+                self.bind(alias.asname or alias.name, self.imported(module, alias.name, level))
+
+    def _return(self, value: ast.expr | None) -> None:
+        self.hint = RETURNED
+        self.frame.returned.append(self.evaluate(value) if value is not None else NONE)
+        self.hint = ""
+        self.frame.left.append((self.grad, self.switch))
+        self.frame.exits.append(self.store)
+        self.jump(JumpKind.RETURN)
+
+    def _leave_iteration(self, kind: JumpKind) -> None:
+        if self.pending:
+            pending = self.pending[-1]
+            (pending.breaks if kind is JumpKind.BREAK else pending.continues).append(self.store)
+        self.jump(kind)

@@ -1,0 +1,1 @@
+"""The story of `gradlint events`: what was understood, beside the lines."""

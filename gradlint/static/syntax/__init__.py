@@ -1,0 +1,1 @@
+"""Syntax: what a file says of itself before anything is interpreted."""

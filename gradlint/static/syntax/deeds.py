@@ -1,0 +1,61 @@
+"""Whether anything of training happens in a file, by the names that its code mentions, calls and hands on.
+
+It knows the index of a file and words; it must not know values or rules. What stands in a comment or a docstring is no deed, nor is a
+method that is only defined, or an attribute that is only read.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from gradlint.static.syntax.index import Index
+
+_DONE = frozenset(["backward", "eval", "load_state_dict", "manual_backward", "train", "zero_grad"])
+"""Methods that are called, or handed on, where somebody trains."""
+_NAMED = frozenset(["DistributedSampler", "load_state_dict", "lr", "lr_scheduler", "param_groups", "zero_grad"])
+_CALLED = frozenset(["backward", "grad"])
+_TOLD = re.compile(r"Loss\b|kl_div\b|cross_entropy\b|nll_loss\b|_with_logits\b|\bregister_\w*hook\b")
+"""Losses, and what registers hooks."""
+_STEPPED = re.compile(r"[oO]ptimizer|[sS]ched|[sS]caler|[eE]ngine|[aA]ccelerat|[fF]abric")
+"""Who may be stepped; an environment is stepped, too."""
+_OPTIM = re.compile(r"[oO]ptim")
+_HANDED = re.compile(r"optim(?:izers?)?\b")
+_NO_OPTIMIZERS = frozenset(["Optimizer", "lr_scheduler", "optimizer", "swa_utils"])
+"""What somebody imports from `torch.optim` who only speaks of optimizers."""
+
+
+def acts(index: Index) -> bool:
+    """Tell whether anything of training happens in the code of a file."""
+    mentioned, methods = index.mentions, index.methods
+    done, names = methods | index.methods_given, " ".join(mentioned)
+    if (
+        done & _DONE
+        or mentioned & _NAMED
+        or index.called & _CALLED
+        or "grad" in index.attributes
+        or "clip_grad_" in names
+    ):
+        return True
+    if "step" in done and ("parameters" in methods or "params" in mentioned or _STEPPED.search(names)):
+        return True
+    if _TOLD.search(" ".join(done | index.called | index.given)) or ("parameters" in methods and _OPTIM.search(names)):
+        return True
+    # Who hands an optimizer on may have it stepped elsewhere.
+    given = _HANDED.search(" ".join(index.methods_given | index.given))
+    return bool(given) or ("optim" in mentioned and any(_optimizers(index)))
+
+
+def _optimizers(index: Index) -> Iterator[str]:
+    """Yield what is taken from a module `optim`, but for what only speaks of optimizers; an attribute if it is a class."""
+    for node in index.nodes(ast.Attribute):
+        match node.value:
+            case ast.Name("optim") | ast.Attribute(attr="optim") if node.attr[0].isupper() and node.attr != "Optimizer":
+                yield node.attr
+    for statement in index.nodes(ast.ImportFrom):
+        if "optim" in (statement.module or "").split("."):
+            yield from (alias.name for alias in statement.names if alias.name not in _NO_OPTIMIZERS)
+    for alias in index.nodes(ast.alias):
+        if alias.asname not in (None, "optim") and alias.name.rpartition(".")[2] == "optim":
+            yield alias.name

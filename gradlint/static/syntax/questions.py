@@ -1,0 +1,355 @@
+"""Questions about a file's syntax that are asked again and again, answered once per node.
+
+It knows `ast` only; it must not know values.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from typing import TypeVar
+
+from gradlint.static.syntax.nodes import children, own, root, spelled, walk, walk_of
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+T = TypeVar("T")
+
+
+_CALLED_OPTIMIZER = re.compile(r"(?:^|[._])opt(?:im)?(?:$|[._A-Z\d])|[oO]ptimi[sz]er")
+"""What is stepped behind a backward pass and has a name like this is an optimizer, also where nobody clears its gradients."""
+_CLEARS = re.compile(r"(?:^|_)zero_?(?:grad|param|all|$)|(?:clear|reset)_?grad|^_?grad$")
+"""Words of whoever clears gradients, or looks at them."""
+
+GRADIENT = frozenset(["grad", "_grad"])
+"""Attributes that hold the gradient of a tensor."""
+GRADIENT_WORDS = frozenset(f".{name}" for name in GRADIENT)
+"""How these are written: few rows have them, while many name gradients."""
+
+
+class Syntax:
+    """The answers, as long as the tree lives that a node belongs to; many files ask the same of those that they import."""
+
+    def _once(self, question: Callable[[ast.AST], T], node: ast.AST) -> T:
+        # The node itself keeps them: a table of weak references takes time to be emptied.
+        known: dict[Hashable, object] = node.__dict__.setdefault("_answers", {})
+        if question not in known:
+            known[question] = question(node)
+        return known[question]  # type: ignore[return-value]
+
+    def setters(self, cls: ast.ClassDef, name: str) -> list[FunctionNode]:
+        """Return the methods of a class that assign `self.name`."""
+        return self._once(_setters, cls).get(name, [])
+
+    def is_generator(self, function: ast.AST) -> bool:
+        """Whether a function yields: its body does not run at the call."""
+        return self._once(_is_generator, function)
+
+    def declared(self, function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the names that a function declares global and nonlocal; those in it declare their own."""
+        return self._once(_declared, function)
+
+    def assigned(self, loop: ast.AST) -> frozenset[str]:
+        """Return the names that are bound somewhere in a loop."""
+        return self._once(_assigned, loop)
+
+    def repeated(self, loop: ast.AST) -> dict[str, ast.Constant]:
+        """Return the names that a loop sets to one and the same constant each time, and never binds otherwise."""
+        return self._once(_repeated, loop)
+
+    def assigned_attributes(self, loop: ast.AST) -> frozenset[str]:
+        """Return the attribute names that are assigned somewhere in a loop."""
+        return self._once(_assigned_attributes, loop)
+
+    def called(self, function: ast.AST) -> frozenset[str]:
+        """Return the names of the methods that a function calls, or names as a statement."""
+        return self._once(_called, function)
+
+    def functions(self, scope: ast.AST) -> frozenset[str]:
+        """Return the names that are called somewhere in a scope."""
+        return self._once(_functions, scope)
+
+    def mentioned(self, node: ast.AST) -> frozenset[str]:
+        """Return the names and attributes that are read somewhere in a node."""
+        return self._once(_mentioned, node)
+
+    def gradients(self, scope: ast.AST) -> dict[str, set[str]]:
+        """Return the names that a function computes from gradients, with the tensors whose gradients these are."""
+        return self._once(_gradients, scope)
+
+    def asked_of(self, scope: ast.AST, name: str) -> frozenset[str]:
+        """Return the methods that are called of a name in a function."""
+        return frozenset(self._once(_asked, scope).get(name, ()))
+
+    def stepped_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return who is asked, in a function or class, for what only an optimizer does, as it is spelled: to clear gradients and to step."""
+        return self._once(_stepped_by_name, scope)
+
+    def scaled_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return who is asked, in a function or class, for what only a gradient scaler does: to scale, to step another and to update."""
+        return self._once(_scaled_by_name, scope)
+
+    def run_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return whom a function or class puts into training mode and calls, as it is spelled: modules."""
+        return self._once(_run_by_name, scope)
+
+    def evaluated_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return whom a function puts into evaluation mode and calls, as it is spelled, where it steps nobody: modules."""
+        return self._once(_evaluated_by_name, scope)
+
+    def switched_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return whom a function or class calls, and puts into training or evaluation mode without a word more, as it is spelled."""
+        return self._once(_switched_by_name, scope)
+
+    def driving_by_name(self, scope: ast.AST) -> frozenset[str]:
+        """Return who runs backward or steps by itself in a file, as it is spelled: an optimizer, or an engine around a module."""
+        return self._once(_driving_by_name, scope)
+
+    def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
+        """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
+        return self._once(_attributes_by_name, function).get(name, frozenset())
+
+    def locals(self, function: ast.AST) -> frozenset[ast.AST]:
+        """Return the mentions of names that a function binds itself: its parameters, and what it assigns."""
+        return self._once(_locals, function)
+
+    def names(self, function: ast.AST) -> frozenset[str]:
+        """Return the names that a function mentions."""
+        return self._once(_names, function)
+
+
+def _setters(cls: ast.AST) -> dict[str, list[FunctionNode]]:
+    found: dict[str, list[FunctionNode]] = defaultdict(list)
+    for method in cls.body if isinstance(cls, ast.ClassDef) else ():
+        if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for name in sorted(_own_attributes(method)):
+                found[name].append(method)
+    return found
+
+
+def _own_attributes(method: FunctionNode) -> set[str]:
+    return {
+        node.attr
+        for node in walk(method)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+
+
+def _is_generator(function: ast.AST) -> bool:
+    if not walk_of(function, ast.Yield) and not walk_of(function, ast.YieldFrom):
+        return False
+    todo: list[ast.AST] = list(children(function))
+    while todo:
+        child = todo.pop()
+        if isinstance(child, (ast.Yield, ast.YieldFrom)):
+            return True
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.GeneratorExp)):
+            todo.extend(children(child))
+    return False
+
+
+def _declared(function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
+    if not walk_of(function, ast.Global) and not walk_of(function, ast.Nonlocal):
+        return frozenset(), frozenset()
+    here = list(own(function))
+    return (
+        frozenset(name for node in here if isinstance(node, ast.Global) for name in node.names),
+        frozenset(name for node in here if isinstance(node, ast.Nonlocal) for name in node.names),
+    )
+
+
+def _assigned(loop: ast.AST) -> frozenset[str]:
+    return frozenset(_bound(loop))
+
+
+def _bound(loop: ast.AST) -> Iterator[str]:
+    return (node.id for node in walk_of(loop, ast.Name) if type(node.ctx) is not ast.Load)
+
+
+def _repeated(loop: ast.AST) -> dict[str, ast.Constant]:
+    given: dict[str, list[ast.Constant]] = defaultdict(list)
+    for node in walk_of(loop, ast.Assign):
+        match node:
+            case ast.Assign([ast.Name(name)], ast.Constant() as constant):
+                given[name].append(constant)
+            case _:
+                continue
+    bound = list(_bound(loop)) if given else []
+    return {
+        name: found[0]
+        for name, found in given.items()
+        if len(found) == bound.count(name) and len({repr(each.value) for each in found}) == 1
+    }
+
+
+def _assigned_attributes(loop: ast.AST) -> frozenset[str]:
+    return frozenset(node.attr for node in walk_of(loop, ast.Attribute) if isinstance(node.ctx, ast.Store))
+
+
+def _called(function: ast.AST) -> frozenset[str]:
+    found = [node.func for node in walk_of(function, ast.Call)]
+    found += [node.value for node in walk_of(function, ast.Expr)]
+    return frozenset(node.attr for node in found if type(node) is ast.Attribute)
+
+
+def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for node in walk_of(function, ast.Assign):
+        match node:
+            case ast.Assign([ast.Attribute(ast.Name("self"), attribute)], ast.Name(name)):
+                found[name].add(f"self.{attribute}")
+            case _:
+                continue
+    return {name: frozenset(attributes) for name, attributes in found.items()}
+
+
+def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
+    # What runs backward by itself, or is told what to step, is an engine; an optimizer that scales losses is called one.
+    asked = _asked(scope)
+    scaled = _stepped_by_scalers(scope, asked)
+    stepped = {
+        name: methods
+        for name, methods in asked.items()
+        if ("step" in methods or name in scaled)
+        and not methods & _NO_OPTIMIZER - ({"backward"} if _is_called_optimizer(name, methods) else set())
+    }
+    sure = {name for name, methods in stepped.items() if "zero_grad" in methods}
+    likely = stepped.keys() | scaled - asked.keys()
+    return frozenset(sure or (filter(_CALLED_OPTIMIZER.search, likely) if likely and _only_adds(scope) else ()))
+
+
+def _stepped_by_scalers(scope: ast.AST, asked: dict[str, set[str]]) -> set[str]:
+    """Return who is handed to the `step` of one that scales losses, too: to a gradient scaler."""
+    scaling = {name for name, methods in asked.items() if {"step(...)", "scale"} <= methods}
+    calls = walk_of(scope, ast.Call) if scaling else ()
+    found = set()
+    for call in calls:
+        match call:
+            case ast.Call(ast.Attribute(owner, "step"), [optimizer]) if _is_dotted(owner) and _is_dotted(optimizer):
+                if spelled(owner) in scaling:
+                    found.add(spelled(optimizer))
+            case _:
+                continue
+    return found
+
+
+def _is_called_optimizer(name: str, methods: set[str]) -> bool:
+    return "zero_grad" in methods and bool(_CALLED_OPTIMIZER.search(name))
+
+
+def _only_adds(scope: ast.AST) -> bool:
+    """Whether gradients are computed somewhere, and nothing is said of clearing them, or of what they are."""
+    attributes = {node.attr for node in walk_of(scope, ast.Attribute)}
+    said = attributes | {node.id for node in walk_of(scope, ast.Name)}
+    return "backward" in attributes and not any(_CLEARS.search(word) for word in said)
+
+
+def _scaled_by_name(scope: ast.AST) -> frozenset[str]:
+    asked = _asked(scope)
+    scaling = {name for name, methods in asked.items() if {"step(...)", "update"} <= methods}
+    return frozenset(name for name in scaling if "scale" in asked[name] or _steps_what_is_cleared(scope, name, asked))
+
+
+def _steps_what_is_cleared(scope: ast.AST, name: str, asked: dict[str, set[str]]) -> bool:
+    """Whether the only argument of each `step` is asked to clear gradients: an optimizer."""
+    calls = [node for node in walk(scope) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    steps = [call.args for call in calls if ast.unparse(call.func) == f"{name}.step"]
+    return all(len(args) == 1 and "zero_grad" in asked.get(ast.unparse(args[0]), ()) for args in steps)
+
+
+def _run_by_name(scope: ast.AST) -> frozenset[str]:
+    return _among_callees({name for name, methods in _asked(scope).items() if "train" in methods}, scope)
+
+
+def _evaluated_by_name(scope: ast.AST) -> frozenset[str]:
+    asked = _asked(scope)
+    steps = any(methods & {"step", "step(...)", "backward"} for methods in asked.values())
+    return _among_callees({name for name, methods in asked.items() if "eval" in methods and not steps}, scope)
+
+
+def _switched_by_name(scope: ast.AST) -> frozenset[str]:
+    calls = (node for node in walk_of(scope, ast.Call) if not node.args and not node.keywords)
+    callees = [node.func for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr in _MODES]
+    return _among_callees({spelled(each.value) for each in callees if _is_dotted(each.value)}, scope)
+
+
+def _driving_by_name(scope: ast.AST) -> frozenset[str]:
+    return frozenset(name for name, methods in _asked(scope).items() if methods & _DRIVES)
+
+
+def _among_callees(names: set[str], scope: ast.AST) -> frozenset[str]:
+    callees = (node.func for node in walk_of(scope, ast.Call) if names and _is_dotted(node.func))
+    return frozenset(names.intersection(map(spelled, callees)))
+
+
+def _asked(scope: ast.AST) -> dict[str, set[str]]:
+    """Return the telling methods that are called of names and of attributes, as these are spelled."""
+    asked: dict[str, set[str]] = defaultdict(set)
+    for call in walk_of(scope, ast.Call):
+        func = call.func
+        if isinstance(func, ast.Attribute) and func.attr in _TELLING and _is_dotted(func.value):
+            asked[spelled(func.value)].add("step(...)" if call.args and func.attr == "step" else func.attr)
+    return asked
+
+
+def _is_dotted(node: ast.expr) -> bool:
+    return isinstance(root(node), ast.Name)
+
+
+_MODES = frozenset(["train", "eval"])
+_DRIVES = frozenset(["backward", "step", "step(...)"])
+_NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])
+_TELLING = _NO_OPTIMIZER | {"zero_grad", "step", "scale"}
+
+
+def _functions(scope: ast.AST) -> frozenset[str]:
+    calls = (node.func for node in walk_of(scope, ast.Call))
+    return frozenset(func.id for func in calls if isinstance(func, ast.Name))
+
+
+def _mentioned(tree: ast.AST) -> frozenset[str]:
+    names = {node.id for node in walk_of(tree, ast.Name) if type(node.ctx) is ast.Load}
+    names |= {node.attr for node in walk_of(tree, ast.Attribute) if type(node.ctx) is ast.Load}
+    return frozenset(names)
+
+
+def _locals(function: ast.AST) -> frozenset[ast.AST]:
+    names = walk_of(function, ast.Name)
+    bound = {node.id for node in names if type(node.ctx) is not ast.Load}
+    bound |= {node.arg for node in walk_of(function, ast.arg)}
+    bound -= {name for node in walk_of(function, ast.Global) for name in node.names}
+    return frozenset(node for node in names if node.id in bound)
+
+
+def _names(function: ast.AST) -> frozenset[str]:
+    return frozenset(node.id for node in walk_of(function, ast.Name))
+
+
+def _gradients(scope: ast.AST) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    rows = {node.lineno for node in walk_of(scope, ast.Attribute) if node.attr in GRADIENT}
+    named = [node for node in walk_of(scope, ast.Assign) if isinstance(node.targets[0], ast.Name)] if rows else []
+    if all(rows.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1)) for node in named):
+        return {}
+    assigned = [(node.targets[0].id, walk(node.value)) for node in named]  # type: ignore[attr-defined]
+    # Twice: a name may be computed from another one.
+    for name, parts in (*assigned, *assigned):
+        for part in parts:
+            if isinstance(part, ast.Attribute) and part.attr in GRADIENT:
+                found[name].add(ast.unparse(part.value).removesuffix(".data"))
+            elif isinstance(part, ast.Name) and part.id in found and part.id != name:
+                found[name] |= found[part.id]
+    return dict(found)
+
+
+def has_dimension(call: ast.Call, index: int) -> bool:
+    """Whether a call is told a dimension: by its name, or as the literal number that one of its arguments is."""
+    match call.args[index : index + 1]:
+        case [ast.Constant(int()) | ast.UnaryOp(ast.USub(), ast.Constant(int()))]:
+            return True
+        case _:
+            return any(keyword.arg == "dim" for keyword in call.keywords)
