@@ -6,21 +6,16 @@ It knows `ast` only; it must not know values.
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 
-from gradlint.static.syntax.nodes import children, own, root, spelled, walk, walk_of
+from gradlint.static.syntax import uses
+from gradlint.static.syntax.nodes import children, own, walk, walk_of
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
 
-
-_CALLED_OPTIMIZER = re.compile(r"(?:^|[._])opt(?:im)?(?:$|[._A-Z\d])|[oO]ptimi[sz]er")
-"""What is stepped behind a backward pass and has a name like this is an optimizer, also where nobody clears its gradients."""
-_CLEARS = re.compile(r"(?:^|_)zero_?(?:grad|param|all|$)|(?:clear|reset)_?grad|^_?grad$")
-"""Words of whoever clears gradients, or looks at them."""
 
 GRADIENT = frozenset(["grad", "_grad"])
 """Attributes that hold the gradient of a tensor."""
@@ -80,31 +75,31 @@ class Syntax:
 
     def asked_of(self, scope: ast.AST, name: str) -> frozenset[str]:
         """Return the methods that are called of a name in a function."""
-        return frozenset(self._once(_asked, scope).get(name, ()))
+        return frozenset(self._once(uses.methods_asked, scope).get(name, ()))
 
     def stepped_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who is asked, in a function or class, for what only an optimizer does, as it is spelled: to clear gradients and to step."""
-        return self._once(_stepped_by_name, scope)
+        return self._once(uses.stepped_by_name, scope)
 
     def scaled_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who is asked, in a function or class, for what only a gradient scaler does: to scale, to step another and to update."""
-        return self._once(_scaled_by_name, scope)
+        return self._once(uses.scaled_by_name, scope)
 
     def run_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return whom a function or class puts into training mode and calls, as it is spelled: modules."""
-        return self._once(_run_by_name, scope)
+        return self._once(uses.run_by_name, scope)
 
     def evaluated_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return whom a function puts into evaluation mode and calls, as it is spelled, where it steps nobody: modules."""
-        return self._once(_evaluated_by_name, scope)
+        return self._once(uses.evaluated_by_name, scope)
 
     def switched_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return whom a function or class calls, and puts into training or evaluation mode without a word more, as it is spelled."""
-        return self._once(_switched_by_name, scope)
+        return self._once(uses.switched_by_name, scope)
 
     def driving_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who runs backward or steps by itself in a file, as it is spelled: an optimizer, or an engine around a module."""
-        return self._once(_driving_by_name, scope)
+        return self._once(uses.driving_by_name, scope)
 
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
         """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
@@ -205,105 +200,6 @@ def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
             case _:
                 continue
     return {name: frozenset(attributes) for name, attributes in found.items()}
-
-
-def _stepped_by_name(scope: ast.AST) -> frozenset[str]:
-    # What runs backward by itself, or is told what to step, is an engine; an optimizer that scales losses is called one.
-    asked = _asked(scope)
-    scaled = _stepped_by_scalers(scope, asked)
-    stepped = {
-        name: methods
-        for name, methods in asked.items()
-        if ("step" in methods or name in scaled)
-        and not methods & _NO_OPTIMIZER - ({"backward"} if _is_called_optimizer(name, methods) else set())
-    }
-    sure = {name for name, methods in stepped.items() if "zero_grad" in methods}
-    likely = stepped.keys() | scaled - asked.keys()
-    return frozenset(sure or (filter(_CALLED_OPTIMIZER.search, likely) if likely and _only_adds(scope) else ()))
-
-
-def _stepped_by_scalers(scope: ast.AST, asked: dict[str, set[str]]) -> set[str]:
-    """Return who is handed to the `step` of one that scales losses, too: to a gradient scaler."""
-    scaling = {name for name, methods in asked.items() if {"step(...)", "scale"} <= methods}
-    calls = walk_of(scope, ast.Call) if scaling else ()
-    found = set()
-    for call in calls:
-        match call:
-            case ast.Call(ast.Attribute(owner, "step"), [optimizer]) if _is_dotted(owner) and _is_dotted(optimizer):
-                if spelled(owner) in scaling:
-                    found.add(spelled(optimizer))
-            case _:
-                continue
-    return found
-
-
-def _is_called_optimizer(name: str, methods: set[str]) -> bool:
-    return "zero_grad" in methods and bool(_CALLED_OPTIMIZER.search(name))
-
-
-def _only_adds(scope: ast.AST) -> bool:
-    """Whether gradients are computed somewhere, and nothing is said of clearing them, or of what they are."""
-    attributes = {node.attr for node in walk_of(scope, ast.Attribute)}
-    said = attributes | {node.id for node in walk_of(scope, ast.Name)}
-    return "backward" in attributes and not any(_CLEARS.search(word) for word in said)
-
-
-def _scaled_by_name(scope: ast.AST) -> frozenset[str]:
-    asked = _asked(scope)
-    scaling = {name for name, methods in asked.items() if {"step(...)", "update"} <= methods}
-    return frozenset(name for name in scaling if "scale" in asked[name] or _steps_what_is_cleared(scope, name, asked))
-
-
-def _steps_what_is_cleared(scope: ast.AST, name: str, asked: dict[str, set[str]]) -> bool:
-    """Whether the only argument of each `step` is asked to clear gradients: an optimizer."""
-    calls = [node for node in walk(scope) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    steps = [call.args for call in calls if ast.unparse(call.func) == f"{name}.step"]
-    return all(len(args) == 1 and "zero_grad" in asked.get(ast.unparse(args[0]), ()) for args in steps)
-
-
-def _run_by_name(scope: ast.AST) -> frozenset[str]:
-    return _among_callees({name for name, methods in _asked(scope).items() if "train" in methods}, scope)
-
-
-def _evaluated_by_name(scope: ast.AST) -> frozenset[str]:
-    asked = _asked(scope)
-    steps = any(methods & {"step", "step(...)", "backward"} for methods in asked.values())
-    return _among_callees({name for name, methods in asked.items() if "eval" in methods and not steps}, scope)
-
-
-def _switched_by_name(scope: ast.AST) -> frozenset[str]:
-    calls = (node for node in walk_of(scope, ast.Call) if not node.args and not node.keywords)
-    callees = [node.func for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr in _MODES]
-    return _among_callees({spelled(each.value) for each in callees if _is_dotted(each.value)}, scope)
-
-
-def _driving_by_name(scope: ast.AST) -> frozenset[str]:
-    return frozenset(name for name, methods in _asked(scope).items() if methods & _DRIVES)
-
-
-def _among_callees(names: set[str], scope: ast.AST) -> frozenset[str]:
-    callees = (node.func for node in walk_of(scope, ast.Call) if names and _is_dotted(node.func))
-    return frozenset(names.intersection(map(spelled, callees)))
-
-
-def _asked(scope: ast.AST) -> dict[str, set[str]]:
-    """Return the telling methods that are called of names and of attributes, as these are spelled."""
-    asked: dict[str, set[str]] = defaultdict(set)
-    for call in walk_of(scope, ast.Call):
-        func = call.func
-        if isinstance(func, ast.Attribute) and func.attr in _TELLING and _is_dotted(func.value):
-            asked[spelled(func.value)].add("step(...)" if call.args and func.attr == "step" else func.attr)
-    return asked
-
-
-def _is_dotted(node: ast.expr) -> bool:
-    return isinstance(root(node), ast.Name)
-
-
-_MODES = frozenset(["train", "eval"])
-_DRIVES = frozenset(["backward", "step", "step(...)"])
-_NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])
-_TELLING = _NO_OPTIMIZER | {"zero_grad", "step", "scale"}
 
 
 def _functions(scope: ast.AST) -> frozenset[str]:
