@@ -29,6 +29,7 @@ from gradlint.static.flow.tree import (
     Not,
     Predicate,
     Seq,
+    atoms,
 )
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
@@ -59,7 +60,7 @@ class Guard(NamedTuple):
     @property
     def atoms(self) -> Iterator[Atom]:
         """All conditions in it."""
-        return _atoms(self.test)
+        return atoms(self.test)
 
 
 def _needs(test: Predicate, truth: bool) -> Iterator[Predicate]:
@@ -82,19 +83,6 @@ def _ends(test: Predicate, truth: bool) -> Iterator[Atom]:
         case Both(left, right):
             yield from _ends(left, truth)
             yield from _ends(right, truth)
-        case _:
-            return
-
-
-def _atoms(test: Predicate) -> Iterator[Atom]:
-    match test:
-        case Atom():
-            yield test
-        case Not(operand):
-            yield from _atoms(operand)
-        case Both(left, right):
-            yield from _atoms(left)
-            yield from _atoms(right)
         case _:
             return
 

@@ -12,8 +12,6 @@ from gradlint.static.flow.interpreter import Flow, World
 from gradlint.static.flow.relevance import relevant
 from gradlint.static.flow.tree import (
     EMPTY,
-    Atom,
-    Both,
     Branch,
     Call,
     Event,
@@ -21,9 +19,8 @@ from gradlint.static.flow.tree import (
     Kill,
     Loop,
     Node,
-    Not,
-    Predicate,
     Seq,
+    atoms,
     walk,
 )
 from gradlint.typestate import Protocol, State
@@ -103,20 +100,8 @@ def _mentioned(node: Node) -> Iterator[str]:
     """Yield the ids that the conditions of a tree depend on."""
     for each in walk(node):
         if isinstance(each, Branch):
-            yield from _ids(each.test)
-
-
-def _ids(test: Predicate) -> Iterator[str]:
-    match test:
-        case Atom(ids=ids):
-            yield from ids
-        case Not(operand):
-            yield from _ids(operand)
-        case Both(left, right):
-            yield from _ids(left)
-            yield from _ids(right)
-        case _:
-            return
+            for atom in atoms(each.test):
+                yield from atom.ids
 
 
 def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:

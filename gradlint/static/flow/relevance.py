@@ -7,7 +7,6 @@ differ only in what nobody asks any more become one. It knows the tree only.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gradlint.static.flow.tree import (
@@ -25,6 +24,7 @@ from gradlint.static.flow.tree import (
     Open,
     Predicate,
     Seq,
+    atoms,
     walk,
 )
 
@@ -60,7 +60,7 @@ class _Rewriting:
     """One rewriting; a set of conditions is an integer, with a bit for each."""
 
     def __init__(self, tests: list[Predicate]) -> None:
-        self._times = Counter(atom for test in tests for atom in _atoms(test))
+        self._times = Counter(atom for test in tests for atom in atoms(test))
         self._bits = {atom: 1 << number for number, atom in enumerate(self._times)}
         self._marks = {bit: _mark(atom) for atom, bit in self._bits.items()}
         self._killed: defaultdict[str, int] = defaultdict(int)
@@ -96,7 +96,7 @@ class _Rewriting:
 
     def _branch(self, test: Predicate, *sides: tuple[Node, int]) -> tuple[Node, int]:
         tested, times, later = 0, 0, 0
-        for atom in _atoms(test):
+        for atom in atoms(test):
             tested |= self._bits[atom]
             times = max(times, self._times[atom])
         for _, begin in sides:
@@ -142,7 +142,7 @@ class _Rewriting:
                 return after
             case Branch(test, then, orelse):
                 begins = self._before(then, after, exits) | self._before(orelse, after, exits)
-                for atom in _atoms(test):
+                for atom in atoms(test):
                     begins |= self._bits[atom]
                 return begins
             case Loop(_, first, later, orelse):
@@ -169,16 +169,3 @@ def _inside(ends: JumpKind, after: int, exits: _Exits) -> _Exits:
 def _mark(atom: Atom) -> str:
     """Return an id on which only this condition depends."""
     return f"!{atom.key}"
-
-
-def _atoms(test: Predicate) -> Iterator[Atom]:
-    match test:
-        case Atom():
-            yield test
-        case Not(operand):
-            yield from _atoms(operand)
-        case Both(left, right):
-            yield from _atoms(left)
-            yield from _atoms(right)
-        case _:
-            return

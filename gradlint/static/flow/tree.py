@@ -203,3 +203,17 @@ def walk(node: Node) -> Iterator[Node]:
 def events(node: Node) -> Iterator[Event]:
     """Yield every event of a tree, as `walk` does."""
     return (each for each in walk(node) if isinstance(each, Event))
+
+
+def atoms(test: Predicate) -> Iterator[Atom]:
+    """Yield the single conditions that a predicate is made of."""
+    match test:
+        case Atom():
+            yield test
+        case Not(operand):
+            yield from atoms(operand)
+        case Both(left, right):
+            yield from atoms(left)
+            yield from atoms(right)
+        case _:
+            return
