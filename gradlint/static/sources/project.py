@@ -29,7 +29,7 @@ _MOST_LEVELS = 5
 """A project's own folder is looked for this far up."""
 _LARGEST = 2_000_000
 """Larger files (in bytes) are data."""
-_ROOM = 2_500_000
+_ROOM, _MOST_TREES = 2_500_000, 256
 """So much text is kept with its trees, which take a hundred times as much memory."""
 
 
@@ -207,23 +207,23 @@ class Project:
 
     @cached_property
     def _folders(self) -> tuple[str, ...]:
-        found, within = [self._package_root], tuple(self._inner_packages())
+        found, within = [self._package_root], tuple(self._outermost_package())
         for _ in range(_MOST_LEVELS):
             if any(self.sights.is_there(os.path.join(found[-1], mark)) for mark in _MARKS):
                 return (*found, os.path.join(found[-1], "src"), *within)
             found.append(os.path.dirname(found[-1]))
         return (*found[:3], *within)
 
-    def _inner_packages(self) -> Iterator[str]:
-        """Yield the packages around the one that the file lies in: a program may be started in each, as if nothing were above it."""
-        folder, inner = self._folder, list[str]()
-        while folder != self._package_root:
+    def _outermost_package(self) -> Iterator[str]:
+        """Yield the folder of the outermost package around the file's own: a program may be started there, as if nothing were above."""
+        folder = self._folder
+        while os.path.dirname(folder) != self._package_root and folder != self._package_root:
             folder = os.path.dirname(folder)
-            inner.append(folder)
-        yield from reversed(inner[:-1])
+        if folder not in (self._folder, self._package_root):
+            yield folder
 
 
-_shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM)
+_shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM, _MOST_TREES)
 
 
 def _contents(file: str, changed: int, size: int) -> tuple[bytes, Contents | None]:
@@ -231,7 +231,7 @@ def _contents(file: str, changed: int, size: int) -> tuple[bytes, Contents | Non
     return _shelf.get((file, changed, size), size, lambda: _parsed(file, size))
 
 
-@functools.lru_cache(maxsize=1 << 16)
+@functools.lru_cache(maxsize=1 << 12)
 def _outline(file: str, changed: int, size: int) -> tuple[bytes, Outline | None]:
     digest, contents = _contents(file, changed, size)
     return digest, None if contents is None else contents.outline

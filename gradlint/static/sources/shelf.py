@@ -13,10 +13,10 @@ _Made = TypeVar("_Made")
 
 
 class Shelf(Generic[_Key, _Made]):
-    """Has room for things of the size `room` together; the last one is kept whatever its size."""
+    """Has room for `most` things of the size `room` together; the last one is kept whatever its size."""
 
-    def __init__(self, room: int) -> None:
-        self._room = room
+    def __init__(self, room: int, most: int) -> None:
+        self._room, self._most = room, most
         self._kept: dict[_Key, tuple[int, _Made]] = {}  # The latest asked for stands last.
         self._full = 0
 
@@ -26,7 +26,7 @@ class Shelf(Generic[_Key, _Made]):
         if known is None:
             known = size, make()
             self._full += size
-            while self._full > self._room and self._kept:
+            while self._kept and (self._full > self._room or len(self._kept) >= self._most):
                 gone, _ = self._kept.pop(next(iter(self._kept)))
                 self._full -= gone
         self._kept[key] = known

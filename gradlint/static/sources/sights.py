@@ -5,6 +5,7 @@ It knows paths and bytes; it must not know modules. Each question is asked once 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -95,8 +96,18 @@ class Recheck:
 
 def untouched(asked: Iterable[tuple[str, str, bool]], stamps: Iterable[tuple[str, Stamp]]) -> bool:
     """Whether all answers are the same and nothing was changed since, by the stamps alone."""
-    return all(_QUESTIONS[question](path) is answer for question, path, answer in asked) and all(
-        stamp_of(path) == stamp for path, stamp in stamps
+    stamped = dict(stamps)
+    if any(stamp_of(path) != stamp for path, stamp in stamped.items()):
+        return False
+
+    @functools.cache
+    def nothing_came(folder: str) -> bool:
+        return folder in stamped or not os.path.isdir(folder)
+
+    # What was not in a folder that nobody has changed, or that is not there, is not in it now.
+    return all(
+        (not answer and nothing_came(os.path.dirname(path))) or _QUESTIONS[question](path) is answer
+        for question, path, answer in asked
     )
 
 
