@@ -176,7 +176,10 @@ class Project:
         for folder in self._homes(top):
             path = os.path.join(folder, top, *rest)
             yield f"{path}.py", False
-            yield os.path.join(path, "__init__.py"), True
+            if self.sights.is_folder(
+                path
+            ):  # Whether it is there the folder around it tells, too: a later run need not ask.
+                yield os.path.join(path, "__init__.py"), True
 
     def _homes(self, top: str) -> tuple[str, ...]:
         """Return the folders that have a module or a package `top`."""
