@@ -235,6 +235,12 @@ class Analysis(Index):
             for uid in event.targets or ()
         )
 
+    def calls_into(self, path: Uid) -> list[ast.Call]:
+        """Return the calls in this file by which a frame was entered, outermost first."""
+        frame, foreign = self.lowering.frames.get(path), self.lowering.foreign
+        callers = frame.callers if frame is not None else ()
+        return [node for function, node in callers if function not in foreign and isinstance(node, ast.Call)]
+
     def private(self, made: Object) -> bool:
         """Whether nobody outside this file can reach an object: a name of the file, or an attribute used here only to read."""
         if made.uid not in self.lowering.kept:

@@ -234,10 +234,11 @@ class Instances(Constructors):
         """
         homes = [self.frame.node or self.frame.module.contents.tree]
         homes += [each.node for each in self.lineage(self.frame.cls)] if self.frame.cls is not None else []
-        names = {spelled(callee), id_.rpartition("/")[2].partition("@")[0]}
-        if any(names & self.syntax.driving_by_name(frame.module.contents.tree) for frame in (self.frame, self.module)):
+        if not any(spelled(callee) in self.syntax.switched_by_name(home) for home in homes):
             return False
-        return any(spelled(callee) in self.syntax.switched_by_name(home) for home in homes)
+        names = {spelled(callee), id_.rpartition("/")[2].partition("@")[0]}
+        trees = (frame.module.contents.tree for frame in (self.frame, self.module))
+        return not any(names & self.syntax.driving_by_name(tree) for tree in trees)
 
     def proven_by_mode(self, module: Unknown) -> Unknown:
         """Take somebody unknown for a module from here on."""

@@ -176,9 +176,8 @@ class Project:
         for folder in self._homes(top):
             path = os.path.join(folder, top, *rest)
             yield f"{path}.py", False
-            if self.sights.is_folder(
-                path
-            ):  # Whether it is there the folder around it tells, too: a later run need not ask.
+            # Whether it is there the folder around it tells, too: a later run need not ask.
+            if self.sights.is_folder(path):
                 yield os.path.join(path, "__init__.py"), True
 
     def _homes(self, top: str) -> tuple[str, ...]:

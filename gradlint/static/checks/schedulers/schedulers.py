@@ -122,12 +122,10 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _asked_for(analysis: Analysis, scheduler: Object) -> ast.Call | None:
     """Return the call in this file that has a scheduler built in another file: there it is known who steps it."""
-    lowering = analysis.lowering
-    frame = lowering.frames.get(scheduler.uid[:-1])
+    frame = analysis.lowering.frames.get(scheduler.uid[:-1])
     if frame is None or frame.receiver is not None or scheduler.place.filename == analysis.source.filename:
         return None
-    calls = [node for function, node in frame.callers if function not in lowering.foreign]
-    return next((node for node in reversed(calls) if isinstance(node, ast.Call)), None)
+    return next(reversed(analysis.calls_into(frame.path)), None)
 
 
 def _assigned(analysis: Analysis, call: ast.Call) -> str:

@@ -67,7 +67,7 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
 def _is_asked_again(analysis: Analysis, sampler: Object, draw: Event) -> bool:
     """Whether on the way to where another function draws from it the contrary is asked of what a sampler is built under."""
     built = {each for call in sampler.calls if call.scope is not None for each in _asked(call.scope, call.node.lineno)}
-    calls = _calls_here(analysis, draw) if built else []
+    calls = analysis.calls_into(draw.frame) if built else []
     return any((word, not held) in built for call in calls for word, held in _asked(analysis.tree, call.lineno))
 
 
@@ -82,16 +82,9 @@ def _asked(scope: ast.AST, row: int) -> Iterator[tuple[str, bool]]:
                 yield test.attr if isinstance(test, ast.Attribute) else test.id, held
 
 
-def _calls_here(analysis: Analysis, draw: Event) -> list[ast.Call]:
-    """Return the calls in this file by which a function of another one comes to draw, outermost first."""
-    frame, foreign = analysis.lowering.frames.get(draw.frame), analysis.lowering.foreign
-    callers = frame.callers if frame is not None else ()
-    return [node for function, node in callers if function not in foreign and isinstance(node, ast.Call)]
-
-
 def _place(analysis: Analysis, draw: Event) -> Location:
     """Return where a loader is drawn from: in another file, whose function knows of no epochs, the call of that function here."""
-    calls = _calls_here(analysis, draw) if draw.place.filename != analysis.source.filename else []
+    calls = analysis.calls_into(draw.frame) if draw.place.filename != analysis.source.filename else []
     return analysis.source.place(calls[-1]) if calls else draw.place
 
 
