@@ -1,8 +1,9 @@
 """Parameters that a step has made NaN or infinite, for good (GL909).
 
 Whatever is computed from them is NaN from then on. The values are looked at rarely: in the first steps, at intervals that grow, where
-the mode changes, and at the end; what was put back by the next look (a search for the rate goes too far on purpose) is no mistake.
-A device is asked, and heard at a later step. Knows optimizers and tensors; must not know how torch is hooked.
+the mode changes, and at the end, when the model may be gone (`remains`); what was put back by the next look (a search for the rate
+goes too far on purpose) is no mistake. A device is asked, and heard at a later step. Knows optimizers and tensors; must not know how
+torch is hooked.
 """
 
 from __future__ import annotations
@@ -13,16 +14,14 @@ from math import isfinite
 from types import FrameType
 from typing import Any
 
-import torch
-from torch.nn.parameter import is_lazy
-
 from gradlint.diagnostics import Location
-from gradlint.runtime.answers import Answer, has_values, on_one_device
+from gradlint.runtime.answers import Answer, on_one_device
 from gradlint.runtime.gradients import values_of
 from gradlint.runtime.graph import named
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer
 from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.remains import Remains, largest, stored
 from gradlint.runtime.sites import NOWHERE, name_of
 
 _FIRST = 8
@@ -31,7 +30,6 @@ _SELDOM = 1024
 _EVENTS = 32
 _LASTING = 4  # steps for which it has to last
 _AT_MOST = 1024
-_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,7 @@ class _Health:
     """What is known of the values of one optimizer's parameters; those that held no numbers `before` any step need none."""
 
     before: _Asked
+    remains: Remains
     asked: _Asked | None = None
     next: int = 1  # the step after which they are looked at again
     place: Location = NOWHERE
@@ -89,7 +88,7 @@ class NonFinite(Observer):
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Ask which parameters hold no numbers from the beginning."""
         if watched not in self._health:
-            self._health[watched] = _Health(_ask(watched), next=watched.steps + 1)
+            self._health[watched] = _Health(_ask(watched), Remains(watched), next=watched.steps + 1)
 
     def after_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Look at the parameters if it is time."""
@@ -133,6 +132,9 @@ class NonFinite(Observer):
                 self._look(watched, health)
                 self._hear(watched, health, None, wait=True)
                 self._tell(watched, health)
+            elif what := health.remains.lost():
+                health.since, health.what = health.since or watched.steps, health.what or what
+                self._tell(watched, health)
 
     def _untold(self) -> list[tuple[WatchedOptimizer, _Health]]:
         return [(watched, health) for watched, health in self._health.items() if not health.told]
@@ -140,6 +142,7 @@ class NonFinite(Observer):
     def _look(self, watched: WatchedOptimizer, health: _Health) -> None:
         steps = watched.steps
         health.asked = _ask(watched)
+        health.remains.renew(watched)
         health.next = steps + (1 if steps < _FIRST else min(steps // _GROWTH, _SELDOM))
 
     def _hear(self, watched: WatchedOptimizer, health: _Health, frame: FrameType | None, *, wait: bool = False) -> None:
@@ -170,18 +173,7 @@ class NonFinite(Observer):
 
 def _ask(watched: WatchedOptimizer) -> _Asked:
     """Ask of each parameter whether all of its values are numbers."""
-    plain = [(parameter, values) for parameter in watched.parameters() if (values := _values(parameter)) is not None]
+    plain = [(parameter, values) for parameter in watched.parameters() if (values := stored(parameter)) is not None]
     groups = on_one_device(plain[:: max(1, -(-len(plain) // _AT_MOST))], lambda each: each[1])
     ordered = [weakref.ref(parameter) for group in groups for parameter, _ in group]
-    return _Asked(ordered, [_largest([values for _, values in group]) for group in groups], watched.steps)
-
-
-def _largest(tensors: list[torch.Tensor]) -> Answer:
-    """Ask their device for the largest value of each tensor, which is a number if all are; without a copy of them."""
-    return Answer(torch._foreach_norm(tensors, torch.inf))
-
-
-def _values(parameter: Any) -> torch.Tensor | None:
-    """Return the values of a parameter, if they can be had."""
-    values = None if is_lazy(parameter) else values_of(parameter)
-    return values if values is not None and values.dtype in _TYPES and has_values(values) else None
+    return _Asked(ordered, [largest([values for _, values in group]) for group in groups], watched.steps)
