@@ -18,7 +18,13 @@ def test_children_of_every_kind(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "gradlint", "run", *options, str(PROGRAM)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "TMPDIR": str(tmp_path),
+        },
         capture_output=True,
         text=True,
         timeout=180,

@@ -31,7 +31,13 @@ def free_port() -> int:
 
 def torchrun(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     launch = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TMPDIR": str(folder),
+    }
     return subprocess.run(
         [*launch, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False
     )

@@ -382,6 +382,7 @@ def test_findings_are_the_same_with_a_recording() -> None:
         assert list(recorded(program).findings) == bare.diagnostics, program.__name__
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, of torch
 @pytest.mark.filterwarnings("error")
 def test_compiled_models_are_compiled_once() -> None:
     def frames() -> int:
