@@ -18,6 +18,7 @@ from gradlint.static import check_paths, engine
 from gradlint.static.sources import cache as caches
 from gradlint.static.sources import reuse
 from gradlint.static.sources.cache import Cache
+from gradlint.static.sources.sights import stamp_of, unimplied, untouched
 
 HELPER = """\
 def advance(optimizer, loss):
@@ -52,6 +53,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     age(folder)
     return folder
+
+
+def test_questions_that_stamps_answer_are_not_asked_again(tmp_path: Path) -> None:
+    (tmp_path / "there.py").touch()
+    questions = [
+        ("file", str(tmp_path / "there.py"), True),
+        ("file", str(tmp_path / "not.py"), False),
+        ("there", str(tmp_path / "package" / "deep" / "module.py"), False),
+    ]
+    assert unimplied(questions, [(str(tmp_path), stamp_of(str(tmp_path)))]) == {questions[0]}
+    asked = unimplied(questions, [])
+    assert asked == {questions[0], questions[1], ("folder", str(tmp_path / "package"), False)}
+    assert untouched(asked, [])
+    (tmp_path / "package").mkdir()
+    assert not untouched(asked, [])
+    (tmp_path / "package").rmdir()
+    (tmp_path / "there.py").unlink()
+    assert not untouched(asked, [])
 
 
 def age(folder: Path) -> None:

@@ -22,7 +22,7 @@ import gradlint
 from gradlint.config import Settings
 from gradlint.rulebook import rules_folder
 from gradlint.static.report import Report
-from gradlint.static.sources.sights import Stamp, digest_of, stamp_of, untouched
+from gradlint.static.sources.sights import Stamp, digest_of, stamp_of, unimplied, untouched
 
 if TYPE_CHECKING:
     from gradlint.static.sources.cache import Cache
@@ -76,7 +76,7 @@ def remember(
     """Keep the report of a run that began at `began` (in nanoseconds), unless a file was being written at that time."""
     kept = tuple(stamps)
     if all(changed < began - _COARSEST for _, (changed, _) in kept):
-        cache.put({key: dumped(Snapshot(report, tuple(asked), kept))})
+        cache.put({key: dumped(Snapshot(report, tuple(unimplied(asked, kept)), kept))})
 
 
 def dumped(value: object) -> bytes:

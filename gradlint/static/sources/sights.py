@@ -5,9 +5,8 @@ It knows paths and bytes; it must not know modules. Each question is asked once 
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -94,20 +93,31 @@ class Recheck:
         return self._digests[path]
 
 
+def unimplied(
+    asked: Iterable[tuple[str, str, bool]], stamps: Iterable[tuple[str, Stamp]]
+) -> set[tuple[str, str, bool]]:
+    """Return the questions that have to be asked again, and their answers: stamps that have not changed answer all others."""
+    stamped = {path for path, _ in stamps}
+    return {last for each in asked if (last := _last(each, stamped)) is not None}
+
+
+def _last(asked: tuple[str, str, bool], stamped: Container[str]) -> tuple[str, str, bool] | None:
+    """Return the question that decides about another one."""
+    _, path, answer = asked
+    if answer:
+        return None if path in stamped else asked
+    folder = os.path.dirname(path)
+    if folder in stamped:  # What was not in a folder that nobody has changed is not in it now,
+        return None
+    if folder == path or os.path.isdir(folder):
+        return asked
+    return _last(("folder", folder, False), stamped)  # nor what was in one that is not there.
+
+
 def untouched(asked: Iterable[tuple[str, str, bool]], stamps: Iterable[tuple[str, Stamp]]) -> bool:
     """Whether all answers are the same and nothing was changed since, by the stamps alone."""
-    stamped = dict(stamps)
-    if any(stamp_of(path) != stamp for path, stamp in stamped.items()):
-        return False
-
-    @functools.cache
-    def nothing_came(folder: str) -> bool:
-        return folder in stamped or not os.path.isdir(folder)
-
-    # What was not in a folder that nobody has changed, or that is not there, is not in it now.
-    return all(
-        (not answer and nothing_came(os.path.dirname(path))) or _QUESTIONS[question](path) is answer
-        for question, path, answer in asked
+    return all(stamp_of(path) == stamp for path, stamp in stamps) and all(
+        _QUESTIONS[question](path) is answer for question, path, answer in asked
     )
 
 
