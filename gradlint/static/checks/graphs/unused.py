@@ -179,18 +179,24 @@ def _holds(block: list[ast.stmt], row: int) -> bool:
 
 def _windows(analysis: Analysis) -> Iterator[_Window]:
     for root, found in analysis.events.items():
+        turns: dict[tuple[object, object], tuple[list[Event], list[Event]]] = {}
         for step in found:
             loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
             if step.kind is not EventKind.STEP or not isinstance(loop, (ast.For, ast.While)):
                 continue
-            ring = analysis.ring(root, step.loops)
-            here = [event for event in ring if event.loops == step.loops and event.frame == step.frame]
-            before = [each for each in here if each.kind is EventKind.ZERO and each.place.row < step.place.row]
+            turn = step.loops, step.frame
+            clears, passes = turns.get(turn) or turns.setdefault(turn, _beside(analysis.ring(root, step.loops), step))
+            before = [each for each in clears if each.place.row < step.place.row]
             begin = max((each.place.row for each in before if _concerns(analysis, each, step)), default=None)
-            if begin is not None and any(
-                event.kind is EventKind.BACKWARD and begin < event.place.row < step.place.row for event in here
-            ):
+            if begin is not None and any(begin < event.place.row < step.place.row for event in passes):
                 yield _Window(step, begin, loop)
+
+
+def _beside(ring: list[Event], step: Event) -> tuple[list[Event], list[Event]]:
+    """Return what clears and what runs backward in the same iterations of the same loop as a step."""
+    here = [event for event in ring if event.loops == step.loops and event.frame == step.frame]
+    clears = [event for event in here if event.kind is EventKind.ZERO]
+    return clears, [event for event in here if event.kind is EventKind.BACKWARD]
 
 
 def _concerns(analysis: Analysis, clear: Event, step: Event) -> bool:

@@ -66,7 +66,8 @@ def _inner_loops(analysis: Analysis) -> Iterator[_Inner]:
     optimizers = {each.uid: (number, each) for number, each in enumerate(analysis.objects(Kind.OPTIMIZER))}
     for root in analysis.roots:
         found = analysis.events[root]
-        for step in dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops):
+        around = {event.loops[:-1] for event in found if event.loops}
+        for step in dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops in around):
             stepped = [optimizers[uid] for uid in step.targets or () if uid in optimizers]
             for _, optimizer in sorted(stepped, key=lambda item: item[0]):
                 inner = _inner(analysis, root, step, optimizer)
@@ -76,8 +77,6 @@ def _inner_loops(analysis: Analysis) -> Iterator[_Inner]:
 
 def _inner(analysis: Analysis, root: Root, step: Event, optimizer: Object) -> _Inner | None:
     depth, ring = len(step.loops), tuple(analysis.ring(root, step.loops))
-    if all(len(event.loops) == depth for event in ring):
-        return None
     backwards = tuple(event for event in ring if event.kind is EventKind.BACKWARD)
     loops = {event.loops[depth] if len(event.loops) == depth + 1 else 0 for event in backwards}
     loop = loops.pop() if len(loops) == 1 else 0
