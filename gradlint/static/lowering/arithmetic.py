@@ -6,7 +6,7 @@ It knows tensors and grad modes; how the operands are evaluated is another layer
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from gradlint.static.flow.tree import GraphNode
@@ -14,7 +14,7 @@ from gradlint.static.lowering.algebra import graph_of, scalers_of
 from gradlint.static.lowering.attributes import Attributes
 from gradlint.static.lowering.frames import Grad
 from gradlint.static.lowering.provenance import lost_by, plain, summed, without_numbers
-from gradlint.static.lowering.values import DATA, UNKNOWN, Const, Dropped, Tensor, Unknown, Value
+from gradlint.static.lowering.values import DATA, UNKNOWN, Const, Dropped, Items, Tensor, Unknown, Value
 
 
 class Arithmetic(Attributes):
@@ -68,9 +68,14 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, Const) or (isinstance(value, Unknown) and "." in value.id)
 
 
+def _elements(value: Value) -> Sequence[Value]:
+    """Return what a list holds, as `torch.cat` gets one; anything else is one by itself."""
+    return value.elements if isinstance(value, Items) and value.keys is None else (value,)
+
+
 def combined(values: Iterable[Value]) -> Value:
-    """Return the result of an operation on tensors: it carries the graphs of all of them."""
-    values = list(values)
+    """Return the result of an operation on tensors, or on lists of them: it carries the graphs of all of them."""
+    values = [each for value in values for each in _elements(value)]
     without_graph = plain(values)
     if without_graph is not None:
         return without_graph
