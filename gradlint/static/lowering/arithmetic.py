@@ -13,8 +13,8 @@ from gradlint.static.flow.tree import GraphNode
 from gradlint.static.lowering.algebra import graph_of, scalers_of
 from gradlint.static.lowering.attributes import Attributes
 from gradlint.static.lowering.frames import Grad
-from gradlint.static.lowering.provenance import lost_by, plain, summed, without_numbers
-from gradlint.static.lowering.values import DATA, UNKNOWN, Const, Dropped, Items, Tensor, Unknown, Value
+from gradlint.static.lowering.provenance import lost_by, plain, summed, unmarked, without_numbers
+from gradlint.static.lowering.values import DATA, UNKNOWN, Const, Dropped, Gathered, Items, Tensor, Unknown, Value
 
 
 class Arithmetic(Attributes):
@@ -63,19 +63,31 @@ class Arithmetic(Attributes):
         return lost_by("no-grad", place, values)
 
 
+def gathered(values: Iterable[Value]) -> Gathered | None:
+    """Return the list of what is made or put into it in each turn, if these are tensors that carry a graph."""
+    whole = combined(values)
+    return Gathered(unmarked(whole)) if isinstance(whole, Tensor) and whole.nodes else None
+
+
 def _is_number(value: Value) -> bool:
     """Whether a factor is a number: a literal, or an attribute of something that is not of torch."""
     return isinstance(value, Const) or (isinstance(value, Unknown) and "." in value.id)
 
 
+def elements_of(values: Iterable[Value]) -> list[Value]:
+    """Return what lists hold, as `torch.cat` gets one; anything else is one by itself."""
+    return [each for value in values for each in _elements(value)]
+
+
 def _elements(value: Value) -> Sequence[Value]:
-    """Return what a list holds, as `torch.cat` gets one; anything else is one by itself."""
+    if isinstance(value, Gathered):
+        return (value.whole,)
     return value.elements if isinstance(value, Items) and value.keys is None else (value,)
 
 
 def combined(values: Iterable[Value]) -> Value:
     """Return the result of an operation on tensors, or on lists of them: it carries the graphs of all of them."""
-    values = [each for value in values for each in _elements(value)]
+    values = elements_of(values)
     without_graph = plain(values)
     if without_graph is not None:
         return without_graph

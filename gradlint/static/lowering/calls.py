@@ -21,6 +21,7 @@ from gradlint.static.lowering.values import (
     Choice,
     Class,
     Function,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -54,7 +55,7 @@ class Calls(Methods):
                 return receiver
             if node.func.attr.endswith("_"):
                 self.writes_data(node.func.value, node)
-            if node.func.attr in ("append", "extend", "insert", "add") and not isinstance(receiver, Items):
+            if node.func.attr in ("append", "extend", "insert", "add") and not isinstance(receiver, (Items, Gathered)):
                 self.put_away(args)
             if node.func.attr in ("append", "add_") and len(args) == 1:
                 self.keep(node.func.value, args[0], node)

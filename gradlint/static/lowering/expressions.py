@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import Atom, Loop, Predicate, Seq
 from gradlint.static.lowering.algebra import held, join, join_all, part_of
-from gradlint.static.lowering.arithmetic import Arithmetic
+from gradlint.static.lowering.arithmetic import Arithmetic, gathered
 from gradlint.static.lowering.modules import ITSELF
 from gradlint.static.lowering.provenance import cut, tells_where
 from gradlint.static.lowering.values import (
@@ -19,6 +19,7 @@ from gradlint.static.lowering.values import (
     UNKNOWN,
     Const,
     Function,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -197,18 +198,20 @@ class Expressions(Arithmetic):
         match source:
             case Items(elements, None) if 0 < len(elements) <= _FEW and not rest and not first.ifs:
                 made = self._unrolled_comprehension(first.target, elements, list(results))
-                return _collected(made) if ordered else _mixture(each for one in made for each in one)
+                return _collected(made) if ordered else _together([each for one in made for each in one])
         number = self.number(first)
         outer, self.loops = self.loops, (*self.loops, number)
         self.perhaps += bool(first.ifs)
         with self.aside() as out:
-            self.take(first.target, self.iterated(source))
+            # Nothing runs backward in here, so that one may stand for all.
+            self.take(first.target, source.whole if isinstance(source, Gathered) else self.iterated(source))
             for test in first.ifs:
                 self.evaluate(test)
             if rest:
                 value = self._comprehension(rest, results)
             else:
-                value = _mixture([self.evaluate(result) for result in results])
+                each = [self.evaluate(result) for result in results]
+                value = _mixture(each) if first.ifs else _together(each)
         self.loops = outer
         self.perhaps -= bool(first.ifs)
         if out:
@@ -281,9 +284,15 @@ def _collected(made: list[list[Value]]) -> Value:
     """Return the list, or the dict, of what was made in turn, where it is of objects."""
     values = [each[-1] for each in made]
     if not all(isinstance(value, (Object, Instance)) for value in values):
-        return _mixture(each for one in made for each in one)
+        return _together([each for one in made for each in one])
     keys = [const(each[0]) for each in made if len(each) > 1]
     return Items(tuple(values), tuple(keys) if keys else None) if ... not in keys else _mixture(values)
+
+
+def _together(values: list[Value]) -> Value:
+    """Return a list of nobody knows how many elements, each of which may be any of the values."""
+    tensors = all(isinstance(value, Tensor) for value in values)
+    return (gathered(values) if tensors else None) or _mixture(values)
 
 
 def _mixture(values: Iterable[Value]) -> Value:
