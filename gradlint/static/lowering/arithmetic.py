@@ -64,9 +64,11 @@ class Arithmetic(Attributes):
 
 
 def gathered(values: Iterable[Value]) -> Gathered | None:
-    """Return the list of what is made or put into it in each turn, if these are tensors that carry a graph."""
+    """Return the list of what is made or put into it in each turn, if these are tensors that carry a graph or have lost one."""
     whole = combined(values)
-    return Gathered(unmarked(whole)) if isinstance(whole, Tensor) and whole.nodes else None
+    if not isinstance(whole, Tensor):
+        return None
+    return Gathered(unmarked(whole)) if whole.nodes else Gathered(whole) if whole.dropped or whole.cut else None
 
 
 def _is_number(value: Value) -> bool:

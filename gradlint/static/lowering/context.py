@@ -24,6 +24,7 @@ from gradlint.static.lowering.values import (
     Choice,
     Class,
     Function,
+    Gathered,
     Imported,
     Instance,
     Items,
@@ -278,7 +279,11 @@ class Context(ABC):
         self.store[uid, name] = value
 
     def forget(self, values: Iterable[Value]) -> None:
-        """Drop what is known of where tensors come from, under whatever name: somebody may have changed them in place."""
+        """Drop what is known of where tensors come from and of what lists hold, under whatever name: somebody may have changed them in place."""
+        values = list(values)
+        for gathered in (value for value in values if isinstance(value, Gathered)):
+            for key in [key for key, value in self.store.items() if value is gathered]:
+                self.store[key] = Unknown(holds=held((gathered,)))
         gone = {part for value in values for part in parts(value) if isinstance(part, Tensor) and part.made is not None}
         for tensor in gone:
             for key, value in self.store.items():
