@@ -75,6 +75,7 @@ class Context(ABC):
         self.perhaps = 0  # more than that: what happens here may have been made sure of before
         self.dead = False
         self.hint = ""
+        self.turn = ""  # of a comprehension: what it makes by one expression is another one in each
         self.stack: list[ast.AST] = []
         self.reached: set[ast.AST] = set()
         self.followed: set[ast.AST] = set()

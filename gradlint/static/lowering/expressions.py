@@ -164,6 +164,8 @@ class Expressions(Arithmetic):
                 return one if isinstance(one, Library) else _mixture(elements)
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", holds)
+            case Gathered():
+                return self._one_of_many(owner)
             case _:
                 return Unknown(holds=self.reach((owner,)))
 
@@ -187,15 +189,22 @@ class Expressions(Arithmetic):
                 return value
             case Library() | Object(kind=Kind.LOADER) if is_loader(value):
                 return DATA
+            case Gathered():
+                return self._one_of_many(value)
             case _:
                 return Unknown(holds=self.reach((value,)))
+
+    def _one_of_many(self, tensors: Gathered) -> Unknown:
+        if not tensors.whole.nodes:
+            self.forget([tensors])  # One by one they may be told to require gradients.
+        return Unknown(holds=self.reach((tensors,)))
 
     def _comprehension(
         self, generators: list[ast.comprehension], results: Iterable[ast.expr], *, ordered: bool = False
     ) -> Value:
         first, *rest = generators
         source = self.evaluate(first.iter)
-        match source:
+        match _counted(first.iter) or source:
             case Items(elements, None) if 0 < len(elements) <= _FEW and not rest and not first.ifs:
                 made = self._unrolled_comprehension(first.target, elements, list(results))
                 return _collected(made) if ordered else _together([each for one in made for each in one])
@@ -223,12 +232,12 @@ class Expressions(Arithmetic):
         self, target: ast.expr, each: tuple[Value, ...], results: list[ast.expr]
     ) -> list[list[Value]]:
         """Evaluate a comprehension over a few known values, in turn: each is asked to do its own."""
-        hint, made = self.hint, []
+        hint, turn, made = self.hint, self.turn, []
         for index, value in enumerate(each):
             self.assign(target, value, target)
-            self.hint = f"{hint or '@'}[{index}]"
+            self.hint, self.turn = f"{hint or '@'}[{index}]", f"{turn}[{index}]"
             made.append([self.evaluate(result) for result in results])
-        self.hint = hint
+        self.hint, self.turn = hint, turn
         return made
 
     def take(self, target: ast.expr, value: Value) -> None:
@@ -278,6 +287,15 @@ class Expressions(Arithmetic):
         self.fork(test, lambda: found.append(self.evaluate(node)), lambda: None)
         self.perhaps -= 1
         return found[0]
+
+
+def _counted(node: ast.expr) -> Items | None:
+    """Return the numbers of a short `range`, which are known."""
+    match node:
+        case ast.Call(ast.Name("range"), [ast.Constant(int(count))], []) if 0 < count <= _FEW:
+            return Items(tuple(map(Const, range(count))))
+        case _:
+            return None
 
 
 def _collected(made: list[list[Value]]) -> Value:
