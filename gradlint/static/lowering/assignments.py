@@ -149,8 +149,9 @@ class Assignments(Succession):
 
     def _assign_element(self, owner: ast.expr, index: ast.expr, value: Value, node: ast.AST) -> None:
         container = self.evaluate(owner)
-        if isinstance(owner, ast.Name) and (losses := _with_tensor(container, index, value)) is not None:
-            self.grown(owner, losses, node)
+        whole = _with(container, index, value) if isinstance(owner, (ast.Name, ast.Attribute)) else None
+        if whole is not None:
+            self.grown(owner, whole, node)
             return
         if isinstance(container, (Object, Instance)):
             self.emit(EventKind.THAW, node, self.reach((container,)))
@@ -243,11 +244,12 @@ def _hint(target: ast.expr) -> str:
             return ""
 
 
-def _with_tensor(container: Value, index: ast.expr, value: Value) -> Items | None:
-    """Return a dict of tensors with one more, or with another one under its key."""
-    match container, index, value:
-        case Items(elements, tuple() as keys), ast.Constant(key), Tensor() if all(
-            isinstance(each, Tensor) for each in elements
+def _with(container: Value, index: ast.expr, value: Value) -> Items | None:
+    """Return a dict of tensors, or of objects, with one more, or with another one under its key."""
+    sorts = (Tensor,) if isinstance(value, Tensor) else (Object, Instance)
+    match container, index:
+        case Items(elements, tuple() as keys), ast.Constant(key) if all(
+            isinstance(each, sorts) for each in (*elements, value)
         ):
             known = dict(zip(keys, elements, strict=True)) | {key: value}
             return Items(tuple(known.values()), tuple(known))
