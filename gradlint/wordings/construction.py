@@ -17,12 +17,14 @@ FREEZE = "set `{subject}.grad = None` where it is frozen, or clear with `zero_gr
 WORDINGS: Mapping[str, Wording] = {
     "GL801": Wording(
         "nobody updates the parameters of `{subject}`: {what}",
-        "let the optimizer that steps hold parameters that are trained",
+        "let the optimizer that steps hold the parameters that are to be trained",
         {
             "frozen": "they are frozen here",
             "step": "it steps here, and changes nothing",
             "given": "it is given here already",
             "built": "the optimizer that never steps is built here",
+            "backward": "its loss runs backward here",
+            "twin": "the one that has these parameters, too, is built here",
         },
     ),
     "GL802": Wording(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from gradlint.diagnostics import Diagnostic
 from gradlint.static.fixes.changes import Insert
@@ -78,8 +78,11 @@ def _create_graph(item: Diagnostic, outline: Outline) -> Remedy | None:
 
 
 def _assign(item: Diagnostic, outline: Outline) -> Remedy | None:
-    """GL522: keep what a method returns under the name that it was called on."""
+    """GL522: keep what a method returns under the name that it was called on, or call the one that changes it in place."""
     statement = own_statement(item, outline)
+    if statement is not None and item.help.startswith("change it in place"):
+        edits = [edit for function in _chain(statement.value) for edit in wrapped(outline, function, "", "_")]
+        return Remedy("Change it in place", tuple(edits))
     owner = receiver(statement.value) if statement else None
     if statement is None or owner is None:
         return None
@@ -88,6 +91,13 @@ def _assign(item: Diagnostic, outline: Outline) -> Remedy | None:
         text = f"{name}.load_state_dict"
         return Remedy(f"Call `{text}(...)`", (replaced(outline, statement.value.func, text),))
     return Remedy(f"Keep what it returns: `{name} = ...`", wrapped(outline, statement, f"{name} = "))
+
+
+def _chain(call: ast.expr) -> Iterator[ast.expr]:
+    """Yield the functions of a chain of calls, the last one first."""
+    while isinstance(call, ast.Call):
+        yield call.func
+        call = call.func.value if isinstance(call.func, ast.Attribute) else call.func
 
 
 def _listed(item: Diagnostic, outline: Outline) -> Remedy | None:

@@ -18,6 +18,7 @@ from gradlint.static.lowering.values import (
     Const,
     Dropped,
     Function,
+    Gathered,
     Imported,
     Instance,
     Items,
@@ -33,7 +34,7 @@ from gradlint.static.lowering.values import (
     unknown_uid,
 )
 
-_MADE_OF_OTHERS = frozenset([Items, Method, Function, Choice, Super])
+_MADE_OF_OTHERS = frozenset([Items, Gathered, Method, Function, Choice, Super])
 """Values that consist of others; most are of other sorts."""
 
 
@@ -46,6 +47,8 @@ def parts(value: Value) -> Iterator[Value]:
         case Items(elements):
             for element in elements:
                 yield from parts(element)
+        case Gathered(whole):
+            yield whole
         case Method(receiver) | Function(receiver=Instance() | Object() as receiver):
             yield from parts(receiver)
         case Choice(functions):
@@ -143,6 +146,8 @@ def join(left: Value, right: Value) -> Value:
             nodes, dropped = left.nodes & right.nodes, left.dropped & right.dropped
             cut = left.cut and right.cut
             return Tensor(nodes, left.scalers | right.scalers, sure, made, cut, dropped, leaves)
+        case Gathered(one), Gathered(other) if one.nodes & other.nodes:
+            return Gathered(replace(one, nodes=one.nodes & other.nodes))
         case (Items((), None), Params() as full) | (Params() as full, Items((), None)):
             return full
         case Params(), Params():
@@ -181,11 +186,13 @@ def aged(value: Value, inside: frozenset[Location]) -> Value:
     """Return `value` one loop iteration later: graph parts built at the places `inside` are older by one."""
     match value:
         case Tensor(nodes) if any(node.place in inside for node in nodes):
-            return replace(value, nodes=frozenset(_older(node) if node.place in inside else node for node in nodes))
+            return _aged(value, inside)
         case Items(elements, keys):
             older = tuple(aged(element, inside) for element in elements)
             # The same list under two names stays the same.
             return value if all(map(is_, older, elements)) else Items(older, keys)
+        case Gathered(whole) if any(node.place in inside for node in whole.nodes):
+            return Gathered(_aged(whole, inside))
         case _:
             return value
 
@@ -208,6 +215,10 @@ def with_element(whole: Value, index: object, value: Value) -> Value:
         case _:
             return Unknown(holds=held((whole, value)))
     return Items((*elements[:at], value, *elements[at + 1 :]), whole.keys)
+
+
+def _aged(tensor: Tensor, inside: frozenset[Location]) -> Tensor:
+    return replace(tensor, nodes=frozenset(_older(node) if node.place in inside else node for node in tensor.nodes))
 
 
 def _older(node: GraphNode) -> GraphNode:

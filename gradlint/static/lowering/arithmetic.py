@@ -6,15 +6,15 @@ It knows tensors and grad modes; how the operands are evaluated is another layer
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from gradlint.static.flow.tree import GraphNode
 from gradlint.static.lowering.algebra import graph_of, scalers_of
 from gradlint.static.lowering.attributes import Attributes
 from gradlint.static.lowering.frames import Grad
-from gradlint.static.lowering.provenance import lost_by, plain, summed, without_numbers
-from gradlint.static.lowering.values import DATA, UNKNOWN, Const, Dropped, Tensor, Unknown, Value
+from gradlint.static.lowering.provenance import lost_by, plain, summed, unmarked, without_numbers
+from gradlint.static.lowering.values import DATA, UNKNOWN, Const, Dropped, Gathered, Items, Tensor, Unknown, Value
 
 
 class Arithmetic(Attributes):
@@ -63,14 +63,33 @@ class Arithmetic(Attributes):
         return lost_by("no-grad", place, values)
 
 
+def gathered(values: Iterable[Value]) -> Gathered | None:
+    """Return the list of what is made or put into it in each turn, if these are tensors that carry a graph or have lost one."""
+    whole = combined(values)
+    if not isinstance(whole, Tensor):
+        return None
+    return Gathered(unmarked(whole)) if whole.nodes else Gathered(whole) if whole.dropped or whole.cut else None
+
+
 def _is_number(value: Value) -> bool:
     """Whether a factor is a number: a literal, or an attribute of something that is not of torch."""
     return isinstance(value, Const) or (isinstance(value, Unknown) and "." in value.id)
 
 
+def elements_of(values: Iterable[Value]) -> list[Value]:
+    """Return what lists hold, as `torch.cat` gets one; anything else is one by itself."""
+    return [each for value in values for each in _elements(value)]
+
+
+def _elements(value: Value) -> Sequence[Value]:
+    if isinstance(value, Gathered):
+        return (value.whole,)
+    return value.elements if isinstance(value, Items) and value.keys is None else (value,)
+
+
 def combined(values: Iterable[Value]) -> Value:
-    """Return the result of an operation on tensors: it carries the graphs of all of them."""
-    values = list(values)
+    """Return the result of an operation on tensors, or on lists of them: it carries the graphs of all of them."""
+    values = elements_of(values)
     without_graph = plain(values)
     if without_graph is not None:
         return without_graph

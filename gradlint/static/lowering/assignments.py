@@ -11,13 +11,14 @@ from dataclasses import replace
 from gradlint.events import EventKind
 from gradlint.static.lowering.algebra import held, part_of
 from gradlint.static.lowering.frames import Grad
-from gradlint.static.lowering.provenance import is_plain, tells_where, unmarked
+from gradlint.static.lowering.provenance import is_in_pieces, is_plain, is_ranked, tells_where, unmarked
 from gradlint.static.lowering.succession import Succession
 from gradlint.static.lowering.values import (
     DATA,
     NONE,
     UNKNOWN,
     Const,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -81,7 +82,7 @@ class Assignments(Succession):
                 if isinstance(value, Unknown) and (not value.id or isinstance(getattr(node, "value", None), ast.Call)):
                     made = self._stepped_later(name, node, value)
                     value = made or (value if value.id else self.fresh(name, node, value.holds))
-                elif isinstance(value, (Tensor, Library, Items, Params)):
+                elif isinstance(value, (Tensor, Library, Items, Gathered, Params)):
                     self.renewed(f"{'/'.join(self.frame.path)}/{name}")
                 self.bind(name, value)
             case ast.Tuple(elements) | ast.List(elements):
@@ -92,7 +93,7 @@ class Assignments(Succession):
             case ast.Attribute(owner, name):
                 self._assign_attribute(self.evaluate(owner), name, value, target)
             case ast.Subscript(owner, index):
-                self._assign_element(owner, value, node)
+                self._assign_element(owner, index, value, node)
                 if isinstance(index, ast.Constant) and index.value == "lr":
                     self._rate_written(self.latest.get(owner, UNKNOWN), target)
             case _:
@@ -146,8 +147,12 @@ class Assignments(Succession):
             # What a parameter gets as its `data` are numbers: nobody acts through them.
             self.escape(node, [value])
 
-    def _assign_element(self, owner: ast.expr, value: Value, node: ast.AST) -> None:
+    def _assign_element(self, owner: ast.expr, index: ast.expr, value: Value, node: ast.AST) -> None:
         container = self.evaluate(owner)
+        whole = _with(container, index, value) if isinstance(owner, (ast.Name, ast.Attribute)) else None
+        if whole is not None:
+            self.grown(owner, whole, node)
+            return
         if isinstance(container, (Object, Instance)):
             self.emit(EventKind.THAW, node, self.reach((container,)))
         if not is_plain(value):
@@ -239,12 +244,29 @@ def _hint(target: ast.expr) -> str:
             return ""
 
 
+def _with(container: Value, index: ast.expr, value: Value) -> Items | None:
+    """Return a dict of tensors, or of objects, with one more, or with another one under its key."""
+    sorts = (Tensor,) if isinstance(value, Tensor) else (Object, Instance)
+    match container, index:
+        case Items(elements, tuple() as keys), ast.Constant(key) if all(
+            isinstance(each, sorts) for each in (*elements, value)
+        ):
+            known = dict(zip(keys, elements, strict=True)) | {key: value}
+            return Items(tuple(known.values()), tuple(known))
+        case _:
+            return None
+
+
 def _spread(value: Value, targets: list[ast.expr]) -> list[Value]:
     match value:
         case Items(elements, None) if len(elements) == len(targets):
             return list(elements)
         case Params():
             return [value] * len(targets)
+        case Tensor() if is_in_pieces(value):
+            return [unmarked(value)] * len(targets)
+        case Tensor() if is_ranked(value) and len(targets) == 2:
+            return [unmarked(value), DATA]
         case Tensor(nodes) if not any(node.sure for node in nodes):
             return [_part(value, index, part_of(value, f"[{index}]")) for index in range(len(targets))]
         case _:

@@ -20,6 +20,7 @@ from gradlint.static.lowering.values import (
     Class,
     Const,
     Function,
+    Gathered,
     Instance,
     Items,
     Library,
@@ -59,8 +60,8 @@ class Builtins(Creation):
                 self._set_by_name(node, args)
                 # What is put in the place of a frozen part may train.
                 self.emit(EventKind.THAW, node, self.reach(args[:1]) or None, roles=("exchanged",))
-            case "sum" if args and isinstance(args[0], Items):
-                return summed(combined(args[0].elements), args[0])
+            case "sum" if args and isinstance(args[0], (Items, Gathered)):
+                return summed(combined(args), args[0])
             case "vars" if args and isinstance(args[0], Instance):
                 self.unsettle(args[0].uid, node)
             case _:
@@ -81,7 +82,7 @@ class Builtins(Creation):
         """Return what a function makes of the elements of a container."""
         match name:
             case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
-                return args[-1] if isinstance(args[-1], (Items, Params)) else Unknown(holds=held(args))
+                return args[-1] if isinstance(args[-1], (Items, Gathered, Params)) else Unknown(holds=held(args))
             case "dict" if not args:
                 return (
                     Items(tuple(named.values()), tuple(named))

@@ -6,10 +6,11 @@ It knows callees; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.static.flow.tree import Atom, Node, events
+from gradlint.static.flow.tree import Atom, Call, Event, Node, Seq, Uid, events
 from gradlint.static.lowering.algebra import graph_of, held, join
 from gradlint.static.lowering.contexts import is_context
 from gradlint.static.lowering.frames import Grad
@@ -20,6 +21,7 @@ from gradlint.static.lowering.values import (
     Choice,
     Class,
     Function,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -53,7 +55,7 @@ class Calls(Methods):
                 return receiver
             if node.func.attr.endswith("_"):
                 self.writes_data(node.func.value, node)
-            if node.func.attr in ("append", "extend", "insert", "add") and not isinstance(receiver, Items):
+            if node.func.attr in ("append", "extend", "insert", "add") and not isinstance(receiver, (Items, Gathered)):
                 self.put_away(args)
             if node.func.attr in ("append", "add_") and len(args) == 1:
                 self.keep(node.func.value, args[0], node)
@@ -180,14 +182,39 @@ class Calls(Methods):
             result = self.inline(replace(method, receiver=instance), node, args, named)
         if any(_acts(item) for item in out):
             self.out.extend(out)
+        elif guests := self._guests(instance) & _run_by(out):
+            self.emit(EventKind.FORWARD, node, guests, self.spelled(node))
         if self.grad is Grad.ON:
             return self._collapsed(result, made, args)
         return self.ungraphed(result, node, (*args, *named.values(), Tensor(frozenset({made}))))
+
+    def _guests(self, host: Instance) -> frozenset[Uid]:
+        """Return whom a module was given when it was made: a guest has a mode of its own, in which others may put it."""
+        given = (name for name in self.members.get(host.uid, ()) if name.startswith("*"))
+        return frozenset(uid for name in given for uid in held((self.store[host.uid, name],)))
 
 
 def _handed(args: list[Value]) -> tuple[str, ...]:
     """Return the word that says that an unknown function gets what its caller was given: perhaps a model."""
     return ("handed",) if any(isinstance(arg, Unknown) and arg.id and "@" not in arg.id for arg in args) else ()
+
+
+def _run_by(out: Iterable[Node]) -> frozenset[Uid]:
+    """Return the modules that certainly run in a forward."""
+    runs = (event for item in out for event in _certain(item) if event.kind is EventKind.FORWARD)
+    return frozenset(uid for event in runs for uid in event.targets or ())
+
+
+def _certain(node: Node) -> Iterator[Event]:
+    """Yield the events that happen on all paths, and once."""
+    match node:
+        case Event():
+            yield node
+        case Call(body):
+            yield from _certain(body)
+        case Seq(items):
+            for item in items:
+                yield from _certain(item)
 
 
 def _acts(node: Node) -> bool:

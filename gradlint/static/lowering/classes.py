@@ -92,7 +92,7 @@ class Classes(Functions):
 
     def _instance_uid(self, cls: Class, node: ast.AST) -> Uid:
         """Return who an instance is: under one name, one of another class is another one."""
-        name = self.hint or f"@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
+        name = self.hint or f"@{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}{self.turn}"
         uid, count = (*self.frame.path, name), 1
         while self.instances.get(uid, cls) != cls:
             count += 1

@@ -8,16 +8,19 @@ from __future__ import annotations
 import ast
 
 from gradlint.static.lowering.algebra import held, join, with_element
+from gradlint.static.lowering.arithmetic import gathered
 from gradlint.static.lowering.updates import Updates
 from gradlint.static.lowering.values import (
     NONE,
     UNKNOWN,
     Const,
+    Gathered,
     Instance,
     Items,
     Kind,
     Object,
     Params,
+    Tensor,
     Unknown,
     Value,
     const,
@@ -29,7 +32,7 @@ _DRIVERS = frozenset([Kind.OPTIMIZER, Kind.SCHEDULER])
 class Containers(Updates):
     """Evaluates methods of containers."""
 
-    def on_container(self, receiver: Items | Params, name: str, node: ast.Call, args: list[Value]) -> Value:
+    def on_container(self, receiver: Items | Gathered | Params, name: str, node: ast.Call, args: list[Value]) -> Value:
         """Return what a method of a container makes; a container that it changes is another one from now on."""
         if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Attribute):
             # Whoever has the owner of a list may step those that are put in there.
@@ -63,13 +66,15 @@ class Containers(Updates):
             uid for uid in self.reach(values) if uid in self.objects and self.objects[uid].kind in _DRIVERS
         }
 
-    def _appended(self, receiver: Items | Params, name: str, value: Value) -> Value | None:
+    def _appended(self, receiver: Items | Gathered | Params, name: str, value: Value) -> Value | None:
         """Return a list that a value was put into, if its elements are known still: parameters, or no others than written."""
         match receiver, value:
             case Items((), None) | Params(), Params():
                 return join(receiver, value)
             case Items(elements, None), Object() | Instance() if name == "append" and not self.loops:
                 return Items((*elements, value))
+            case ((Items(keys=None) | Gathered()), Tensor()) if name == "append" and _of_tensors(receiver):
+                return gathered((receiver, value))
             case _:
                 return None
 
@@ -88,3 +93,7 @@ class Containers(Updates):
             case ast.Subscript(owner, index):
                 whole = self.latest.get(owner, UNKNOWN)
                 self._put(owner, with_element(whole, const(self.latest.get(index, UNKNOWN)), value), node)
+
+
+def _of_tensors(receiver: Items | Gathered | Params) -> bool:
+    return not isinstance(receiver, Items) or all(isinstance(each, Tensor) for each in receiver.elements)

@@ -24,6 +24,7 @@ from gradlint.static.lowering.values import (
     Choice,
     Class,
     Function,
+    Gathered,
     Imported,
     Instance,
     Items,
@@ -74,6 +75,7 @@ class Context(ABC):
         self.perhaps = 0  # more than that: what happens here may have been made sure of before
         self.dead = False
         self.hint = ""
+        self.turn = ""  # of a comprehension: what it makes by one expression is another one in each
         self.stack: list[ast.AST] = []
         self.reached: set[ast.AST] = set()
         self.followed: set[ast.AST] = set()
@@ -278,7 +280,11 @@ class Context(ABC):
         self.store[uid, name] = value
 
     def forget(self, values: Iterable[Value]) -> None:
-        """Drop what is known of where tensors come from, under whatever name: somebody may have changed them in place."""
+        """Drop what is known of where tensors come from and of what lists hold, under whatever name: somebody may have changed them in place."""
+        values = list(values)
+        for gathered in (value for value in values if isinstance(value, Gathered)):
+            for key in [key for key, value in self.store.items() if value is gathered]:
+                self.store[key] = Unknown(holds=held((gathered,)))
         gone = {part for value in values for part in parts(value) if isinstance(part, Tensor) and part.made is not None}
         for tensor in gone:
             for key, value in self.store.items():

@@ -130,7 +130,7 @@ class Creation(Gradients):
 
     def _identity_of(self, node: ast.Call) -> Uid:
         """Return who is made here: two branches that make one name make one object, a name made anew is another one."""
-        name = self.hint or f"@{node.lineno}:{node.col_offset}"
+        name = self.hint or f"@{node.lineno}:{node.col_offset}{self.turn}"
         uid, place, count = (*self.frame.path, name), self.place(node), 1
         bound = self.lookup(name)
         anew = isinstance(bound, Object) and bound.uid[-1].partition("#")[0] == name

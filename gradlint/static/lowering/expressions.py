@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import Atom, Loop, Predicate, Seq
 from gradlint.static.lowering.algebra import held, join, join_all, part_of
-from gradlint.static.lowering.arithmetic import Arithmetic
+from gradlint.static.lowering.arithmetic import Arithmetic, gathered
 from gradlint.static.lowering.modules import ITSELF
 from gradlint.static.lowering.provenance import cut, tells_where
 from gradlint.static.lowering.values import (
@@ -19,6 +19,7 @@ from gradlint.static.lowering.values import (
     UNKNOWN,
     Const,
     Function,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -163,6 +164,8 @@ class Expressions(Arithmetic):
                 return one if isinstance(one, Library) else _mixture(elements)
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", holds)
+            case Gathered():
+                return self._one_of_many(owner)
             case _:
                 return Unknown(holds=self.reach((owner,)))
 
@@ -186,29 +189,38 @@ class Expressions(Arithmetic):
                 return value
             case Library() | Object(kind=Kind.LOADER) if is_loader(value):
                 return DATA
+            case Gathered():
+                return self._one_of_many(value)
             case _:
                 return Unknown(holds=self.reach((value,)))
+
+    def _one_of_many(self, tensors: Gathered) -> Unknown:
+        if not tensors.whole.nodes:
+            self.forget([tensors])  # One by one they may be told to require gradients.
+        return Unknown(holds=self.reach((tensors,)))
 
     def _comprehension(
         self, generators: list[ast.comprehension], results: Iterable[ast.expr], *, ordered: bool = False
     ) -> Value:
         first, *rest = generators
         source = self.evaluate(first.iter)
-        match source:
+        match _counted(first.iter) or source:
             case Items(elements, None) if 0 < len(elements) <= _FEW and not rest and not first.ifs:
                 made = self._unrolled_comprehension(first.target, elements, list(results))
-                return _collected(made) if ordered else _mixture(each for one in made for each in one)
+                return _collected(made) if ordered else _together([each for one in made for each in one])
         number = self.number(first)
         outer, self.loops = self.loops, (*self.loops, number)
         self.perhaps += bool(first.ifs)
         with self.aside() as out:
-            self.take(first.target, self.iterated(source))
+            # Nothing runs backward in here, so that one may stand for all.
+            self.take(first.target, source.whole if isinstance(source, Gathered) else self.iterated(source))
             for test in first.ifs:
                 self.evaluate(test)
             if rest:
                 value = self._comprehension(rest, results)
             else:
-                value = _mixture([self.evaluate(result) for result in results])
+                each = [self.evaluate(result) for result in results]
+                value = _mixture(each) if first.ifs else _together(each)
         self.loops = outer
         self.perhaps -= bool(first.ifs)
         if out:
@@ -220,12 +232,12 @@ class Expressions(Arithmetic):
         self, target: ast.expr, each: tuple[Value, ...], results: list[ast.expr]
     ) -> list[list[Value]]:
         """Evaluate a comprehension over a few known values, in turn: each is asked to do its own."""
-        hint, made = self.hint, []
+        hint, turn, made = self.hint, self.turn, []
         for index, value in enumerate(each):
             self.assign(target, value, target)
-            self.hint = f"{hint or '@'}[{index}]"
+            self.hint, self.turn = f"{hint or '@'}[{index}]", f"{turn}[{index}]"
             made.append([self.evaluate(result) for result in results])
-        self.hint = hint
+        self.hint, self.turn = hint, turn
         return made
 
     def take(self, target: ast.expr, value: Value) -> None:
@@ -277,13 +289,28 @@ class Expressions(Arithmetic):
         return found[0]
 
 
+def _counted(node: ast.expr) -> Items | None:
+    """Return the numbers of a short `range`, which are known."""
+    match node:
+        case ast.Call(ast.Name("range"), [ast.Constant(int(count))], []) if 0 < count <= _FEW:
+            return Items(tuple(map(Const, range(count))))
+        case _:
+            return None
+
+
 def _collected(made: list[list[Value]]) -> Value:
     """Return the list, or the dict, of what was made in turn, where it is of objects."""
     values = [each[-1] for each in made]
     if not all(isinstance(value, (Object, Instance)) for value in values):
-        return _mixture(each for one in made for each in one)
+        return _together([each for one in made for each in one])
     keys = [const(each[0]) for each in made if len(each) > 1]
     return Items(tuple(values), tuple(keys) if keys else None) if ... not in keys else _mixture(values)
+
+
+def _together(values: list[Value]) -> Value:
+    """Return a list of nobody knows how many elements, each of which may be any of the values."""
+    tensors = all(isinstance(value, Tensor) for value in values)
+    return (gathered(values) if tensors else None) or _mixture(values)
 
 
 def _mixture(values: Iterable[Value]) -> Value:

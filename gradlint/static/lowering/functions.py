@@ -164,7 +164,8 @@ class Functions(Parameters):
         )
 
     def _enter(self, function: Function, node: ast.AST) -> Frame:
-        path = (*self.frame.path, f"{name_of(function)}:{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}")
+        place = f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}{self.turn}"
+        path = (*self.frame.path, f"{name_of(function)}:{place}")
         parent = self.frames.get(function.frame, self.module)
         cls = function.receiver.cls if isinstance(function.receiver, Instance) else None
         callers = (*self.frame.callers, (self.frame.node, node))

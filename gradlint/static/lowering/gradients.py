@@ -13,6 +13,7 @@ from dataclasses import replace
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import GraphNode, Uid
 from gradlint.static.lowering.algebra import held, parts, scalers_of
+from gradlint.static.lowering.arithmetic import elements_of
 from gradlint.static.lowering.forwards import Forwards
 from gradlint.static.lowering.frames import Grad
 from gradlint.static.lowering.notes import Descent
@@ -141,7 +142,7 @@ class Gradients(Forwards):
 
     def backward(self, node: ast.Call, roots: list[Value], named: dict[str, Value], by: tuple[str, ...] = ()) -> Value:
         """Emit a backward pass from the given roots, with the words `by` that say who runs it."""
-        roots = [*roots, *self._with_graphs(node, roots)]
+        roots = [*elements_of(roots), *self._with_graphs(node, roots)]
         nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
         roles = [*by]
         if any(const(named.get(key, Const(False))) is not False for key in _KEEPING):

@@ -30,6 +30,7 @@ from gradlint.static.lowering.values import (
     UNKNOWN,
     Class,
     Const,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -85,7 +86,7 @@ class Methods(Containers):
             case Unknown(id=id_) if id_ in self.proven:
                 module = Object(Kind.MODULE, unknown_uid(id_), "", self.place(node))
                 return self.on_module(module.uid, module, name, node, args, named)
-            case Items() | Params():
+            case Items() | Gathered() | Params():
                 return self.on_container(receiver, name, node, args)
             case _:
                 return self._unknown(receiver, name, node, args, named)
@@ -165,6 +166,8 @@ class Methods(Containers):
             return self.requires_gradients(target, tensor, next(iter((*args, *named.values())), Const(True)))
         if is_of_inference(tensor) and name in words("tensor", "viewing"):
             return tensor
+        if name == "values" and tensor.nodes and not any(part.sure for part in tensor.nodes):
+            return Gathered(unmarked(tensor))  # It may be a dict of losses.
         if name in words("tensor", "cut"):
             return cut(self.place(node), lost_by(name, self.place(node), (tensor,)))
         if name in words("tensor", "fresh"):

@@ -36,21 +36,28 @@ def reshaped(result: Value, tensor: Value, method: str) -> Value:
 
 
 def ranked(result: Value, name: str, place: Location, *, along: bool) -> Value:
-    """Return the result of an operation that may return what it finds and where (`along`: it is told a dimension)."""
+    """Return the result of an operation that may return pieces, or what it finds and where (`along`: it is told a dimension)."""
     if not isinstance(result, Tensor) or not result.nodes:
         return result
+    if name in words("tensor", "splitting"):
+        return marked(result, "pieces", place)
     pair = name in words("tensor", "ranking") or (along and name in words("tensor", "ranking_along"))
     return marked(result, "ranked", place) if pair else result
 
 
 def tells_where(value: Value, part: object) -> bool:
     """Whether a part of a result is the indices of what was found."""
-    return (
-        isinstance(value, Tensor)
-        and value.made is not None
-        and value.made.op == "ranked"
-        and part in (1, -1, "indices")
-    )
+    return is_ranked(value) and part in (1, -1, "indices")
+
+
+def is_ranked(value: Value) -> bool:
+    """Whether a result is two: what was found and where."""
+    return isinstance(value, Tensor) and value.made is not None and value.made.op == "ranked"
+
+
+def is_in_pieces(value: Value) -> bool:
+    """Whether a result is a tensor cut into pieces, each of which carries its graph."""
+    return isinstance(value, Tensor) and value.made is not None and value.made.op == "pieces"
 
 
 _OWN = frozenset(["leaf", "copy", "masked", "data", "inference", "rebound"])

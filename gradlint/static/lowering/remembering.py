@@ -18,6 +18,7 @@ from gradlint.static.lowering.values import (
     UNKNOWN,
     Const,
     Function,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -109,7 +110,9 @@ class Remembering(Context):
 
     def changes(self, old: Value, new: Value, node: ast.AST) -> None:
         """Bind what still stands for a collection that was changed in place to what it is now, under whatever name."""
-        for key in [key for key, value in self.store.items() if value is old] if isinstance(old, Items) else ():
+        for key in (
+            [key for key, value in self.store.items() if value is old] if isinstance(old, (Items, Gathered)) else ()
+        ):
             nameless = isinstance(new, Unknown) and not new.id
             self.store[key] = self.fresh(".".join(("/".join(key[0]), key[1])), node, held((new,))) if nameless else new
 

@@ -10,9 +10,21 @@ from collections.abc import Iterable
 
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import JumpKind
+from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.assignments import Assignments
 from gradlint.static.lowering.frames import RETURNED, Grad
-from gradlint.static.lowering.values import NONE, Class, Function, Library, Object, Tensor, Unknown, Value
+from gradlint.static.lowering.values import (
+    NONE,
+    Class,
+    Function,
+    Gathered,
+    Items,
+    Library,
+    Object,
+    Tensor,
+    Unknown,
+    Value,
+)
 from gradlint.static.syntax.questions import FunctionNode
 
 UNCALLED = frozenset(["zero_grad", "step", "backward", "eval", "train"])
@@ -84,6 +96,8 @@ class Statements(Assignments):
                 for gone in targets:
                     if isinstance(gone, ast.Attribute) and gone.attr in ("grad", "_grad"):
                         self.by_hand(gone, self.evaluate(gone.value), EventKind.ZERO)
+                    elif isinstance(gone, ast.Subscript) and isinstance(self.evaluate(gone.value), (Items, Gathered)):
+                        self.grown(gone.value, Unknown(holds=held((self.latest[gone.value],))), node)
             case _ if hasattr(ast, "TryStar") and isinstance(node, ast.TryStar):
                 self.block(node.body)
             case _:

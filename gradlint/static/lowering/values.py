@@ -200,6 +200,13 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Gathered:
+    """A list of nobody knows how many tensors, which together are like one: what joins or sums them carries all that it does."""
+
+    whole: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Params:
     """Parameters of the given modules (None: of somebody unknown)."""
 
@@ -219,6 +226,7 @@ Value: TypeAlias = (
     | Super
     | Method
     | Items
+    | Gathered
     | Tensor
     | Params
 )
