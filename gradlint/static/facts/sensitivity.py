@@ -27,7 +27,7 @@ from gradlint.static.lowering.values import (
     unknown_uid,
 )
 from gradlint.static.sources.library import role_of, words
-from gradlint.static.syntax.asides import asides
+from gradlint.static.syntax.asides import asides, unread
 from gradlint.static.syntax.layers import (
     DROPS,
     bare,
@@ -241,11 +241,11 @@ class Makers:
         return found
 
     def _never_run(self, lineage: Sequence[ast.ClassDef]) -> frozenset[ast.AST]:
-        """Return the methods of a class that ask for the mode, perhaps, but that nobody in sight reaches."""
-        if not any(asks_for(cls, "training") for cls in lineage):
-            return frozenset()
+        """Return the layers of a class that nobody reads, and its methods that ask for the mode, perhaps, but that nobody reaches."""
         modules = {id(each): each for each in (frame.module for frame in self._analysis.lowering.frames.values())}
-        return asides(lineage, [each.contents.tree for each in modules.values()])
+        trees = [each.contents.tree for each in modules.values()]
+        asking = any(asks_for(cls, "training") for cls in lineage)
+        return unread(lineage, trees) | (asides(lineage, trees) if asking else frozenset())
 
     def _expression(self, node: ast.AST, frame: Uid) -> Sensitivity:
         if node in self._busy:
