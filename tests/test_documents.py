@@ -55,6 +55,14 @@ def _told(item: dict[str, object]) -> str:
 NOTEBOOKS = {
     "loop in a later cell": ((SETUP, "#md Train:", STALE), ["3:4:5 GL101"]),
     "correct": ((SETUP, TRAIN), []),
+    "a loss that a later cell computes anew": (
+        (SETUP, "loss = model(torch.ones(4, 2)).sum()", "loss = model(torch.zeros(4, 2)).sum()\nloss.backward()"),
+        [],
+    ),
+    "a loss that its own cell computes anew": (
+        (SETUP, "loss = model(torch.ones(4, 2)).sum()\nloss = model(torch.zeros(4, 2)).sum()\nloss.backward()"),
+        ["2:2:1 GL523"],
+    ),
     "function in one cell, call in another": (
         (SETUP, "def train():\n" + textwrap.indent(STALE, "    "), "train()"),
         ["2:5:9 GL101"],

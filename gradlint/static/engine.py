@@ -24,6 +24,7 @@ from gradlint.static.sources import reading, signs
 from gradlint.static.sources.callers import may_call
 from gradlint.static.sources.discovery import Candidate
 from gradlint.static.sources.reading import UNREADABLE, Unreadable
+from gradlint.static.syntax.marimo import SIGN, as_script
 from gradlint.static.understanding import Callee, Finding, Understanding, analyze
 from gradlint.suppression import apply, suppressions
 
@@ -144,11 +145,12 @@ def _ended(checked: FileFindings, settings: Settings) -> list[Diagnostic]:
 
 
 def parse(source: str, filename: str) -> ast.Module:
-    """Return the syntax tree of a source; raises Unreadable."""
+    """Return the syntax tree of a source, of a marimo notebook that of what it runs; raises Unreadable."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(source, filename)
+            tree = ast.parse(source, filename)
+            return as_script(tree) if SIGN in source else tree
     except SyntaxError as error:
         raise reading.no_python(error, source, filename) from error
     except (RecursionError, MemoryError) as error:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.cadence import last_name, tree_of
-from gradlint.static.syntax.nodes import own, root
+from gradlint.static.syntax.nodes import blocks_in, own, root
 from gradlint.static.syntax.reaching import Assigned, Given, reaching
 
 _ROUNDING = frozenset(["int", "ceil", "floor", "round", "float"])
@@ -82,11 +82,12 @@ _ONE = Count()
 
 
 class Place(NamedTuple):
-    """Where an expression stands: the function (None: the module), the calls that led there, and how deep it was looked for."""
+    """Where an expression stands: the function (None: the module), the calls that led there, how deep it was looked for, and which flags are off there."""
 
     scope: ast.AST | None
     callers: Callers = ()
     depth: int = _DEEP
+    off: frozenset[str] = frozenset()
 
 
 def _assigned(analysis: Analysis) -> Assigned:
@@ -120,8 +121,9 @@ class Counts:
                 return self._same([self._read(arg, at) for arg in args if not isinstance(arg, ast.Constant)], node, at)
             case ast.UnaryOp(operand=operand):
                 return self._read(operand, at)
-            case ast.IfExp(body=one, orelse=other):
-                return _few([*self._read(one, at), *self._read(other, at)])
+            case ast.IfExp(test=test, body=one, orelse=other):
+                off = {test.id} if isinstance(test, ast.Name) else set()
+                return _few([*self._read(one, at), *self._read(other, at._replace(off=at.off | off))])
             case ast.BoolOp(ast.Or(), values):
                 return _few([count for value in values for count in self._read(value, at)])
             case ast.BinOp():
@@ -157,6 +159,8 @@ class Counts:
 
     def _named(self, node: ast.Name | ast.Attribute, at: Place) -> tuple[Count, ...]:
         found, certain, inner = self._given(node, at)
+        if at.off:
+            found = [each for each in found if not self._raises(each.statement, at.off)]
         if not found or not inner.depth or last_name(node) in self._units:
             return (self._one(node, at),)
         counts: list[Count] = [] if certain else [self._one(node, at, given=())]
@@ -166,6 +170,15 @@ class Counts:
             else:
                 counts.extend(self._read(each.value, inner))
         return _few(counts) or (self._one(node, at),)
+
+    def _raises(self, statement: ast.stmt, flags: frozenset[str]) -> bool:
+        """Whether one of some flags is raised beside a statement: where they are off it has not run."""
+        beside = next((block for block in blocks_in(tree_of(self._analysis, statement)) if statement in block), [])
+        return any(
+            isinstance(each, ast.Assign) and isinstance(each.value, ast.Constant) and each.value.value is True
+            for each in beside
+            if flags & {last_name(target) for target in getattr(each, "targets", ())}
+        )
 
     def _given(self, node: ast.expr, at: Place) -> tuple[list[Given], bool, Place]:
         """Return the assignments that reach a name, whether they are all, and where they stand."""

@@ -9,7 +9,7 @@ import ast
 import builtins
 import enum
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from gradlint.diagnostics import Location
@@ -27,7 +27,7 @@ from gradlint.static.lowering.values import (
     unknown_uid,
 )
 from gradlint.static.sources.library import role_of, words
-from gradlint.static.syntax.asides import asides
+from gradlint.static.syntax.asides import asides, unread
 from gradlint.static.syntax.layers import (
     DROPS,
     bare,
@@ -72,6 +72,7 @@ class Makers:
         self._busy: set[ast.AST] = set()
         self._on_request: set[ast.AST] = set()
         self._aside: frozenset[ast.AST] = frozenset()
+        self._idle: dict[tuple[ast.ClassDef, ...], frozenset[ast.AST]] = {}
         self._without_dropout = self._with_dropout = False
 
     def in_training_mode(self, module: Uid) -> bool:
@@ -235,17 +236,19 @@ class Makers:
         self._on_request |= {made for ancestor in lineage for made in on_request(ancestor.node)}
         if lowering.is_open(cls):
             return _most([*(self._expression(each.node, each.frame) for each in lineage), Sensitivity.UNSEEN])
-        outer, self._aside = self._aside, self._aside | self._never_run([each.node for each in lineage])
+        outer, self._aside = self._aside, self._aside | self._never_run(tuple(each.node for each in lineage))
         found = _most(self._expression(each.node, each.frame) for each in lineage)
         self._aside = outer
         return found
 
-    def _never_run(self, lineage: Sequence[ast.ClassDef]) -> frozenset[ast.AST]:
-        """Return the methods of a class that ask for the mode, perhaps, but that nobody in sight reaches."""
-        if not any(asks_for(cls, "training") for cls in lineage):
-            return frozenset()
-        modules = {id(each): each for each in (frame.module for frame in self._analysis.lowering.frames.values())}
-        return asides(lineage, [each.contents.tree for each in modules.values()])
+    def _never_run(self, lineage: tuple[ast.ClassDef, ...]) -> frozenset[ast.AST]:
+        """Return the layers of a class that nobody reads, and its methods that ask for the mode, perhaps, but that nobody reaches."""
+        if lineage not in self._idle:
+            modules = {id(each): each for each in (frame.module for frame in self._analysis.lowering.frames.values())}
+            trees = [each.contents.tree for each in modules.values()]
+            asking = any(asks_for(cls, "training") for cls in lineage)
+            self._idle[lineage] = unread(lineage, trees) | (asides(lineage, trees) if asking else frozenset())
+        return self._idle[lineage]
 
     def _expression(self, node: ast.AST, frame: Uid) -> Sensitivity:
         if node in self._busy:

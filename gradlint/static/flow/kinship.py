@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from gradlint.static.flow.tree import Event, Uid
 
@@ -63,6 +63,34 @@ class Kin:
     def overlapping(self, uid: Uid) -> set[Uid]:
         """Return those that are a part of `uid` or the other way round."""
         return {*self.wholes(uid), *self.parts(uid)}
+
+
+class Nearby:
+    """Events by whom they may concern: whoever asks about one of many subjects need not go through all of them."""
+
+    def __init__(self, events: Sequence[Event], everybody: Callable[[Event], bool]) -> None:
+        self._events = events
+        self._at: dict[Uid, list[int]] = defaultdict(list)
+        self._below: dict[Uid, list[int]] = defaultdict(list)
+        self._everybody: list[int] = []
+        for index, event in enumerate(events):
+            targets = event.targets
+            if not targets or len(targets) > _FEW or everybody(event):
+                self._everybody.append(index)
+                continue
+            for uid in targets:
+                self._at[uid].append(index)
+                for length in range(1, len(uid)):
+                    self._below[uid[:length]].append(index)
+
+    def of(self, uids: Iterable[Uid]) -> list[Event]:
+        """Return the events that may concern any of `uids`, and some others, in order."""
+        found = set(self._everybody)
+        for uid in uids:
+            found.update(self._below.get(uid, ()))
+            for length in range(1, len(uid) + 1):
+                found.update(self._at.get(uid[:length], ()))
+        return [self._events[index] for index in sorted(found)]
 
 
 def name_of(uid: Uid) -> str:

@@ -37,6 +37,8 @@ from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.questions import GRADIENT
 
 _WITH_METRIC = "ReduceLROnPlateau"
+_FLAG = frozenset(["store_true"])
+"""In the text of a file that has options which are on or off."""
 
 
 class Conditions(Modules):
@@ -69,8 +71,15 @@ class Conditions(Modules):
                 return _is_instance(self.latest.get(subject), self.latest.get(cls))
             case ast.Call(ast.Name("hasattr" | "isinstance" | "callable")):
                 return None
+            case ast.Attribute(ast.Name(owner), name) if owner != "self" and self._is_always_on(name):
+                return True
             case _:
                 return self.truth(value)
+
+    def _is_always_on(self, option: str) -> bool:
+        """Whether an attribute is an option of the command line of this file that nobody can switch off."""
+        contents = self.frame.module.contents
+        return contents.says(_FLAG, contents.tree) and option in self.syntax.always_on(contents.tree)
 
     def _compared(self, left: Value, op: ast.cmpop, right: Value, node: ast.expr) -> bool | None:
         if isinstance(node, ast.Name) and node.id == "__name__":

@@ -17,7 +17,7 @@ from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.arithmetic import combined
 from gradlint.static.lowering.builtins import Builtins
 from gradlint.static.lowering.frames import Grad
-from gradlint.static.lowering.provenance import copied, marked, ranked, summed
+from gradlint.static.lowering.provenance import copied, cut, marked, ranked, summed
 from gradlint.static.lowering.values import (
     DATA,
     NONE,
@@ -73,6 +73,8 @@ class Constructors(Builtins):
                 if name.endswith("_"):
                     self.forget(values)
                 self.compares(name, node, args, named)
+                if name.rpartition(".")[2] in words("tensor", "cut"):
+                    return cut(self.place(node))
                 result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
                 if name in _SUMS and args:
                     result = summed(result, args[0])

@@ -98,7 +98,7 @@ class Methods(Containers):
             case Kind.SCHEDULER:
                 return self._scheduler(receiver, name, node, args)
             case Kind.SCALER:
-                return self.on_scaler(receiver, name, node, args)
+                return self.on_scaler(receiver, name, node, args or list(named.values()))
             case Kind.SAMPLER | Kind.LOADER:
                 return self._sampler_told(receiver, name, node)
             case Kind.ENGINE:

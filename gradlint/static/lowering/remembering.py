@@ -59,6 +59,10 @@ class Remembering(Context):
             # What a module collects while it runs is its output.
             return
         nodes = graph_of((value,))
+        if isinstance(node, ast.Call) and any(part.age for part in nodes):
+            # The steps of one sequence: the state that goes from turn to turn keeps them all.
+            self.keepings = [each for each in self.keepings if each.place != self.place(node)]
+            return
         match target:
             case ast.Name(name) | ast.Subscript(ast.Name(name)):
                 key, scope, target = (self.frame.path, name), self.frame.node, ast.Name(name)

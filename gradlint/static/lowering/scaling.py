@@ -37,7 +37,7 @@ class Scaling(Actions):
         return UNKNOWN
 
     def _step_by_scaler(self, stepped: Value, node: ast.Call, args: list[Value], by: frozenset[Uid]) -> Value:
-        spelled = ast.unparse(node.args[0])
+        spelled = ast.unparse(next(iter((*node.args, *(each.value for each in node.keywords)))))
         match stepped:
             case Object(kind=Kind.OPTIMIZER, uid=uid):
                 self.emit(EventKind.STEP, node, frozenset({uid}), spelled, roles=("scaler",), scalers=by)

@@ -1,4 +1,4 @@
-"""Methods that running a module never reaches: neither its `forward` nor anybody in sight mentions them.
+"""What running a module never reaches: methods that neither its `forward` nor anybody in sight mentions, and attributes likewise.
 
 It knows syntax; it must not know values.
 """
@@ -8,8 +8,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Container, Iterable, Iterator, Sequence
 
-from gradlint.static.syntax.nodes import children
+from gradlint.static.syntax.nodes import children, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode
+
+_ALL = frozenset(["children", "named_children", "modules", "named_modules", "_modules", "__dict__", "getattr", "vars"])
+"""By which somebody gets at attributes without their names."""
 
 
 def asides(lineage: Sequence[ast.ClassDef], trees: Iterable[ast.AST]) -> frozenset[ast.AST]:
@@ -20,6 +23,39 @@ def asides(lineage: Sequence[ast.ClassDef], trees: Iterable[ast.AST]) -> frozens
         aside -= reached
         mentioned |= {name for method in reached for name in _mentions(method)}
     return frozenset(aside)
+
+
+def unread(lineage: Sequence[ast.ClassDef], trees: Iterable[ast.AST]) -> frozenset[ast.AST]:
+    """Return the assignments to attributes of a class, given with its bases, that neither it nor the rest of the `trees` reads."""
+    given = {node: name for cls in lineage for node in walk_of(cls, ast.Assign) for name in _made(node)}
+    for tree, own in (*((cls, True) for cls in lineage), *((tree, False) for tree in trees)):
+        if not given:
+            break
+        read = set(_reads(tree, own))
+        given = {} if read & _ALL else {node: name for node, name in given.items() if name not in read}
+    return frozenset(given)
+
+
+def _made(statement: ast.Assign) -> Iterator[str]:
+    match statement:
+        case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call()):
+            yield name
+        case _:
+            return
+
+
+def _reads(node: ast.AST, own: bool) -> Iterator[str]:
+    """Yield the attributes that are read in a node, its words and who gets at all attributes; of `self` only its `own`."""
+    for part in walk(node):
+        match part:
+            case ast.Attribute(ast.Name("self"), ctx=ast.Load()) if not own:
+                continue
+            case ast.Attribute(attr=word, ctx=ast.Load()) | ast.Constant(str(word)):
+                yield word
+            case ast.Name(word) if word in _ALL:
+                yield word
+            case _:
+                continue
 
 
 def _must_be_called(method: FunctionNode) -> bool:

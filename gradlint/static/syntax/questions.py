@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from gradlint.static.syntax import uses
 from gradlint.static.syntax.nodes import children, own, walk, walk_of
+from gradlint.static.syntax.options import always_on
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
@@ -100,6 +101,10 @@ class Syntax:
     def driving_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who runs backward or steps by itself in a file, as it is spelled: an optimizer, or an engine around a module."""
         return self._once(uses.driving_by_name, scope)
+
+    def always_on(self, tree: ast.AST) -> frozenset[str]:
+        """Return the options of the command line that nobody can switch off."""
+        return self._once(always_on, tree)
 
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
         """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""

@@ -39,11 +39,16 @@ def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
                 if not all(_has_graph(analysis, value) for value in _values(statement, name)):
                     continue
                 later = _replaced(name, statement, block[index + 1 :])
-                if later is not None:
+                if later is not None and not _is_of_another_cell(analysis, statement, later):
                     marks = [("made", analysis.source.place(statement))]
                     what = f"`{name}` is computed and replaced here before anything uses it: what it was trains nothing"
                     remedy = "delete the first computation, or add it to what replaces it"
                     yield compose("GL523", Side.STATIC, analysis.source.place(later), marks, what=what, remedy=remedy)
+
+
+def _is_of_another_cell(analysis: Analysis, first: ast.stmt, later: ast.stmt) -> bool:
+    """Whether a cell of a notebook begins between two statements: what the first has computed may have been looked at."""
+    return any(first.lineno < row <= later.lineno for row in analysis.pieces)
 
 
 def _recomputed(analysis: Analysis) -> frozenset[str]:

@@ -20,6 +20,7 @@ from gradlint.static.checks.modes.tracking import DIFFERENTIATES, IN_EVALUATION,
 from gradlint.static.facts.bearing import owners_of_all
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.kinship import Nearby
 from gradlint.static.flow.trained import on_module
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
@@ -30,6 +31,8 @@ from gradlint.wordings.modes import AFTER_EVALUATION, EVALUATING
 _MODES = frozenset({"training", "is_grad_enabled"})
 _SWITCHES = frozenset({EventKind.TRAIN, EventKind.EVAL})
 _STEPS = (EventKind.STEP, EventKind.HAND_STEP)
+_TOLD = (EventKind.FORWARD, EventKind.HAND_STEP)
+"""Of what an untrained module does in evaluation mode something may be to be said."""
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 
 
@@ -41,9 +44,10 @@ def modes(analysis: Analysis) -> Iterator[Diagnostic]:
         modules = {uid for targets in switched for uid in targets}
         known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]] = {}
         passing: dict[tuple[int, ...], Diagnostic] = {}
+        nearby = Nearby(analysis.events[root], lambda event: event.kind is EventKind.BACKWARD)
         for module in sorted(modules | _trained_inside(analysis, modules)):
             together = frozenset(uid for targets in switched if module in targets for uid in targets)
-            yield from _module(analysis, root, module, together, known, passing)
+            yield from _module(analysis, root, module, together, nearby, known, passing)
         yield from passing.values()
 
 
@@ -56,6 +60,7 @@ def _module(
     root: Root,
     module: Uid,
     together: frozenset[Uid],
+    nearby: Nearby,
     known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
     passing: dict[tuple[int, ...], Diagnostic],
 ) -> Iterator[Diagnostic]:
@@ -66,7 +71,10 @@ def _module(
     if not owners and not tracks:
         return
     effect = on_module(module, owners, together)
-    felt = [(event, kind) for event in analysis.events[root] if (kind := effect(event)) is not None]
+    concerned = nearby.of((module, *owners, *together))
+    felt = [(event, kind) for event in concerned if (kind := effect(event)) is not None]
+    if not owners and not any(event.kind in _TOLD for event, _ in felt):
+        return
     same = frozenset(felt)
     if same not in known:  # Parts of one model mostly go through the same.
         kinds = {id(event): kind for event, kind in felt}
