@@ -29,6 +29,7 @@ from gradlint.static.lowering.values import (
     Value,
 )
 from gradlint.static.syntax.idioms import goes_on
+from gradlint.static.syntax.nodes import walk
 from gradlint.static.syntax.questions import GRADIENT
 
 
@@ -258,7 +259,7 @@ def _differs(node: ast.AST) -> bool:
         bool(each.args or each.keywords)
         if isinstance(each, ast.Call)
         else isinstance(each, ast.Subscript) and not isinstance(each.slice, ast.Constant)
-        for each in ast.walk(value)
+        for each in walk(value)
     )
 
 
