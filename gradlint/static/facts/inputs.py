@@ -10,12 +10,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from gradlint.static.analysis import Analysis
+from gradlint.static.facts.cadence import over_batches
 from gradlint.static.lowering.notes import Descent
 from gradlint.static.lowering.values import Const, Instance, Items, Tensor, Unknown, Value
 from gradlint.static.syntax.nodes import children, root, walk
 
 _NUMBERS = frozenset(["item", "detach", "tolist", "numpy", "float", "print", "format", "len", "str"])
 """Calls of which nothing with a graph comes out."""
+_MOVES = frozenset(
+    ["to", "cuda", "cpu", "float", "half", "double", "long", "view", "reshape", "squeeze", "unsqueeze", "size"]
+)
+"""Methods by which a batch becomes another form of itself."""
 
 
 class Inputs:
@@ -28,6 +33,9 @@ class Inputs:
         self._stores: dict[str, list[ast.AST]] = defaultdict(list)
         self._loads: dict[str, list[ast.Name]] = defaultdict(list)
         self._seen: set[str] = set()
+        around = [number for number in descent.event.loops[:-1] if over_batches(analysis, number)]
+        self._around = analysis.lowering.loop_nodes.get(around[0]) if around else None
+        self._given: set[str] = set()
 
     def are_seen(self) -> bool:
         """Whether whatever goes in is made in this iteration or has no graph, and nothing with its graph goes out."""
@@ -49,8 +57,8 @@ class Inputs:
         match node:
             case ast.Name(name) if name in self._stores:
                 return name in self._seen or self._made_here(name)
-            case ast.Name():
-                return _without_graph(self._analysis.value(node))
+            case ast.Name(name):
+                return _without_graph(self._analysis.value(node)) or self._is_given(name)
             case ast.Attribute():
                 owner = root(node)
                 if isinstance(owner, ast.Name) and owner.id in self._stores:
@@ -58,6 +66,30 @@ class Inputs:
                 value = self._analysis.value(node)
                 given = isinstance(value, Unknown) and not isinstance(self._analysis.value(owner), Instance)
                 return given or _without_graph(value)
+
+    def _is_given(self, name: str) -> bool:
+        """Whether a name from around the loop stands for data alone: a batch of the loop over a loader, or what is taken of one."""
+        if self._around is None or name in self._given:
+            return self._around is not None
+        self._given.add(name)
+        stores = [each for each in walk(self._around) if name in _bound(each)]
+        return bool(stores) and all(
+            each is self._around or self._takes(getattr(each, "value", None)) for each in stores
+        )
+
+    def _takes(self, value: ast.expr | None) -> bool:
+        """Whether an expression takes a part of data, or another form of it."""
+        match value:
+            case ast.Name(name):
+                return self._is_given(name)
+            case ast.Tuple(elements):
+                return all(map(self._takes, elements))
+            case ast.Attribute(owner) | ast.Subscript(owner):
+                return self._takes(owner)
+            case ast.Call(ast.Attribute(owner, method)):
+                return method in _MOVES and self._takes(owner)
+            case _:
+                return False
 
     def _made_here(self, name: str) -> bool:
         """Whether a name is bound before it is read, to what is made here."""

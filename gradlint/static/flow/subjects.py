@@ -142,6 +142,9 @@ def on_scaling(scaler: Object, optimizer: Uid, others: Mapping[Uid, Object]) -> 
                 return event.kind
             case _K.CREATE if targets is not None and scaler.uid in targets:
                 return _K.CREATE
+            case _K.ESCAPE if "another" in event.roles and targets == frozenset({optimizer}):
+                # Its name stands for another one from here on, whom the scaler has not stepped yet.
+                return _K.CREATE
             case _K.ESCAPE if "scaler" not in event.roles and touches(event, (scaler.uid,)):
                 return _K.ESCAPE
             case _:

@@ -30,6 +30,7 @@ from gradlint.static.lowering.values import (
     Value,
 )
 from gradlint.static.syntax.idioms import goes_on
+from gradlint.static.syntax.nodes import walk
 from gradlint.static.syntax.questions import GRADIENT
 
 
@@ -110,7 +111,7 @@ class Assignments(Succession):
         made = Object(kind, (*self.frame.path, name), "", self.place(node))
         self.objects[made.uid] = made
         if kind is Kind.OPTIMIZER:
-            self.emit(EventKind.ESCAPE, node, frozenset({made.uid}))
+            self.emit(EventKind.ESCAPE, node, frozenset({made.uid}), roles=("another",) if _differs(node) else ())
         return made
 
     def _assign_attribute(self, owner: Value, name: str, value: Value, node: ast.Attribute) -> None:
@@ -271,6 +272,17 @@ def _spread(value: Value, targets: list[ast.expr]) -> list[Value]:
             return [_part(value, index, part_of(value, f"[{index}]")) for index in range(len(targets))]
         case _:
             return [_part(value, index, Unknown(holds=held((value,)))) for index in range(len(targets))]
+
+
+def _differs(node: ast.AST) -> bool:
+    """Whether what a statement binds may be another one each time: a loop's variable, what an index or an argument chose."""
+    value = getattr(node, "value", None)
+    return value is None or any(
+        bool(each.args or each.keywords)
+        if isinstance(each, ast.Call)
+        else isinstance(each, ast.Subscript) and not isinstance(each.slice, ast.Constant)
+        for each in walk(value)
+    )
 
 
 def _part(whole: Value, index: int, part: Value) -> Value:

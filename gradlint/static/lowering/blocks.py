@@ -118,6 +118,9 @@ class Blocks(Loops):
 
     def mode_of(self, node: ast.expr) -> Grad | None:
         """Return the grad mode inside a context, if the context decides it."""
+        if isinstance(node, ast.IfExp):
+            either, other = self.mode_of(node.body), self.mode_of(node.orelse)
+            return either if either is other else Grad.MAYBE
         if not isinstance(node, ast.Call):
             value = self.latest.get(node)
             return Grad.OFF if isinstance(value, Library) and self.models.role_of(value.name) == "no-grad" else None

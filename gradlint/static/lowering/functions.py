@@ -21,6 +21,7 @@ from gradlint.static.syntax.questions import FunctionNode
 
 _NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
 _SWITCHES = frozenset(["enable_grad", "set_grad_enabled"])
+_MODES = {"no-grad": Grad.OFF, "enable-grad": Grad.ON, "set-grad": Grad.MAYBE}
 
 
 class Functions(Parameters):
@@ -218,18 +219,15 @@ class Functions(Parameters):
 
     def decorated_mode(self, node: FunctionNode) -> Grad | None:
         """Return the grad mode that the decorators of a function put it in, if any."""
-        for decorator in node.decorator_list:
-            target = decorator.func if isinstance(decorator, ast.Call) else decorator
-            value = self.quietly(target)
-            if isinstance(value, Library):
-                match self.models.role_of(value.name):
-                    case "no-grad":
-                        return Grad.OFF
-                    case "enable-grad":
-                        return Grad.ON
-                    case "set-grad":
-                        return Grad.MAYBE
-        return None
+        modes = (self._mode_by(decorator) for decorator in node.decorator_list)
+        return next((mode for mode in modes if mode is not None), None)
+
+    def _mode_by(self, decorator: ast.expr) -> Grad | None:
+        if isinstance(decorator, ast.IfExp):
+            either, other = self._mode_by(decorator.body), self._mode_by(decorator.orelse)
+            return either if either is other else Grad.MAYBE
+        value = self.quietly(decorator.func if isinstance(decorator, ast.Call) else decorator)
+        return _MODES.get(self.models.role_of(value.name)) if isinstance(value, Library) else None
 
     def is_inference_mode(self, node: ast.expr) -> bool:
         """Whether a decorator or a context is torch's inference mode."""

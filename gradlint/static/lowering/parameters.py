@@ -68,8 +68,11 @@ class Parameters(Expressions):
         if any(uid in self.objects and self.objects[uid].kind is Kind.OPTIMIZER for uid in value.holds):
             return value
         known = self.parameter(arg)
-        # A module keeps its name: what acts on it was said of that one.
-        return known if isinstance(known, Object) and known.kind in (Kind.OPTIMIZER, Kind.ENGINE) else value
+        if not isinstance(known, Object) or known.kind not in (Kind.OPTIMIZER, Kind.ENGINE):
+            return value  # A module keeps its name: what acts on it was said of that one.
+        if not value.id:
+            self.renewed("/".join(known.uid))  # Who has no name may be another one in each call.
+        return known
 
     def parameter(self, arg: ast.arg) -> Value:
         """Return the value of a parameter that no caller gives: what its annotation or its use says, else unknown."""

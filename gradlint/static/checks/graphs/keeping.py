@@ -182,7 +182,7 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
     A sum or a mean of graphs that are `freed` is only a number.
     """
     loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
-    if loop is None or keeping.name in _assigned(loop) or _begins_anew(loop, keeping.name):
+    if loop is None or keeping.name in _assigned(loop) or begins_anew(loop, keeping.name):
         return False
     for node in _written(analysis, keeping):
         match node:
@@ -214,10 +214,11 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
     return True
 
 
-def _begins_anew(loop: ast.AST, name: str) -> bool:
-    """Whether a meter forgets within the loop what it has collected."""
+def begins_anew(loop: ast.AST, name: str) -> bool:
+    """Whether a meter or a list forgets within the loop what it has collected."""
     return any(
-        isinstance(node, ast.Attribute) and node.attr == "reset" and _mentions(node.value, name) for node in walk(loop)
+        isinstance(node, ast.Attribute) and node.attr in ("reset", "clear") and _mentions(node.value, name)
+        for node in walk(loop)
     )
 
 

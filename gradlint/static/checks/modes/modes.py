@@ -33,6 +33,8 @@ _SWITCHES = frozenset({EventKind.TRAIN, EventKind.EVAL})
 _STEPS = (EventKind.STEP, EventKind.HAND_STEP)
 _TOLD = (EventKind.FORWARD, EventKind.HAND_STEP)
 """Of what an untrained module does in evaluation mode something may be to be said."""
+_ROWS = re.compile(r"(?::(?=\d+:\d+[\[\]\d]*/)|@)(\d+)")
+"""The rows in an identity: of the calls that led to a frame, and where a name got its value."""
 _VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 
 
@@ -109,7 +111,7 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
         restored = [each for each in states if each.name == "restored"]
         if not all(_only_outside(analysis, root, event, state, each) for each in restored):
             continue
-        if module[0] == "?" and _is_made_within(analysis, _around(analysis, root, event, state), module):
+        if _is_unknown(analysis, module) and _is_made_within(analysis, _around(analysis, root, event, state), module):
             continue
         place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
         name = analysis.named(module)
@@ -117,13 +119,18 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
         return
 
 
+def _is_unknown(analysis: Analysis, module: Uid) -> bool:
+    """Whether nobody was seen to make a module: a value without a source, or an element of a container of such values."""
+    return module[0] == "?" or not (module in analysis.lowering.objects or module in analysis.lowering.instances)
+
+
 def _is_made_within(analysis: Analysis, loops: tuple[int, ...], module: Uid) -> bool:
-    """Whether an unknown module has its name in a function that each turn of a loop calls: every turn makes another one."""
+    """Whether an unknown module got its name in a turn of a loop, or in a function that each turn calls: it may be another one."""
     loop = analysis.lowering.loop_nodes.get(loops[-1]) if loops else None
     if not isinstance(loop, (ast.For, ast.AsyncFor, ast.While)):
         return False
     rows = range(loop.lineno + 1, (loop.end_lineno or loop.lineno) + 1)
-    return any(int(row) in rows for row in re.findall(r":(\d+):\d+/", "/".join(module)))
+    return any(int(row) in rows for row in _ROWS.findall("/".join(module)))
 
 
 def _asks_mode(analysis: Analysis, event: Event) -> bool:

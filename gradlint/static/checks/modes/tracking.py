@@ -14,7 +14,7 @@ from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks.graphs.keeping import keeps, kept
+from gradlint.static.checks.graphs.keeping import begins_anew, keeps, kept
 from gradlint.static.facts.cadence import over_batches, sources_of
 from gradlint.static.flow.following import follow
 from gradlint.static.flow.kinship import within
@@ -88,6 +88,9 @@ def behind_training(analysis: Analysis, root: Root, module: Uid) -> frozenset[Ev
 def _lasts(analysis: Analysis, keeping: Keeping, begun: list[Event]) -> bool:
     """Whether what keeps graphs outlives a batch of an evaluation: what begins anew in each turn may hold parts of one."""
     nodes = analysis.lowering.loop_nodes
+    kept_in = nodes.get(keeping.loops[-1])
+    if kept_in is not None and begins_anew(kept_in, keeping.name):
+        return False
     anew = any(len(keeping.outer) > len(event.loops) for event in begun)
     if not anew and not any(over_batches(analysis, number) for number in keeping.outer):
         return True

@@ -220,8 +220,10 @@ def _begin(asked: _Question, forward: Event) -> Location:
     for depth, number in enumerate(forward.loops, 1):
         loop, region = asked.analysis.lowering.loop_nodes.get(number), _inside_loops(forward, depth)
         trains = any(region(other) for other in asked.found if other.kind in UPDATES)
-        if isinstance(loop, (ast.For, ast.AsyncFor)) and not trains and (own is None or loop in own):
-            return asked.analysis.source.place(loop.iter)
+        head = loop.iter if isinstance(loop, (ast.For, ast.AsyncFor)) else getattr(loop, "test", None)
+        told = not isinstance(loop, ast.While) or _over_validation_data(loop)
+        if head is not None and told and not trains and (own is None or loop in own):
+            return asked.analysis.source.place(head)
     return forward.place
 
 
@@ -241,7 +243,8 @@ def _trained_through(found: list[Event], event: Event) -> bool:
 def _regions(asked: _Question, event: Event) -> Iterator[Region]:
     """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
     for depth, number in enumerate(event.loops, 1):
-        if _over_validation_data(asked.analysis.lowering.loop_nodes.get(number)):
+        loop = asked.analysis.lowering.loop_nodes.get(number)
+        if _over_validation_data(loop) and ("no-grad" in event.roles or not isinstance(loop, ast.While)):
             yield _inside_loops(event, depth)
     if _drawn_from_validation_data(asked, event):
         yield lambda other: other is event
@@ -304,7 +307,9 @@ def _trains_behind(asked: _Question, statement: ast.stmt, event: Event) -> bool:
 
 
 def _over_validation_data(loop: ast.AST | None) -> bool:
-    if not isinstance(loop, (ast.For, ast.AsyncFor)):
-        return False
-    source = ast.unparse(loop.iter)
-    return bool(VALIDATION_DATA.search(source)) and not TRAINS.search(source)
+    match loop:
+        case ast.For(iter=told) | ast.AsyncFor(iter=told) | ast.While(test=told):
+            source = ast.unparse(told)
+            return bool(VALIDATION_DATA.search(source)) and not TRAINS.search(source)
+        case _:
+            return False

@@ -85,11 +85,12 @@ def _pairs(analysis: Analysis, root: Root) -> Iterator[_Pair]:
 
 def _anew(optimizer: Uid, step: Event, root: Root) -> bool:
     """Whether an unknown optimizer is another one in each iteration of the loop that steps it."""
-    if optimizer[0] != "?" or not step.loops:
+    if not step.loops:
         return False
     ring = (each for each in walk(root.tree) if isinstance(each, Loop) and each.number == step.loops[-1])
     renewed = {id_ for loop in ring for node in walk(loop) if isinstance(node, Kill) for id_ in node.ids}
-    return any(".".join(optimizer[1:end]) in renewed for end in range(2, len(optimizer) + 1))
+    own = (".".join(optimizer[1:end]) for end in range(2, len(optimizer) + 1)) if optimizer[0] == "?" else ()
+    return not renewed.isdisjoint(("/".join(optimizer), *own))
 
 
 def _stepped(analysis: Analysis, found: list[Event], scaler: Object) -> dict[Uid, Event]:
