@@ -39,7 +39,7 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     for scope in (analysis.tree, *analysis.functions):
         for kept in _kept(analysis, scope):
-            if _is_used_later(analysis.tree, scope, kept):
+            if _is_used_later(analysis, scope, kept):
                 place, module = analysis.source.place(kept.node), ast.unparse(kept.module)
                 yield compose("GL815", Side.STATIC, place, subject=ast.unparse(kept.target), module=module)
 
@@ -179,22 +179,33 @@ def _is_known_otherwise(analysis: Analysis, node: ast.expr) -> bool:
     return isinstance(known, Object) and known.kind is not Kind.MODULE
 
 
-def _is_used_later(tree: ast.Module, scope: ast.Module | FunctionNode, kept: _Kept) -> bool:
+def _is_used_later(analysis: Analysis, scope: ast.Module | FunctionNode, kept: _Kept) -> bool:
     """Whether what was kept is used when the same module may have gone on training."""
-    if isinstance(kept.target, ast.Attribute) and kept.target.attr in _restored(tree):
+    if isinstance(kept.target, ast.Attribute) and kept.target.attr in _restored(analysis.tree):
         return not _is_made_anew((kept.loops or (scope,))[0], kept)
-    return any(not _is_made_anew(loop, kept) and _is_read_after(scope, loop, kept) for loop in kept.loops)
+    beside = _kept_beside(analysis, kept.node.value)
+    return any(not _is_made_anew(loop, kept) and _is_read_after(scope, loop, kept, beside) for loop in kept.loops)
 
 
-def _is_read_after(scope: ast.Module | FunctionNode, loop: _Loop, kept: _Kept) -> bool:
+def _kept_beside(analysis: Analysis, value: ast.expr) -> frozenset[str]:
+    """Return the keys of a dict under which no tensors of a module are: `{"state": net.state_dict(), "score": score}`."""
+    pairs = zip(value.keys, value.values, strict=True) if isinstance(value, ast.Dict) else ()
+    return frozenset(ast.unparse(key) for key, each in pairs if key is not None and _aliased(analysis, each) is None)
+
+
+def _is_read_after(scope: ast.Module | FunctionNode, loop: _Loop, kept: _Kept, beside: frozenset[str]) -> bool:
     spelled, end = ast.unparse(kept.target), loop.end_lineno or 0
     anew = (each.lineno for each in _following(scope, loop) if isinstance(each, ast.Assign) and _sets(each, spelled))
     last, others = next(anew, sys.maxsize), list(_behind_another(scope, spelled, end))
+    asked = {
+        each.value for each in walk(scope) if isinstance(each, ast.Subscript) and ast.unparse(each.slice) in beside
+    }
     return any(
         isinstance(node, (ast.Name, ast.Attribute))
         and isinstance(node.ctx, ast.Load)
         and end < node.lineno <= last
         and ast.unparse(node) == spelled
+        and node not in asked
         and not any(node.lineno in rows for rows in others)
         for node in walk(scope)
     )
