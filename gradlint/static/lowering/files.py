@@ -18,6 +18,7 @@ from gradlint.models import Models
 from gradlint.static.flow.following import pruned
 from gradlint.static.flow.tree import Node, Seq
 from gradlint.static.lowering.actions import Step
+from gradlint.static.lowering.classes import decorators
 from gradlint.static.lowering.driven import OVERRIDDEN
 from gradlint.static.lowering.frames import Grad, Store
 from gradlint.static.lowering.pieces import Pieces
@@ -224,10 +225,11 @@ class Lowering(Pieces):
             return
         self.by_then(instance, function)
         self.pair(instance)
-        static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
         method = self.method_of(home, function.name)
         frame = method.frame if method is not None and method.node is function else home.frame
-        bound = Function(function, frame, None if static else instance)
+        told = decorators(Function(function, frame))
+        receiver = None if "staticmethod" in told else home if "classmethod" in told else instance
+        bound = Function(function, frame, receiver)
         results: list[Value] = []
         if self._is_one_update(function) and not self.is_module(home):
             self.repeated(function, lambda: results.append(self.inline(bound, function, [], {})), [], [])

@@ -109,8 +109,10 @@ class Functions(Parameters):
 
     def _beside_the_point(self, function: Function, given: list[Value]) -> bool:
         """Whether a function of another file gets nothing that is trained, and cannot train anything else."""
-        module = self.frames.get(function.frame, self.module).module
-        if module is self.module.module or isinstance(function.node, ast.Lambda) or self._trained(given):
+        home = self.frames.get(function.frame, self.module)
+        module, inner = home.module, home.node is not None
+        # What stands in another function has a hold on all that is around it.
+        if module is self.module.module or inner or isinstance(function.node, ast.Lambda) or self._trained(given):
             return False
         places: list[ast.AST] = [function.node]
         if isinstance(function.receiver, Instance):

@@ -162,15 +162,28 @@ class Gradients(Forwards):
     def _with_graphs(self, node: ast.Call, roots: list[Value]) -> Iterator[Tensor]:
         """Yield what names stand for from a backward pass on, whose graph nobody has seen: they have one."""
         receiver = [node.func.value] if isinstance(node.func, ast.Attribute) else []
-        for written in (*receiver, *node.args) if self.grad is Grad.ON else ():
+        for given in (*receiver, *node.args) if self.grad is Grad.ON else ():
+            written = self._unscaled(given)
             value = self.latest.get(written)
-            plain = isinstance(written, ast.Name) and value in roots and self._is_used_as_tensor(written.id)
-            if isinstance(written, ast.Name) and plain and value is not None and _may_have_graph(value):
+            if not isinstance(written, ast.Name) or value is None or (written is given and value not in roots):
+                continue
+            if _may_have_graph(value) and self._is_used_as_tensor(written.id):
                 part = GraphNode(self.place(written), unknown_uid(written.id), sure=False)
                 known = replace(value if isinstance(value, Tensor) else Tensor(), nodes=frozenset({part}))
                 self.bind(written.id, known)
                 self.turned_out(value, part)
                 yield known
+
+    def _unscaled(self, written: ast.expr) -> ast.expr:
+        """Return what is only multiplied by a number, or by a gradient scaler: `loss` of `(loss / 4)` and of `scaler.scale(loss)`."""
+        match written:
+            case ast.BinOp(inner, ast.Div() | ast.Mult(), ast.Constant()):
+                return inner
+            case ast.Call(ast.Attribute(owner, "scale"), [inner]):
+                known = self.latest.get(owner)
+                return inner if isinstance(known, Object) and known.kind is Kind.SCALER else written
+            case _:
+                return written
 
     def _is_used_as_tensor(self, name: str) -> bool:
         """Whether what a name stands for here is asked for nothing but what tensors are asked for."""

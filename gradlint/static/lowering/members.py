@@ -181,7 +181,7 @@ class Members(Classes):
             around = decorators(method)
             if "staticmethod" in around:
                 return method
-            function = replace(method, receiver=owner)
+            function = replace(method, receiver=owner.cls if "classmethod" in around else owner)
             return self.inline(function, node, [], {}) if around & {"property", "cached_property"} else function
         if name == "module" and owner.uid in self.parallel:
             # What a wrapper wraps is its `module`.

@@ -14,18 +14,24 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.facts.bearing import is_parameter
 from gradlint.static.lowering.values import Library
 from gradlint.static.syntax.nodes import walk, walk_of, words
+from gradlint.static.syntax.questions import FunctionNode
 
 CONVERSIONS = frozenset(["to", "cuda", "double", "half", "bfloat16"])
 _MAKES = frozenset(f"torch.{name}" for name in ("tensor", "zeros", "ones", "full", "empty", "rand", "randn"))
 _KINDS = ("dtype", "device")
+_ANEW = frozenset(["eye", "arange", "linspace", "randint", "normal", "from_numpy", "Tensor", "FloatTensor"])
+_ANEW |= {name.removeprefix("torch.") for name in _MAKES}
+"""What makes a tensor of numbers: where what these come from is, does not matter."""
 
 
 def converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
     """GL809: `self.w = nn.Parameter(...).to(device)`, which is the result of a computation."""
     for node in walk(cls):
         match node:
-            case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(made, how), args)):
-                if how in CONVERSIONS and is_parameter(analysis, made) and not _is_so_already(made, args, cls):
+            case ast.Assign(
+                [ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(ast.Call() as made, how), args)
+            ) if how in CONVERSIONS and is_parameter(analysis, made):
+                if not _is_so_already(made, args, cls) and not any(_is_given(analysis, each) for each in made.args[:1]):
                     what = f"`self.{name}`, the plain tensor that `.{how}()` makes of a parameter where it converts it"
                     way = f"convert the tensor first: `nn.Parameter(tensor.{how}(...))`"
                     place = analysis.source.place(node)
@@ -80,3 +86,34 @@ def _is_so_already(made: ast.expr, args: list[ast.expr], cls: ast.ClassDef) -> b
             case _:
                 continue
     return len(args) == 1 and ast.unparse(args[0]) in given
+
+
+def _is_given(analysis: Analysis, tensor: ast.expr) -> bool:
+    """Whether a tensor is computed of one that its function is given, which may be of that type and on that device."""
+    function = analysis.function_in(tensor.lineno)
+    return function is not None and _comes_from(tensor, _bindings(function), frozenset())
+
+
+def _bindings(function: FunctionNode) -> dict[str, list[ast.expr]]:
+    """Return what the names of a function stand for; nothing for a parameter that is never given another value."""
+    found: dict[str, list[ast.expr]] = {each.arg: [] for each in walk(function.args) if isinstance(each, ast.arg)}
+    for node in walk_of(function, ast.Assign):
+        for name in (each for target in node.targets for each in walk(target) if isinstance(each, ast.Name)):
+            found.setdefault(name.id, []).append(node.value)
+    return found
+
+
+def _comes_from(node: ast.expr, bound: dict[str, list[ast.expr]], seen: frozenset[str]) -> bool:
+    """Whether a tensor may be where a parameter of its function is; `bound` says what its names stand for."""
+    match node:
+        case ast.Name(name) if name in bound and name not in seen:
+            values = bound[name]
+            return not values or any(_comes_from(each, bound, seen | {name}) for each in values)
+        case ast.Call(ast.Attribute(owner, how), args) if how not in _ANEW:
+            return any(_comes_from(each, bound, seen) for each in (owner, *args))
+        case ast.BinOp(left, _, right):
+            return any(_comes_from(each, bound, seen) for each in (left, right))
+        case ast.Subscript(owner) | ast.Attribute(owner):
+            return _comes_from(owner, bound, seen)
+        case _:
+            return False

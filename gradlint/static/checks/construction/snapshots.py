@@ -19,7 +19,7 @@ _SHALLOW = frozenset(["dict", "OrderedDict", "copy.copy", "collections.OrderedDi
 _Loop = ast.For | ast.AsyncFor | ast.While
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
     """A statement that keeps the state of a module when a value is better than the best so far."""
 
     node: ast.Assign
@@ -38,8 +38,8 @@ def best_state_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     if not any(_may_keep(analysis, branch, moded) for branch in analysis.nodes(ast.If)):
         return
     for scope in (analysis.tree, *analysis.functions):
-        for kept in _kept(analysis, scope):
-            if _is_used_later(analysis.tree, scope, kept):
+        for kept in kept_in(analysis, scope):
+            if _is_used_later(analysis, scope, kept):
                 place, module = analysis.source.place(kept.node), ast.unparse(kept.module)
                 yield compose("GL815", Side.STATIC, place, subject=ast.unparse(kept.target), module=module)
 
@@ -59,8 +59,8 @@ def _kept_by(analysis: Analysis, cls: Class, name: str) -> Iterator[Diagnostic]:
     for ancestor in analysis.lowering.lineage(cls):
         source = analysis.lowering.frames[ancestor.frame].module.source
         for method in (each for each in ancestor.node.body if isinstance(each, FunctionNode)):
-            for kept in _kept(analysis, method):
-                if ast.unparse(kept.target) == f"self.{name}" and not _is_made_anew((kept.loops or (method,))[0], kept):
+            for kept in kept_in(analysis, method):
+                if ast.unparse(kept.target) == f"self.{name}" and not is_made_anew((kept.loops or (method,))[0], kept):
                     module = ast.unparse(kept.module)
                     yield compose("GL815", Side.STATIC, source.place(kept.node), subject=f"self.{name}", module=module)
 
@@ -71,7 +71,7 @@ def _may_keep(analysis: Analysis, branch: ast.If, moded: bool) -> bool:
     return any((moded and isinstance(each, ast.Name)) or _aliased(analysis, each) is not None for each in values)
 
 
-def _kept(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[_Kept]:
+def kept_in(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[Kept]:
     """Yield what a function keeps under a condition that its own body makes harder to meet: `if new > best: best = new`."""
     for branch, loops in _branches(scope.body, ()):
         for statement in (single for each in branch.body for single in _singly(each)):
@@ -81,7 +81,7 @@ def _kept(analysis: Analysis, scope: ast.Module | FunctionNode) -> Iterator[_Kep
                     if module is None and isinstance(value, ast.Name) and _has_modes(scope, value.id):
                         module = value
                     if module is not None and _finds_better(branch, (scope, *loops)[-1]):
-                        yield _Kept(statement, target, module, loops)
+                        yield Kept(statement, target, module, loops)
                 case _:
                     continue
 
@@ -179,22 +179,33 @@ def _is_known_otherwise(analysis: Analysis, node: ast.expr) -> bool:
     return isinstance(known, Object) and known.kind is not Kind.MODULE
 
 
-def _is_used_later(tree: ast.Module, scope: ast.Module | FunctionNode, kept: _Kept) -> bool:
+def _is_used_later(analysis: Analysis, scope: ast.Module | FunctionNode, kept: Kept) -> bool:
     """Whether what was kept is used when the same module may have gone on training."""
-    if isinstance(kept.target, ast.Attribute) and kept.target.attr in _restored(tree):
-        return not _is_made_anew((kept.loops or (scope,))[0], kept)
-    return any(not _is_made_anew(loop, kept) and _is_read_after(scope, loop, kept) for loop in kept.loops)
+    if isinstance(kept.target, ast.Attribute) and kept.target.attr in _restored(analysis.tree):
+        return not is_made_anew((kept.loops or (scope,))[0], kept)
+    beside = _kept_beside(analysis, kept.node.value)
+    return any(not is_made_anew(loop, kept) and _is_read_after(scope, loop, kept, beside) for loop in kept.loops)
 
 
-def _is_read_after(scope: ast.Module | FunctionNode, loop: _Loop, kept: _Kept) -> bool:
+def _kept_beside(analysis: Analysis, value: ast.expr) -> frozenset[str]:
+    """Return the keys of a dict under which no tensors of a module are: `{"state": net.state_dict(), "score": score}`."""
+    pairs = zip(value.keys, value.values, strict=True) if isinstance(value, ast.Dict) else ()
+    return frozenset(ast.unparse(key) for key, each in pairs if key is not None and _aliased(analysis, each) is None)
+
+
+def _is_read_after(scope: ast.Module | FunctionNode, loop: _Loop, kept: Kept, beside: frozenset[str]) -> bool:
     spelled, end = ast.unparse(kept.target), loop.end_lineno or 0
     anew = (each.lineno for each in _following(scope, loop) if isinstance(each, ast.Assign) and _sets(each, spelled))
     last, others = next(anew, sys.maxsize), list(_behind_another(scope, spelled, end))
+    asked = {
+        each.value for each in walk(scope) if isinstance(each, ast.Subscript) and ast.unparse(each.slice) in beside
+    }
     return any(
         isinstance(node, (ast.Name, ast.Attribute))
         and isinstance(node.ctx, ast.Load)
         and end < node.lineno <= last
         and ast.unparse(node) == spelled
+        and node not in asked
         and not any(node.lineno in rows for rows in others)
         for node in walk(scope)
     )
@@ -235,7 +246,7 @@ def _restored(tree: ast.Module) -> Iterator[str]:
                 continue
 
 
-def _is_made_anew(around: ast.AST, kept: _Kept) -> bool:
+def is_made_anew(around: ast.AST, kept: Kept) -> bool:
     """Whether every turn of a loop may have a module of its own: then nobody changes the one that was kept."""
     root = kept.module
     while isinstance(root, (ast.Attribute, ast.Subscript, ast.Call)):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import by_words, check
+from gradlint.static.checks import by_words, check, local_check
+from gradlint.static.checks.losses.losses import torch_loss
 from gradlint.static.flow.tree import Uid
-from gradlint.static.lowering.values import Tensor, Value
-from gradlint.static.syntax.nodes import asks_for, walk_of, words
+from gradlint.static.lowering.values import Library, Tensor, Value
+from gradlint.static.sources.library import role_of
+from gradlint.static.syntax.nodes import asks_for, own_of, walk_of, words
 
 _RETURNING = frozenset(["detach", "to", "cuda", "cpu", "float", "half", "double", "contiguous"])
 """Methods of a tensor that only return another one."""
@@ -21,28 +24,33 @@ _TWINS = "the methods with `_` at the end of their names do"
 _YIELDING_PARAMETERS = ("parameters", "named_parameters")
 
 
+@local_check
+@by_words
+def discarded_tensor(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL522: `target.detach()` as a statement, of a name that its function uses as a tensor: whoever calls it."""
+    for node, owner in _thrown_away(analysis):
+        if _is_used_as_tensor(analysis, owner):
+            yield _unchanged(analysis, node, owner)
+
+
 @check
 @by_words
 def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL522: `hidden.detach()` as a statement, and `state_dict` where `load_state_dict` is meant."""
+    for node, owner in _thrown_away(analysis):
+        if _is_tensor(analysis, analysis.value(owner)):
+            yield _unchanged(analysis, node, owner)
     for node in analysis.nodes(ast.Expr):
         match node.value:
-            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in _RETURNING and not _is_shown(
-                analysis, node
-            ):
-                if _is_tensor(analysis, analysis.value(owner)):
-                    subject = ast.unparse(owner)
-                    place = analysis.source.place(node)
-                    call = ast.unparse(node)
-                    remedy = f"keep what it returns: `{subject} = {call}`"
-                    what = f"`{call}` changes nothing: it returns another tensor, which is thrown away"
-                    yield compose("GL522", Side.STATIC, place, what=what, remedy=remedy)
             case ast.Call(ast.Attribute(owner, "state_dict"), [given], []) if _is_state(given):
                 subject = ast.unparse(owner)
                 what = f"`{subject}` stays as it is: `state_dict` only reads, and the state that it is given is thrown away"
                 remedy = f"load it: `{subject}.load_state_dict({ast.unparse(given)})`"
                 yield compose("GL522", Side.STATIC, analysis.source.place(node), what=what, remedy=remedy)
-            case ast.Call() as call if (kept := _meant_to_change(analysis, call)) and not _is_shown(analysis, node):
+            case ast.Call(ast.Attribute(attr=name)) as call if name in _WITH_TWINS and not _is_shown(analysis, node):
+                kept = _meant_to_change(analysis, call)
+                if kept is None:
+                    continue
                 subject, function = ast.unparse(kept), ast.unparse(call.func)
                 what = f"`{subject}` stays as it is: `{function}` returns another tensor, which is thrown away"
                 place, remedy = analysis.source.place(node), f"change it in place: {_TWINS}"
@@ -78,6 +86,23 @@ def _is_parameter(analysis: Analysis, name: str, call: ast.Call) -> bool:
     )
 
 
+def _thrown_away(analysis: Analysis) -> Iterator[tuple[ast.Expr, ast.expr]]:
+    """Yield the statements that ask a tensor, if it is one, for another, and whom they ask."""
+    for node in analysis.nodes(ast.Expr):
+        match node.value:
+            case ast.Call(func=ast.Attribute(owner, name)) if name in _RETURNING and not _is_shown(analysis, node):
+                yield node, owner
+            case _:
+                continue
+
+
+def _unchanged(analysis: Analysis, node: ast.Expr, owner: ast.expr) -> Diagnostic:
+    call = ast.unparse(node)
+    remedy = f"keep what it returns: `{ast.unparse(owner)} = {call}`"
+    what = f"`{call}` changes nothing: it returns another tensor, which is thrown away"
+    return compose("GL522", Side.STATIC, analysis.source.place(node), what=what, remedy=remedy)
+
+
 def _is_shown(analysis: Analysis, node: ast.AST) -> bool:
     """Whether a statement is the last one of a notebook's cell, which shows what it returns."""
     body = analysis.tree.body if analysis.pieces else []
@@ -86,6 +111,38 @@ def _is_shown(analysis: Analysis, node: ast.AST) -> bool:
     after = body[body.index(node) + 1 :]
     row = getattr(node, "lineno", 0)
     return not after or any(row < begin <= after[0].lineno for begin in analysis.pieces)
+
+
+def _is_used_as_tensor(analysis: Analysis, owner: ast.expr) -> bool:
+    """Whether a name is certainly that of a tensor, by where its value comes from or goes to in the same function.
+
+    What torch's own losses are given is one, and so is what is computed by operators and has such methods.
+    """
+    if not isinstance(owner, ast.Name):
+        return False
+    scope, row = analysis.function_in(owner.lineno) or analysis.tree, owner.lineno
+    named = [node for node in own_of(scope, ast.Name) if node.id == owner.id]
+    bound = sorted(node.lineno for node in named if not isinstance(node.ctx, ast.Load))
+    last = max((each for each in bound if each < row), default=0)
+    following = min((each for each in bound if each > row), default=sys.maxsize)
+    computed = (each.value for each in own_of(scope, ast.Assign) if each.lineno == last and _names(each, owner.id))
+    return any(isinstance(value, ast.BinOp) for value in computed) or any(
+        row < call.lineno < following and (torch_loss(analysis, call) or _is_made_there(analysis, call.func))
+        for call in own_of(scope, ast.Call)
+        if any(isinstance(each, ast.Name) and each.id == owner.id for each in call.args)
+    )
+
+
+def _is_made_there(analysis: Analysis, callee: ast.expr) -> bool:
+    """Whether what is called is a loss of torch that is made to be called: `nn.MSELoss()(output, target)`."""
+    if not isinstance(callee, ast.Call):
+        return False
+    made = analysis.lowering.seen_from(analysis.lowering.module.path, callee.func)
+    return isinstance(made, Library) and made.name.startswith("torch.nn.") and role_of(made.name) == "criterion"
+
+
+def _names(assignment: ast.Assign, name: str) -> bool:
+    return any(isinstance(each, ast.Name) and each.id == name for each in assignment.targets)
 
 
 def _is_state(given: ast.expr) -> bool:

@@ -19,9 +19,9 @@ _FUNCTION = re.compile(r"torch\.nn\.functional\.dropout[123]?d?")
 _LAYER = re.compile(r"torch\.nn\.(?:modules\.dropout\.)?\w*Dropout\w*")
 _ATTENTION = "torch.nn.functional.scaled_dot_product_attention"
 _PHASE = re.compile(r"train|eval|infer|test|phase|mode|sampl|stochastic", re.IGNORECASE)
-_ON_PURPOSE = re.compile(
-    r"\bmc\b|mc_?drop|monte|bayes|prenet|uncertain|inference|test time|always|ensemble", re.IGNORECASE
-)
+_ON_PURPOSE = re.compile(r"\bmc\b|mc_?drop|monte|bayes|uncertain|inference|test time|always|ensemble", re.IGNORECASE)
+_PRENET = re.compile(r"pre[_ -]?net", re.IGNORECASE)
+"""A part that drops on purpose; who only has one says its name, too."""
 
 
 @check
@@ -63,13 +63,15 @@ def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
 def _by_design(cls: ast.ClassDef, method: FunctionNode, text: str) -> bool:
     """Whether somebody says so, or asks for the mode: in the method, around it or by setting modes on his own."""
     said = f"{cls.name} {ast.get_docstring(cls) or ''} {method.name} {ast.get_docstring(method) or ''}"
-    if _ON_PURPOSE.search(said.replace("_", " ")) or _PHASE.search(ast.unparse(method.args)):
+    named = f"{cls.name} {(ast.get_docstring(cls) or '').partition(chr(10))[0]} {method.name}"
+    if _ON_PURPOSE.search(said.replace("_", " ")) or _PRENET.search(named) or _PHASE.search(ast.unparse(method.args)):
         return True
     if any(isinstance(each, ast.FunctionDef) and each.name in ("train", "eval") for each in cls.body):
         return True
     lines = text.splitlines()[method.lineno - 1 : method.end_lineno]
-    comments = (line.partition("#")[2] for line in lines)
-    return _asks_for_the_mode(method) or any(_ON_PURPOSE.search(comment) for comment in comments)
+    comments = [line.partition("#")[2] for line in lines]
+    said_there = any(sign.search(comment) for comment in comments for sign in (_ON_PURPOSE, _PRENET))
+    return said_there or _asks_for_the_mode(method)
 
 
 def _asks_for_the_mode(method: FunctionNode) -> bool:
@@ -94,7 +96,7 @@ def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> I
     switched = {*set_by_others(analysis.tree), *set_on_demand(cls)} if any(calls.values()) else set()
     made, off = _made(analysis, method), _off(analysis, cls) | _decided_by_callers(cls, method)
     for node, flag in calls.items():
-        if flag in switched:
+        if flag in switched or _PRENET.search(ast.unparse(node)):
             continue
         found = _drops(analysis, node, made, off)
         if found is not None:

@@ -32,7 +32,7 @@ def clipping(analysis: Analysis) -> Iterator[Diagnostic]:
         optimizers = list(analysis.objects(Kind.OPTIMIZER))
         states = _States(analysis, root, frozenset(clipped))
         for event in dict.fromkeys(clipped):
-            owners = [optimizer for optimizer in optimizers if _concerns(analysis, event, optimizer)]
+            owners = [optimizer for optimizer in optimizers if concerns(analysis, event, optimizer)]
             if any(_overlaps(event.targets or (), optimizer.of or ()) for optimizer in owners):
                 yield from _misplaced(analysis, root, event, owners, states.at(event, owners))
             elif (only := _only_stepped(analysis, root)) is not None:
@@ -78,7 +78,8 @@ class _States:
         return lambda event: EventKind.CLIP if event in self._clipped else usual(event)
 
 
-def _concerns(analysis: Analysis, event: Event, optimizer: Object) -> bool:
+def concerns(analysis: Analysis, event: Event, optimizer: Object) -> bool:
+    """Whether what an event clips are parameters of an optimizer."""
     return clips(event, optimizer) or _overlaps(
         _inside(analysis, event.targets or ()), _inside(analysis, optimizer.of or ())
     )

@@ -100,7 +100,9 @@ def _again(case: _Case) -> list[State]:
 def _stale(case: _Case, root: Root) -> Diagnostic | None:
     step = case.step
     stale = [world.state for world in case.worlds if OPTIMIZER.broken_by(world.state, EventKind.STEP) == "GL101"]
-    dirty = min(stale, key=lambda state: state.marks)
+    # Whoever is cleared in the loop, too, is so in some turn of it.
+    within = [state for state in stale if state.mark("cleared") is not None and not _begins(case, state)]
+    dirty = min(within or stale, key=lambda state: state.marks)
     if not step.loops or not _in_ring(case, dirty.mark("dirty")):
         return None
     others = {state.name for state in _again(case) if state.name != "dirty" and not _begins(case, state)}
