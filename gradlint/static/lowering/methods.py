@@ -129,7 +129,12 @@ class Methods(Containers):
                 self.stepped(optimizer, node, [], spelled)
             case "register_step_post_hook" | "register_step_pre_hook" if args:
                 self.hooks.setdefault(optimizer.uid, []).append(args[0])
-            case _ if name not in _OPTIMIZER_NEUTRAL | self.own_methods.get(optimizer.uid, frozenset()):
+            case _ if name in _OPTIMIZER_NEUTRAL | self.own_methods.get(optimizer.uid, frozenset()):
+                return UNKNOWN
+            case _ if name.startswith("get_") and not args and not named:
+                # A library's optimizer tells of itself, such as its rate; the file's own ones are read.
+                return UNKNOWN
+            case _:
                 return Unknown(holds=self.escape(node, [optimizer, *args]))
         return UNKNOWN
 

@@ -33,7 +33,7 @@ _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
 _USES = frozenset({EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD})
 """What is done with a graph that is recorded on purpose."""
 IN_EVALUATION = _LAPSED | {"eval"}
-_ASKS = r"requires_grad|\.grad\b|autograd(?!\.Variable)|functorch"
+_ASKS = r"requires_grad(?! ?= ?False|_\(False)|\.grad\b|autograd(?!\.Variable)|functorch"
 ON_INPUTS = re.compile(rf"{_ASKS}|adapt|attack|perturb")
 DIFFERENTIATES = re.compile(rf"{_ASKS}|\.func\.")
 
