@@ -14,7 +14,6 @@ from gradlint.static.flow.following import Effect, follow
 from gradlint.static.flow.kinship import overlap
 from gradlint.static.flow.subjects import clips, on_optimizer
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.typestate import State
@@ -79,27 +78,12 @@ class _States:
 
 
 def _concerns(analysis: Analysis, event: Event, optimizer: Object) -> bool:
-    return clips(event, optimizer) or _overlaps(
-        _inside(analysis, event.targets or ()), _inside(analysis, optimizer.of or ())
-    )
+    inside = analysis.lowering.with_contained
+    return clips(event, optimizer) or _overlaps(inside(event.targets or ()), inside(optimizer.of or ()))
 
 
 def _overlaps(some: Iterable[Uid], others: Iterable[Uid]) -> bool:
     return any(overlap(a, b) for a in some for b in others)
-
-
-def _inside(analysis: Analysis, uids: Iterable[Uid]) -> set[Uid]:
-    """Return modules with those that their instances hold, at any depth."""
-    lowering, found, todo = analysis.lowering, set[Uid](), list(uids)
-    while todo:
-        uid = todo.pop()
-        if uid not in found:
-            found.add(uid)
-            values = (
-                lowering.store[uid, name] for name in lowering.members.get(uid, ()) if (uid, name) in lowering.store
-            )
-            todo.extend(held(values))
-    return found
 
 
 def _misplaced(
