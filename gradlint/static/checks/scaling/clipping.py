@@ -95,6 +95,8 @@ def _misplaced(
         return
     if names == {"spent"}:
         what = f"the gradients of `{event.name}` are clipped after `{step.name}` has used them: no update is bounded"
+    elif "discarded" in names and not _computed_before(analysis.events[root], event, step):
+        return  # The step throws them away as well: that is GL103.
     elif _around(analysis.events[root], event, EventKind.BACKWARD):
         what = f"the gradients of `{event.name}` are clipped before any backward pass has computed them: no update is bounded"
     else:
@@ -115,6 +117,12 @@ def _around(found: list[Event], event: Event, kind: EventKind) -> bool:
     depth, after = len(event.loops), found[found.index(event) :]
     ring = (each.loops[:depth] == event.loops for each in (found if depth else after) if each.kind is kind)
     return any(ring)
+
+
+def _computed_before(found: list[Event], event: Event, step: Event) -> bool:
+    """Whether a backward pass runs between `event` and the next `step`."""
+    between = found[found.index(event) : found.index(step)]
+    return not between or any(each.kind is EventKind.BACKWARD for each in between)
 
 
 def _of_others(analysis: Analysis, root: Root, event: Event, optimizers: list[Object]) -> Iterator[Diagnostic]:
