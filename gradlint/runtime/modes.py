@@ -227,7 +227,7 @@ class Modes:
                 watched.track.advance(EventKind.TRAIN, place)
 
     def backward(self, fed: list[WatchedOptimizer], place: Location, foreign: bool) -> None:
-        """A backward pass at `place` fed some optimizers; `foreign`: it also reached a leaf that no optimizer holds."""
+        """A backward pass at `place` fed some optimizers; `foreign`: for something else than training them."""
         for watched in self._evaluating:
             evaluation = watched.evaluation
             if evaluation is None:
@@ -240,9 +240,10 @@ class Modes:
                 forward = evaluation.forward if evaluation.measured else None
                 watched.track.advance(EventKind.FORWARD, forward or place)
                 watched.track.advance(EventKind.BACKWARD, place)
-            elif not foreign and watched.is_whole and any(map(self._whole_in_evaluation, watched.owners)):
-                if not any(self._is_made_for(evaluation, optimizer) for optimizer in fed):
-                    self._validation_trains(watched, evaluation, place)
+                continue
+            aside = foreign or any(self._is_made_for(evaluation, optimizer) for optimizer in fed)
+            if not aside and watched.is_whole and any(map(self._whole_in_evaluation, watched.owners)):
+                self._validation_trains(watched, evaluation, place)
 
     def _is_made_for(self, evaluation: Evaluation, optimizer: WatchedOptimizer) -> bool:
         """Tell whether an optimizer was built during an evaluation, for something else: a code is fitted to the model."""
