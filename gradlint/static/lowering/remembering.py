@@ -58,9 +58,10 @@ class Remembering(Context):
             # What a module collects while it runs is its output.
             return
         nodes = graph_of((value,))
+        target = target.value if isinstance(target, ast.Subscript) else target
         match target:
-            case ast.Name(name) | ast.Subscript(ast.Name(name)):
-                key, scope, target = (self.frame.path, name), self.frame.node, ast.Name(name)
+            case ast.Name(name):
+                key, scope = (self.frame.path, name), self.frame.node
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
                 uid = next(iter(held((self.latest[owner],))))
                 key, scope = (uid, name), self._home()
