@@ -57,15 +57,9 @@ def _lost(analysis: Analysis, descent: Descent, root: Tensor) -> Iterator[Diagno
 
 
 def _concerns(analysis: Analysis, root: Tensor, lost: Dropped) -> bool:
-    """Whether what is lost would train somebody: the rest of the loss does, or an optimizer steps it.
-
-    What an unknown method returned, such as samples, may have no graph, unless it is all that the loss is made of.
-    """
-    certain = [node for node in lost.nodes if node.sure]
-    wanted = {node.place for node in root.nodes}
-    if wanted & {node.place for node in certain} or (wanted and wanted <= {node.place for node in lost.nodes}):
-        return True
-    return any(is_trained(analysis, node) for node in certain)
+    """Whether what is lost would train somebody: the rest of the loss does, or an optimizer steps it."""
+    shared = {node.place for node in root.nodes} & {node.place for node in lost.nodes}
+    return bool(shared) or any(node.sure and is_trained(analysis, node) for node in lost.nodes)
 
 
 def _said(code: str, lost: Dropped, descent: Descent, effect: str) -> Diagnostic:
