@@ -52,18 +52,22 @@ def _uses(instruction: dis.Instruction) -> list[tuple[str, object]]:
     return list(zip(verbs, names, strict=False))
 
 
-def growth_of(code: CodeType, name: str) -> tuple[int | None, int | None]:
-    """Return the first row of `code` that adds to `name` (by `+=`, `append` or the like) and the one that creates it."""
-    adds = creates = None
+def growth_of(code: CodeType, name: str, key: str = "") -> tuple[int | None, int | None]:
+    """Return the first row of `code` that adds to `name` (by `+=`, `append` or the like) and the one that creates it.
+
+    A row that adds under a `key` comes before others.
+    """
+    adds = apart = creates = None
     for row, instructions in sorted(rows(code).items()):
         uses = [use for each in instructions for use in _uses(each)]
         loads, stores = ("LOAD", name) in uses, ("STORE", name) in uses
         grows = stores or any(each.argval in _GROWING or each.opname == "STORE_SUBSCR" for each in instructions)
         if loads and grows:
             adds = adds or row
+            apart = apart or (row if key and any(each.argval == key for each in instructions) else None)
         elif stores:
             creates = creates or row
-    return adds, creates
+    return apart or adds, creates
 
 
 def names_between(code: CodeType, first: int, last: int) -> set[str]:

@@ -125,11 +125,12 @@ def _find_holder(frame: FrameType, tokens: set[int]) -> _Holder | None:
     for caller in user_frames(frame, 3):
         for name, value in (*bindings(caller), *_attributes(caller)):
             if len(set(_tokens_of(value)) & tokens) > 1:
-                return _holder(caller, name)
+                return _holder(caller, name, _key_of(value, tokens))
     within = takewhile(lambda each: each is not frame, frames(sys._getframe()))
     for caller in (each for each in within if origin_of(each.f_code) is Origin.LIBRARY):
         for name, value in _attributes(caller):
-            holder = _holder(caller, name) if len(set(_tokens_of(value)) & tokens) > 1 else None
+            kept = len(set(_tokens_of(value)) & tokens) > 1
+            holder = _holder(caller, name, _key_of(value, tokens)) if kept else None
             if holder is not None and holder.adds is not None:
                 return holder
     return None
@@ -143,7 +144,13 @@ def _attributes(frame: FrameType) -> Iterator[tuple[str, object]]:
             yield from ((f"self.{key}", each) for key, each in list(vars(holder).items()))
 
 
-def _holder(frame: FrameType, name: str) -> _Holder:
+def _key_of(value: object, tokens: set[int]) -> str:
+    """Return the key under which a dict has the roots ("": it has them under several, or is none)."""
+    found = [key for key, each in value.items() if set(_tokens_of(each)) & tokens] if isinstance(value, dict) else []
+    return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
+
+
+def _holder(frame: FrameType, name: str, key: str) -> _Holder:
     """Return the holder called `name`; an attribute may be added to in the methods of its owner."""
     owner, _, last = name.rpartition(".")
     codes = [frame.f_code]
@@ -152,7 +159,7 @@ def _holder(frame: FrameType, name: str) -> _Holder:
         codes += [method.__code__ for method in methods if isinstance(method, FunctionType)]
     adds, creates = None, None
     for code in (each for each in codes if origin_of(each) is Origin.USER):
-        more, made = growth_of(code, last)
+        more, made = growth_of(code, last, key)
         adds = adds or (Location(code.co_filename, more) if more else None)
         creates = creates or (Location(code.co_filename, made) if made else None)
     return _Holder(name, adds, creates)

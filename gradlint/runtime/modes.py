@@ -48,6 +48,7 @@ class Evaluation:
     measured: bool = False  # its first forward was one with gradients off
     returned: bool = False  # a library put the module into it, and no user has since
     steps: int = 0  # those of the owners until it began
+    optimizers: frozenset[int] = frozenset()  # those that there were when it began
 
 
 class WatchedModule:
@@ -126,6 +127,7 @@ class Modes:
             steps = sum(owner.steps for owner in owners)
             evaluation = Evaluation(place, clock, training=training, measures=was and measures, steps=steps)
             evaluation.returned = was and not steps and not _says_so(place)
+            evaluation.optimizers = frozenset(map(id, self._registry))
             watched.evaluation = evaluation
             self._evaluating.append(watched)
             self.unmeasured.add(id(module))
@@ -225,7 +227,7 @@ class Modes:
                 watched.track.advance(EventKind.TRAIN, place)
 
     def backward(self, fed: list[WatchedOptimizer], place: Location, foreign: bool) -> None:
-        """A backward pass at `place` fed some optimizers; `foreign`: it also reached a leaf that no optimizer holds."""
+        """A backward pass at `place` fed some optimizers; `foreign`: for something else than training them."""
         for watched in self._evaluating:
             evaluation = watched.evaluation
             if evaluation is None:
@@ -238,8 +240,14 @@ class Modes:
                 forward = evaluation.forward if evaluation.measured else None
                 watched.track.advance(EventKind.FORWARD, forward or place)
                 watched.track.advance(EventKind.BACKWARD, place)
-            elif not foreign and watched.is_whole and any(map(self._whole_in_evaluation, watched.owners)):
+                continue
+            aside = foreign or any(self._is_made_for(evaluation, optimizer) for optimizer in fed)
+            if not aside and watched.is_whole and any(map(self._whole_in_evaluation, watched.owners)):
                 self._validation_trains(watched, evaluation, place)
+
+    def _is_made_for(self, evaluation: Evaluation, optimizer: WatchedOptimizer) -> bool:
+        """Tell whether an optimizer was built during an evaluation, for something else: a code is fitted to the model."""
+        return id(optimizer) not in evaluation.optimizers and not self._whole_in_evaluation(optimizer)
 
     def _validation_trains(self, watched: WatchedModule, evaluation: Evaluation, place: Location) -> None:
         training = next(iter(evaluation.training.values()), place)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.runtime.bytecode import calls_reader_of_gradients, reads_gradients
 from gradlint.runtime.closures import closure_call, closure_in
 from gradlint.runtime.graph import clock, heads, leaves, nodes
 from gradlint.runtime.guard import guarded
@@ -80,15 +81,20 @@ class Monitor(Surroundings):
             fed = self.registry.after_backward(passing.place)
             if self.modes.evaluating:
                 self.modes.restored(passing.place, clock())
-                self.modes.backward(fed, passing.place, foreign=self._is_foreign(passing.roots))
+                self.modes.backward(fed, passing.place, foreign=self._is_foreign(passing))
             self._leaks.backward(passing.roots[0], passing.place, passing.frame)
             for hear in self._audience.after_backward:
                 hear(passing, fed)
 
-    def _is_foreign(self, roots: Sequence[Any]) -> bool:
-        """Tell whether a graph reaches a leaf that no optimizer holds: an attack or a saliency map wants its gradient."""
+    def _is_foreign(self, passing: Pass) -> bool:
+        """Tell whether a backward pass is none of training: somebody reads its gradients.
+
+        An attack or a saliency map wants those of a leaf that no optimizer holds; Fisher information is made of the weights'.
+        """
+        if reads_gradients(passing.frame) or calls_reader_of_gradients(passing.frame):
+            return True
         owned = {id(parameter) for watched in self.registry for parameter in watched.parameters()}
-        return any(id(each) not in owned for each in leaves(roots, _NODES))
+        return any(id(each) not in owned for each in leaves(passing.roots, _NODES))
 
     def before_step(self, optimizer: Optimizer, arguments: Arguments) -> Arguments | None:
         """`optimizer.step(*arguments)` starts; other arguments may be returned for it."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import reads_gradients
@@ -66,6 +67,14 @@ class Windows(Observer):
             fresh, window = watched.fresh_place(), self._windows.get(watched)
             if fresh is not None and window is not None and window.left == _versions(watched):
                 window.thrown_away[id(fresh)] = (fresh, place)
+
+    def clipping(self, parameters: Sequence[Any], max_norm: Any, place: Location, frame: FrameType | None) -> None:
+        """Clipping changes gradients once, and is no use that anybody makes of them."""
+        clipped = {id(parameter) for parameter in parameters if parameter.grad is not None}
+        for watched, window in self._windows.items():
+            if window.left == _versions(watched):
+                once = [id(gradient.reference()) in clipped for gradient in watched.gradients]
+                window.left = [left + change for left, change in zip_longest(window.left, map(int, once), fillvalue=0)]
 
     def before_step(self, watched: WatchedOptimizer, place: Location, frame: FrameType | None) -> None:
         """Judge a window: what it ends with must come from where the others came from that are gone."""

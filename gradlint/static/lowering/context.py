@@ -92,6 +92,8 @@ class Context(ABC):
         self.pretrained: dict[Uid, Location] = {}
         self.attributes: dict[Uid, set[tuple[Class, str]]] = {}
         self.members: dict[Uid, set[str]] = {}
+        self.contained: dict[Uid, set[Uid]] = {}
+        """Whom an instance has ever had among its attributes: the store forgets it with the function that made it."""
         self.module_owners: set[str] = set()
         self.proven: set[str] = set()
         self.loaded: set[str] = set()
@@ -277,7 +279,18 @@ class Context(ABC):
     def set_member(self, uid: Uid, name: str, value: Value) -> None:
         """Give an attribute of an instance a value."""
         self.members.setdefault(uid, set()).add(name)
+        self.contained.setdefault(uid, set()).update(held((value,)))
         self.store[uid, name] = value
+
+    def with_contained(self, uids: Iterable[Uid]) -> frozenset[Uid]:
+        """Return subjects with all whom they have ever had among their attributes, at any depth."""
+        found, todo = set[Uid](), list(uids)
+        while todo:
+            uid = todo.pop()
+            if uid not in found:
+                found.add(uid)
+                todo.extend(self.contained.get(uid, ()))
+        return frozenset(found)
 
     def forget(self, values: Iterable[Value]) -> None:
         """Drop what is known of where tensors come from and of what lists hold, under whatever name: somebody may have changed them in place."""

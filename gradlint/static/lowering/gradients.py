@@ -103,7 +103,7 @@ class Gradients(Forwards):
         """Return whose gradients a clipping function gets, as modules or optimizers; None where that is not known."""
         match value:
             case Params(of):
-                return of
+                return None if of is None else self.with_contained(of)
             case Object(kind=Kind.OPTIMIZER, uid=uid):
                 return frozenset({uid})
             case Items(elements) if elements:

@@ -162,7 +162,8 @@ def copied(value: Value, requires_grad: object, place: Location) -> Tensor | Non
         case False | None:
             return cut(place, lost_by("copy", place, (value,))) if is_computed(value) else DATA
         case True:
-            return Tensor(made=Made("copy" if is_computed(value) else "leaf", place))
+            lost = isinstance(value, Tensor) and bool(value.dropped)
+            return Tensor(made=Made("copy" if lost or is_computed(value) else "leaf", place))
         case _:
             return None
 

@@ -63,9 +63,10 @@ class Remembering(Context):
             # The steps of one sequence: the state that goes from turn to turn keeps them all.
             self.keepings = [each for each in self.keepings if each.place != self.place(node)]
             return
+        target = target.value if isinstance(target, ast.Subscript) else target
         match target:
-            case ast.Name(name) | ast.Subscript(ast.Name(name)):
-                key, scope, target = (self.frame.path, name), self.frame.node, ast.Name(name)
+            case ast.Name(name):
+                key, scope = (self.frame.path, name), self.frame.node
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
                 uid = next(iter(held((self.latest[owner],))))
                 key, scope = (uid, name), self._home()

@@ -13,11 +13,12 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
 from gradlint.static.flow.following import follow, run
+from gradlint.static.flow.kinship import any_overlap
 from gradlint.static.flow.subjects import MANY_EVALUATIONS, on_optimizer
 from gradlint.static.flow.tree import EMPTY, Branch, Call, Loop, Node, Seq, Uid, events
 from gradlint.static.lowering.actions import Step
 from gradlint.static.lowering.files import Root
-from gradlint.static.lowering.values import Const, Function, Kind, Tensor
+from gradlint.static.lowering.values import Const, Function, Kind, Object, Tensor
 from gradlint.static.syntax.nodes import asks_for, children
 from gradlint.typestate import State
 
@@ -125,8 +126,20 @@ def _wasted(analysis: Analysis, root: Root, good: set[Location], uid: Uid) -> It
         places = {state.mark("fresh") for state in states}
         if {state.name for state in states} == {"fresh"} and len(places) == 1:
             backward = places.pop()
-            if backward is not None and backward not in bodies and not _read_between(analysis, backward, event.place):
+            if backward is None or backward in bodies or not _reaches(analysis, root, backward, optimizer):
+                continue
+            if not _read_between(analysis, backward, event.place):
                 yield compose("GL407", Side.STATIC, backward, (("step", event.place),), subject=event.name)
+
+
+def _reaches(analysis: Analysis, root: Root, backward: Location, optimizer: Object) -> bool:
+    """Whether a backward pass may leave gradients for an optimizer: not if it only runs through what others step."""
+    inside, found = analysis.lowering.with_contained, analysis.events[root]
+    nodes = {node for event in found if event.place == backward for node in event.nodes}
+    if nodes and optimizer.of is not None:
+        return any_overlap(inside(optimizer.of), inside(node.module for node in nodes))
+    steps = (event for event in found if event.kind is EventKind.STEP)
+    return all(optimizer.uid in (step.targets or ()) for step in steps)
 
 
 def _read_between(analysis: Analysis, backward: Location, step: Location) -> bool:

@@ -14,7 +14,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check
+from gradlint.static.checks import check, in_tests
 from gradlint.static.flow.tree import GraphNode
 from gradlint.static.lowering.notes import Descent
 from gradlint.static.lowering.values import Tensor
@@ -26,6 +26,7 @@ _PLAIN = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Return)
 
 
 @check
+@in_tests
 def differentiated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL503: `torch.autograd.grad` without `retain_graph`, and another pass through the same graph after it."""
     descents = analysis.lowering.descents

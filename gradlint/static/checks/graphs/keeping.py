@@ -43,6 +43,8 @@ _TELLING = frozenset(
     ]
 )
 
+_CONVERTING = frozenset(["float", "int", "str", "round", "format", "item", "detach", "tolist"])
+
 
 @check
 def kept(analysis: Analysis) -> Iterator[Diagnostic]:
@@ -149,7 +151,9 @@ def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
     places = {node.place for node in keeping.nodes}
     inside = _within(analysis, keeping)
     if any(
-        not inside(event) and any(node.place in places for node in event.nodes)
+        not inside(event)
+        and not _is_over(analysis, keeping, event)
+        and any(node.place in places for node in event.nodes)
         for found in analysis.events.values()
         for event in found
         if event.kind in (EventKind.BACKWARD, EventKind.RETAIN)
@@ -157,6 +161,14 @@ def _reaches_backward(analysis: Analysis, keeping: Keeping) -> bool:
         return True
     loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
     return loop is not None and runs_backward(keeping.scope or analysis.tree, keeping.name, loop)
+
+
+def _is_over(analysis: Analysis, keeping: Keeping, event: Event) -> bool:
+    """Whether an event of the module itself, which runs once, comes before the loop that keeps."""
+    loop, there = analysis.lowering.loop_nodes.get(keeping.loops[-1]), event.place
+    once = not keeping.outer and len(event.frame) == 1 and isinstance(keeping.scope, ast.Module | None)
+    beside = (there.filename, there.cell) == (keeping.place.filename, keeping.place.cell)
+    return once and beside and there.row < getattr(loop, "lineno", 0)
 
 
 def _written(analysis: Analysis, keeping: Keeping) -> Iterator[ast.AST]:
@@ -184,8 +196,11 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
     loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
     if loop is None or keeping.name in _assigned(loop) or begins_anew(loop, keeping.name):
         return False
+    told = {id(each) for node in _written(analysis, keeping) for each in _told_in_turn(node)}
     for node in _written(analysis, keeping):
         match node:
+            case ast.comprehension() if id(node) in told:
+                continue
             case ast.Call(ast.Attribute(owner, "backward")) if _mentions(owner, keeping.name):
                 return False
             case ast.Call(ast.Attribute(attr="append"), [arg]) if _mentions(arg, keeping.name) and _is_told(
@@ -212,6 +227,32 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
             case _:
                 continue
     return True
+
+
+def _told_in_turn(node: ast.AST) -> list[ast.comprehension]:
+    """Return the loops of a comprehension that only formats, or makes plain numbers of, what it goes through."""
+    match node:
+        case ast.ListComp(elt, generators) | ast.SetComp(elt, generators) | ast.GeneratorExp(elt, generators):
+            pass
+        case ast.DictComp(_, elt, generators):
+            pass
+        case _:
+            return []
+    names = {part.id for each in generators for part in walk(each.target) if isinstance(part, ast.Name)}
+    return generators if _is_plain(elt, names) else []
+
+
+def _is_plain(node: ast.AST, names: set[str]) -> bool:
+    """Whether an expression uses tensors of some names as text and numbers only."""
+    match node:
+        case ast.JoinedStr():
+            return True
+        case ast.Call(ast.Name(attr) | ast.Attribute(attr=attr)) if attr in _CONVERTING:
+            return True
+        case ast.Name(name):
+            return name not in names
+        case _:
+            return all(_is_plain(child, names) for child in ast.iter_child_nodes(node))
 
 
 def begins_anew(loop: ast.AST, name: str) -> bool:
@@ -251,7 +292,7 @@ def _is_told(value: ast.expr, name: str) -> bool:
         case ast.JoinedStr():
             return True
         case _:
-            return False
+            return bool(_told_in_turn(value))
 
 
 def _mentions(node: ast.AST, name: str) -> bool:
@@ -272,7 +313,7 @@ def _gives(node: ast.expr, name: str) -> bool:
         case ast.Call(func, args):
             return not _tells(func, name) and any(_gives(arg, name) for arg in args)
         case _:
-            return _mentions(node, name)
+            return _mentions(node, name) and not _told_in_turn(node)
 
 
 def _assigned(loop: ast.AST) -> set[str]:

@@ -14,7 +14,6 @@ from gradlint.static.flow.following import Effect, follow
 from gradlint.static.flow.kinship import overlap
 from gradlint.static.flow.subjects import clips, on_optimizer
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.typestate import State
@@ -80,27 +79,12 @@ class _States:
 
 def concerns(analysis: Analysis, event: Event, optimizer: Object) -> bool:
     """Whether what an event clips are parameters of an optimizer."""
-    return clips(event, optimizer) or _overlaps(
-        _inside(analysis, event.targets or ()), _inside(analysis, optimizer.of or ())
-    )
+    inside = analysis.lowering.with_contained
+    return clips(event, optimizer) or _overlaps(inside(event.targets or ()), inside(optimizer.of or ()))
 
 
 def _overlaps(some: Iterable[Uid], others: Iterable[Uid]) -> bool:
     return any(overlap(a, b) for a in some for b in others)
-
-
-def _inside(analysis: Analysis, uids: Iterable[Uid]) -> set[Uid]:
-    """Return modules with those that their instances hold, at any depth."""
-    lowering, found, todo = analysis.lowering, set[Uid](), list(uids)
-    while todo:
-        uid = todo.pop()
-        if uid not in found:
-            found.add(uid)
-            values = (
-                lowering.store[uid, name] for name in lowering.members.get(uid, ()) if (uid, name) in lowering.store
-            )
-            todo.extend(held(values))
-    return found
 
 
 def _misplaced(
@@ -112,6 +96,8 @@ def _misplaced(
         return
     if names == {"spent"}:
         what = f"the gradients of `{event.name}` are clipped after `{step.name}` has used them: no update is bounded"
+    elif "discarded" in names and not _computed_before(analysis.events[root], event, step):
+        return  # The step throws them away as well: that is GL103.
     elif _around(analysis.events[root], event, EventKind.BACKWARD):
         what = f"the gradients of `{event.name}` are clipped before any backward pass has computed them: no update is bounded"
     else:
@@ -132,6 +118,12 @@ def _around(found: list[Event], event: Event, kind: EventKind) -> bool:
     depth, after = len(event.loops), found[found.index(event) :]
     ring = (each.loops[:depth] == event.loops for each in (found if depth else after) if each.kind is kind)
     return any(ring)
+
+
+def _computed_before(found: list[Event], event: Event, step: Event) -> bool:
+    """Whether a backward pass runs between `event` and the next `step`."""
+    between = found[found.index(event) : found.index(step)]
+    return not between or any(each.kind is EventKind.BACKWARD for each in between)
 
 
 def _of_others(analysis: Analysis, root: Root, event: Event, optimizers: list[Object]) -> Iterator[Diagnostic]:

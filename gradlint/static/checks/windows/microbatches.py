@@ -1,4 +1,4 @@
-"""Loops of microbatches inside the loop that steps: GL701 and GL702."""
+"""Loops of microbatches inside the loop that steps: GL701, GL702 and GL705."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from gradlint.static.facts.averages import Means
 from gradlint.static.facts.cadence import turns
 from gradlint.static.facts.windows import paths_of
 from gradlint.static.flow.following import follow
+from gradlint.static.flow.kinship import touches
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.files import Root
@@ -42,7 +43,7 @@ class _Inner(NamedTuple):
 
 @check
 def microbatches(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL701 and GL702 where the window is a loop of its own."""
+    """GL701, GL702 and GL705 where the window is a loop of its own."""
     means = Means(analysis)
     for inner in _inner_loops(analysis):
         effect = on_optimizer(inner.optimizer, analysis.lowering.objects)
@@ -51,7 +52,9 @@ def microbatches(analysis: Analysis) -> Iterator[Diagnostic]:
             continue
         if cleared:
             yield from _cleared_each_turn(analysis, inner, cleared)
-        elif _draws(analysis, inner) and scale_matters(inner.optimizer, inner.ring):
+            continue
+        yield from _clipped_each_turn(analysis, inner)
+        if _draws(analysis, inner) and scale_matters(inner.optimizer, inner.ring):
             yield from _undivided(means, inner)
 
 
@@ -60,6 +63,18 @@ def _undivided(means: Means, inner: _Inner) -> Iterator[Diagnostic]:
         found, step = inner.backwards[0], inner.step
         marks = (("step", step.place),)
         yield compose("GL702", Side.STATIC, found.place, marks, subject=step.name, loss=found.name, times="several")
+
+
+def _clipped_each_turn(analysis: Analysis, inner: _Inner) -> Iterator[Diagnostic]:
+    paths, first = paths_of(analysis, inner.root), inner.inside.index(inner.backwards[0])
+    shared = paths.guards(inner.backwards[0], inner.loop)
+    for event in inner.inside[first:]:
+        certain = event.kind is EventKind.CLIP and touches(event, inner.optimizer.of or frozenset())
+        if certain and all(guard in shared for guard in paths.guards(event, inner.loop)):
+            marks, name = (("step", inner.step.place),), inner.step.name
+            when = "behind the loop that adds up"
+            yield compose("GL705", Side.STATIC, event.place, marks, clipped=event.name, subject=name, when=when)
+            return
 
 
 def _inner_loops(analysis: Analysis) -> Iterator[_Inner]:
