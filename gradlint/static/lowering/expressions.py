@@ -6,12 +6,10 @@ It knows Python's expression syntax and values; calls are another layer's.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 
-from gradlint.events import EventKind
-from gradlint.static.flow.tree import Atom, Loop, Predicate, Seq
-from gradlint.static.lowering.algebra import held, join, join_all, part_of
-from gradlint.static.lowering.arithmetic import Arithmetic, gathered
+from gradlint.static.flow.tree import Atom, Predicate
+from gradlint.static.lowering.algebra import held, join, part_of
+from gradlint.static.lowering.comprehensions import Comprehensions, mixture
 from gradlint.static.lowering.modules import ITSELF
 from gradlint.static.lowering.provenance import cut, tells_where
 from gradlint.static.lowering.values import (
@@ -20,7 +18,6 @@ from gradlint.static.lowering.values import (
     Const,
     Function,
     Gathered,
-    Instance,
     Items,
     Kind,
     Library,
@@ -30,17 +27,15 @@ from gradlint.static.lowering.values import (
     Unknown,
     Value,
     const,
-    is_loader,
-    unknown_uid,
 )
-from gradlint.static.syntax.nodes import children, walk
+from gradlint.static.syntax.nodes import children
 from gradlint.static.syntax.questions import GRADIENT
 
 _FEW = 8
 """As many known values are taken one by one."""
 
 
-class Expressions(Arithmetic):
+class Expressions(Comprehensions):
     """Evaluates expressions."""
 
     def evaluate(self, node: ast.expr) -> Value:
@@ -79,9 +74,9 @@ class Expressions(Arithmetic):
                 self.frame.captured = True
                 return Function(node, self.frame.path)
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
-                return self._comprehension(node.generators, (node.elt,), ordered=isinstance(node, ast.ListComp))
+                return self.comprehension(node.generators, (node.elt,), ordered=isinstance(node, ast.ListComp))
             case ast.DictComp():
-                return self._comprehension(node.generators, (node.key, node.value), ordered=True)
+                return self.comprehension(node.generators, (node.key, node.value), ordered=True)
             case ast.NamedExpr(target, given):
                 result = self.evaluate(given)
                 self.bind(target.id, result)
@@ -129,7 +124,7 @@ class Expressions(Arithmetic):
             values.append(self.evaluate(element))
         self.hint = hint
         if any(isinstance(element, ast.Starred) for element in elements):
-            return _mixture(values)
+            return mixture(values)
         return Items(tuple(values))
 
     def _mapping(self, keys: list[ast.expr | None], values: list[ast.expr]) -> Value:
@@ -141,7 +136,7 @@ class Expressions(Arithmetic):
             results.append(self.evaluate(value))
         self.hint = hint
         if any(name is ... for name in names):
-            return _mixture(results)
+            return mixture(results)
         return Items(tuple(results), tuple(names))
 
     def _element(self, owner: Value, index: Value) -> Value:
@@ -161,11 +156,11 @@ class Expressions(Arithmetic):
                 return self.submodule(owner, str(wanted))
             case Items(elements) if elements:
                 one = self._common(elements)
-                return one if isinstance(one, Library) else _mixture(elements)
+                return one if isinstance(one, Library) else mixture(elements)
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", holds)
             case Gathered():
-                return self._one_of_many(owner)
+                return self.one_of_many(owner)
             case _:
                 return Unknown(holds=self.reach((owner,)))
 
@@ -177,80 +172,6 @@ class Expressions(Arithmetic):
                 break  # It may be anybody: whoever comes beside it makes it nobody.
             one = self.either(one, other)
         return one
-
-    def iterated(self, value: Value) -> Value:
-        """Return what a loop over `value` gets each time."""
-        match value:
-            case Items(elements, None) if elements:
-                return join_all(elements)
-            case Items(keys=keys) if keys is not None:
-                return UNKNOWN
-            case Tensor() | Params():
-                return value
-            case Library() | Object(kind=Kind.LOADER) if is_loader(value):
-                return DATA
-            case Gathered():
-                return self._one_of_many(value)
-            case _:
-                return Unknown(holds=self.reach((value,)))
-
-    def _one_of_many(self, tensors: Gathered) -> Unknown:
-        if not tensors.whole.nodes:
-            self.forget([tensors])  # One by one they may be told to require gradients.
-        return Unknown(holds=self.reach((tensors,)))
-
-    def _comprehension(
-        self, generators: list[ast.comprehension], results: Iterable[ast.expr], *, ordered: bool = False
-    ) -> Value:
-        first, *rest = generators
-        source = self.evaluate(first.iter)
-        match _counted(first.iter) or source:
-            case Items(elements, None) if 0 < len(elements) <= _FEW and not rest and not first.ifs:
-                made = self._unrolled_comprehension(first.target, elements, list(results))
-                return _collected(made) if ordered else _together([each for one in made for each in one])
-        number = self.number(first)
-        outer, self.loops = self.loops, (*self.loops, number)
-        self.perhaps += bool(first.ifs)
-        with self.aside() as out:
-            # Nothing runs backward in here, so that one may stand for all.
-            self.take(first.target, source.whole if isinstance(source, Gathered) else self.iterated(source))
-            for test in first.ifs:
-                self.evaluate(test)
-            if rest:
-                value = self._comprehension(rest, results)
-            else:
-                each = [self.evaluate(result) for result in results]
-                value = _mixture(each) if first.ifs else _together(each)
-        self.loops = outer
-        self.perhaps -= bool(first.ifs)
-        if out:
-            body = Seq(tuple(out))
-            self.out.append(Loop(number, body, body, Seq(())))
-        return value
-
-    def _unrolled_comprehension(
-        self, target: ast.expr, each: tuple[Value, ...], results: list[ast.expr]
-    ) -> list[list[Value]]:
-        """Evaluate a comprehension over a few known values, in turn: each is asked to do its own."""
-        hint, turn, made = self.hint, self.turn, []
-        for index, value in enumerate(each):
-            self.assign(target, value, target)
-            self.hint, self.turn = f"{hint or '@'}[{index}]", f"{turn}[{index}]"
-            made.append([self.evaluate(result) for result in results])
-        self.hint, self.turn = hint, turn
-        return made
-
-    def take(self, target: ast.expr, value: Value) -> None:
-        """Bind the target of a loop: who it names is another one in each iteration."""
-        self.assign(target, value, target)
-        named = (self.lookup(part.id) for part in walk(target) if isinstance(part, ast.Name))
-        others = frozenset(unknown_uid(each.id) for each in named if isinstance(each, Unknown) and each.id)
-        if others:
-            self.emit(EventKind.CREATE, target, others, roles=("given",))
-
-    def assign(self, target: ast.expr, value: Value, node: ast.AST) -> None:
-        """Bind a target; the layer of statements knows how."""
-        raise NotImplementedError
 
     def _binary(self, left: Value, op: ast.operator, right: Value, node: ast.AST) -> Value:
         match left, right:
@@ -287,39 +208,3 @@ class Expressions(Arithmetic):
         self.fork(test, lambda: found.append(self.evaluate(node)), lambda: None)
         self.perhaps -= 1
         return found[0]
-
-
-def _counted(node: ast.expr) -> Items | None:
-    """Return the numbers of a short `range`, which are known."""
-    match node:
-        case ast.Call(ast.Name("range"), [ast.Constant(int(count))], []) if 0 < count <= _FEW:
-            return Items(tuple(map(Const, range(count))))
-        case _:
-            return None
-
-
-def _collected(made: list[list[Value]]) -> Value:
-    """Return the list, or the dict, of what was made in turn, where it is of objects."""
-    values = [each[-1] for each in made]
-    if not all(isinstance(value, (Object, Instance)) for value in values):
-        return _together([each for one in made for each in one])
-    keys = [const(each[0]) for each in made if len(each) > 1]
-    return Items(tuple(values), tuple(keys) if keys else None) if ... not in keys else _mixture(values)
-
-
-def _together(values: list[Value]) -> Value:
-    """Return a list of nobody knows how many elements, each of which may be any of the values."""
-    tensors = all(isinstance(value, Tensor) for value in values)
-    return (gathered(values) if tensors else None) or _mixture(values)
-
-
-def _mixture(values: Iterable[Value]) -> Value:
-    values = list(values)
-    params = [value for value in values if isinstance(value, Params)]
-    if params and len(params) == len(values):
-        result = params[0]
-        for other in params[1:]:
-            of = None if result.of is None or other.of is None else result.of | other.of
-            result = Params(of)
-        return result
-    return Unknown(holds=held(values))

@@ -18,32 +18,19 @@ from gradlint.static.checks.graphs.graphs import is_trained
 from gradlint.static.flow.tree import Event, GraphNode
 from gradlint.static.lowering.notes import Keeping
 from gradlint.static.lowering.values import Function
-from gradlint.static.syntax.idioms import goes_on
 from gradlint.static.syntax.lineage import runs_backward
 from gradlint.static.syntax.nodes import asks_for, walk
-
-_SUMMING = frozenset(["sum", "mean", "nanmean", "median", "std", "array", "asarray", "stack", "tensor", "max", "min"])
-_TELLING = frozenset(
-    [
-        "print",
-        "format",
-        "float",
-        "len",
-        "str",
-        "round",
-        "item",
-        "write",
-        "info",
-        "debug",
-        "log",
-        "add_scalar",
-        "all_reduce",
-        "set_description",
-        "set_postfix",
-    ]
+from gradlint.static.syntax.telling import (
+    assigned,
+    begins_anew,
+    gives,
+    grows,
+    is_told,
+    mentions,
+    sums_up,
+    tells,
+    told_in_turn,
 )
-
-_CONVERTING = frozenset(["float", "int", "str", "round", "format", "item", "detach", "tolist"])
 
 
 @check
@@ -124,7 +111,7 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
         return False
     names = {function.name}
     for node in walk(analysis.tree):
-        if isinstance(node, ast.Assign) and _mentions(node.value, function.name):
+        if isinstance(node, ast.Assign) and mentions(node.value, function.name):
             names |= {part.id for target in node.targets for part in walk(target) if isinstance(part, ast.Name)}
     own = set(walk(function))
     if any(_hands_on(analysis, node, names) for node in walk(analysis.tree) if node not in own):
@@ -134,14 +121,14 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
         for node in walk(analysis.tree)
         if isinstance(node, ast.Return) and node.value is not None and node not in own
     ]
-    return not any(_gives(value, name) for value in returned for name in names)
+    return not any(gives(value, name) for value in returned for name in names)
 
 
 def _hands_on(analysis: Analysis, node: ast.AST, names: set[str]) -> bool:
     """Whether a call gives one of some names to a function that runs something backward."""
     match node:
         case ast.Call(func, args) if isinstance(function := analysis.value(func), Function):
-            return asks_for(function.node, "backward") and any(_gives(arg, name) for arg in args for name in names)
+            return asks_for(function.node, "backward") and any(gives(arg, name) for arg in args for name in names)
         case _:
             return False
 
@@ -194,149 +181,44 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
     A sum or a mean of graphs that are `freed` is only a number.
     """
     loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
-    if loop is None or keeping.name in _assigned(loop) or begins_anew(loop, keeping.name):
+    if loop is None or keeping.name in assigned(loop) or begins_anew(loop, keeping.name):
         return False
-    told = {id(each) for node in _written(analysis, keeping) for each in _told_in_turn(node)}
+    told = {id(each) for node in _written(analysis, keeping) for each in told_in_turn(node)}
     for node in _written(analysis, keeping):
         match node:
             case ast.comprehension() if id(node) in told:
                 continue
-            case ast.Call(ast.Attribute(owner, "backward")) if _mentions(owner, keeping.name):
+            case ast.Call(ast.Attribute(owner, "backward")) if mentions(owner, keeping.name):
                 return False
-            case ast.Call(ast.Attribute(attr="append"), [arg]) if _mentions(arg, keeping.name) and _is_told(
+            case ast.Call(ast.Attribute(attr="append"), [arg]) if mentions(arg, keeping.name) and is_told(
                 arg, keeping.name
             ):
                 continue
-            case ast.Call(func, args) if not _tells(func, keeping.name) and not (freed and _sums_up(func)):
-                if any(_gives(arg, keeping.name) for arg in args):
+            case ast.Call(func, args) if not tells(func, keeping.name) and not (freed and sums_up(func)):
+                if any(gives(arg, keeping.name) for arg in args):
                     return False
-            case ast.For(iter=source) | ast.comprehension(iter=source) if _gives(source, keeping.name):
+            case ast.For(iter=source) | ast.comprehension(iter=source) if gives(source, keeping.name):
                 return False
             case ast.Attribute(ast.Name(name), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear") if (
                 name == keeping.name
             ):
                 return False
-            case ast.Delete(targets) if any(_mentions(target, keeping.name) for target in targets):
+            case ast.Delete(targets) if any(mentions(target, keeping.name) for target in targets):
                 return False
-            case ast.Assign([ast.Name(name)]) if name == keeping.name and _grows(node):
+            case ast.Assign([ast.Name(name)]) if name == keeping.name and grows(node):
                 continue
-            case ast.Assign(_, ast.Call(func)) if freed and _sums_up(func):
+            case ast.Assign(_, ast.Call(func)) if freed and sums_up(func):
                 continue
-            case ast.Assign(_, value) if _mentions(value, keeping.name) and not _is_told(value, keeping.name):
+            case ast.Assign(_, value) if mentions(value, keeping.name) and not is_told(value, keeping.name):
                 return False
             case _:
                 continue
     return True
 
 
-def _told_in_turn(node: ast.AST) -> list[ast.comprehension]:
-    """Return the loops of a comprehension that only formats, or makes plain numbers of, what it goes through."""
-    match node:
-        case ast.ListComp(elt, generators) | ast.SetComp(elt, generators) | ast.GeneratorExp(elt, generators):
-            pass
-        case ast.DictComp(_, elt, generators):
-            pass
-        case _:
-            return []
-    names = {part.id for each in generators for part in walk(each.target) if isinstance(part, ast.Name)}
-    return generators if _is_plain(elt, names) else []
-
-
-def _is_plain(node: ast.AST, names: set[str]) -> bool:
-    """Whether an expression uses tensors of some names as text and numbers only."""
-    match node:
-        case ast.JoinedStr():
-            return True
-        case ast.Call(ast.Name(attr) | ast.Attribute(attr=attr)) if attr in _CONVERTING:
-            return True
-        case ast.Name(name):
-            return name not in names
-        case _:
-            return all(_is_plain(child, names) for child in ast.iter_child_nodes(node))
-
-
-def begins_anew(loop: ast.AST, name: str) -> bool:
-    """Whether a meter or a list forgets within the loop what it has collected."""
-    return any(
-        isinstance(node, ast.Attribute) and node.attr in ("reset", "clear") and _mentions(node.value, name)
-        for node in walk(loop)
-    )
-
-
-def _sums_up(func: ast.expr) -> bool:
-    """Whether a function makes one number, or an array, of many."""
-    return isinstance(func, (ast.Name, ast.Attribute)) and ast.unparse(func).rpartition(".")[2] in _SUMMING
-
-
-def _tells(func: ast.expr, name: str) -> bool:
-    match func:
-        case ast.Attribute(ast.Name(owner), "append" | "item") if owner == name:
-            return True
-        case ast.Attribute(attr=attr):
-            return attr in _TELLING
-        case ast.Name(attr):
-            return attr in _TELLING
-        case _:
-            return False
-
-
-def _is_told(value: ast.expr, name: str) -> bool:
-    """Whether an assigned expression uses the kept value as a number: divided, converted, formatted."""
-    match value:
-        case ast.BinOp(left, ast.Div(), _):
-            return _mentions(left, name)
-        case ast.Call(func):
-            return _tells(func, name) or (
-                isinstance(func, ast.Attribute) and func.attr in ("item", "detach", "cpu", "numpy")
-            )
-        case ast.JoinedStr():
-            return True
-        case _:
-            return bool(_told_in_turn(value))
-
-
-def _mentions(node: ast.AST, name: str) -> bool:
-    _, dot, attribute = name.rpartition(".")
-    return any(
-        isinstance(part, ast.Attribute) and part.attr == attribute
-        if dot
-        else isinstance(part, ast.Name) and part.id == name
-        for part in walk(node)
-    )
-
-
-def _gives(node: ast.expr, name: str) -> bool:
-    """Whether an argument hands on the kept value, and not only its text or its number."""
-    match node:
-        case ast.JoinedStr() | ast.BinOp(ast.Constant(str()), ast.Mod(), _):
-            return False
-        case ast.Call(func, args):
-            return not _tells(func, name) and any(_gives(arg, name) for arg in args)
-        case _:
-            return _mentions(node, name) and not _told_in_turn(node)
-
-
-def _assigned(loop: ast.AST) -> set[str]:
-    return {
-        target.id
-        for node in walk(loop)
-        if isinstance(node, ast.Assign) and not _grows(node)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-
-
-def _grows(node: ast.Assign) -> bool:
-    match node:
-        case ast.Assign([ast.Name(name)], value):
-            return goes_on(value, name)
-        case _:
-            return False
-
-
 def _returned(analysis: Analysis, keeping: Keeping) -> bool:
     return any(
-        isinstance(node, (ast.Return, ast.Yield)) and node.value is not None and _mentions(node.value, keeping.name)
+        isinstance(node, (ast.Return, ast.Yield)) and node.value is not None and mentions(node.value, keeping.name)
         for node in _written(analysis, keeping)
     )
 

@@ -14,7 +14,7 @@ from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks.graphs.keeping import begins_anew, keeps, kept
+from gradlint.static.checks.graphs.keeping import keeps, kept
 from gradlint.static.facts.cadence import over_batches, sources_of
 from gradlint.static.flow.following import follow
 from gradlint.static.flow.kinship import within
@@ -26,6 +26,7 @@ from gradlint.static.lowering.notes import Keeping
 from gradlint.static.lowering.values import Instance
 from gradlint.static.syntax.nodes import called, spelled, walk
 from gradlint.static.syntax.reaching import Assigned
+from gradlint.static.syntax.telling import begins_anew
 from gradlint.typestate import State
 
 _SWITCHING = ("enable_grad", "set_grad_enabled")
