@@ -111,7 +111,7 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
         return False
     names = {function.name}
     for node in walk(analysis.tree):
-        if isinstance(node, ast.Assign) and mentions(node.value, function.name):
+        if isinstance(node, ast.Assign) and _asks(node.value, function.name):
             names |= {part.id for target in node.targets for part in walk(target) if isinstance(part, ast.Name)}
     own = set(walk(function))
     if any(_hands_on(analysis, node, names) for node in walk(analysis.tree) if node not in own):
@@ -121,14 +121,23 @@ def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
         for node in walk(analysis.tree)
         if isinstance(node, ast.Return) and node.value is not None and node not in own
     ]
+    if any(_asks(value, function.name) for value in returned):
+        return False
     return not any(gives(value, name) for value in returned for name in names)
 
 
+def _asks(node: ast.AST, function: str) -> bool:
+    """Whether a function, or a method, stands in a node."""
+    return mentions(node, function) or asks_for(node, function)
+
+
 def _hands_on(analysis: Analysis, node: ast.AST, names: set[str]) -> bool:
-    """Whether a call gives one of some names to a function that runs something backward."""
+    """Whether a call gives one of some names to a function that runs something backward, or puts it among others."""
     match node:
         case ast.Call(func, args) if isinstance(function := analysis.value(func), Function):
             return asks_for(function.node, "backward") and any(gives(arg, name) for arg in args for name in names)
+        case ast.Call(ast.Attribute(attr="append" | "extend" | "update"), args):
+            return any(gives(arg, name) or _asks(arg, name) for arg in args for name in names)
         case _:
             return False
 
@@ -217,8 +226,16 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
 
 
 def _returned(analysis: Analysis, keeping: Keeping) -> bool:
+    """Whether a kept value is returned, by itself or in what it was put into under a key."""
+    names = {keeping.name}
+    for node in _written(analysis, keeping):
+        match node:
+            case ast.Assign([ast.Subscript(ast.Name(holder))], value) if mentions(value, keeping.name):
+                names.add(holder)
     return any(
-        isinstance(node, (ast.Return, ast.Yield)) and node.value is not None and mentions(node.value, keeping.name)
+        isinstance(node, (ast.Return, ast.Yield))
+        and node.value is not None
+        and any(mentions(node.value, name) for name in names)
         for node in _written(analysis, keeping)
     )
 
