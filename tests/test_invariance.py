@@ -21,7 +21,9 @@ WRAPPERS = {
 # In a function `global`, and a name that is assigned from itself, mean another variable; whoever steps twice outside of one
 # shows what a step does; what a module switches off can be switched on, in a function it is dead; text and comments about
 # gradlint itself are not code; a marimo notebook is one by its outermost rows.
-FIXED = re.compile(r"^ *global |^app = marimo|^\w+ = False$|^(\w+) = \1\.|^(\w+)\.step\(\)\n\2\.step|GL000|GL001", re.MULTILINE)
+FIXED = re.compile(
+    r"^ *global |^app = marimo|^\w+ = False$|^(\w+) = \1\.|^(\w+)\.step\(\)\n\2\.step|GL000|GL001", re.MULTILINE
+)
 IMPORTS = re.compile(r"(?:(?:import|from) .*\n|\n)*")
 """What a block that has no prelude begins with: it stays where it is."""
 LOCAL = ("function", "method")

@@ -149,9 +149,5 @@ def mixture(values: Iterable[Value]) -> Value:
     values = list(values)
     params = [value for value in values if isinstance(value, Params)]
     if params and len(params) == len(values):
-        result = params[0]
-        for other in params[1:]:
-            of = None if result.of is None or other.of is None else result.of | other.of
-            result = Params(of)
-        return result
+        return join_all(params)
     return Unknown(holds=held(values))

@@ -31,9 +31,6 @@ from gradlint.static.lowering.values import (
 from gradlint.static.syntax.nodes import children
 from gradlint.static.syntax.questions import GRADIENT
 
-_FEW = 8
-"""As many known values are taken one by one."""
-
 
 class Expressions(Comprehensions):
     """Evaluates expressions."""

@@ -58,7 +58,7 @@ def _is_told_of_one(analysis: Analysis, method: FunctionNode, kept: Kept, owner:
     scope = analysis.function_in(owner.lineno) or analysis.tree
     loops = [each for each in own(scope) if isinstance(each, (ast.For, ast.While))]
     return any(
-        not given & _bound(loop)
+        not given & analysis.lowering.syntax.assigned(loop)
         for loop in loops
         if (loop.end_lineno or 0) < owner.lineno
         for call in own_of(loop, ast.Call)
@@ -82,7 +82,3 @@ def _given(call: ast.Call, method: FunctionNode, kept: Kept, owner: str) -> Iter
     module = given.get(ast.unparse(kept.module))
     if module is not None:
         yield {owner} | {each.id for each in walk(module) if isinstance(each, ast.Name)}
-
-
-def _bound(loop: ast.AST) -> set[str]:
-    return {each.id for each in walk(loop) if isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load)}

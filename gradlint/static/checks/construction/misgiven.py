@@ -9,7 +9,6 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.flow.kinship import overlap
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.frames import PRESENT
 from gradlint.static.lowering.values import Kind, Object
@@ -50,6 +49,5 @@ def _is_forgotten(analysis: Analysis, module: Uid) -> bool:
     lowering = analysis.lowering
     made = lowering.store.get((module, PRESENT)) or lowering.objects.get(module)
     parts = lowering.reach((made,)) if made is not None else frozenset()
-    trained = {uid for each in analysis.objects(Kind.OPTIMIZER) for uid in each.of or ()}
-    apart = not any(overlap(part, uid) for part in parts for uid in trained)
+    apart = not any(map(analysis.trained.overlapping, parts))
     return bool(parts) and apart and not parts & (lowering.escaped | lowering.frozen)
