@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
@@ -67,7 +68,7 @@ class Violation:
     place: Location
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Protocol:
     """A table of edges; an event without an edge leaves the state as it is.
 
@@ -96,6 +97,15 @@ class Protocol:
         """Return the rule that an event violates in a state, if it violates one."""
         edge = self.edges.get((state.name, kind)) if kind is not EventKind.CREATE else None
         return edge.violates if edge is not None else None
+
+    @cached_property
+    def settling(self) -> frozenset[EventKind]:
+        """The kinds of events that break no rule and of which a second one, right after the first, changes nothing."""
+        return frozenset(kind for _, kind in self.edges) - {
+            kind
+            for (_, kind), edge in self.edges.items()
+            if edge.violates or self.edges.get((edge.to, kind), Edge(edge.to)) != Edge(edge.to)
+        }
 
     @property
     def codes(self) -> frozenset[str]:

@@ -5,7 +5,7 @@ It knows an effect as a function only, not whose it is, and no rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from gradlint.events import EventKind
 from gradlint.static.flow.interpreter import Flow, World
@@ -49,7 +49,7 @@ def follow_to(
 
 def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
     """Return the worlds in which the events were reached that break a rule on some path that somebody can take."""
-    kept = pruned(tree, effect)
+    kept = pruned(tree, effect, protocol.settling)
     broken: dict[Event, None] = {}
 
     def advance(state: State, event: Event) -> State:
@@ -88,9 +88,12 @@ def _over(
     return flow
 
 
-def pruned(node: Node, effect: Effect) -> Node:
-    """Return the tree without what means nothing to the subject, and without kills of what no condition mentions."""
-    kept = _prune(node, effect)
+def pruned(node: Node, effect: Effect, settling: Collection[EventKind] = ()) -> Node:
+    """Return the tree without what means nothing to the subject, and without kills of what no condition mentions.
+
+    Of events right after one another of a `settling` kind the first is kept.
+    """
+    kept = _prune(node, effect, settling)
     if kept is None:
         return EMPTY
     return _without_kills(kept, frozenset(_mentioned(kept))) or EMPTY
@@ -139,40 +142,49 @@ def _joined(items: Iterable[Node], wanted: frozenset[str]) -> list[Node]:
     return [*joined, Kill(ids)] if ids else joined
 
 
-def _prune(node: Node, effect: Effect) -> Node | None:
+def _prune(node: Node, effect: Effect, settling: Collection[EventKind]) -> Node | None:
     # No patterns: see `tree.walk`.
     if isinstance(node, Seq):
-        kept: list[Node] = []
-        for item in node.items:
-            # Most of what there is are events that mean nothing here.
-            if type(item) is Event:
-                if effect(item) is not None:
-                    kept.append(item)
-            elif (inner := _prune(item, effect)) is not None:
-                kept.append(inner)
+        kept = _kept(node.items, effect, settling)
         if len(kept) == 1:
             return kept[0]
         return Seq(tuple(kept)) if kept else None
     if isinstance(node, Branch):
-        left, right = _prune(node.then, effect), _prune(node.orelse, effect)
+        left, right = _prune(node.then, effect, settling), _prune(node.orelse, effect, settling)
         if _idle(left) and _idle(right):
             return _kills(left, right)
         return Branch(node.test, left or EMPTY, right or EMPTY)
     if isinstance(node, (Kill, Jump)):
         return node
     if isinstance(node, Call):
-        inner = _prune(node.body, effect)
+        inner = _prune(node.body, effect, settling)
         return None if inner is None else Call(inner, node.ends)
     if isinstance(node, Loop):
-        body = _prune(node.first, effect)
-        again = body if node.later is node.first else _prune(node.later, effect)
-        after = _prune(node.orelse, effect)
+        body = _prune(node.first, effect, settling)
+        again = body if node.later is node.first else _prune(node.later, effect, settling)
+        after = _prune(node.orelse, effect, settling)
         if _idle(body) and _idle(again) and not node.endless:
             # What the loop makes anew stays made anew after it.
             rest = [each for each in (_kills(body, again), after) if each is not None]
             return Seq(tuple(rest)) if rest else None
         return Loop(node.number, body or EMPTY, again or EMPTY, after or EMPTY, node.endless)
     return node if effect(node) is not None else None
+
+
+def _kept(items: Iterable[Node], effect: Effect, settling: Collection[EventKind]) -> list[Node]:
+    kept: list[Node] = []
+    last: EventKind | None = None
+    for item in items:
+        # Most of what there is are events that mean nothing here.
+        if type(item) is Event:
+            kind = effect(item)
+            if kind is not None and (kind is not last or kind not in settling):
+                kept.append(item)
+                last = kind
+        elif (inner := _prune(item, effect, settling)) is not None:
+            kept.append(inner)
+            last = last if isinstance(inner, Kill) else None
+    return kept
 
 
 def _idle(node: Node | None) -> bool:
