@@ -5,7 +5,7 @@ One optimizer in one root gets one finding per step: what is wrong with the grad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
@@ -15,7 +15,7 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.construction.coverage import given_twice
-from gradlint.static.flow.following import Effect, breaches, follow
+from gradlint.static.flow.following import breaches
 from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.kinship import overlap, touches
 from gradlint.static.flow.subjects import on_optimizer
@@ -205,53 +205,12 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     aside = _computed_aside(case)
     if aside is not None:
         return case.report("GL513", State(states[0].name, (("computed", aside.place),)))
-    if not case.step.loops or not _would_train(case):
+    in_vain = case.step.loops and _would_train(case)
+    if not in_vain and not cleared_behind_a_forward(case.events, case.step, states):
         return None
     # The first iteration tells: it comes to the step before any backward.
     first = [state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL104"]
     return case.report("GL104", max(first, key=lambda state: state.marks))
-
-
-@check
-def discarded(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL103: the same of what is not proven to be an optimizer, but is cleared and stepped as one."""
-    for root in analysis.roots:
-        found = analysis.events[root]
-        cleared = {event.name for event in found if event.kind is EventKind.ZERO and event.targets is None}
-        for step in dict.fromkeys(event for event in found if event.kind is EventKind.OTHER_STEP):
-            if step.name in cleared and "scaler" not in step.roles and _lost(root, step, blind=True)[0]:
-                broken, paths = _lost(root, step, blind=False)
-                if broken and len(broken) == paths:
-                    state = min(broken, key=lambda state: state.marks)
-                    yield compose("GL103", Side.STATIC, step.place, state.marks, subject=step.name)
-
-
-def _lost(root: Root, step: Event, *, blind: bool) -> tuple[list[State], int]:
-    """Return the states in which a step finds its gradients cleared unused, and in how many states it is reached."""
-    states = follow(root.bare, OPTIMIZER, _as_optimizer(step), blind=blind).get(step, set())
-    return [state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL103"], len(states)
-
-
-def _as_optimizer(step: Event) -> Effect:
-    """Return what events mean to somebody unknown who is known by his calls in one function."""
-
-    def effect(event: Event) -> EventKind | None:
-        match event.kind:
-            case EventKind.ZERO if event.name == step.name and event.frame == step.frame and event.loops == step.loops:
-                # In another loop the same name may be somebody else.
-                return EventKind.ZERO
-            case EventKind.OTHER_STEP if event == step:
-                return EventKind.STEP
-            case EventKind.BACKWARD | EventKind.SETGRAD:
-                # Whatever was before, there are gradients now.
-                return EventKind.SETGRAD
-            case EventKind.ESCAPE if event.place != step.place:
-                # Whoever it is may be given to anybody under another name.
-                return EventKind.ESCAPE
-            case _:
-                return None
-
-    return effect
 
 
 def _by_hand(case: _Case, state: State) -> bool:
@@ -281,6 +240,23 @@ def _would_train(case: _Case) -> bool:
         return True
     owned = case.optimizer.of
     return owned is not None and any(event.kind is EventKind.FORWARD and touches(event, owned) for event in ring)
+
+
+def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[State]) -> bool:
+    """Whether whatever a model computed in this turn, or call, is cleared right in front of a step on each path."""
+    cleared = {state.mark("cleared") for state in states}
+    clearing = {
+        event.place: number
+        for number, event in enumerate(found)
+        if event.kind is EventKind.ZERO and event.frame == step.frame and event.loops == step.loops
+    }
+    if not cleared <= clearing.keys():
+        return False
+    before = found[: min(clearing[place] for place in cleared if place is not None)]
+    here = [event for event in before if event.is_in(step.loops) and event.frame[: len(step.frame)] == step.frame]
+    return (bool(step.loops) or len(step.frame) > 1) and any(
+        event.kind is EventKind.FORWARD and "grad" in event.roles for event in here
+    )
 
 
 def _repeated(case: _Case) -> Diagnostic | None:
