@@ -177,15 +177,25 @@ class Makers:
     def pretrained(self, module: Uid) -> Location | None:
         """Return where a library returned an unknown module in evaluation mode, as a `from_pretrained` of Transformers does."""
         made = self._written(module)
+        return (
+            self._analysis.source.place(made)
+            if made and self._package(made) in words("pretrained", "evaluating")
+            else None
+        )
+
+    def drops_as_returned(self, module: Uid) -> bool:
+        """Whether a library that has dropout in most of its models returned an unknown module."""
+        made = self._written(module)
+        return made is not None and self._package(made) in words("pretrained", "dropping")
+
+    def _package(self, made: ast.expr) -> str:
+        """Return the package whose `from_pretrained` makes something ("": none does)."""
         match made:
             case ast.Call(ast.Attribute(attr="from_pretrained") as callee):
                 known = self._analysis.value(callee)
-                evaluating = isinstance(known, Library) and known.name.split(".")[0] in words(
-                    "pretrained", "evaluating"
-                )
-                return self._analysis.source.place(made) if evaluating else None
+                return known.name.split(".")[0] if isinstance(known, Library) else ""
             case _:
-                return None
+                return ""
 
     def is_pretrained(self, module: Uid) -> bool:
         """Whether an unknown module is what some `from_pretrained` returned, in whichever mode."""

@@ -19,12 +19,12 @@ VALIDATION = Protocol(
         ("new", _K.LOAD): Edge("loaded", "loaded"),
         ("trained", _K.FORWARD): Edge("trained", violates="GL303"),
         ("loaded", _K.FORWARD): Edge("loaded", violates="GL303"),
-        **from_each(("trained", "eval", "unknown"), _K.TRAIN, Edge("chosen")),
+        **from_each(("trained", "eval", "unknown"), _K.TRAIN, Edge("chosen", "told")),
         ("loaded", _K.TRAIN): Edge("new"),
         **from_each(("new", "loaded", "trained", "chosen", "unknown"), _K.EVAL, Edge("eval")),
         **from_each(("new", "loaded", "trained", "chosen", "eval"), _K.ESCAPE, Edge("unknown")),
     },
-    {"trained": frozenset({"stepped"}), "loaded": frozenset({"loaded"})},
+    {"trained": frozenset({"stepped"}), "loaded": frozenset({"loaded"}), "chosen": frozenset({"told"})},
 )
 """The run-time side sees no reason to call a forward a validation."""
 

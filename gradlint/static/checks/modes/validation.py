@@ -117,6 +117,8 @@ class _Question:
             case Sensitivity.YES:
                 return Severity.ERROR
             case Sensitivity.UNSEEN if not self.makers.in_training_mode(self.module):
+                if self.makers.drops_as_returned(self.module):
+                    return Severity.WARNING
                 return None if self._is_given_only_insensitive() else _GIVEN[self.makers.in_sight()]
             case _:
                 return None
@@ -171,13 +173,13 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
     effect = asked.in_order(on_validated(asked.module, asked.owners, given))
     arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, _is_trained)
-    trains = _trains(asked.analysis)
+    trains, heads = _trains(asked.analysis), _heads(arrivals)
     forwards = set(asked.forwards)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event not in forwards:
             continue
         broken = [state for state in states if VALIDATION.broken_by(state, event.kind) is not None]
-        names = {state.name for state in states}
+        names = {state.name for state in states if state.mark("told") not in heads}
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         known = names <= {"trained", "new", "loaded", "unknown"}
         validated = "trained" in names and known and _validates(asked, event)
@@ -193,6 +195,12 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
                 found = compose("GL303", Side.STATIC, place, marks, subject=run.name, mode=mode)
                 yield replace(found, severity=severity)
             return
+
+
+def _heads(arrivals: dict[Event, set[State]]) -> frozenset[Location | None]:
+    """Return the calls of `train()` that some path takes to a step: the head of an epoch, though a turn of it may step nothing."""
+    steps = (state for event, states in arrivals.items() if event.kind is EventKind.STEP for state in states)
+    return frozenset(place for state in steps if (place := state.mark("told")) is not None)
 
 
 def _is_trained(event: Event, state: State) -> bool:

@@ -14,6 +14,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.flow.following import Effect
 from gradlint.static.flow.kinship import overlap, touches
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event, Uid
@@ -27,10 +28,12 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL106: the loop clears an optimizer and runs backward, or its model forward, but the optimizer never steps."""
     lowering = analysis.lowering
     for optimizer in analysis.objects(Kind.OPTIMIZER):
-        hidden = optimizer.uid in lowering.escaped | analysis.stepped or not analysis.private(optimizer)
         # Gradients on their way are what such a hook is for.
-        hidden = hidden or any("backward_hook" in name for name in analysis.attributes)
-        if hidden or optimizer.origin == "" or _is_stepped_by_another(analysis, optimizer):
+        hooked = any("backward_hook" in name or "grad_hook" in name for name in analysis.attributes)
+        if hooked or optimizer.uid in analysis.stepped or _is_stepped_by_another(analysis, optimizer):
+            continue
+        if optimizer.origin == "" or optimizer.uid in lowering.escaped or not analysis.private(optimizer):
+            yield from _thrown_away(analysis, optimizer)
             continue
         # Whoever is given the model may train it by himself, which is no use of this optimizer: it is still cleared for nothing.
         shown = any(touched in lowering.escaped for touched in optimizer.of or ())
@@ -41,6 +44,32 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
         if not built_in and optimizer.uid in lowering.kept:
             for found in map(analysis.events.__getitem__, analysis.roots):
                 yield from _unless_asked(analysis, optimizer, _unused(analysis, optimizer, found, by_method=True))
+
+
+def _thrown_away(analysis: Analysis, optimizer: Object) -> Iterator[Diagnostic]:
+    """Yield that a loop clears what each of its turns has computed: all that happens there is in sight, whoever has the optimizer."""
+    effect = on_optimizer(optimizer, analysis.lowering.objects)
+    for root in analysis.roots:
+        found = analysis.events[root]
+        for event in found:
+            if event.kind is not EventKind.ZERO or effect(event) is not EventKind.ZERO or "module" in event.roles:
+                continue
+            ring = [other for other in found if event.loops and other.is_in(event.loops)]
+            passes = [other for other in ring if other.kind is EventKind.BACKWARD and other.loops == event.loops]
+            if passes and not any(_may_use(other, effect) for other in ring) and not _is_read(analysis, event):
+                yield _report(passes[0], event.name, "computed")
+                return
+
+
+def _may_use(event: Event, effect: Effect) -> bool:
+    """Whether somebody may step in an event, or do something else with what was computed."""
+    uses = event.kind in (EventKind.STEP, EventKind.OTHER_STEP, EventKind.HAND_STEP)
+    return uses or effect(event) in (EventKind.ESCAPE, EventKind.SETGRAD, EventKind.EDIT)
+
+
+def _is_read(analysis: Analysis, event: Event) -> bool:
+    """Whether the loop or function in which an optimizer is cleared reads the gradients: for an attack or a statistic."""
+    return any(_reads_gradients(analysis, code) for code in (*_innermost(analysis, event), *analysis.called_for(event)))
 
 
 def _is_built(optimizer: Object, found: list[Event]) -> bool:
@@ -77,9 +106,7 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_met
         and (event.loops or by_method)
         # A module is cleared for whoever steps.
         and not ("module" in event.roles and _is_stepped_in(found, event.loops))
-        and not any(
-            _reads_gradients(analysis, code) for code in (*_innermost(analysis, event), *analysis.called_for(event))
-        )
+        and not _is_read(analysis, event)
     }
     passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
     # Where others step, a pass through the methods of a module may be for them alone: nobody knows which part each runs.
@@ -153,7 +180,8 @@ def _left_out(analysis: Analysis, optimizer: Object, found: list[Event]) -> list
             continue
         ring = [other for other in found if other.is_in(event.loops)]
         others = _stepped_in(analysis, ring)
-        cleared = any(effect(other) is EventKind.ZERO for other in ring)
+        # A module is cleared for whoever steps.
+        cleared = any(effect(other) is EventKind.ZERO and "module" not in other.roles for other in ring)
         if others and not cleared and _runs(ring, owned) and not any(overlap(a, b) for a in others for b in owned):
             return [_report(event, optimizer.uid[-1].partition("#")[0], "computed")]
     return []
