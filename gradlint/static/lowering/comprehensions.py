@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable
 
 from gradlint.events import EventKind
-from gradlint.static.flow.tree import Loop, Seq
+from gradlint.static.flow.tree import Loop, Seq, Uid
 from gradlint.static.lowering.algebra import held, join_all
 from gradlint.static.lowering.arithmetic import Arithmetic, gathered
 from gradlint.static.lowering.values import (
@@ -57,7 +57,12 @@ class Comprehensions(Arithmetic):
             case Gathered():
                 return self.one_of_many(value)
             case _:
-                return Unknown(holds=self.reach((value,)))
+                # Whoever goes through a loader hands out its batches, not the loader.
+                return Unknown(holds=frozenset(uid for uid in self.reach((value,)) if not self._gives_batches(uid)))
+
+    def _gives_batches(self, uid: Uid) -> bool:
+        """Whether somebody is a sampler, or a loader that has one."""
+        return uid in self.samplers or (uid, "sampler") in self.store
 
     def one_of_many(self, tensors: Gathered) -> Unknown:
         """Return one of a list of tensors: nobody knows which."""

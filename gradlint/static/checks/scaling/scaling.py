@@ -53,6 +53,11 @@ class _Pair(NamedTuple):
         """Return the names of the states in which paths reach an event."""
         return {state.name for state in self.arrivals[event]}
 
+    def steps_in(self, loops: tuple[int, ...]) -> bool:
+        """Whether the optimizer steps inside of all of some loops."""
+        steps = (EventKind.STEP, EventKind.SCALED_STEP)
+        return any(event.is_in(loops) and self.effect(event) in steps for event in self.arrivals)
+
     def marks(self, event: Event, role: str) -> list[tuple[str, Location]]:
         """Return a place that explains the state at an event."""
         places = [place for state in self.arrivals[event] if (place := state.mark(role)) is not None]
@@ -141,7 +146,8 @@ def _clipped_scaled(pairs: list[_Pair]) -> Iterator[Diagnostic]:
         event
         for pair in pairs
         for event in pair.arrivals
-        if pair.states(event) & {"unscaled", "unknown", "mixed"} or "scaled-bound" in event.roles
+        if (pair.states(event) & {"unscaled", "unknown", "mixed"} and pair.steps_in(event.loops))
+        or "scaled-bound" in event.roles
     }
     for pair in pairs:
         for event in pair.arrivals:
