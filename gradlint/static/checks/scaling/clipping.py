@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import ast
+import re
+from collections.abc import Container, Iterable, Iterator
 
-from gradlint.diagnostics import Diagnostic, Side
+from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
@@ -16,8 +18,9 @@ from gradlint.static.flow.subjects import clips, on_optimizer
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
-from gradlint.typestate import State
+from gradlint.typestate import Marks, State
 
+_SCHEDULES = re.compile(r"sched|plateau", re.IGNORECASE)
 _USELESS = frozenset({"new", "clean", "discarded", "spent"})
 
 
@@ -25,19 +28,23 @@ _USELESS = frozenset({"new", "clean", "discarded", "spent"})
 def clipping(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL602 and GL610."""
     for root in analysis.roots:
-        clipped = [event for event in analysis.events[root] if event.kind is EventKind.CLIP and event.targets]
+        clipped = [event for event in analysis.events[root] if event.kind is EventKind.CLIP]
         if not clipped:
             continue
         optimizers = list(analysis.objects(Kind.OPTIMIZER))
         states = _States(analysis, root, frozenset(clipped))
         for event in dict.fromkeys(clipped):
-            owners = [optimizer for optimizer in optimizers if concerns(analysis, event, optimizer)]
+            owners = [each for each in optimizers if event.targets and concerns(analysis, event, each)]
             if any(_overlaps(event.targets or (), optimizer.of or ()) for optimizer in owners):
-                yield from _misplaced(analysis, root, event, owners, states.at(event, owners))
-            elif (only := _only_stepped(analysis, root)) is not None:
+                found = list(_misplaced(analysis, root, event, owners, states.at(event, owners)))
+                unknown = any(owner.of is None for owner in owners)
+                yield from found or (_behind_all_steps(analysis, root, event) if unknown else ())
+            elif event.targets and (only := _only_stepped(analysis, root)) is not None:
                 yield from _misplaced(analysis, root, event, [only], states.at(event, [only]))
-            elif optimizers and not owners:
+            elif event.targets and optimizers and not owners:
                 yield from _of_others(analysis, root, event, optimizers)
+            else:
+                yield from _behind_all_steps(analysis, root, event)
 
 
 def _only_stepped(analysis: Analysis, root: Root) -> Object | None:
@@ -95,16 +102,58 @@ def _misplaced(
     if not states or not names <= _USELESS or step is None:
         return
     if names == {"spent"}:
-        what = f"the gradients of `{event.name}` are clipped after `{step.name}` has used them: no update is bounded"
+        what = _after(event, step)
     elif "discarded" in names and not _computed_before(analysis.events[root], event, step):
         return  # The step throws them away as well: that is GL103.
     elif _around(analysis.events[root], event, EventKind.BACKWARD):
         what = f"the gradients of `{event.name}` are clipped before any backward pass has computed them: no update is bounded"
     else:
         return
-    marks = max(states, key=lambda state: len(state.marks)).marks
+    yield _report(event, step, what, max(states, key=lambda state: len(state.marks)).marks)
+
+
+def _behind_all_steps(analysis: Analysis, root: Root, event: Event) -> Iterator[Diagnostic]:
+    """GL602 where nobody knows whose parameters are clipped: all have stepped, and nobody does before the next backward pass."""
+    here = (each for each in analysis.events[root] if each.frame == event.frame and each.loops == event.loops)
+    found = [each for each in here if each.kind in (EventKind.BACKWARD, EventKind.CLIP) or _is_step(each)]
+    before, after = found[: found.index(event)], found[found.index(event) + 1 :]
+    computed = any(each.kind is EventKind.BACKWARD for each in before)
+    if not computed or not _is_step(before[-1]) or any(map(_is_step, after[:1])):
+        return
+    # Its norm is the same behind the step.
+    if any(analysis.source.place(each.value) == event.place for each in analysis.nodes(ast.Expr)):
+        effect = _of_anybody(event, {each.place for each in before if each.kind is EventKind.OTHER_STEP})
+        states = follow(root.bare, OPTIMIZER, effect).get(event, set())
+        if {state.name for state in states} == {"spent"}:
+            yield _report(event, before[-1], _after(event, before[-1]), (("spent", before[-1].place),))
+
+
+def _is_step(event: Event) -> bool:
+    """Whether somebody steps who is, or may be, an optimizer."""
+    return event.kind is EventKind.STEP or (event.kind is EventKind.OTHER_STEP and not _SCHEDULES.search(event.name))
+
+
+def _of_anybody(clipping: Event, stepped: Container[Location]) -> Effect:
+    """Return what events mean to the gradients of all who may step; whoever nobody knows does no more than that at these places."""
+
+    def effect(event: Event) -> EventKind | None:
+        if event.kind is EventKind.ESCAPE and event.place in stepped:
+            return None
+        if _is_step(event):
+            return EventKind.STEP
+        known = (EventKind.BACKWARD, EventKind.SETGRAD, EventKind.ESCAPE)
+        return event.kind if event == clipping or event.kind in known else None
+
+    return effect
+
+
+def _after(event: Event, step: Event) -> str:
+    return f"the gradients of `{event.name}` are clipped after `{step.name}` has used them: no update is bounded"
+
+
+def _report(event: Event, step: Event, what: str, marks: Marks) -> Diagnostic:
     when = f"between `backward()` and `{step.name}.step()`"
-    yield compose("GL602", Side.STATIC, event.place, marks, what=what, when=when)
+    return compose("GL602", Side.STATIC, event.place, marks, what=what, when=when)
 
 
 def _step_of(found: list[Event], event: Event, owners: list[Object]) -> Event | None:
