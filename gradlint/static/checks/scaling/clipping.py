@@ -35,16 +35,17 @@ def clipping(analysis: Analysis) -> Iterator[Diagnostic]:
         states = _States(analysis, root, frozenset(clipped))
         for event in dict.fromkeys(clipped):
             owners = [each for each in optimizers if event.targets and concerns(analysis, event, each)]
+            found: list[Diagnostic] = []
             if any(_overlaps(event.targets or (), optimizer.of or ()) for optimizer in owners):
-                found = list(_misplaced(analysis, root, event, owners, states.at(event, owners)))
-                unknown = any(owner.of is None for owner in owners)
-                yield from found or (_behind_all_steps(analysis, root, event) if unknown else ())
+                found += _misplaced(analysis, root, event, owners, states.at(event, owners))
+                all_known = all(owner.of is not None for owner in owners)
             elif event.targets and (only := _only_stepped(analysis, root)) is not None:
-                yield from _misplaced(analysis, root, event, [only], states.at(event, [only]))
-            elif event.targets and optimizers and not owners:
-                yield from _of_others(analysis, root, event, optimizers)
+                found += _misplaced(analysis, root, event, [only], states.at(event, [only]))
+                all_known = True
             else:
-                yield from _behind_all_steps(analysis, root, event)
+                found += _of_others(analysis, root, event, optimizers) if event.targets and not owners else ()
+                all_known = False
+            yield from found if found or all_known else _behind_all_steps(analysis, root, event)
 
 
 def _only_stepped(analysis: Analysis, root: Root) -> Object | None:
