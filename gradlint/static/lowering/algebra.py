@@ -104,6 +104,21 @@ def held(values: Iterable[Value]) -> frozenset[Uid]:
     return frozenset(uids)
 
 
+def parameters_in(value: Value) -> Params | None:
+    """Return the parameters that a value is, or that a group of parameters, or a list of either, consists of."""
+    match value:
+        case Params():
+            return value
+        case Items(elements, tuple() as keys):
+            return parameters_in(elements[keys.index("params")]) if "params" in keys else None
+        case Items(elements) if elements:
+            known = [part for each in elements if (part := parameters_in(each)) is not None]
+            whole = join_all(known) if len(known) == len(elements) else None
+            return whole if isinstance(whole, Params) else None
+        case _:
+            return None
+
+
 def join(left: Value, right: Value) -> Value:
     """Return what is known of a value that is one of two."""
     if left == right:

@@ -9,7 +9,7 @@ import ast
 from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.static.lowering.algebra import held, part_of
+from gradlint.static.lowering.algebra import held, join, parameters_in, part_of
 from gradlint.static.lowering.frames import Grad
 from gradlint.static.lowering.provenance import is_in_pieces, is_plain, is_ranked, tells_where, unmarked
 from gradlint.static.lowering.succession import Succession
@@ -201,8 +201,12 @@ class Assignments(Succession):
         if not is_plain(value):
             self.forget([old if old is not UNKNOWN else self.evaluate(node.target)])
         match old, value:
+            case Items(()) | Params(), Items() if (
+                isinstance(node.op, ast.Add) and (parameters := parameters_in(value)) is not None
+            ):
+                result: Value = join(old, parameters)
             case Items(), Items() if isinstance(node.op, ast.Add):
-                result: Value = Items(old.elements + value.elements)
+                result = Items(old.elements + value.elements)
             case (Params(), _) | (_, Params()):
                 result = Unknown(holds=held((old, value)))
             case _:

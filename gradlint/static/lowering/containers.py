@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 
-from gradlint.static.lowering.algebra import held, join, with_element
+from gradlint.static.lowering.algebra import held, join, parameters_in, with_element
 from gradlint.static.lowering.arithmetic import gathered
 from gradlint.static.lowering.updates import Updates
 from gradlint.static.lowering.values import (
@@ -69,8 +69,8 @@ class Containers(Updates):
     def _appended(self, receiver: Items | Gathered | Params, name: str, value: Value) -> Value | None:
         """Return a list that a value was put into, if its elements are known still: parameters, or no others than written."""
         match receiver, value:
-            case Items((), None) | Params(), Params():
-                return join(receiver, value)
+            case Items((), None) | Params(), _ if (parameters := parameters_in(value)) is not None:
+                return join(receiver, parameters)
             case Items(elements, None), Object() | Instance() if name == "append" and not self.loops:
                 return Items((*elements, value))
             case ((Items(keys=None) | Gathered()), Tensor()) if name == "append" and _of_tensors(receiver):
