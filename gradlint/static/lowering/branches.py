@@ -154,6 +154,8 @@ class Branches(Remembering):
             return value
         named = replace(value, id=f"{'/'.join(key[0])}/{key[1]}#{next(self.numbers)}")
         self.renewed(named.id)
+        if all(isinstance(each, Unknown) and self.is_made_here(each.id) for each in (left, right)):
+            self.made_here.add(named.id)
         modules = (*self._modules_among(left), *self._modules_among(right))
         if modules:
             self.alternatives[named.id] = tuple(dict.fromkeys(modules))
@@ -161,6 +163,10 @@ class Branches(Remembering):
         if UNKNOWN not in losses and len(losses) <= MOST_CHOICES:
             self.losses[named.id] = tuple(losses)
         return named
+
+    def is_made_here(self, id_: str) -> bool:
+        """Whether an unknown value was bound to its name by the code that is read, on each path, not given to it."""
+        return "@" in id_ or id_ in self.made_here
 
     def _losses_among(self, value: Value) -> tuple[Value, ...]:
         """Return the losses of which a value is one, unknown if it may be anything else."""

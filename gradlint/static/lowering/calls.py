@@ -139,8 +139,13 @@ class Calls(Methods):
                 return self.call(self.proven_by_mode(callee), node, args, named)
             case _:
                 return Unknown(
-                    holds=self.escape(node, [callee, *args, *named.values()], _handed([*args, *named.values()]))
+                    holds=self.escape(node, [callee, *args, *named.values()], self._handed([*args, *named.values()]))
                 )
+
+    def _handed(self, args: list[Value]) -> tuple[str, ...]:
+        """Return the word that says that an unknown function gets what its caller was given: perhaps a model."""
+        given = (each for each in args if isinstance(each, Unknown) and each.id and not self.is_made_here(each.id))
+        return ("handed",) if any(given) else ()
 
     def _may_be_method(self, part: Object, node: ast.Call) -> bool:
         """Whether an attribute of an unseen module that has got a name of its own is called for what it does, not for a result."""
@@ -192,11 +197,6 @@ class Calls(Methods):
         """Return whom a module was given when it was made: a guest has a mode of its own, in which others may put it."""
         given = (name for name in self.members.get(host.uid, ()) if name.startswith("*"))
         return frozenset(uid for name in given for uid in held((self.store[host.uid, name],)))
-
-
-def _handed(args: list[Value]) -> tuple[str, ...]:
-    """Return the word that says that an unknown function gets what its caller was given: perhaps a model."""
-    return ("handed",) if any(isinstance(arg, Unknown) and arg.id and "@" not in arg.id for arg in args) else ()
 
 
 def _run_by(out: Iterable[Node]) -> frozenset[Uid]:

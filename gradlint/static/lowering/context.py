@@ -102,6 +102,7 @@ class Context(ABC):
         self.disabled: set[Uid] = set()
         self.entered: dict[ast.AST, Value] = {}
         self.alternatives: dict[str, tuple[Value, ...]] = {}
+        self.made_here: set[str] = set()
         self.losses: dict[str, tuple[Value, ...]] = {}
         self.outputs: dict[Uid, str] = {}
         self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
