@@ -109,6 +109,8 @@ def parameters_in(value: Value) -> Params | None:
     match value:
         case Params():
             return value
+        case Tensor(leaves=leaves) if leaves:
+            return Params(leaves)
         case Items(elements, tuple() as keys):
             return parameters_in(elements[keys.index("params")]) if "params" in keys else None
         case Items(elements) if elements:

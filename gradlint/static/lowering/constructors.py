@@ -13,7 +13,7 @@ from gradlint.models import Meaning
 from gradlint.static.flow.tree import (
     JumpKind,
 )
-from gradlint.static.lowering.algebra import held
+from gradlint.static.lowering.algebra import held, parameters_in
 from gradlint.static.lowering.arithmetic import combined
 from gradlint.static.lowering.builtins import Builtins
 from gradlint.static.lowering.frames import Grad
@@ -171,10 +171,7 @@ class Constructors(Builtins):
                 return Unknown(holds=held((value,)))
 
     def _chained(self, values: list[Value]) -> Value:
-        owners = [value.of for value in values if isinstance(value, Params)]
-        if len(owners) < len(values) or None in owners:
-            return Params(None)
-        return Params(frozenset(uid for each in owners for uid in each or ()))
+        return (parameters_in(Items(tuple(values))) or Params(None)) if values else UNKNOWN
 
     def _spawned(self, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         target = named.get("target") or named.get("fn") or (args[0] if args else UNKNOWN)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 
 from gradlint.static.flow.tree import Atom, Predicate
-from gradlint.static.lowering.algebra import held, join, part_of
+from gradlint.static.lowering.algebra import held, join, parameters_in, part_of
 from gradlint.static.lowering.comprehensions import Comprehensions, mixture
 from gradlint.static.lowering.modules import ITSELF
 from gradlint.static.lowering.provenance import cut, tells_where
@@ -177,7 +177,8 @@ class Expressions(Comprehensions):
             case (Items(a, None), Items(b, None)) if isinstance(op, ast.Add):
                 return Items(a + b)
             case (Params(), _) | (_, Params()):
-                return Unknown(holds=held((left, right)))
+                both = parameters_in(Items((left, right))) if isinstance(op, ast.Add) else None
+                return both or Unknown(holds=held((left, right)))
             case _:
                 return self.arithmetic(left, op, right, node)
 
