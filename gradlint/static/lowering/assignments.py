@@ -201,7 +201,7 @@ class Assignments(Succession):
         if not is_plain(value):
             self.forget([old if old is not UNKNOWN else self.evaluate(node.target)])
         match old, value:
-            case Items(()) | Params(), Items() if (
+            case Items(()) | Params(), _ if (
                 isinstance(node.op, ast.Add) and (parameters := parameters_in(value)) is not None
             ):
                 result: Value = join(old, parameters)

@@ -28,6 +28,7 @@ from gradlint.static.lowering.values import (
     Library,
     Method,
     Object,
+    Params,
     Super,
     Tensor,
     Unknown,
@@ -87,7 +88,7 @@ class Calls(Methods):
         args: list[Value] = []
         for arg in node.args:
             value = self.evaluate(arg)
-            if not isinstance(arg, ast.Starred):
+            if not isinstance(arg, ast.Starred) or isinstance(value, Params):
                 args.append(value)
             elif isinstance(value, Items) and value.keys is None:
                 args.extend(value.elements)

@@ -6,11 +6,11 @@ It knows their syntax and what a turn gets; what an expression evaluates to is a
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import Loop, Seq, Uid
-from gradlint.static.lowering.algebra import held, join_all
+from gradlint.static.lowering.algebra import held, join_all, parameters_in
 from gradlint.static.lowering.arithmetic import Arithmetic, gathered
 from gradlint.static.lowering.values import (
     DATA,
@@ -71,14 +71,17 @@ class Comprehensions(Arithmetic):
         return Unknown(holds=self.reach((tensors,)))
 
     def comprehension(
-        self, generators: list[ast.comprehension], results: Iterable[ast.expr], *, ordered: bool = False
+        self, generators: list[ast.comprehension], results: Sequence[ast.expr], *, ordered: bool = False
     ) -> Value:
         """Return what a comprehension over these `generators` collects of its `results`: in order, or in any."""
         first, *rest = generators
         source = self.evaluate(first.iter)
-        match _counted(first.iter) or source:
-            case Items(elements, None) if 0 < len(elements) <= _FEW and not rest and not first.ifs:
-                made = self._unrolled_comprehension(first.target, elements, list(results))
+        match _counted(first.iter) or _keys_of(source) or source:
+            case Items(elements, None) if 0 < len(elements) <= _FEW and not first.ifs:
+                if rest:
+                    made = self._in_turn(first.target, elements, lambda: [self.comprehension(rest, results)])
+                    return _together([each for one in made for each in one])
+                made = self._in_turn(first.target, elements, lambda: [self.evaluate(each) for each in results])
                 return _collected(made) if ordered else _together([each for one in made for each in one])
         number = self.number(first)
         outer, self.loops = self.loops, (*self.loops, number)
@@ -100,15 +103,15 @@ class Comprehensions(Arithmetic):
             self.out.append(Loop(number, body, body, Seq(())))
         return value
 
-    def _unrolled_comprehension(
-        self, target: ast.expr, each: tuple[Value, ...], results: list[ast.expr]
+    def _in_turn(
+        self, target: ast.expr, each: tuple[Value, ...], results: Callable[[], list[Value]]
     ) -> list[list[Value]]:
         """Evaluate a comprehension over a few known values, in turn: each is asked to do its own."""
         hint, turn, made = self.hint, self.turn, []
         for index, value in enumerate(each):
             self.assign(target, value, target)
             self.hint, self.turn = f"{hint or '@'}[{index}]", f"{turn}[{index}]"
-            made.append([self.evaluate(result) for result in results])
+            made.append(results())
         self.hint, self.turn = hint, turn
         return made
 
@@ -134,6 +137,11 @@ def _counted(node: ast.expr) -> Items | None:
             return None
 
 
+def _keys_of(source: Value) -> Items | None:
+    """Return the keys of a dict, which a loop over it goes through."""
+    return Items(tuple(map(Const, source.keys))) if isinstance(source, Items) and source.keys else None
+
+
 def _collected(made: list[list[Value]]) -> Value:
     """Return the list, or the dict, of what was made in turn, where it is of objects."""
     values = [each[-1] for each in made]
@@ -152,7 +160,4 @@ def _together(values: list[Value]) -> Value:
 def mixture(values: Iterable[Value]) -> Value:
     """Return a collection of which nobody knows what is where: it may act on whatever any of the values may."""
     values = list(values)
-    params = [value for value in values if isinstance(value, Params)]
-    if params and len(params) == len(values):
-        return join_all(params)
-    return Unknown(holds=held(values))
+    return parameters_in(Items(tuple(values))) or Unknown(holds=held(values))
