@@ -20,7 +20,7 @@ from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.values import Instance, Kind, Object
 from gradlint.static.syntax.flags import Excuses
-from gradlint.static.syntax.nodes import asks_for, called, walk_of
+from gradlint.static.syntax.nodes import called, walk_of
 
 
 @check
@@ -93,27 +93,18 @@ def _is_stepped_by_another(analysis: Analysis, optimizer: Object) -> bool:
 
 def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_method: bool = False) -> list[Diagnostic]:
     """Return the finding about what a loop computes for an optimizer, or a method that nobody in sight calls."""
-    effect = on_optimizer(optimizer, analysis.lowering.objects)
     owned = optimizer.of or frozenset()
     if any(event.kind is EventKind.HAND_STEP and (not owned or touches(event, owned)) for event in found):
         return []
-    # In a loop or function that reads them the gradients are for an attack or a statistic, not for an update.
-    cleared = {
-        event.loops: event
-        for event in reversed(found)
-        if event.kind is EventKind.ZERO
-        and effect(event) is EventKind.ZERO
-        and (event.loops or by_method)
-        # A module is cleared for whoever steps.
-        and not ("module" in event.roles and _is_stepped_in(found, event.loops))
-        and not _is_read(analysis, event)
-    }
+    cleared = _cleared(analysis, optimizer, found, by_method=by_method)
     passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
-    # Where others step, a pass through the methods of a module may be for them alone: nobody knows which part each runs.
-    stepped = {event.loops for event in found if event.kind is EventKind.STEP}
-    parted = {event.loops for event in found if event.kind is EventKind.FORWARD and "method" in event.roles}
-    cleared = {loops: event for loops, event in cleared.items() if loops not in stepped & parted}
     passes = [event for event in passes if event.loops in cleared and _is_for(event, cleared[event.loops])]
+    own = (
+        _report(event, clearing.name, "computed")
+        for clearing in cleared.values()
+        if _is_alone(found, clearing)
+        for event in islice((each for each in passes if found.index(each) > found.index(clearing)), 1)
+    )
     reaching = (event for event in passes if _reaches(event, owned, found))
     through = (_report(event, cleared[event.loops].name, "computed") for event in reaching)
     alone = (
@@ -122,7 +113,38 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_met
         if _is_run(found, each.loops, owned) and not _is_handed_on(analysis, each.name)
     )
     anyhow = (_report(event, cleared[event.loops].name, "computed") for event in passes)
-    return list(islice(chain(through, alone, anyhow), 1))
+    return list(islice(chain(own, through, alone, anyhow), 1))
+
+
+def _cleared(
+    analysis: Analysis, optimizer: Object, found: list[Event], *, by_method: bool
+) -> dict[tuple[int, ...], Event]:
+    """Return where an optimizer is cleared for an update, first in each loop, or anywhere in a method."""
+    effect = on_optimizer(optimizer, analysis.lowering.objects)
+    # Where others step, a pass through the methods of a module may be for them alone: nobody knows which part each runs.
+    stepped = {event.loops for event in found if event.kind is EventKind.STEP}
+    parted = {event.loops for event in found if event.kind is EventKind.FORWARD and "method" in event.roles}
+    cleared = {
+        event.loops: event
+        for event in reversed(found)
+        if event.kind is EventKind.ZERO
+        and effect(event) is EventKind.ZERO
+        and (event.loops or by_method)
+        # A module is cleared for whoever steps.
+        and not ("module" in event.roles and _is_stepped_in(found, event.loops))
+        # In a loop or function that reads them the gradients are for an attack or a statistic, not for an update.
+        and not _is_read(analysis, event)
+    }
+    return {
+        loops: event for loops, event in cleared.items() if loops not in stepped & parted or _is_alone(found, event)
+    }
+
+
+def _is_alone(found: list[Event], clearing: Event) -> bool:
+    """Whether a clearing is followed by a backward pass of its own, and that by no step before another one."""
+    turning = (EventKind.ZERO, EventKind.BACKWARD, EventKind.STEP, EventKind.OTHER_STEP)
+    behind = [event.kind for event in found[found.index(clearing) + 1 :] if event.kind in turning]
+    return behind[:1] == [EventKind.BACKWARD] and behind[1:2] not in ([EventKind.STEP], [EventKind.OTHER_STEP])
 
 
 def _is_stepped_in(found: list[Event], loops: tuple[int, ...]) -> bool:
@@ -216,7 +238,13 @@ def _runs(ring: list[Event], modules: frozenset[Uid]) -> bool:
 
 def _reads_gradients(analysis: Analysis, code: ast.AST | None) -> bool:
     """Whether a loop or a function, or one that it calls, uses the gradients itself: it computes a statistic, not an update."""
-    if code is None or asks_for(code, "grad"):
+    if code is None or _asks_for_gradients(code):
         return True
     names = {called(call) for call in walk_of(code, ast.Call)}
-    return any(each.name in names and asks_for(each, "grad") for each in analysis.functions)
+    return any(each.name in names and _asks_for_gradients(each) for each in analysis.functions)
+
+
+def _asks_for_gradients(code: ast.AST) -> bool:
+    """Whether anything is asked for its `.grad`; `autograd.grad` is a function."""
+    asked = (each.value for each in walk_of(code, ast.Attribute) if each.attr == "grad")
+    return any(ast.unparse(owner).rpartition(".")[2] != "autograd" for owner in asked)
