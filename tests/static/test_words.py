@@ -22,6 +22,33 @@ for x in torch.randn(9, 2, 4):
     print(net(x))
 """
 
+_BESIDE = """
+import torch
+{seen}
+
+
+class Client:
+    def __init__(self, net, head):
+        self.net, self.head = net, head
+        self.opt = torch.optim.SGD(self.net.parameters(), lr=0.1)
+        self.opt_head = torch.optim.SGD(self.head.parameters(), lr=0.1)
+
+    def train(self, batches):
+        self.net.train()
+        for x in batches:
+            self.opt.zero_grad()
+            self.opt_head.zero_grad()
+            self.head(self.net(x)).mean().backward()
+            self.opt.step()
+            self.opt_head.step()
+
+    def evaluate(self, batches):
+        self.net.eval()
+        with torch.no_grad():
+            for x in batches:
+                print(self.head(self.net(x)).mean())
+"""
+
 _TWICE = """
 import torch
 
@@ -46,6 +73,21 @@ for x in torch.randn(9, 2, 4):
 def test_what_is_off_is_said_by_what_is_in_sight(rate: str, severity: Severity, words: str) -> None:
     [found] = [each for each in check_source(_EVALUATED.format(home="elsewhere", rate=rate)) if each.code == "GL304"]
     assert found.severity is severity
+    assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("seen", "severity", "words"),
+    [
+        ("", Severity.INFO, "its layers are not in sight"),
+        ("dropout = torch.nn.Dropout()", Severity.WARNING, "training mode: dropout stays on"),
+    ],
+)
+def test_of_a_part_out_of_sight_is_said_what_those_in_sight_make_likely(
+    seen: str, severity: Severity, words: str
+) -> None:
+    [found] = check_source(_BESIDE.format(seen=seen))
+    assert (found.code, found.severity) == ("GL303", severity)
     assert words in found.message
 
 

@@ -41,6 +41,22 @@ _GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, 
 Region = Callable[[Event], bool]
 
 
+def severity_of(makers: Makers, module: Uid) -> Severity | None:
+    """Return how much the wrong mode of a module weighs: of one that is given, what the models in sight make likely."""
+    match makers.sensitivity(module):
+        case Sensitivity.YES:
+            return Severity.ERROR
+        case Sensitivity.UNSEEN if not makers.in_training_mode(module):
+            return _GIVEN[makers.in_sight()]
+        case _:
+            return None
+
+
+def mode_of(severity: Severity, *, saved: bool = False) -> str:
+    """Return the words for the mode in which a module is evaluated, and for what is not known of it."""
+    return _UNSEEN if severity is Severity.INFO else _MODES[saved]
+
+
 @check
 def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL303: a model with trained parameters is evaluated before anything puts it into evaluation mode."""
@@ -112,14 +128,9 @@ class _Question:
         return not any(overlap(self.module, uid) for event in switches for uid in event.targets or ())
 
     def severity(self) -> Severity | None:
-        """Return an error where the mode is seen to matter; where a model is given, what the models in sight make likely."""
-        match self.makers.sensitivity(self.module):
-            case Sensitivity.YES:
-                return Severity.ERROR
-            case Sensitivity.UNSEEN if not self.makers.in_training_mode(self.module):
-                return None if self._is_given_only_insensitive() else _GIVEN[self.makers.in_sight()]
-            case _:
-                return None
+        """Return how much it weighs; nothing where all who call the function give a model to which the mode is all one."""
+        found = severity_of(self.makers, self.module)
+        return None if found is not Severity.ERROR and self._is_given_only_insensitive() else found
 
     def _is_given_only_insensitive(self) -> bool:
         """Whether all calls of the function in this file, in branches that are switched off too, give a model without a mode."""
@@ -189,7 +200,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
             if severity is not None:
                 run = run_of(asked.analysis, event)
                 place, marks = _place(asked, event, min(broken, key=lambda each: each.marks), run)
-                mode = _MODES[asked.makers.is_saved(asked.module)] if severity is not Severity.INFO else _UNSEEN
+                mode = mode_of(severity, saved=asked.makers.is_saved(asked.module))
                 found = compose("GL303", Side.STATIC, place, marks, subject=run.name, mode=mode)
                 yield replace(found, severity=severity)
             return
