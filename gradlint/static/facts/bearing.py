@@ -112,10 +112,17 @@ def _parts(node: ast.expr) -> list[ast.expr]:
 def _class_bears(analysis: Analysis, cls: Class) -> bool:
     """Whether the source of a class, or of a base in sight, makes something with parameters."""
     return any(
-        isinstance(node, ast.Call) and (is_parameter(analysis, node) or _is_bearing(analysis, node.func))
+        isinstance(node, ast.Call) and (_is_trainable(analysis, node) or _is_bearing(analysis, node.func))
         for each in analysis.lowering.lineage(cls)
         for node in walk(each.node)
     )
+
+
+def _is_trainable(analysis: Analysis, node: ast.Call) -> bool:
+    """Whether a call makes a parameter, and not a constant that is one only to be moved with its module."""
+    given = [*node.args[1:2], *(keyword.value for keyword in node.keywords if keyword.arg == "requires_grad")]
+    constant = any(isinstance(each, ast.Constant) and each.value is False for each in given)
+    return not constant and is_parameter(analysis, node)
 
 
 def _is_bearing(analysis: Analysis, callee: ast.expr) -> bool:

@@ -20,6 +20,7 @@ from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Construction, Instance, Kind, Object, Params, Value
+from gradlint.static.syntax.weights import may_bear_weights
 from gradlint.wordings.construction import rebuilt
 
 _K = EventKind
@@ -71,7 +72,8 @@ def _built(analysis: Analysis, event: Event) -> frozenset[Uid]:
 def _has_parameters(analysis: Analysis, uid: Uid) -> bool:
     cls, made = analysis.lowering.instances.get(uid), analysis.lowering.objects.get(uid)
     if cls is not None:
-        return analysis.lowering.is_module(cls)
+        lowering = analysis.lowering
+        return lowering.is_module(cls) and any(may_bear_weights(each.node) for each in lowering.lineage(cls))
     if made is None or made.kind is not Kind.MODULE:
         return False
     return has_parameters(made.origin) or any(_has_parameters(analysis, part) for part in _parts(analysis, made))
