@@ -13,12 +13,13 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.facts.bearing import owners_of_all
+from gradlint.static.checks.modes.weight import mode_of, severity_of
+from gradlint.static.facts.bearing import bears_weights, built_in_place, owners_of_all
 from gradlint.static.facts.running import Run, only_runs, run_of
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.facts.trials import is_trial
 from gradlint.static.flow.following import Effect, follow_to
-from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.kinship import overlap, within
 from gradlint.static.flow.protocols import VALIDATION
 from gradlint.static.flow.trained import on_validated
 from gradlint.static.flow.tree import Event, Uid
@@ -26,7 +27,6 @@ from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Function, Instance
 from gradlint.static.syntax.nodes import walk
 from gradlint.typestate import Marks, State
-from gradlint.wordings.modes import TRAINING_MODE
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
 _HOLDERS = r"loader|set|data|iter|dl|gen|batch"
@@ -36,25 +36,7 @@ TRAINS = re.compile(r"train|fit", re.IGNORECASE)
 _INFERS = re.compile(rf"(?:^|_)(?:{_WORDS}|predict|prediction|infer|inference)(?:$|_)", re.IGNORECASE)
 UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
 
-_GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
-
 Region = Callable[[Event], bool]
-
-
-def severity_of(makers: Makers, module: Uid) -> Severity | None:
-    """Return how much the wrong mode of a module weighs: of one that is given, what the models in sight make likely."""
-    match makers.sensitivity(module):
-        case Sensitivity.YES:
-            return Severity.ERROR
-        case Sensitivity.UNSEEN if not makers.in_training_mode(module):
-            return _GIVEN[makers.in_sight()]
-        case _:
-            return None
-
-
-def mode_of(severity: Severity, *, saved: bool = False) -> str:
-    """Return the words for the mode in which a module is evaluated, and for what is not known of it."""
-    return _UNSEEN if severity is Severity.INFO else _MODES[saved]
 
 
 @check
@@ -113,6 +95,17 @@ class _Question:
         if any(overlap(self.module, uid) for event in evals for uid in event.targets or ()):
             return usual
         return lambda event: None if "piece" in event.roles else usual(event)
+
+    def renewed(self, usual: Effect) -> Effect:
+        """Return an effect for which a part of the module with other weights takes the place of what was loaded."""
+
+        def effect(event: Event) -> EventKind | None:
+            part = event.kind is EventKind.REPLACE and any(within(uid, self.module) for uid in event.targets or ())
+            if part and any(bears_weights(self.analysis, uid) for uid in built_in_place(self.analysis, event)):
+                return EventKind.REPLACE
+            return usual(event)
+
+        return effect
 
     def _from_a_loop(self) -> bool:
         """Whether a module is each of those that a loop is given."""
@@ -180,7 +173,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         return
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
-    effect = asked.in_order(on_validated(asked.module, asked.owners, given))
+    effect = asked.renewed(asked.in_order(on_validated(asked.module, asked.owners, given)))
     arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, _is_trained)
     trains = _trains(asked.analysis)
     forwards = set(asked.forwards)
@@ -208,10 +201,6 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
 
 def _is_trained(event: Event, state: State) -> bool:
     return state.name in ("trained", "loaded")
-
-
-_UNSEEN = "training mode, and its layers are not in sight"
-_MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
 
 
 def _place(asked: _Question, event: Event, state: State, run: Run) -> tuple[Location, Marks]:

@@ -1,0 +1,31 @@
+"""How much the wrong mode of a module weighs, by what is in sight of its layers, and what that mode is called.
+
+It knows how sensitive modules are; it must not know where one is run.
+"""
+
+from __future__ import annotations
+
+from gradlint.diagnostics import Severity
+from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.flow.tree import Uid
+from gradlint.wordings.modes import TRAINING_MODE
+
+_GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
+_UNSEEN = "training mode, and its layers are not in sight"
+_MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
+
+
+def severity_of(makers: Makers, module: Uid) -> Severity | None:
+    """Return how much the wrong mode of a module weighs: of one that is given, what the models in sight make likely."""
+    match makers.sensitivity(module):
+        case Sensitivity.YES:
+            return Severity.ERROR
+        case Sensitivity.UNSEEN if not makers.in_training_mode(module):
+            return _GIVEN[makers.in_sight()]
+        case _:
+            return None
+
+
+def mode_of(severity: Severity, *, saved: bool = False) -> str:
+    """Return the words for the mode in which a module is evaluated, and for what is not known of it."""
+    return _UNSEEN if severity is Severity.INFO else _MODES[saved]
