@@ -49,6 +49,41 @@ class Client:
                 print(self.head(self.net(x)).mean())
 """
 
+_SAMPLED = """
+import torch
+from torch import nn
+
+
+class Painter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 4), {layers})
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+painter = Painter()
+painter.load_state_dict(torch.load("painter.pt"))
+for noise in torch.randn(9, 2, 4):
+    print(painter(noise))
+"""
+
+_TWO_SCHEDULES = """
+import torch
+from torch.optim import lr_scheduler
+
+model = torch.nn.Linear(4, 4)
+optimizer = torch.optim.Adam(model.parameters())
+first = lr_scheduler.StepLR(optimizer, 30)
+{second}
+for x in torch.randn(9, 2, 4):
+    optimizer.zero_grad()
+    model(x).sum().backward()
+    optimizer.step()
+    {step}
+"""
+
 _TWICE = """
 import torch
 
@@ -98,4 +133,31 @@ def test_of_a_part_out_of_sight_is_said_what_those_in_sight_make_likely(
 def test_what_is_repeated_is_said_by_what_is_cleared(cleared: str, words: str) -> None:
     [found] = check_source(_TWICE.format(cleared=cleared))
     assert found.code == "GL101"
+    assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ("nn.Dropout(0.1)", "training mode: dropout stays on"),
+        ("nn.BatchNorm1d(4)", "training mode: batch statistics follow what it is evaluated on"),
+        ("nn.BatchNorm1d(4), nn.Dropout()", "dropout stays on and batch statistics follow what it is evaluated on"),
+    ],
+)
+def test_what_goes_on_in_training_mode_is_said_by_the_layers_in_sight(layers: str, words: str) -> None:
+    [found] = check_source(_SAMPLED.format(layers=layers))
+    assert found.code == "GL303"
+    assert found.message.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("second", "step", "words"),
+    [
+        ("", "", "the learning rate stays what it is"),
+        ("second = lr_scheduler.ExponentialLR(optimizer, 0.9)", "second.step()", "only another schedule"),
+    ],
+)
+def test_what_becomes_of_the_rate_is_said_by_who_moves_it(second: str, step: str, words: str) -> None:
+    [found] = check_source(_TWO_SCHEDULES.format(second=second, step=step))
+    assert found.code == "GL202"
     assert words in found.message

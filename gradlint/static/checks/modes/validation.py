@@ -13,7 +13,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.modes.weight import mode_of, severity_of
+from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
 from gradlint.static.facts.bearing import bears_weights, built_in_place, owners_of_all
 from gradlint.static.facts.running import Run, only_runs, run_of
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
@@ -194,7 +194,8 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
                 run = run_of(asked.analysis, event)
                 place, marks = _place(asked, event, min(broken, key=lambda each: each.marks), run)
                 mode = mode_of(severity, saved=asked.makers.is_saved(asked.module))
-                found = compose("GL303", Side.STATIC, place, marks, subject=run.name, mode=mode)
+                goes_on = effect_of(asked.makers, asked.module)
+                found = compose("GL303", Side.STATIC, place, marks, subject=run.name, mode=mode, effect=goes_on)
                 yield replace(found, severity=severity)
             return
 

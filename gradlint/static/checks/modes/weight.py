@@ -5,11 +5,15 @@ It knows how sensitive modules are; it must not know where one is run.
 
 from __future__ import annotations
 
+import re
+
 from gradlint.diagnostics import Severity
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.flow.tree import Uid
-from gradlint.wordings.modes import TRAINING_MODE
+from gradlint.wordings.modes import DROPS, FOLLOWS, STAYS_ON, TRAINING_MODE
 
+_DROPPING = re.compile(r"dropout", re.IGNORECASE)
+_NORMALIZING = re.compile(r"batch_?norm", re.IGNORECASE)
 _GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
 _UNSEEN = "training mode, and its layers are not in sight"
 _MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
@@ -29,3 +33,12 @@ def severity_of(makers: Makers, module: Uid) -> Severity | None:
 def mode_of(severity: Severity, *, saved: bool = False) -> str:
     """Return the words for the mode in which a module is evaluated, and for what is not known of it."""
     return _UNSEEN if severity is Severity.INFO else _MODES[saved]
+
+
+def effect_of(makers: Makers, module: Uid) -> str:
+    """Return what goes on in training mode, by the layers that are seen to do it."""
+    layers = makers.layers(module)
+    for kind, effect in ((_DROPPING, DROPS), (_NORMALIZING, FOLLOWS)):
+        if layers and all(map(kind.search, layers)):
+            return effect
+    return STAYS_ON

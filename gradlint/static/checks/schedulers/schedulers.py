@@ -18,7 +18,7 @@ from gradlint.static.flow.tree import Event, Uid, events
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import UNKNOWN, Kind, Object, const
 from gradlint.static.syntax.nodes import walk, words
-from gradlint.wordings.schedulers import NEVER_STEPPED, ONLY_BY_HAND, STEP_IT
+from gradlint.wordings.schedulers import NEVER_STEPPED, ONLY_BY_ANOTHER, ONLY_BY_HAND, STEP_IT
 
 _KIND = re.compile(r"plateau|sched", re.IGNORECASE)
 
@@ -112,7 +112,7 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
         if _keeps_rate(scheduler):
             continue
         if _steps_on(analysis, scheduler):
-            what = ONLY_BY_HAND if _is_written(analysis, scheduler) else NEVER_STEPPED
+            what = _moved_by(analysis, scheduler, hidden)
             call = _asked_for(analysis, scheduler)
             place = analysis.source.place(call) if call else scheduler.place
             name = (_assigned(analysis, call) if call else "") or _name(scheduler)
@@ -132,6 +132,14 @@ def _assigned(analysis: Analysis, call: ast.Call) -> str:
     """Return the name that the value of a call gets, "" if it gets none."""
     given = (node.targets[0] for node in analysis.nodes(ast.Assign) if node.value is call)
     return next((ast.unparse(target) for target in given if not isinstance(target, ast.Tuple)), "")
+
+
+def _moved_by(analysis: Analysis, scheduler: Object, used: set[Uid]) -> str:
+    """Return what becomes of the rate of an optimizer without one of its schedulers."""
+    if _is_written(analysis, scheduler):
+        return ONLY_BY_HAND
+    beside = (other for other in analysis.objects(Kind.SCHEDULER) if scheduler.of and other.of == scheduler.of)
+    return ONLY_BY_ANOTHER if any(other.uid in used for other in beside) else NEVER_STEPPED
 
 
 def _is_written(analysis: Analysis, scheduler: Object) -> bool:
