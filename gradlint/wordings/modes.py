@@ -11,6 +11,8 @@ AFTER_AN_EVALUATION = "after an evaluation that has left it so"
 AS_RETURNED = "as the library returned it"
 IS_OFF = "dropout is off and batch statistics are frozen"
 MAY_BE_OFF = "any dropout in it is off, and any batch statistics are frozen; its layers are not in sight"
+BUILDS = "every forward builds a graph that nobody uses"
+VOLATILE = f"`volatile=True` does nothing any more, and {BUILDS}"
 DROPS = "dropout stays on"
 FOLLOWS = "batch statistics follow what it is evaluated on"
 STAYS_ON = f"{DROPS} and {FOLLOWS}"
@@ -25,7 +27,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"eval": "evaluation begins here", "training": "the training pass is here", "step": "the step that it takes"},
     ),
     "GL302": Wording(
-        "`{subject}` is evaluated with gradients enabled: every forward builds a graph that nobody uses",
+        "`{subject}` is evaluated with gradients enabled: {effect}",
         "wrap the evaluation in `with torch.no_grad():`",
         {
             "eval": "evaluation begins here",

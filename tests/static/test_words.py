@@ -69,6 +69,17 @@ for noise in torch.randn(9, 2, 4):
     print(painter(noise))
 """
 
+_OLD = """
+import torch
+from torch.autograd import Variable
+
+model = torch.nn.Linear(4, 4)
+model.eval()
+for x in torch.randn(9, 2, 4):
+    x = Variable(x{volatile})
+    print(model(x).data.sum())
+"""
+
 _TWO_SCHEDULES = """
 import torch
 from torch.optim import lr_scheduler
@@ -161,3 +172,10 @@ def test_what_becomes_of_the_rate_is_said_by_who_moves_it(second: str, step: str
     [found] = check_source(_TWO_SCHEDULES.format(second=second, step=step))
     assert found.code == "GL202"
     assert words in found.message
+
+
+@pytest.mark.parametrize(("volatile", "said"), [("", False), (", volatile=True", True), (", volatile=False", False)])
+def test_of_an_argument_that_does_nothing_any_more_is_said_so(volatile: str, said: bool) -> None:
+    [found] = check_source(_OLD.format(volatile=volatile))
+    assert found.code == "GL302"
+    assert ("`volatile=True` does nothing any more" in found.message) is said

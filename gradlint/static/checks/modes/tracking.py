@@ -25,10 +25,11 @@ from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.notes import Keeping
 from gradlint.static.lowering.values import Instance
 from gradlint.static.syntax.lineage import runs_backward
-from gradlint.static.syntax.nodes import called, own_of, spelled, walk
+from gradlint.static.syntax.nodes import called, own_of, spelled, walk, walk_of
 from gradlint.static.syntax.reaching import Assigned
 from gradlint.static.syntax.telling import begins_anew
 from gradlint.typestate import State
+from gradlint.wordings.modes import BUILDS, VOLATILE
 
 _SWITCHING = ("enable_grad", "set_grad_enabled")
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
@@ -70,7 +71,8 @@ def tracked(
             *inner,
             *(("kept", place) for place in keepings[:1]),
         ]
-        found = compose("GL302", Side.STATIC, place, marks, subject=name)
+        effect = VOLATILE if analysis.says("volatile") and _is_volatile(_scope(analysis, event)) else BUILDS
+        found = compose("GL302", Side.STATIC, place, marks, subject=name, effect=effect)
         if held:
             yield found
         else:
@@ -187,6 +189,12 @@ def _scope(analysis: Analysis, event: Event) -> ast.AST:
     """Return the function in which something happens, else the module."""
     frame = analysis.lowering.frames.get(event.frame)
     return analysis.tree if frame is None or frame.node is None else frame.node
+
+
+def _is_volatile(scope: ast.AST) -> bool:
+    """Whether a function asks for no graph as torch did before it knew `no_grad`."""
+    given = (each for call in walk_of(scope, ast.Call) for each in call.keywords if each.arg == "volatile")
+    return any(isinstance(each.value, ast.Constant) and each.value.value is True for each in given)
 
 
 def _is_another_phase(event: Event, used: list[Event], arrivals: dict[Event, set[State]]) -> bool:
