@@ -15,6 +15,7 @@ from gradlint.static.checks import check, in_tests, local_check
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.subjects import on_scheduler
 from gradlint.static.flow.tree import Event, Uid, events
+from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import UNKNOWN, Kind, Object, const
 from gradlint.static.syntax.nodes import walk, words
@@ -121,11 +122,12 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _asked_for(analysis: Analysis, scheduler: Object) -> ast.Call | None:
-    """Return the call in this file that has a scheduler built in another file: there it is known who steps it."""
+    """Return the call in this file that gets a scheduler built in another file: there it is known who steps it."""
     frame = analysis.lowering.frames.get(scheduler.uid[:-1])
     if frame is None or frame.receiver is not None or scheduler.place.filename == analysis.source.filename:
         return None
-    return next(reversed(analysis.calls_into(frame.path)), None)
+    call = next(reversed(analysis.calls_into(frame.path)), None)
+    return call if call is not None and scheduler.uid in held((analysis.value(call),)) else None
 
 
 def _assigned(analysis: Analysis, call: ast.Call) -> str:
