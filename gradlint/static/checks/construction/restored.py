@@ -20,8 +20,6 @@ _Loop = (ast.For, ast.AsyncFor, ast.While)
 _TRAINS = ("step", "backward")
 _OF_MODULES = frozenset(["train", "eval", "parameters", "named_parameters", "modules"])
 _FITS = re.compile(r"(?:^|_)(?:train|fit)(?:$|_)")
-_LAST = re.compile(r"(?:^|_)(?:last|latest)(?:$|_)")
-"""What is called so is what every later step has changed."""
 _MOVES = frozenset(["to", "cuda", "cpu", "half", "float", "double", "bfloat16", "copy", "deepcopy", "load_state_dict"])
 """Methods after which a module may have other tensors, or others in them."""
 
@@ -42,8 +40,6 @@ def restored_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     for scope in (analysis.tree, *analysis.functions) if analysis.says("load_state_dict") else ():
         nodes = list(own(scope))
         for found in _restored(nodes):
-            if _LAST.search(found.name):
-                continue
             if _is_module(nodes, found) and _trains_between(scope, found) and not _is_told_apart(nodes, found):
                 place = analysis.source.place(found.kept)
                 yield compose("GL815", Side.STATIC, place, subject=found.name, module=found.module)
