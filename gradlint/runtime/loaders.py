@@ -30,6 +30,7 @@ from gradlint.runtime.sensitivity import trains
 from gradlint.runtime.sites import name_of, place_of, user_frame
 from gradlint.runtime.steady import Steady
 from gradlint.runtime.tracing import compiled, is_compiling
+from gradlint.wordings.modes import STAYS_ON, TRAINING_MODE
 
 _FORWARDS = 2
 _CALLS = 64  # of modules that nobody trains, after which no more is asked
@@ -160,4 +161,6 @@ class Loaders:
             first = loops[0]
             if all(loop.trains for loop in loops):
                 marks = (("stepped", first.step),) if first.step is not None else ()
-                self._ledger.report("GL303", place, marks, count=len(loops), subject=first.name, mode="training mode")
+                self._ledger.report(
+                    "GL303", place, marks, count=len(loops), subject=first.name, mode=TRAINING_MODE, effect=STAYS_ON
+                )

@@ -22,7 +22,7 @@ from gradlint.runtime.sensitivity import lapsed
 from gradlint.runtime.sites import name_of, place_of, text_at, user_frame
 from gradlint.runtime.tracks import Track
 from gradlint.typestate import State
-from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED, EVALUATING, IS_OFF
+from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED, BUILDS, EVALUATING, IS_OFF
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -204,7 +204,7 @@ class Modes:
         for watched, evaluation in unjudged:
             if not any(evaluation.began <= node < evaluation.ended for node in wanted) and evaluation.forward:
                 eval_mark = ("eval", evaluation.place)
-                self._ledger.report("GL302", evaluation.forward, (eval_mark,), subject=watched.name)
+                self._ledger.report("GL302", evaluation.forward, (eval_mark,), subject=watched.name, effect=BUILDS)
 
     def differentiated(self) -> None:
         """`autograd.grad` ran: an evaluation that uses it needs its graphs."""

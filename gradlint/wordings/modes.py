@@ -11,6 +11,11 @@ AFTER_AN_EVALUATION = "after an evaluation that has left it so"
 AS_RETURNED = "as the library returned it"
 IS_OFF = "dropout is off and batch statistics are frozen"
 MAY_BE_OFF = "any dropout in it is off, and any batch statistics are frozen; its layers are not in sight"
+BUILDS = "every forward builds a graph that nobody uses"
+VOLATILE = f"`volatile=True` does nothing any more, and {BUILDS}"
+DROPS = "dropout stays on"
+FOLLOWS = "batch statistics follow what it is evaluated on"
+STAYS_ON = f"{DROPS} and {FOLLOWS}"
 TRAINING_MODE = "training mode"
 EVALUATING = "while `{}` is in evaluation mode"
 """Where a validation pass trains (GL301), with the name of the model."""
@@ -22,7 +27,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"eval": "evaluation begins here", "training": "the training pass is here", "step": "the step that it takes"},
     ),
     "GL302": Wording(
-        "`{subject}` is evaluated with gradients enabled: every forward builds a graph that nobody uses",
+        "`{subject}` is evaluated with gradients enabled: {effect}",
         "wrap the evaluation in `with torch.no_grad():`",
         {
             "eval": "evaluation begins here",
@@ -31,7 +36,7 @@ WORDINGS: Mapping[str, Wording] = {
         },
     ),
     "GL303": Wording(
-        "`{subject}` is evaluated in {mode}: dropout stays on and batch statistics follow what it is evaluated on",
+        "`{subject}` is evaluated in {mode}: {effect}",
         "call `{subject}.eval()` before, and `{subject}.train()` after it if training goes on",
         {
             "stepped": "trained here, in training mode",

@@ -8,6 +8,7 @@ from gradlint.wordings.wording import Wording
 
 NEVER_STEPPED = "is built but never stepped: the learning rate stays what it is"
 ONLY_BY_HAND = "is built but never stepped: the learning rate is only what the code writes by hand"
+ONLY_BY_ANOTHER = "is built but never stepped: only another schedule of its optimizer moves the learning rate"
 STEP_IT = "call it once per epoch (or per step, as its arguments count)"
 
 WORDINGS: Mapping[str, Wording] = {

@@ -22,6 +22,79 @@ for x in torch.randn(9, 2, 4):
     print(net(x))
 """
 
+_BESIDE = """
+import torch
+{seen}
+
+
+class Client:
+    def __init__(self, net, head):
+        self.net, self.head = net, head
+        self.opt = torch.optim.SGD(self.net.parameters(), lr=0.1)
+        self.opt_head = torch.optim.SGD(self.head.parameters(), lr=0.1)
+
+    def train(self, batches):
+        self.net.train()
+        for x in batches:
+            self.opt.zero_grad()
+            self.opt_head.zero_grad()
+            self.head(self.net(x)).mean().backward()
+            self.opt.step()
+            self.opt_head.step()
+
+    def evaluate(self, batches):
+        self.net.eval()
+        with torch.no_grad():
+            for x in batches:
+                print(self.head(self.net(x)).mean())
+"""
+
+_SAMPLED = """
+import torch
+from torch import nn
+
+
+class Painter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 4), {layers})
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+painter = Painter()
+painter.load_state_dict(torch.load("painter.pt"))
+for noise in torch.randn(9, 2, 4):
+    print(painter(noise))
+"""
+
+_OLD = """
+import torch
+from torch.autograd import Variable
+
+model = torch.nn.Linear(4, 4)
+model.eval()
+for x in torch.randn(9, 2, 4):
+    x = Variable(x{volatile})
+    print(model(x).data.sum())
+"""
+
+_TWO_SCHEDULES = """
+import torch
+from torch.optim import lr_scheduler
+
+model = torch.nn.Linear(4, 4)
+optimizer = torch.optim.Adam(model.parameters())
+first = lr_scheduler.StepLR(optimizer, 30)
+{second}
+for x in torch.randn(9, 2, 4):
+    optimizer.zero_grad()
+    model(x).sum().backward()
+    optimizer.step()
+    {step}
+"""
+
 _TWICE = """
 import torch
 
@@ -50,6 +123,21 @@ def test_what_is_off_is_said_by_what_is_in_sight(rate: str, severity: Severity, 
 
 
 @pytest.mark.parametrize(
+    ("seen", "severity", "words"),
+    [
+        ("", Severity.INFO, "its layers are not in sight"),
+        ("dropout = torch.nn.Dropout()", Severity.WARNING, "training mode: dropout stays on"),
+    ],
+)
+def test_of_a_part_out_of_sight_is_said_what_those_in_sight_make_likely(
+    seen: str, severity: Severity, words: str
+) -> None:
+    [found] = check_source(_BESIDE.format(seen=seen))
+    assert (found.code, found.severity) == ("GL303", severity)
+    assert words in found.message
+
+
+@pytest.mark.parametrize(
     ("cleared", "words"),
     [("optimizer.zero_grad()", "the second repeats the first"), ("pass", "every update repeats all earlier ones")],
 )
@@ -57,3 +145,37 @@ def test_what_is_repeated_is_said_by_what_is_cleared(cleared: str, words: str) -
     [found] = check_source(_TWICE.format(cleared=cleared))
     assert found.code == "GL101"
     assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ("nn.Dropout(0.1)", "training mode: dropout stays on"),
+        ("nn.BatchNorm1d(4)", "training mode: batch statistics follow what it is evaluated on"),
+        ("nn.BatchNorm1d(4), nn.Dropout()", "dropout stays on and batch statistics follow what it is evaluated on"),
+    ],
+)
+def test_what_goes_on_in_training_mode_is_said_by_the_layers_in_sight(layers: str, words: str) -> None:
+    [found] = check_source(_SAMPLED.format(layers=layers))
+    assert found.code == "GL303"
+    assert found.message.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("second", "step", "words"),
+    [
+        ("", "", "the learning rate stays what it is"),
+        ("second = lr_scheduler.ExponentialLR(optimizer, 0.9)", "second.step()", "only another schedule"),
+    ],
+)
+def test_what_becomes_of_the_rate_is_said_by_who_moves_it(second: str, step: str, words: str) -> None:
+    [found] = check_source(_TWO_SCHEDULES.format(second=second, step=step))
+    assert found.code == "GL202"
+    assert words in found.message
+
+
+@pytest.mark.parametrize(("volatile", "said"), [("", False), (", volatile=True", True), (", volatile=False", False)])
+def test_of_an_argument_that_does_nothing_any_more_is_said_so(volatile: str, said: bool) -> None:
+    [found] = check_source(_OLD.format(volatile=volatile))
+    assert found.code == "GL302"
+    assert ("`volatile=True` does nothing any more" in found.message) is said

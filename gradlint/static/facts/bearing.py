@@ -9,11 +9,12 @@ import ast
 import re
 
 from gradlint.static.analysis import Analysis
-from gradlint.static.flow.tree import Uid
+from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.algebra import held
-from gradlint.static.lowering.values import UNKNOWN, Class, Library, Object, Value
+from gradlint.static.lowering.values import UNKNOWN, Class, Kind, Library, Object, Value
 from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.weights import may_bear_weights
 
 _BEARING = re.compile(
     r"torch\.nn\.(modules\.\w+\.)?(Lazy)?(Linear|Bilinear|Conv\w*|BatchNorm\w*|LayerNorm|GroupNorm|Embedding\w*|RNN\w*|LSTM\w*"
@@ -46,6 +47,29 @@ def _is_bare(value: Value) -> bool:
     if not isinstance(value, Object) or not value.origin.startswith("torch.nn."):
         return False
     return value.origin not in _HOLDERS and not has_parameters(value.origin)
+
+
+def bears_weights(analysis: Analysis, uid: Uid) -> bool:
+    """Whether a module that was built has parameters: one of the project's classes, unless it makes nothing that could have."""
+    lowering = analysis.lowering
+    cls, made = lowering.instances.get(uid), lowering.objects.get(uid)
+    if cls is not None:
+        return lowering.is_module(cls) and any(may_bear_weights(each.node) for each in lowering.lineage(cls))
+    if made is None or made.kind is not Kind.MODULE:
+        return False
+    return has_parameters(made.origin) or any(bears_weights(analysis, part) for part in _built_of(analysis, made))
+
+
+def _built_of(analysis: Analysis, made: Object) -> frozenset[Uid]:
+    """Return what a module was certainly built of."""
+    lowering = analysis.lowering
+    given = (lowering.store.get((made.uid, name)) for name in lowering.members.get(made.uid, ()) if name[0] == "*")
+    return held(each for each in given if each is not None) - {made.uid}
+
+
+def built_in_place(analysis: Analysis, event: Event) -> frozenset[Uid]:
+    """Return what was built in the place of what an event replaces."""
+    return frozenset(analysis.lowering.successors[uid, event.place] for uid in event.targets or ())
 
 
 def bears_parameters(analysis: Analysis, node: ast.expr) -> bool:
@@ -112,10 +136,17 @@ def _parts(node: ast.expr) -> list[ast.expr]:
 def _class_bears(analysis: Analysis, cls: Class) -> bool:
     """Whether the source of a class, or of a base in sight, makes something with parameters."""
     return any(
-        isinstance(node, ast.Call) and (is_parameter(analysis, node) or _is_bearing(analysis, node.func))
+        isinstance(node, ast.Call) and (_is_trainable(analysis, node) or _is_bearing(analysis, node.func))
         for each in analysis.lowering.lineage(cls)
         for node in walk(each.node)
     )
+
+
+def _is_trainable(analysis: Analysis, node: ast.Call) -> bool:
+    """Whether a call makes a parameter, and not a constant that is one only to be moved with its module."""
+    given = [*node.args[1:2], *(keyword.value for keyword in node.keywords if keyword.arg == "requires_grad")]
+    constant = any(isinstance(each, ast.Constant) and each.value is False for each in given)
+    return not constant and is_parameter(analysis, node)
 
 
 def _is_bearing(analysis: Analysis, callee: ast.expr) -> bool:

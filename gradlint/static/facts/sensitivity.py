@@ -74,6 +74,13 @@ class Makers:
         self._aside: frozenset[ast.AST] = frozenset()
         self._idle: dict[tuple[ast.ClassDef, ...], frozenset[ast.AST]] = {}
         self._without_dropout = self._with_dropout = False
+        self._met: set[str] = set()
+
+    def layers(self, module: Uid) -> frozenset[str]:
+        """Return what is called, or asked for, in the sources of a module and behaves as its mode says."""
+        self._met = set()
+        self.sensitivity(module)
+        return frozenset(self._met)
 
     def in_training_mode(self, module: Uid) -> bool:
         """Whether a module, or what it is a part of, begins in training mode: a constructor made it."""
@@ -272,7 +279,7 @@ class Makers:
         for part, perhaps in under_conditions(node, self._aside):
             match part:
                 case ast.Attribute(ast.Name("self"), "training", ast.Load()):
-                    found = Sensitivity.YES
+                    known, found = [], Sensitivity.YES
                 case ast.Call(callee) if part not in self._on_request:
                     known = [self._value(each, frame) for each in choices(node, callee)]
                     found = _most(self._call(part, each, frame) for each in known)
@@ -280,7 +287,10 @@ class Makers:
                     continue
             # A layer that only some arguments bring may not be there, but for dropout where its rate is given.
             asked = self._with_dropout and isinstance(part, ast.Call) and bool(DROPS.search(ast.unparse(part.func)))
-            yield Sensitivity.UNSEEN if perhaps and found is Sensitivity.YES and not asked else found
+            found = Sensitivity.UNSEEN if perhaps and found is Sensitivity.YES and not asked else found
+            if found is Sensitivity.YES:
+                self._met |= _labels(part, known)
+            yield found
 
     def _value(self, node: ast.expr, frame: Uid) -> Value:
         known = self._analysis.lowering.values.get(node)
@@ -313,6 +323,13 @@ class Makers:
         if self._without_dropout and any(DROPS.search(ast.unparse(each)) for each in given):
             return True
         return any(isinstance(known := self._value(each, frame), Const) and known.value == 0 for each in given)
+
+
+def _labels(part: ast.AST, known: Iterable[Value]) -> set[str]:
+    """Return as what it is known that behaves as the mode says; of what is read, too, its parts tell it."""
+    if not isinstance(part, ast.Call):
+        return {ast.unparse(part)}
+    return {"dropout" if drops(part) else each.name for each in known if isinstance(each, Library)}
 
 
 def _most(found: Iterable[Sensitivity]) -> Sensitivity:

@@ -20,6 +20,8 @@ VALIDATION = Protocol(
         ("trained", _K.FORWARD): Edge("trained", violates="GL303"),
         ("loaded", _K.FORWARD): Edge("loaded", violates="GL303"),
         **from_each(("trained", "eval", "unknown"), _K.TRAIN, Edge("chosen", "told")),
+        # What gets new weights for a part of those that were loaded is to be trained.
+        ("loaded", _K.REPLACE): Edge("new"),
         ("loaded", _K.TRAIN): Edge("new"),
         **from_each(("new", "loaded", "trained", "chosen", "unknown"), _K.EVAL, Edge("eval")),
         **from_each(("new", "loaded", "trained", "chosen", "eval"), _K.ESCAPE, Edge("unknown")),

@@ -51,13 +51,13 @@ class Conditions(Modules):
             self.perhaps += 1
         match node:
             case ast.BoolOp(op, values):
-                tests = [self.condition(value) for value in values]
-                result = tests[-1]
-                for test in reversed(tests[:-1]):
-                    result = Both(test, result) if isinstance(op, ast.And) else Not(Both(Not(test), Not(result)))
-                return result
+                return _joined(op, [self.condition(value) for value in values])
+            case ast.BinOp(ast.Compare() as left, ast.BitAnd(), ast.Compare() as right):
+                return _joined(ast.And(), [self.condition(left), self.condition(right)])
+            case ast.BinOp(ast.Compare() as left, ast.BitOr(), ast.Compare() as right):
+                return _joined(ast.Or(), [self.condition(left), self.condition(right)])
             case ast.UnaryOp(ast.Not(), operand):
-                return Not(self.condition(operand))
+                return _opposite(self.condition(operand))
             case _:
                 value = self.evaluate(node)
                 known = self._known(node, value)
@@ -204,6 +204,29 @@ class Conditions(Modules):
                 return self.lookup(name)
             case _:
                 return UNKNOWN
+
+
+def _joined(op: ast.boolop, tests: list[Predicate]) -> Predicate:
+    """Return whether all of some conditions hold, or one of them."""
+    result = tests[-1]
+    for test in reversed(tests[:-1]):
+        if isinstance(op, ast.And):
+            result = _both(test, result)
+        else:
+            result = _opposite(_both(_opposite(test), _opposite(result)))
+    return result
+
+
+def _both(left: Predicate, right: Predicate) -> Predicate:
+    """Return a conjunction; one that hangs on nothing unknown is known."""
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Known):
+            return other if one.truth else one
+    return Both(left, right)
+
+
+def _opposite(test: Predicate) -> Predicate:
+    return Known(not test.truth) if isinstance(test, Known) else Not(test)
 
 
 def _sum(node: ast.expr) -> tuple[ast.expr, int]:

@@ -27,7 +27,13 @@ def under_conditions(start: ast.AST, without: Container[ast.AST] = ()) -> Iterat
             if child in without:
                 continue
             under = branches and child is not node.test  # type: ignore[attr-defined]
-            todo.append((child, perhaps or under))
+            todo.append((child, perhaps or under or _is_in_a_table(node, child)))
+
+
+def _is_in_a_table(node: ast.AST, child: ast.AST) -> bool:
+    """Whether a key decides which one is made, or taken, of all that are written there."""
+    makers = isinstance(node, ast.Dict) and isinstance(child, ast.Lambda)
+    return makers or (isinstance(node, ast.Subscript) and isinstance(child, ast.Dict))
 
 
 def _only_returns(node: ast.AST) -> bool:

@@ -11,13 +11,12 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.facts.bearing import has_parameters
+from gradlint.static.facts.bearing import bears_weights, built_in_place
 from gradlint.static.flow.following import pruned
 from gradlint.static.flow.interpreter import Flow, World
 from gradlint.static.flow.kinship import overlap, within
 from gradlint.static.flow.relevance import relevant
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Construction, Instance, Kind, Object, Params, Value
 from gradlint.wordings.construction import rebuilt
@@ -57,31 +56,10 @@ def stale_parameters(analysis: Analysis) -> Iterator[Diagnostic]:
 def _loses(analysis: Analysis, optimizer: Object, event: Event) -> bool:
     """Whether an event builds parameters anew in the place of what an optimizer owns, whole or in part."""
     owned, replaced = optimizer.of or frozenset(), event.targets or frozenset()
-    built = _built(analysis, event)
+    built = built_in_place(analysis, event)
     return any(within(gone, own) for gone in replaced for own in owned) and all(
-        _has_parameters(analysis, uid) for uid in built
+        bears_weights(analysis, uid) for uid in built
     )
-
-
-def _built(analysis: Analysis, event: Event) -> frozenset[Uid]:
-    """Return what was built in the place of something."""
-    return frozenset(analysis.lowering.successors[uid, event.place] for uid in event.targets or ())
-
-
-def _has_parameters(analysis: Analysis, uid: Uid) -> bool:
-    cls, made = analysis.lowering.instances.get(uid), analysis.lowering.objects.get(uid)
-    if cls is not None:
-        return analysis.lowering.is_module(cls)
-    if made is None or made.kind is not Kind.MODULE:
-        return False
-    return has_parameters(made.origin) or any(_has_parameters(analysis, part) for part in _parts(analysis, made))
-
-
-def _parts(analysis: Analysis, made: Object) -> frozenset[Uid]:
-    """Return what a module was certainly built of."""
-    lowering = analysis.lowering
-    given = (lowering.store.get((made.uid, name)) for name in lowering.members.get(made.uid, ()) if name[0] == "*")
-    return held(each for each in given if each is not None) - {made.uid}
 
 
 def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
@@ -152,7 +130,7 @@ def _runs_new(analysis: Analysis, lost: Event, event: Event) -> bool:
     """Whether a forward runs what was built in the place of something; a module runs what it had before."""
     ran = event.targets or frozenset()
     parts = lost.targets or frozenset() if "part" in lost.roles else frozenset[Uid]()
-    return bool(ran & _built(analysis, lost)) or any(within(part, whole) for part in parts for whole in ran)
+    return bool(ran & built_in_place(analysis, lost)) or any(within(part, whole) for part in parts for whole in ran)
 
 
 def _report(analysis: Analysis, optimizer: Object, root: Root, place: Location, step: Event) -> Diagnostic:
@@ -195,7 +173,7 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
             case _K.CREATE | _K.ESCAPE:
                 return _Tie()
             case _K.STEP if tie.lost is not None:
-                if event.targets and event.targets <= _built(analysis, tie.lost):
+                if event.targets and event.targets <= built_in_place(analysis, tie.lost):
                     return _Tie(tie.lost, "step")
                 return _Tie() if event.targets is None or event.targets & owners else tie
             case _:

@@ -81,7 +81,7 @@ def _trains_between(scope: ast.AST, found: _Restored) -> bool:
     kept, load = found.kept.lineno, found.load.lineno
     for loop in (node for node in own(scope) if isinstance(node, _Loop)):
         end = loop.end_lineno or 0
-        if kept < end < load and (all(asks_for(loop, name) for name in _TRAINS) or _fits(loop, found.module)):
+        if kept <= end < load and (all(asks_for(loop, name) for name in _TRAINS) or _fits(loop, found.module)):
             return True
     return False
 

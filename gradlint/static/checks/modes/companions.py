@@ -18,6 +18,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.left_off import left_off
 from gradlint.static.checks.modes.validation import EVALUATES, TRAINS, UPDATES
+from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.flow.kinship import overlap
 from gradlint.static.flow.tree import Event, Uid
@@ -34,11 +35,15 @@ def forgotten_beside_another(analysis: Analysis) -> Iterator[Diagnostic]:
         methods = [root for root in analysis.roots if root.node in cls.body]
         for module, owners in sorted(analysis.trained_by.items()) if len(methods) > 1 else ():
             shared = _Shared(analysis, methods, module, owners, closed=_is_closed(analysis, cls))
-            sensitivity = makers.sensitivity(module)
+            severity, sensitivity = severity_of(makers, module), makers.sensitivity(module)
+            if severity is not None:
+                yield from (
+                    replace(each, severity=severity)
+                    for each in shared.evaluated(mode_of(severity), effect_of(makers, module))
+                )
             if sensitivity is Sensitivity.YES or not (sensitivity is Sensitivity.NO or makers.in_training_mode(module)):
-                found = (each for each in (*shared.evaluated(), *shared.trained()))
                 severity = Severity.ERROR if sensitivity is Sensitivity.YES else Severity.WARNING
-                yield from (replace(each, severity=severity) for each in found)
+                yield from (replace(each, severity=severity) for each in shared.trained())
 
 
 def _is_closed(analysis: Analysis, node: ast.ClassDef) -> bool:
@@ -56,7 +61,7 @@ class _Shared:
     owners: frozenset[Uid]
     closed: bool
 
-    def evaluated(self) -> Iterator[Diagnostic]:
+    def evaluated(self, mode: str, effect: str) -> Iterator[Diagnostic]:
         """Yield GL303: another module is put into evaluation mode, and this one is run beside it as training has left it."""
         if self._switched(self.analysis.roots, EventKind.EVAL):
             return
@@ -67,7 +72,8 @@ class _Shared:
             stepped = next((step for other in self.methods if other is not method for step in self._steps(other)), None)
             if runs and beside and stepped and not any(event.kind in UPDATES for event in found):
                 marks = (("stepped", stepped.place), ("forward", runs[0].place))
-                yield compose("GL303", Side.STATIC, beside.place, marks, subject=runs[0].name, mode="training mode")
+                subject = runs[0].name
+                yield compose("GL303", Side.STATIC, beside.place, marks, subject=subject, mode=mode, effect=effect)
 
     def trained(self) -> Iterator[Diagnostic]:
         """Yield GL304: another module is put into training mode, and this one is trained as an evaluation has left it."""

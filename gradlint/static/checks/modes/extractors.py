@@ -16,7 +16,7 @@ from gradlint.static.checks import local_check
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.syntax.nodes import walk
-from gradlint.wordings.modes import TRAINING_MODE
+from gradlint.wordings.modes import STAYS_ON, TRAINING_MODE
 
 _MODES = frozenset(["eval", "train"])
 
@@ -30,7 +30,9 @@ def extractors(analysis: Analysis) -> Iterator[Diagnostic]:
         if run and _is_kept(analysis, module, made) and makers.sensitivity(module) is Sensitivity.YES:
             first = min(run, key=lambda each: each.place)
             marks = (("loaded", made),)
-            yield compose("GL303", Side.STATIC, first.place, marks, subject=first.name, mode=TRAINING_MODE)
+            yield compose(
+                "GL303", Side.STATIC, first.place, marks, subject=first.name, mode=TRAINING_MODE, effect=STAYS_ON
+            )
 
 
 def _run(analysis: Analysis, module: Uid) -> list[Event]:

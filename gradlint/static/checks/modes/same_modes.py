@@ -12,7 +12,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.wordings.modes import TRAINING_MODE
+from gradlint.wordings.modes import STAYS_ON, TRAINING_MODE
 
 
 @check
@@ -24,7 +24,7 @@ def same_mode_either_way(analysis: Analysis) -> Iterator[Diagnostic]:
         trained = [_trained(statement) for statement in node.orelse]
         if trained and all(trained) and trained == [_trained(statement) for statement in node.body]:
             place = analysis.source.place(node.orelse[0])
-            yield compose("GL303", Side.STATIC, place, subject=trained[0], mode=TRAINING_MODE)
+            yield compose("GL303", Side.STATIC, place, subject=trained[0], mode=TRAINING_MODE, effect=STAYS_ON)
 
 
 def _trained(statement: ast.stmt) -> str:

@@ -24,10 +24,12 @@ from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.notes import Keeping
 from gradlint.static.lowering.values import Instance
-from gradlint.static.syntax.nodes import called, spelled, walk
+from gradlint.static.syntax.lineage import runs_backward
+from gradlint.static.syntax.nodes import called, own_of, spelled, walk, walk_of
 from gradlint.static.syntax.reaching import Assigned
 from gradlint.static.syntax.telling import begins_anew
 from gradlint.typestate import State
+from gradlint.wordings.modes import BUILDS, VOLATILE
 
 _SWITCHING = ("enable_grad", "set_grad_enabled")
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
@@ -69,7 +71,8 @@ def tracked(
             *inner,
             *(("kept", place) for place in keepings[:1]),
         ]
-        found = compose("GL302", Side.STATIC, place, marks, subject=name)
+        effect = VOLATILE if analysis.says("volatile") and _is_volatile(_scope(analysis, event)) else BUILDS
+        found = compose("GL302", Side.STATIC, place, marks, subject=name, effect=effect)
         if held:
             yield found
         else:
@@ -142,8 +145,7 @@ def _run_from(analysis: Analysis, event: Event, begun: list[Event]) -> tuple[Loc
 
 def _is_thrown_away(analysis: Analysis, event: Event) -> bool:
     """Whether a function runs the module once and for nothing: warming up costs what one forward costs."""
-    frame = analysis.lowering.frames.get(event.frame)
-    around = analysis.tree if frame is None or frame.node is None else frame.node
+    around = _scope(analysis, event)
     nodes = set(walk(around))
     if any(analysis.lowering.loop_nodes.get(number) in nodes for number in event.loops):
         return False
@@ -170,8 +172,29 @@ def _untouched(
         evaluation = _evaluation_loops(analysis, root, event, state)
         inside = [other for other in used if other.is_in(evaluation)]
         alone = not inside if evaluated == states else _is_another_phase(event, inside, arrivals)
-        if alone and not _asks_gradients(analysis, event):
+        if alone and not _asks_gradients(analysis, event) and not _is_trained_through(analysis, event):
             yield event, state
+
+
+def _is_trained_through(analysis: Analysis, event: Event) -> bool:
+    """Whether a backward pass behind the loop runs through a forward, on one of several paths: values only tell what all have."""
+    scope, row = _scope(analysis, event), event.place.row
+    loop = analysis.lowering.loop_nodes.get(event.loops[-1])
+    statements = (*own_of(scope, ast.Assign), *own_of(scope, ast.AugAssign))
+    holding = [each for each in statements if each.lineno <= row <= (each.end_lineno or row)]
+    return loop is not None and any(runs_backward(scope, each, loop) for each in holding)
+
+
+def _scope(analysis: Analysis, event: Event) -> ast.AST:
+    """Return the function in which something happens, else the module."""
+    frame = analysis.lowering.frames.get(event.frame)
+    return analysis.tree if frame is None or frame.node is None else frame.node
+
+
+def _is_volatile(scope: ast.AST) -> bool:
+    """Whether a function asks for no graph as torch did before it knew `no_grad`."""
+    given = (each for call in walk_of(scope, ast.Call) for each in call.keywords if each.arg == "volatile")
+    return any(isinstance(each.value, ast.Constant) and each.value.value is True for each in given)
 
 
 def _is_another_phase(event: Event, used: list[Event], arrivals: dict[Event, set[State]]) -> bool:
@@ -184,8 +207,7 @@ def _is_another_phase(event: Event, used: list[Event], arrivals: dict[Event, set
 
 def _is_for_training(analysis: Analysis, event: Event) -> bool:
     """Whether a forward stands in the branch of a condition that asks whether a module is in training mode."""
-    frame = analysis.lowering.frames.get(event.frame)
-    around = analysis.tree if frame is None or frame.node is None else frame.node
+    around = _scope(analysis, event)
     return any(
         analysis.source.place(node) == event.place
         for branch in walk(around)

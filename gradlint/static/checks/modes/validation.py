@@ -13,12 +13,13 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.facts.bearing import owners_of_all
+from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
+from gradlint.static.facts.bearing import bears_weights, built_in_place, owners_of_all
 from gradlint.static.facts.running import Run, only_runs, run_of
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.facts.trials import is_trial
 from gradlint.static.flow.following import Effect, follow_to
-from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.kinship import overlap, within
 from gradlint.static.flow.protocols import VALIDATION
 from gradlint.static.flow.trained import on_validated
 from gradlint.static.flow.tree import Event, Uid
@@ -26,7 +27,6 @@ from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Function, Instance
 from gradlint.static.syntax.nodes import walk
 from gradlint.typestate import Marks, State
-from gradlint.wordings.modes import TRAINING_MODE
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
 _HOLDERS = r"loader|set|data|iter|dl|gen|batch"
@@ -35,8 +35,6 @@ EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
 TRAINS = re.compile(r"train|fit", re.IGNORECASE)
 _INFERS = re.compile(rf"(?:^|_)(?:{_WORDS}|predict|prediction|infer|inference)(?:$|_)", re.IGNORECASE)
 UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
-
-_GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
 
 Region = Callable[[Event], bool]
 
@@ -98,6 +96,17 @@ class _Question:
             return usual
         return lambda event: None if "piece" in event.roles else usual(event)
 
+    def renewed(self, usual: Effect) -> Effect:
+        """Return an effect for which a part of the module with other weights takes the place of what was loaded."""
+
+        def effect(event: Event) -> EventKind | None:
+            part = event.kind is EventKind.REPLACE and any(within(uid, self.module) for uid in event.targets or ())
+            if part and any(bears_weights(self.analysis, uid) for uid in built_in_place(self.analysis, event)):
+                return EventKind.REPLACE
+            return usual(event)
+
+        return effect
+
     def _from_a_loop(self) -> bool:
         """Whether a module is each of those that a loop is given."""
         return any(
@@ -112,16 +121,9 @@ class _Question:
         return not any(overlap(self.module, uid) for event in switches for uid in event.targets or ())
 
     def severity(self) -> Severity | None:
-        """Return an error where the mode is seen to matter; where a model is given, what the models in sight make likely."""
-        match self.makers.sensitivity(self.module):
-            case Sensitivity.YES:
-                return Severity.ERROR
-            case Sensitivity.UNSEEN if not self.makers.in_training_mode(self.module):
-                if self.makers.drops_as_returned(self.module):
-                    return Severity.WARNING
-                return None if self._is_given_only_insensitive() else _GIVEN[self.makers.in_sight()]
-            case _:
-                return None
+        """Return how much it weighs; nothing where all who call the function give a model to which the mode is all one."""
+        found = severity_of(self.makers, self.module)
+        return None if found is not Severity.ERROR and self._is_given_only_insensitive() else found
 
     def _is_given_only_insensitive(self) -> bool:
         """Whether all calls of the function in this file, in branches that are switched off too, give a model without a mode."""
@@ -171,7 +173,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         return
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
-    effect = asked.in_order(on_validated(asked.module, asked.owners, given))
+    effect = asked.renewed(asked.in_order(on_validated(asked.module, asked.owners, given)))
     arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, _is_trained)
     trains, heads = _trains(asked.analysis), _heads(arrivals)
     forwards = set(asked.forwards)
@@ -191,8 +193,9 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
             if severity is not None:
                 run = run_of(asked.analysis, event)
                 place, marks = _place(asked, event, min(broken, key=lambda each: each.marks), run)
-                mode = _MODES[asked.makers.is_saved(asked.module)] if severity is not Severity.INFO else _UNSEEN
-                found = compose("GL303", Side.STATIC, place, marks, subject=run.name, mode=mode)
+                mode = mode_of(severity, saved=asked.makers.is_saved(asked.module))
+                goes_on = effect_of(asked.makers, asked.module)
+                found = compose("GL303", Side.STATIC, place, marks, subject=run.name, mode=mode, effect=goes_on)
                 yield replace(found, severity=severity)
             return
 
@@ -205,10 +208,6 @@ def _heads(arrivals: dict[Event, set[State]]) -> frozenset[Location | None]:
 
 def _is_trained(event: Event, state: State) -> bool:
     return state.name in ("trained", "loaded")
-
-
-_UNSEEN = "training mode, and its layers are not in sight"
-_MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
 
 
 def _place(asked: _Question, event: Event, state: State, run: Run) -> tuple[Location, Marks]:

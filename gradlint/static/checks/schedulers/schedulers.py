@@ -15,10 +15,11 @@ from gradlint.static.checks import check, in_tests, local_check
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.subjects import on_scheduler
 from gradlint.static.flow.tree import Event, Uid, events
+from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import UNKNOWN, Kind, Object, const
 from gradlint.static.syntax.nodes import walk, words
-from gradlint.wordings.schedulers import NEVER_STEPPED, ONLY_BY_HAND, STEP_IT
+from gradlint.wordings.schedulers import NEVER_STEPPED, ONLY_BY_ANOTHER, ONLY_BY_HAND, STEP_IT
 
 _KIND = re.compile(r"plateau|sched", re.IGNORECASE)
 
@@ -112,7 +113,7 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
         if _keeps_rate(scheduler):
             continue
         if _steps_on(analysis, scheduler):
-            what = ONLY_BY_HAND if _is_written(analysis, scheduler) else NEVER_STEPPED
+            what = _moved_by(analysis, scheduler, hidden)
             call = _asked_for(analysis, scheduler)
             place = analysis.source.place(call) if call else scheduler.place
             name = (_assigned(analysis, call) if call else "") or _name(scheduler)
@@ -121,17 +122,26 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _asked_for(analysis: Analysis, scheduler: Object) -> ast.Call | None:
-    """Return the call in this file that has a scheduler built in another file: there it is known who steps it."""
+    """Return the call in this file that gets a scheduler built in another file: there it is known who steps it."""
     frame = analysis.lowering.frames.get(scheduler.uid[:-1])
     if frame is None or frame.receiver is not None or scheduler.place.filename == analysis.source.filename:
         return None
-    return next(reversed(analysis.calls_into(frame.path)), None)
+    call = next(reversed(analysis.calls_into(frame.path)), None)
+    return call if call is not None and scheduler.uid in held((analysis.value(call),)) else None
 
 
 def _assigned(analysis: Analysis, call: ast.Call) -> str:
     """Return the name that the value of a call gets, "" if it gets none."""
     given = (node.targets[0] for node in analysis.nodes(ast.Assign) if node.value is call)
     return next((ast.unparse(target) for target in given if not isinstance(target, ast.Tuple)), "")
+
+
+def _moved_by(analysis: Analysis, scheduler: Object, used: set[Uid]) -> str:
+    """Return what becomes of the rate of an optimizer without one of its schedulers."""
+    if _is_written(analysis, scheduler):
+        return ONLY_BY_HAND
+    beside = (other for other in analysis.objects(Kind.SCHEDULER) if scheduler.of and other.of == scheduler.of)
+    return ONLY_BY_ANOTHER if any(other.uid in used for other in beside) else NEVER_STEPPED
 
 
 def _is_written(analysis: Analysis, scheduler: Object) -> bool:

@@ -18,7 +18,7 @@ from gradlint.static.flow.following import Effect
 from gradlint.static.flow.kinship import overlap, touches
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.values import Instance, Kind, Object
+from gradlint.static.lowering.values import Function, Instance, Kind, Object
 from gradlint.static.syntax.flags import Excuses
 from gradlint.static.syntax.nodes import called, walk_of
 
@@ -240,8 +240,10 @@ def _reads_gradients(analysis: Analysis, code: ast.AST | None) -> bool:
     """Whether a loop or a function, or one that it calls, uses the gradients itself: it computes a statistic, not an update."""
     if code is None or _asks_for_gradients(code):
         return True
-    names = {called(call) for call in walk_of(code, ast.Call)}
-    return any(each.name in names and _asks_for_gradients(each) for each in analysis.functions)
+    calls = walk_of(code, ast.Call)
+    names = {called(call) for call in calls}
+    known = [value.node for call in calls if isinstance(value := analysis.value(call.func), Function)]
+    return any(_asks_for_gradients(each) for each in (*known, *(f for f in analysis.functions if f.name in names)))
 
 
 def _asks_for_gradients(code: ast.AST) -> bool:
