@@ -6,6 +6,7 @@ It knows events and who owns whom; it must not know the order of clearing and st
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from itertools import chain, islice
 
@@ -21,6 +22,8 @@ from gradlint.static.lowering.values import Instance, Kind, Object
 from gradlint.static.syntax.flags import Excuses
 from gradlint.static.syntax.nodes import asks_for, called, walk_of
 
+_REGISTERS = re.compile(r"register.*hook")
+
 
 @check
 def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
@@ -28,8 +31,7 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     lowering = analysis.lowering
     for optimizer in analysis.objects(Kind.OPTIMIZER):
         hidden = optimizer.uid in lowering.escaped | analysis.stepped or not analysis.private(optimizer)
-        # Gradients on their way are what such a hook is for.
-        hidden = hidden or any("backward_hook" in name for name in analysis.attributes)
+        hidden = hidden or _hooks_gradients(analysis)
         if hidden or optimizer.origin == "" or _is_stepped_by_another(analysis, optimizer):
             continue
         # Whoever is given the model may train it by himself, which is no use of this optimizer: it is still cleared for nothing.
@@ -41,6 +43,12 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
         if not built_in and optimizer.uid in lowering.kept:
             for found in map(analysis.events.__getitem__, analysis.roots):
                 yield from _unless_asked(analysis, optimizer, _unused(analysis, optimizer, found, by_method=True))
+
+
+def _hooks_gradients(analysis: Analysis) -> bool:
+    """Whether a file hooks in where gradients are computed, or has a helper of another file do it: they are read on their way."""
+    told = any("backward_hook" in name for name in analysis.attributes)
+    return told or any(_REGISTERS.search(called(call)) for call in analysis.nodes(ast.Call))
 
 
 def _is_built(optimizer: Object, found: list[Event]) -> bool:
@@ -160,14 +168,18 @@ def _left_out(analysis: Analysis, optimizer: Object, found: list[Event]) -> list
 
 
 def _holds(analysis: Analysis, event: Event, optimizer: Object) -> bool:
-    """Whether something happens in the function that made an optimizer, or in a method of the object that has it."""
+    """Whether something happens in the function that made an optimizer, or in a method of the object that has it and never steps it."""
     if event.frame == optimizer.uid[:-1]:
         return True
     frame, lowering = analysis.lowering.frames.get(event.frame), analysis.lowering
     owner = frame.receiver if frame is not None else None
-    return isinstance(owner, Instance) and any(
-        lowering.store.get((owner.uid, name)) == optimizer for name in lowering.members.get(owner.uid, ())
-    )
+    if not isinstance(owner, Instance):
+        return False
+    held = lowering.members.get(owner.uid, ())
+    names = {f"self.{name}" for name in held if lowering.store.get((owner.uid, name)) == optimizer}
+    # A method that steps it, and is not called here, is for another phase than this program's.
+    stepped = (lowering.syntax.stepped_by_name(cls.node) for cls in lowering.lineage(owner.cls))
+    return bool(names) and all(map(names.isdisjoint, stepped))
 
 
 def _stepped_in(analysis: Analysis, ring: list[Event]) -> frozenset[Uid]:
