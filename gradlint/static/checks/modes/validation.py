@@ -113,6 +113,9 @@ class _Question:
 
     def severity(self) -> Severity | None:
         """Return an error where the mode is seen to matter; where a model is given, what the models in sight make likely."""
+        if self.makers.is_saved(self.module):
+            # Who saves a model behind an evaluation saves it in evaluation mode.
+            return None if self.makers.sensitivity(self.module) is Sensitivity.NO else Severity.INFO
         match self.makers.sensitivity(self.module):
             case Sensitivity.YES:
                 return Severity.ERROR
@@ -189,7 +192,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
             if severity is not None:
                 run = run_of(asked.analysis, event)
                 place, marks = _place(asked, event, min(broken, key=lambda each: each.marks), run)
-                mode = _MODES[asked.makers.is_saved(asked.module)] if severity is not Severity.INFO else _UNSEEN
+                mode = _unsure(asked) if severity is Severity.INFO else TRAINING_MODE
                 found = compose("GL303", Side.STATIC, place, marks, subject=run.name, mode=mode)
                 yield replace(found, severity=severity)
             return
@@ -200,7 +203,11 @@ def _is_trained(event: Event, state: State) -> bool:
 
 
 _UNSEEN = "training mode, and its layers are not in sight"
-_MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
+_AS_SAVED = "the mode in which it was saved, perhaps training mode"
+
+
+def _unsure(asked: _Question) -> str:
+    return _AS_SAVED if asked.makers.is_saved(asked.module) else _UNSEEN
 
 
 def _place(asked: _Question, event: Event, state: State, run: Run) -> tuple[Location, Marks]:

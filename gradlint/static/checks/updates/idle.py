@@ -31,7 +31,8 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     lowering = analysis.lowering
     for optimizer in analysis.objects(Kind.OPTIMIZER):
         hidden = optimizer.uid in lowering.escaped | analysis.stepped or not analysis.private(optimizer)
-        hidden = hidden or _hooks_gradients(analysis)
+        # Gradients on their way are what such a hook is for.
+        hidden = hidden or any("backward_hook" in name for name in analysis.attributes)
         if hidden or optimizer.origin == "" or _is_stepped_by_another(analysis, optimizer):
             continue
         # Whoever is given the model may train it by himself, which is no use of this optimizer: it is still cleared for nothing.
@@ -45,10 +46,11 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
                 yield from _unless_asked(analysis, optimizer, _unused(analysis, optimizer, found, by_method=True))
 
 
-def _hooks_gradients(analysis: Analysis) -> bool:
-    """Whether a file hooks in where gradients are computed, or has a helper of another file do it: they are read on their way."""
-    told = any("backward_hook" in name for name in analysis.attributes)
-    return told or any(_REGISTERS.search(called(call)) for call in analysis.nodes(ast.Call))
+def _is_hooked(analysis: Analysis, event: Event) -> bool:
+    """Whether a function around an event has a helper register hooks: what they read on its way is what gradients are computed for."""
+    frames = (analysis.lowering.frames.get(event.frame[:length]) for length in range(1, len(event.frame) + 1))
+    around = (frame.node for frame in frames if frame is not None and frame.node is not None)
+    return any(_REGISTERS.search(called(call)) for node in around for call in walk_of(node, ast.Call))
 
 
 def _is_built(optimizer: Object, found: list[Event]) -> bool:
@@ -85,6 +87,7 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_met
         and (event.loops or by_method)
         # A module is cleared for whoever steps.
         and not ("module" in event.roles and _is_stepped_in(found, event.loops))
+        and not _is_hooked(analysis, event)
         and not any(
             _reads_gradients(analysis, code) for code in (*_innermost(analysis, event), *analysis.called_for(event))
         )
