@@ -87,12 +87,19 @@ def _is_of_one_step(analysis: Analysis, keeping: Keeping) -> bool:
 
 
 def _differentiable(analysis: Analysis, node: GraphNode) -> bool:
-    """Whether a module, known or not, returns something with a graph: elsewhere, a backward runs through it alone."""
-    return any(
-        event.kind is EventKind.BACKWARD and {other.module for other in event.nodes} == {node.module}
-        for found in analysis.events.values()
-        for event in found
-    )
+    """Whether a module, known or not, returns something with a graph: elsewhere, a backward runs through the same of it alone."""
+    everything = [event for found in analysis.events.values() for event in found]
+    through = [
+        event.nodes
+        for event in everything
+        if event.kind is EventKind.BACKWARD and {other.module for other in event.nodes} == {node.module}
+    ]
+    if not through:
+        return False
+    run = (event for event in everything if event.kind is EventKind.FORWARD and "method" in event.roles)
+    methods = {event.place: event.name.rpartition(".")[2] for event in run}
+    own = methods.get(node.place)
+    return any(methods.get(other.place) == own for nodes in through for other in nodes)
 
 
 def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:
