@@ -49,7 +49,9 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
         ):
             continue
         used = bool(backwarded)
-        if not used and _returned(analysis, keeping) and not _told_by_callers(analysis, keeping):
+        # What a backward has run through is over, as a rule; what has parts besides, an outer loss, is for whoever gets it.
+        whole = keeping.nodes <= backwarded
+        if not (used and whole) and _returned(analysis, keeping) and not _told_by_callers(analysis, keeping):
             continue
         found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
         # A graph that no backward has freed is kept whole, buffers and all.
