@@ -76,7 +76,9 @@ def _only_computes(analysis: Analysis, name: str) -> bool:
 
 def is_so_already(made: ast.expr, args: list[ast.expr], scope: ast.AST) -> bool:
     """Whether a tensor is made with the very type, or on the very device, that it is then converted to: it stays the same tensor."""
-    named = {each.value for each in walk_of(scope, ast.Assign) if words(made) & {ast.unparse(to) for to in each.targets}}
+    named = {
+        each.value for each in walk_of(scope, ast.Assign) if words(made) & {ast.unparse(to) for to in each.targets}
+    }
     nodes = [node for each in (made, *named) for node in walk(each)]
     given = {ast.unparse(node.value) for node in nodes if isinstance(node, ast.keyword) and node.arg in _KINDS}
     for node in nodes:
