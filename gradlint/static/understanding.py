@@ -9,6 +9,7 @@ import ast
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -17,7 +18,8 @@ from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import Check, all_checks, is_by_words, is_in_tests, is_local
-from gradlint.static.lowering.values import Unknown
+from gradlint.static.flow.tree import Uid
+from gradlint.static.lowering.values import Object, Unknown
 from gradlint.static.sources.sights import NOTHING, Answers
 from gradlint.static.stack import roomy
 from gradlint.static.syntax.flags import Excuses, set_by_others, setting
@@ -147,19 +149,50 @@ def _kept_as(found: Diagnostic, analysis: Analysis) -> str:
     if found.code != "GL202":
         return analysis.kept(Excuses).of.get(found.location, "")
     lowering = analysis.lowering
-    made = (each for each in lowering.objects.values() if each.place == found.location and each.uid in lowering.kept)
-    return next((each.uid[-1] for each in made), "")
+    made = {
+        each.uid for each in lowering.objects.values() if each.place == found.location and each.uid in lowering.kept
+    }
+    return next(chain(_held_as(made, analysis), (uid[-1] for uid in made)), "")
+
+
+def _held_as(made: set[Uid], analysis: Analysis) -> Iterator[str]:
+    """Yield the attributes by which instances hold any of some objects."""
+    lowering = analysis.lowering
+    for uid, names in lowering.members.items() if made else ():
+        held = ((name, lowering.store.get((uid, name))) for name in sorted(names))
+        yield from (name for name, value in held if isinstance(value, Object) and value.uid in made)
 
 
 def _stepped_of_unknown(analysis: Analysis) -> Iterator[str]:
-    """Yield the attributes of owners that nobody knows which this file steps."""
+    """Yield the attributes of owners that nobody knows which this file steps, by a name for one, too."""
+    stepped = set[str]()
     for call in analysis.nodes(ast.Call):
         match call.func:
             case ast.Attribute(attr="step", value=ast.Attribute(value=owner, attr=name)):
                 if isinstance(analysis.value(owner), Unknown):
                     yield name
+            case ast.Attribute(attr="step", value=ast.Name(name)):
+                stepped.add(name)
             case _:
                 continue
+    for assignment in analysis.nodes(ast.Assign) if stepped else ():
+        match assignment.targets:
+            case [ast.Name(name)] if name in stepped:
+                yield from _of_unknown(assignment.value, analysis)
+            case _:
+                continue
+
+
+def _of_unknown(value: ast.expr, analysis: Analysis) -> Iterator[str]:
+    """Yield the attributes of owners that nobody knows which an expression may be."""
+    match value:
+        case ast.IfExp(_, body, orelse):
+            yield from _of_unknown(body, analysis)
+            yield from _of_unknown(orelse, analysis)
+        case ast.Attribute(owner, name) if isinstance(analysis.value(owner), Unknown):
+            yield name
+        case _:
+            return
 
 
 def _set(analysis: Analysis) -> Iterator[str]:

@@ -45,7 +45,7 @@ WORDINGS: Mapping[str, Wording] = {
         "see whether the steps are too small for the type of the parameters (keep a float32 copy of them), or get lost on the way",
     ),
     "GL106": Wording(
-        "gradients for `{subject}` are {done} but `{subject}` never steps: nothing is trained",
+        "gradients for `{subject}` are {done} but `{subject}` never steps: its parameters are never trained",
         "call `{subject}.step()` after `backward()`",
         {"fresh": "gradients are computed here"},
     ),

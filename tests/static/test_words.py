@@ -179,3 +179,36 @@ def test_of_an_argument_that_does_nothing_any_more_is_said_so(volatile: str, sai
     [found] = check_source(_OLD.format(volatile=volatile))
     assert found.code == "GL302"
     assert ("`volatile=True` does nothing any more" in found.message) is said
+
+
+_LOADED = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+{made}
+with torch.no_grad():
+    print(net(torch.zeros(1, 4)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "severity", "words"),
+    [
+        ("net = torch.load('net.pt')", Severity.INFO, "the mode in which it was saved, perhaps training mode"),
+        ("net = Net()\nnet.load_state_dict(torch.load('net.pt'))", Severity.ERROR, "in training mode"),
+    ],
+)
+def test_a_mode_that_was_saved_is_a_guess(made: str, severity: Severity, words: str) -> None:
+    [found] = [each for each in check_source(_LOADED.format(made=made)) if each.code == "GL303"]
+    assert found.severity is severity
+    assert words in found.message

@@ -65,7 +65,9 @@ def _clearing(event: Event, optimizer: Object, others: Mapping[Uid, Object]) -> 
         return _K.ESCAPE
     if all(any(within(module, target) for target in targets) for module in optimizer.of):
         return _K.ZERO
-    return _K.ESCAPE if touches(event, optimizer.of) else None
+    # A module that a function is given may be any other that has a name.
+    given = any(target[0] == "?" and not any("@" in part for part in target) for target in targets)
+    return _K.ESCAPE if given or touches(event, optimizer.of) else None
 
 
 def _disjoint(optimizer: Object, other: Object | None) -> bool:

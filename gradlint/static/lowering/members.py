@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
+from gradlint.events import EventKind
 from gradlint.static.lowering.classes import Classes, decorators
 from gradlint.static.lowering.functions import name_of
 from gradlint.static.lowering.values import (
@@ -186,7 +187,7 @@ class Members(Classes):
         if name == "module" and owner.uid in self.parallel:
             # What a wrapper wraps is its `module`.
             return owner
-        if self._assigned_elsewhere(owner, name):
+        if self._assigned_elsewhere(owner, name, node):
             found = self.store.get((owner.uid, name))
             if isinstance(found, Const) and self._begins(owner.cls, name):
                 self.set_member(owner.uid, name, found := Unknown(self._path(owner, name)))
@@ -211,12 +212,25 @@ class Members(Classes):
     def _path(self, owner: Instance, name: str) -> str:
         return f"{'/'.join(owner.uid)}.{name}"
 
-    def _assigned_elsewhere(self, owner: Instance, name: str) -> bool:
+    def _assigned_elsewhere(self, owner: Instance, name: str, node: ast.expr) -> bool:
         """Run the method that sets `self.name` for its assignments only, if there is exactly one."""
         setters = self._setters(owner, name)
         if len(setters) == 1 and not self.exhausted(setters[0]) and name_of(setters[0]) != "__init__":
+            before = self._objects_of(owner)
             self._assigns(setters[0])
+            self._replaced(before, self._objects_of(owner), node)
         return bool(setters)
+
+    def _objects_of(self, owner: Instance) -> dict[str, Object]:
+        """Return the objects of training among the attributes of an instance."""
+        held = {name: self.store.get((owner.uid, name)) for name in self.members.get(owner.uid, ())}
+        return {name: value for name, value in held.items() if isinstance(value, Object)}
+
+    def _replaced(self, before: dict[str, Object], after: dict[str, Object], node: ast.expr) -> None:
+        """Emit that nobody knows what objects have been through that took the place of others in a method that ran at some time."""
+        made = {each.uid for name, each in after.items() if name in before and before[name] != each}
+        if made:
+            self.emit(EventKind.ESCAPE, node, frozenset(made))
 
     def _setters(self, owner: Instance, name: str) -> list[Function]:
         return [

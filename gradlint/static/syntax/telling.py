@@ -11,6 +11,7 @@ from gradlint.static.syntax.idioms import goes_on
 from gradlint.static.syntax.nodes import walk
 
 _SUMMING = frozenset(["sum", "mean", "nanmean", "median", "std", "array", "asarray", "stack", "tensor", "max", "min"])
+_SUMMING |= {"Tensor", "FloatTensor"}
 _TELLING = frozenset(
     [
         "print",

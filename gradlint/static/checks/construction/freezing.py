@@ -55,12 +55,13 @@ def _report(analysis: Analysis, node: ast.stmt, what: str, way: str) -> Diagnost
 
 
 def _is_a_flag(analysis: Analysis, owner: ast.expr) -> bool:
-    """Whether a module reads `self.requires_grad`, or one whose class is not known may: then it is an attribute of its own."""
+    """Whether a module reads `self.requires_grad`, or one whose class is not known may: then it is an attribute of its own, or a property."""
     own = ast.unparse(owner) == "self" or _is_called(analysis, owner)
-    return own and any(
+    reads = (
         node.attr == "requires_grad" and isinstance(node.ctx, ast.Load) and ast.unparse(node.value) == "self"
         for node in analysis.nodes(ast.Attribute)
     )
+    return own and (any(each.name == "requires_grad" for each in analysis.functions) or any(reads))
 
 
 def _is_called(analysis: Analysis, owner: ast.expr) -> bool:

@@ -31,7 +31,7 @@ def converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
             case ast.Assign(
                 [ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(ast.Call() as made, how), args)
             ) if how in CONVERSIONS and is_parameter(analysis, made):
-                if not _is_so_already(made, args, cls) and not any(_is_given(analysis, each) for each in made.args[:1]):
+                if not is_so_already(made, args, cls) and not any(_is_given(analysis, each) for each in made.args[:1]):
                     what = f"`self.{name}`, the plain tensor that `.{how}()` makes of a parameter where it converts it"
                     way = f"convert the tensor first: `nn.Parameter(tensor.{how}(...))`"
                     place = analysis.source.place(node)
@@ -74,9 +74,11 @@ def _only_computes(analysis: Analysis, name: str) -> bool:
     return bool(read & operands) and not any(each in read for each in listed)
 
 
-def _is_so_already(made: ast.expr, args: list[ast.expr], cls: ast.ClassDef) -> bool:
+def is_so_already(made: ast.expr, args: list[ast.expr], scope: ast.AST) -> bool:
     """Whether a tensor is made with the very type, or on the very device, that it is then converted to: it stays the same tensor."""
-    named = {each.value for each in walk_of(cls, ast.Assign) if words(made) & {ast.unparse(to) for to in each.targets}}
+    named = {
+        each.value for each in walk_of(scope, ast.Assign) if words(made) & {ast.unparse(to) for to in each.targets}
+    }
     nodes = [node for each in (made, *named) for node in walk(each)]
     given = {ast.unparse(node.value) for node in nodes if isinstance(node, ast.keyword) and node.arg in _KINDS}
     for node in nodes:

@@ -14,12 +14,36 @@ from gradlint.static.checks.losses.losses import torch_loss
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.values import Library, Tensor, Value
 from gradlint.static.sources.library import role_of
-from gradlint.static.syntax.nodes import asks_for, own_of, walk_of, words
+from gradlint.static.syntax.nodes import asks_for, called, own_of, walk_of, words
 
 _RETURNING = frozenset(["detach", "to", "cuda", "cpu", "float", "half", "double", "contiguous"])
 """Methods of a tensor that only return another one."""
 _WITH_TWINS = frozenset(["add", "clamp", "clip", "div", "masked_fill", "mul", "nan_to_num", "sub"])
 """Methods of a tensor that return another one, and have a twin with `_` at its end that changes it."""
+_KEEPING = frozenset(
+    [
+        "float",
+        "long",
+        "int",
+        "double",
+        "half",
+        "bool",
+        "view",
+        "reshape",
+        "squeeze",
+        "unsqueeze",
+        "repeat",
+        "expand",
+        "t",
+    ]
+) | frozenset(
+    ["to", "cuda", "cpu", "permute", "transpose", "clone", "detach", "contiguous", "flatten", "requires_grad_"]
+)
+"""Methods by which a tensor becomes another one."""
+_JOINING = frozenset(["torch.cat", "torch.stack", "torch.as_tensor"])
+_TIMING = frozenset(
+    ["time", "perf_counter", "process_time", "timeit", "synchronize", "elapsed_time", "record", "Timer"]
+)
 _TWINS = "the methods with `_` at the end of their names do"
 _YIELDING_PARAMETERS = ("parameters", "named_parameters")
 
@@ -29,7 +53,7 @@ _YIELDING_PARAMETERS = ("parameters", "named_parameters")
 def discarded_tensor(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL522: `target.detach()` as a statement, of a name that its function uses as a tensor: whoever calls it."""
     for node, owner in _thrown_away(analysis):
-        if _is_used_as_tensor(analysis, owner):
+        if _is_used_as_tensor(analysis, owner) or _is_parameter(analysis, ast.unparse(owner), node.value):
             yield _unchanged(analysis, node, owner)
 
 
@@ -77,7 +101,7 @@ def _meant_to_change(analysis: Analysis, call: ast.Call) -> ast.Attribute | None
             return None
 
 
-def _is_parameter(analysis: Analysis, name: str, call: ast.Call) -> bool:
+def _is_parameter(analysis: Analysis, name: str, call: ast.AST) -> bool:
     """Whether a name is that of a loop over parameters, in which it is used here."""
     around = (loop for loop in analysis.nodes(ast.For) if any(each is call for each in walk_of(loop, ast.Call)))
     return any(
@@ -125,12 +149,32 @@ def _is_used_as_tensor(analysis: Analysis, owner: ast.expr) -> bool:
     bound = sorted(node.lineno for node in named if not isinstance(node.ctx, ast.Load))
     last = max((each for each in bound if each < row), default=0)
     following = min((each for each in bound if each > row), default=sys.maxsize)
-    computed = (each.value for each in own_of(scope, ast.Assign) if each.lineno == last and _names(each, owner.id))
+    computed = [each.value for each in own_of(scope, ast.Assign) if each.lineno == last and _names(each, owner.id)]
+    used = any(row < each.lineno <= following and isinstance(each.ctx, ast.Load) for each in named)
+    if used and any(_is_made(analysis, value) for value in computed) and not _is_timed(scope):
+        return True
     return any(isinstance(value, ast.BinOp) for value in computed) or any(
         row < call.lineno < following and (torch_loss(analysis, call) or _is_made_there(analysis, call.func))
         for call in own_of(scope, ast.Call)
         if any(isinstance(each, ast.Name) and each.id == owner.id for each in call.args)
     )
+
+
+def _is_made(analysis: Analysis, value: ast.expr) -> bool:
+    """Whether a value is a tensor that torch makes, or joins, right there, in whatever shape."""
+    match value:
+        case ast.Call(ast.Attribute(ast.Call() as inner, name)) if name in _KEEPING:
+            return _is_made(analysis, inner)
+        case ast.Call(callee):
+            made = analysis.lowering.seen_from(analysis.lowering.module.path, callee)
+            return isinstance(made, Library) and (role_of(made.name) == "fresh-tensor" or made.name in _JOINING)
+        case _:
+            return False
+
+
+def _is_timed(scope: ast.AST) -> bool:
+    """Whether a function looks at a clock: how long it takes to move a tensor is what it is about."""
+    return any(called(call) in _TIMING for call in own_of(scope, ast.Call))
 
 
 def _is_made_there(analysis: Analysis, callee: ast.expr) -> bool:

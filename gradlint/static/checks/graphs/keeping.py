@@ -49,7 +49,9 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
         ):
             continue
         used = bool(backwarded)
-        if not used and _returned(analysis, keeping) and not _told_by_callers(analysis, keeping):
+        # What a backward has run through is over, as a rule; what has parts besides, an outer loss, is for whoever gets it.
+        whole = keeping.nodes <= backwarded
+        if not (used and whole) and _returned(analysis, keeping) and not _told_by_callers(analysis, keeping):
             continue
         found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
         # A graph that no backward has freed is kept whole, buffers and all.
@@ -87,12 +89,19 @@ def _is_of_one_step(analysis: Analysis, keeping: Keeping) -> bool:
 
 
 def _differentiable(analysis: Analysis, node: GraphNode) -> bool:
-    """Whether a module, known or not, returns something with a graph: elsewhere, a backward runs through it alone."""
-    return any(
-        event.kind is EventKind.BACKWARD and {other.module for other in event.nodes} == {node.module}
-        for found in analysis.events.values()
-        for event in found
-    )
+    """Whether a module, known or not, returns something with a graph: elsewhere, a backward runs through the same of it alone."""
+    everything = [event for found in analysis.events.values() for event in found]
+    through = [
+        event.nodes
+        for event in everything
+        if event.kind is EventKind.BACKWARD and {other.module for other in event.nodes} == {node.module}
+    ]
+    if not through:
+        return False
+    run = (event for event in everything if event.kind is EventKind.FORWARD and "method" in event.roles)
+    methods = {event.place: event.name.rpartition(".")[2] for event in run}
+    own = methods.get(node.place)
+    return any(methods.get(other.place) == own for nodes in through for other in nodes)
 
 
 def _told_by_callers(analysis: Analysis, keeping: Keeping) -> bool:

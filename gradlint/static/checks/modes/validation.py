@@ -122,6 +122,9 @@ class _Question:
 
     def severity(self) -> Severity | None:
         """Return how much it weighs; nothing where all who call the function give a model to which the mode is all one."""
+        if self.makers.is_saved(self.module):
+            # Who saves a model behind an evaluation saves it in evaluation mode.
+            return None if self.makers.sensitivity(self.module) is Sensitivity.NO else Severity.INFO
         found = severity_of(self.makers, self.module)
         return None if found is not Severity.ERROR and self._is_given_only_insensitive() else found
 

@@ -16,7 +16,7 @@ _DROPPING = re.compile(r"dropout", re.IGNORECASE)
 _NORMALIZING = re.compile(r"batch_?norm", re.IGNORECASE)
 _GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
 _UNSEEN = "training mode, and its layers are not in sight"
-_MODES = {False: TRAINING_MODE, True: "the mode in which it was saved, as a rule training mode"}
+_AS_SAVED = "the mode in which it was saved, perhaps training mode"
 
 
 def severity_of(makers: Makers, module: Uid) -> Severity | None:
@@ -32,7 +32,9 @@ def severity_of(makers: Makers, module: Uid) -> Severity | None:
 
 def mode_of(severity: Severity, *, saved: bool = False) -> str:
     """Return the words for the mode in which a module is evaluated, and for what is not known of it."""
-    return _UNSEEN if severity is Severity.INFO else _MODES[saved]
+    if saved:
+        return _AS_SAVED
+    return _UNSEEN if severity is Severity.INFO else TRAINING_MODE
 
 
 def effect_of(makers: Makers, module: Uid) -> str:

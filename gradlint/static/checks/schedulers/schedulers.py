@@ -42,6 +42,8 @@ def _too_early(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Di
     for event, worlds in breaches(root.bare, SCHEDULER, on_scheduler(scheduler)).items():
         if event.kind is not EventKind.SCHEDULE or "argument" in event.roles or event.place in inside:
             continue
+        if any(world.state.mark("scheduled") not in (None, event.place) for world in worlds):
+            continue  # Where its optimizer stepped, it has followed at once elsewhere.
         first = [world for world in worlds if world.state.mark("scheduled") is None]
         certain = bool(event.loops) or not any(world.facts for world in first)
         step = _step_after(analysis.events[root], event, scheduler)

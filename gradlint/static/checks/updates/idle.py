@@ -6,6 +6,7 @@ It knows events and who owns whom; it must not know the order of clearing and st
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from itertools import chain, islice
 
@@ -21,6 +22,8 @@ from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.values import Function, Instance, Kind, Object
 from gradlint.static.syntax.flags import Excuses
 from gradlint.static.syntax.nodes import called, walk_of
+
+_REGISTERS = re.compile(r"register.*hook")
 
 
 @check
@@ -70,6 +73,13 @@ def _may_use(event: Event, effect: Effect) -> bool:
 def _is_read(analysis: Analysis, event: Event) -> bool:
     """Whether the loop or function in which an optimizer is cleared reads the gradients: for an attack or a statistic."""
     return any(_reads_gradients(analysis, code) for code in (*_innermost(analysis, event), *analysis.called_for(event)))
+
+
+def _is_hooked(analysis: Analysis, event: Event) -> bool:
+    """Whether a function around an event has a helper register hooks: what they read on its way is what gradients are computed for."""
+    frames = (analysis.lowering.frames.get(event.frame[:length]) for length in range(1, len(event.frame) + 1))
+    around = (frame.node for frame in frames if frame is not None and frame.node is not None)
+    return any(_REGISTERS.search(called(call)) for node in around for call in walk_of(node, ast.Call))
 
 
 def _is_built(optimizer: Object, found: list[Event]) -> bool:
@@ -132,6 +142,7 @@ def _cleared(
         and (event.loops or by_method)
         # A module is cleared for whoever steps.
         and not ("module" in event.roles and _is_stepped_in(found, event.loops))
+        and not _is_hooked(analysis, event)
         # In a loop or function that reads them the gradients are for an attack or a statistic, not for an update.
         and not _is_read(analysis, event)
     }
@@ -210,14 +221,18 @@ def _left_out(analysis: Analysis, optimizer: Object, found: list[Event]) -> list
 
 
 def _holds(analysis: Analysis, event: Event, optimizer: Object) -> bool:
-    """Whether something happens in the function that made an optimizer, or in a method of the object that has it."""
+    """Whether something happens in the function that made an optimizer, or in a method of the object that has it and never steps it."""
     if event.frame == optimizer.uid[:-1]:
         return True
     frame, lowering = analysis.lowering.frames.get(event.frame), analysis.lowering
     owner = frame.receiver if frame is not None else None
-    return isinstance(owner, Instance) and any(
-        lowering.store.get((owner.uid, name)) == optimizer for name in lowering.members.get(owner.uid, ())
-    )
+    if not isinstance(owner, Instance):
+        return False
+    held = lowering.members.get(owner.uid, ())
+    names = {f"self.{name}" for name in held if lowering.store.get((owner.uid, name)) == optimizer}
+    # A method that steps it, and is not called here, is for another phase than this program's.
+    stepped = (lowering.syntax.stepped_by_name(cls.node) for cls in lowering.lineage(owner.cls))
+    return bool(names) and all(map(names.isdisjoint, stepped))
 
 
 def _stepped_in(analysis: Analysis, ring: list[Event]) -> frozenset[Uid]:
