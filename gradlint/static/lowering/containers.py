@@ -9,6 +9,7 @@ import ast
 
 from gradlint.static.lowering.algebra import held, join, with_element
 from gradlint.static.lowering.arithmetic import gathered
+from gradlint.static.lowering.comprehensions import mixture
 from gradlint.static.lowering.updates import Updates
 from gradlint.static.lowering.values import (
     NONE,
@@ -71,6 +72,10 @@ class Containers(Updates):
         match receiver, value:
             case Items((), None) | Params(), Params():
                 return join(receiver, value)
+            case Items((), None) | Params(), Items((Params(), *_) as pair, None):
+                # Each with its name, as `named_parameters` has them.
+                of = mixture(pair)
+                return join(receiver, of) if isinstance(of, Params) else None
             case Items(elements, None), Object() | Instance() if name == "append" and not self.loops:
                 return Items((*elements, value))
             case ((Items(keys=None) | Gathered()), Tensor()) if name == "append" and _of_tensors(receiver):
