@@ -86,6 +86,7 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_met
     stepped = {event.loops for event in found if event.kind is EventKind.STEP}
     parted = {event.loops for event in found if event.kind is EventKind.FORWARD and "method" in event.roles}
     cleared = {loops: event for loops, event in cleared.items() if loops not in stepped & parted}
+    forgotten = _forgotten(analysis, optimizer, found, passes)
     passes = [event for event in passes if event.loops in cleared and _is_for(event, cleared[event.loops])]
     reaching = (event for event in passes if _reaches(event, owned, found))
     through = (_report(event, cleared[event.loops].name, "computed") for event in reaching)
@@ -95,7 +96,20 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_met
         if _is_run(found, each.loops, owned) and not _is_handed_on(analysis, each.name)
     )
     anyhow = (_report(event, cleared[event.loops].name, "computed") for event in passes)
-    return list(islice(chain(through, alone, anyhow), 1))
+    return list(islice(chain(through, alone, anyhow, forgotten), 1))
+
+
+def _forgotten(analysis: Analysis, optimizer: Object, found: list[Event], passes: list[Event]) -> Iterator[Diagnostic]:
+    """Yield the finding about a loop that trains with neither clearing nor step, where nobody else may use its gradients."""
+    owned = optimizer.of or frozenset()
+    others = (EventKind.STEP, EventKind.OTHER_STEP, EventKind.ZERO, EventKind.SETGRAD)
+    shown = (event for event in found if event.kind is EventKind.ESCAPE)
+    if any(event.kind in others for event in found) or any(touches(event, owned) for event in shown):
+        return
+    for event in passes:
+        through = event.loops and any(overlap(node.module, each) for node in event.nodes for each in owned)
+        if through and not asks_for(analysis.tree, "grad"):
+            yield _report(event, optimizer.uid[-1].partition("#")[0], "computed")
 
 
 def _is_stepped_in(found: list[Event], loops: tuple[int, ...]) -> bool:
