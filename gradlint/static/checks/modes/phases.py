@@ -17,6 +17,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.validation import TRAINS, VALIDATION_DATA
 from gradlint.static.flow.tree import Event
+from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk, words
 from gradlint.static.syntax.questions import FunctionNode
 
@@ -48,6 +49,14 @@ def both_phases_train(analysis: Analysis) -> Iterator[Diagnostic]:
                     marks = [("step", each.step.place), ("training", analysis.source.place(training[each.rest].call))]
                     what, place = f"{each.step.name}.step()", analysis.source.place(each.call)
                     yield compose("GL301", Side.STATIC, place, marks, what=what, where=f"on `{each.data}`")
+
+
+def is_over_validation(analysis: Analysis, root: Root, event: Event) -> bool:
+    """Whether a caller gives the function in whose loop something happens validation data, and nobody gives it training data."""
+    given = {each.rest for each in _passes(analysis, event) if _is_validation(each.data)} if event.loops else set()
+    twins = (other for other in analysis.events[root] if given and other.place == event.place and other.loops)
+    training = {each.rest for twin in twins for each in _passes(analysis, twin) if TRAINS.search(each.data)}
+    return bool(given - training)
 
 
 def _is_validation(data: str) -> bool:

@@ -217,14 +217,23 @@ def _begin(asked: _Question, forward: Event) -> Location:
     """Return the head of the loop that evaluates, in front of which `eval()` is missing; else the forward itself."""
     frame = asked.analysis.lowering.frames.get(forward.frame)
     own = set(walk(frame.node)) if frame is not None and frame.node is not None else None
+    heads = list(_evaluating_loops(asked, forward))
+    here = [head for loop, head in heads if own is None or loop in own]
+    # A function that trains as well is no place for it: a caller's loop is.
+    others = [head for _, head in heads] if _trained_through(asked.found, forward) else []
+    head = next(iter((*here, *others)), None)
+    return forward.place if head is None else asked.analysis.source.of(head).place(head)
+
+
+def _evaluating_loops(asked: _Question, forward: Event) -> Iterator[tuple[ast.AST, ast.expr]]:
+    """Yield the loops around a forward in which nothing is trained, the outermost first, with what their heads say."""
     for depth, number in enumerate(forward.loops, 1):
         loop, region = asked.analysis.lowering.loop_nodes.get(number), _inside_loops(forward, depth)
         trains = any(region(other) for other in asked.found if other.kind in UPDATES)
         head = loop.iter if isinstance(loop, (ast.For, ast.AsyncFor)) else getattr(loop, "test", None)
         told = not isinstance(loop, ast.While) or _over_validation_data(loop)
-        if head is not None and told and not trains and (own is None or loop in own):
-            return asked.analysis.source.place(head)
-    return forward.place
+        if loop is not None and head is not None and told and not trains:
+            yield loop, head
 
 
 def _validates(asked: _Question, event: Event) -> bool:
