@@ -132,6 +132,8 @@ def _of_others(analysis: Analysis, root: Root, event: Event, optimizers: list[Ob
     if any(uid[0] == "?" for uid in modules) or not event.loops:
         return
     found = analysis.events[root]
+    if any(each.kind is EventKind.SETGRAD for each in found):
+        return  # What is clipped may be given to those who step.
     step = next((each for each in found if each.kind is EventKind.STEP and each.loops == event.loops), None)
     if step is not None and any(each.kind is EventKind.BACKWARD and each.loops == event.loops for each in found):
         yield compose("GL610", Side.STATIC, event.place, (("step", step.place),), subject=step.name, clipped=event.name)
