@@ -230,7 +230,7 @@ class Context(ABC):
                     new |= value.holds
             else:
                 if isinstance(value, Choice):
-                    todo.extend(value.functions)
+                    todo.extend(value.each)
                 if isinstance(value, Items):
                     todo.extend(value.elements)
                 if isinstance(value, Function):

@@ -52,11 +52,11 @@ def both_phases_train(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def is_over_validation(analysis: Analysis, root: Root, event: Event) -> bool:
-    """Whether a caller gives the function in whose loop something happens validation data, and nobody gives it training data."""
-    given = {each.rest for each in _passes(analysis, event) if _is_validation(each.data)} if event.loops else set()
-    twins = (other for other in analysis.events[root] if given and other.place == event.place and other.loops)
-    training = {each.rest for twin in twins for each in _passes(analysis, twin) if TRAINS.search(each.data)}
-    return bool(given - training)
+    """Whether callers give the function in whose loop something happens validation data, and nothing else."""
+    if not event.loops or not any(True for _ in _passes(analysis, event)):
+        return False
+    same = [other for other in analysis.events[root] if other.place == event.place and other.loops]
+    return all(_is_validation(each.data) for other in same for each in _passes(analysis, other))
 
 
 def _is_validation(data: str) -> bool:

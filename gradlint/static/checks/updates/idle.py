@@ -100,8 +100,13 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_met
 
 
 def _forgotten(analysis: Analysis, optimizer: Object, found: list[Event], passes: list[Event]) -> Iterator[Diagnostic]:
-    """Yield the finding about a loop that trains with neither clearing nor step, where nobody else may use its gradients."""
+    """Yield the finding about a loop that trains with neither clearing nor step, where nobody else may use its gradients.
+
+    What a script makes and does not use may be there for a later one.
+    """
     owned = optimizer.of or frozenset()
+    if optimizer.uid[:-1] == ("module",):
+        return
     others = (EventKind.STEP, EventKind.OTHER_STEP, EventKind.ZERO, EventKind.SETGRAD)
     shown = (event for event in found if event.kind is EventKind.ESCAPE)
     if any(event.kind in others for event in found) or any(touches(event, owned) for event in shown):
