@@ -151,9 +151,11 @@ class Branches(Remembering):
                 return join(left, right)
 
     def _is_followed(self, value: Instance | Choice) -> bool:
-        """Whether whoever asks one of several instances asks each of them: of modules more is known than their methods."""
+        """Whether whoever asks one of several instances asks each of them: of modules more is known, and who trains does much."""
         each = value.each if isinstance(value, Choice) else (value,)
-        return all(isinstance(one, Instance) and not self.is_module(one.cls) for one in each)
+        return all(
+            isinstance(one, Instance) and not self.is_module(one.cls) and not self.trains(one.cls) for one in each
+        )
 
     def _makes_optimizers(self, *names: str) -> bool:
         meanings = [self.models.meaning_of(name) for name in names]

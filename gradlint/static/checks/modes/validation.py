@@ -218,6 +218,8 @@ def _begin(asked: _Question, forward: Event) -> Location:
     frame = asked.analysis.lowering.frames.get(forward.frame)
     own = set(walk(frame.node)) if frame is not None and frame.node is not None else None
     heads = list(_evaluating_loops(asked, forward))
+    # Around the loop over phases stand those of all of them.
+    heads = heads[-1:] if forward.phase else heads
     here = [head for loop, head in heads if own is None or loop in own]
     # A function that trains as well is no place for it: a caller's loop is.
     others = [head for _, head in heads] if _trained_through(asked.found, forward) else []
@@ -229,7 +231,7 @@ def _evaluating_loops(asked: _Question, forward: Event) -> Iterator[tuple[ast.AS
     """Yield the loops around a forward in which nothing is trained, the outermost first, with what their heads say."""
     for depth, number in enumerate(forward.loops, 1):
         loop, region = asked.analysis.lowering.loop_nodes.get(number), _inside_loops(forward, depth)
-        trains = any(region(other) for other in asked.found if other.kind in UPDATES)
+        trains = any(region(other) and other.phase == forward.phase for other in asked.found if other.kind in UPDATES)
         head = loop.iter if isinstance(loop, (ast.For, ast.AsyncFor)) else getattr(loop, "test", None)
         told = not isinstance(loop, ast.While) or _over_validation_data(loop)
         if loop is not None and head is not None and told and not trains:
@@ -246,11 +248,14 @@ def _validates(asked: _Question, event: Event) -> bool:
 
 def _trained_through(found: list[Event], event: Event) -> bool:
     """Whether some backward runs through what is computed here."""
-    return any(node.place == event.place for other in found if other.kind in UPDATES for node in other.nodes)
+    updates = (other for other in found if other.kind in UPDATES and other.phase == event.phase)
+    return any(node.place == event.place for other in updates for node in other.nodes)
 
 
 def _regions(asked: _Question, event: Event) -> Iterator[Region]:
     """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
+    if VALIDATION_DATA.search(event.phase):
+        yield lambda other: other.phase == event.phase
     for depth, number in enumerate(event.loops, 1):
         loop = asked.analysis.lowering.loop_nodes.get(number)
         if _over_validation_data(loop) and ("no-grad" in event.roles or not isinstance(loop, ast.While)):
