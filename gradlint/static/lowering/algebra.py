@@ -51,9 +51,9 @@ def parts(value: Value) -> Iterator[Value]:
             yield whole
         case Method(receiver) | Function(receiver=Instance() | Object() as receiver):
             yield from parts(receiver)
-        case Choice(several):
-            for one in several:
-                yield from parts(one)
+        case Choice(functions):
+            for function in functions:
+                yield from parts(function)
         case Super(instance=instance):
             yield instance
         case _:
@@ -75,7 +75,7 @@ def dropped_by(values: Iterable[Value]) -> frozenset[Dropped]:
 
 
 MOST_CHOICES = 4
-"""Of more functions, or instances, none is followed."""
+"""Of more functions, none is followed."""
 
 INERT = frozenset([Const, Library, Imported, Class])
 """What nobody can act through; most values are of these sorts."""
@@ -115,9 +115,9 @@ def join(left: Value, right: Value) -> Value:
             of = None if left.of is None or right.of is None else left.of | right.of
             calls = (*left.calls, *(call for call in right.calls if call not in left.calls))
             return replace(left, origin=left.origin if left.origin == right.origin else "", of=of, calls=calls)
-        case (Object() | Instance() | Function() | Choice() as value, Const(None)) | (
+        case (Object() | Instance() | Function() as value, Const(None)) | (
             Const(None),
-            Object() | Instance() | Function() | Choice() as value,
+            Object() | Instance() | Function() as value,
         ):
             # Using None would raise: where it is used, it is the other one.
             return value
@@ -136,7 +136,7 @@ def join(left: Value, right: Value) -> Value:
             # Where it has no sampler to be told, nobody has built one.
             return drawing
         case ((Function() | Choice()), (Function() | Choice())):
-            return choice(left, right)
+            return _choice(left, right)
         case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
             return Items(tuple(map(join, left.elements, right.elements)), left.keys)
         case Tensor(), Tensor():
@@ -167,13 +167,12 @@ def join_all(values: Sequence[Value]) -> Value:
     return result
 
 
-def choice(*values: Function | Instance | Choice) -> Value:
-    """Return one of several functions, or of several instances; of many, or of both, nobody knows which."""
-    each: dict[Function | Instance, None] = {}
-    for value in values:
-        each |= dict.fromkeys(value.each if isinstance(value, Choice) else (value,))
-    alike = len({type(one) for one in each}) == 1
-    return Choice(tuple(each)) if alike and len(each) <= MOST_CHOICES else Unknown(holds=held(values))
+def _choice(*callables: Function | Choice) -> Value:
+    """Return one of several functions; of many, nobody knows which."""
+    functions: dict[Function, None] = {}
+    for each in callables:
+        functions |= dict.fromkeys(each.functions if isinstance(each, Choice) else (each,))
+    return Choice(tuple(functions)) if len(functions) <= MOST_CHOICES else Unknown(holds=held(callables))
 
 
 def scalers_of(values: Iterable[Value]) -> frozenset[Uid]:

@@ -17,7 +17,6 @@ from gradlint.static.lowering.values import (
     DATA,
     NONE,
     UNKNOWN,
-    Choice,
     Const,
     Gathered,
     Instance,
@@ -86,9 +85,6 @@ class Assignments(Succession):
                     value = made or (value if value.id else self.fresh(name, node, value.holds))
                 elif isinstance(value, (Tensor, Library, Items, Gathered, Params)):
                     self.renewed(f"{'/'.join(self.frame.path)}/{name}")
-                elif isinstance(value, Choice) and value.of_instances and not value.id:
-                    value = replace(value, id=f"{'/'.join(self.frame.path)}/{name}#{next(self.numbers)}")
-                    self.renewed(value.id)
                 self.bind(name, value)
             case ast.Tuple(elements) | ast.List(elements):
                 for element, each in zip(elements, _spread(value, elements), strict=True):
@@ -148,10 +144,6 @@ class Assignments(Succession):
             self.kept |= held((value,))
             if isinstance(value, Object) and value.uid in self.pretrained:
                 self.attributes.setdefault(value.uid, set()).add((owner.cls, name))
-        elif isinstance(owner, Choice) and owner.of_instances:
-            for uid in held((owner,)):
-                self.unsettle(uid, node, [name])
-            self.escape(node, [value])
         elif isinstance(owner, Unknown) and owner.holds and name != "data" and not isinstance(value, (Const, Tensor)):
             # What a parameter gets as its `data` are numbers: nobody acts through them.
             self.escape(node, [value])

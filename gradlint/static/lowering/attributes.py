@@ -14,7 +14,6 @@ from gradlint.static.lowering.provenance import cut, lost_by, tells_where
 from gradlint.static.lowering.values import (
     DATA,
     UNKNOWN,
-    Choice,
     Class,
     Function,
     Instance,
@@ -116,8 +115,6 @@ class Attributes(Conditions):
                 return self.optimizer_by_use(unknown, uid, node) or unknown
             case Params() | Items():
                 return Method(owner, name)
-            case Choice(several, id_) if owner.of_instances:
-                return self.one_of(several, id_, spelled(node), lambda each: self.attribute(each, name, node))
             case _:
                 return UNKNOWN
 

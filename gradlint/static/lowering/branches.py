@@ -12,8 +12,8 @@ from itertools import chain, compress, count, islice
 from operator import is_not
 
 from gradlint.diagnostics import Location
-from gradlint.static.flow.tree import EMPTY, Atom, Branch, Known, Node, Predicate, Seq, Uid
-from gradlint.static.lowering.algebra import MOST_CHOICES, choice, join
+from gradlint.static.flow.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
+from gradlint.static.lowering.algebra import MOST_CHOICES, join
 from gradlint.static.lowering.contexts import NO_CONTEXTS, is_context
 from gradlint.static.lowering.frames import PRESENT, Grad, Store
 from gradlint.static.lowering.remembering import Remembering
@@ -67,19 +67,6 @@ class Branches(Remembering):
         self.dead = not ends
         self.store = self.merge([store for store, *_ in ends]) if ends else before
         self.meet([(grad, switch) for _, grad, switch in ends])
-
-    def one_of(self, several: tuple[Value, ...], id_: str, name: str, act: Callable[[Value], Value]) -> Value:
-        """Do something with one of several values, wherever it was chosen the same one; `name` is how it is spelled."""
-        first, *rest = several
-        if not rest:
-            return act(first)
-        results: list[Value] = []
-        self.fork(
-            Atom(f"{id_ or name} of {len(several)}", frozenset({id_})),
-            lambda: results.append(act(first)),
-            lambda: results.append(self.one_of(tuple(rest), id_, name, act)),
-        )
-        return self.either(*results)
 
     def meet(self, ends: Iterable[tuple[Grad, Location | None]]) -> None:
         """Go on in the mode in which paths meet, each of which has one and the statement that set it."""
@@ -143,19 +130,8 @@ class Branches(Remembering):
                 left != right and self._makes_schedulers(left) and self._makes_schedulers(right)
             ):
                 return ANY_SCHEDULER
-            case (Instance() | Choice(), Instance() | Choice()) if (
-                left != right and self._is_followed(left) and self._is_followed(right)
-            ):
-                return choice(left, right)
             case _:
                 return join(left, right)
-
-    def _is_followed(self, value: Instance | Choice) -> bool:
-        """Whether whoever asks one of several instances asks each of them: of modules more is known, and who trains does much."""
-        each = value.each if isinstance(value, Choice) else (value,)
-        return all(
-            isinstance(one, Instance) and not self.is_module(one.cls) and not self.trains(one.cls) for one in each
-        )
 
     def _makes_optimizers(self, *names: str) -> bool:
         meanings = [self.models.meaning_of(name) for name in names]

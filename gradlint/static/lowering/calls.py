@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from gradlint.events import EventKind
-from gradlint.static.flow.tree import Call, Event, Node, Seq, Uid, events
-from gradlint.static.lowering.algebra import graph_of, held
+from gradlint.static.flow.tree import Atom, Call, Event, Node, Seq, Uid, events
+from gradlint.static.lowering.algebra import graph_of, held, join
 from gradlint.static.lowering.contexts import is_context
 from gradlint.static.lowering.frames import Grad
 from gradlint.static.lowering.instances import SAME
@@ -112,8 +112,8 @@ class Calls(Methods):
                 return self.call_library(callee.name, node, args, named)
             case Function():
                 return self.inline(callee, node, args, named)
-            case Choice(several, id_):
-                return self._one_of(several, id_, node, args, named)
+            case Choice(functions, id_):
+                return self._one_of(functions, id_, node, args, named)
             case Class():
                 return self.instantiate(callee, node, args, named)
             case Instance():
@@ -153,8 +153,17 @@ class Calls(Methods):
     def _one_of(
         self, functions: tuple[Value, ...], id_: str, node: ast.Call, args: list[Value], named: dict[str, Value]
     ) -> Value:
-        """Call one of several functions, instances or losses."""
-        return self.one_of(functions, id_, self.spelled(node), lambda each: self.call(each, node, args, named))
+        """Call one of several functions or losses, wherever it was chosen the same one."""
+        first, *rest = functions
+        if not rest:
+            return self.call(first, node, args, named)
+        results: list[Value] = []
+        self.fork(
+            Atom(f"{id_ or self.spelled(node)} of {len(functions)}", frozenset({id_})),
+            lambda: results.append(self.call(first, node, args, named)),
+            lambda: results.append(self._one_of(tuple(rest), id_, node, args, named)),
+        )
+        return join(*results)
 
     def _call_instance(self, instance: Instance, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         module = self.is_module(instance.cls)

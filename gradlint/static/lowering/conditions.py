@@ -103,10 +103,8 @@ class Conditions(Modules):
         match value:
             case Const(literal):
                 return bool(literal)
-            case Object() | Function() | Class():
+            case Object() | Function() | Choice() | Class():
                 return True
-            case Choice():
-                return None if value.of_instances else True
             case _:
                 return None
 
@@ -222,8 +220,6 @@ def _sum(node: ast.expr) -> tuple[ast.expr, int]:
 def _is_instance(value: Value | None, cls: Value | None) -> bool | None:
     """Whether something is of a class that tells it from others: an optimizer from a function that updates by hand."""
     match value, cls:
-        case Choice() as several, _ if several.of_instances:
-            return None
         case Function() | Choice(), Library(name) if role_of(name) in ("optimizer", "module") or name in OPTIMIZERS:
             return False
         case Object(kind=Kind.OPTIMIZER), Library(name) if name in OPTIMIZERS:

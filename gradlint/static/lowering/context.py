@@ -232,7 +232,7 @@ class Context(ABC):
                     new |= value.holds
             else:
                 if isinstance(value, Choice):
-                    todo.extend(value.each)
+                    todo.extend(value.functions)
                 if isinstance(value, Items):
                     todo.extend(value.elements)
                 if isinstance(value, Function):

@@ -28,7 +28,6 @@ from gradlint.static.lowering.provenance import (
 from gradlint.static.lowering.values import (
     DATA,
     UNKNOWN,
-    Choice,
     Class,
     Const,
     Gathered,
@@ -78,9 +77,6 @@ class Methods(Containers):
                 return self._object(receiver, name, node, args, named)
             case Instance():
                 return self.on_instance(receiver, name, node, args, named)
-            case Choice(several, id_) if receiver.of_instances:
-                spelled = self._spelled_receiver(node)
-                return self.one_of(several, id_, spelled, lambda each: self.method(each, name, node, args, named))
             case Class():
                 return self.on_class(receiver, name, node, args, named)
             case Super():

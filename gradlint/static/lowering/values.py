@@ -116,6 +116,14 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several functions; which one may be another where `id` was made anew."""
+
+    functions: tuple[Function, ...]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Class:
     """A class of this file."""
 
@@ -129,19 +137,6 @@ class Instance:
 
     cls: Class
     uid: Uid
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of several functions, or of several instances; which one may be another where `id` was made anew."""
-
-    each: tuple[Function | Instance, ...]
-    id: str = ""
-
-    @property
-    def of_instances(self) -> bool:
-        """Whether it is an instance."""
-        return isinstance(self.each[0], Instance)
 
 
 @dataclass(frozen=True, slots=True)
