@@ -18,7 +18,7 @@ from gradlint.static.checks.modes.left_off import left_off
 from gradlint.static.checks.modes.phases import is_over_validation
 from gradlint.static.checks.modes.stayed import trained_as_left
 from gradlint.static.checks.modes.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, behind_training, tracked
-from gradlint.static.checks.modes.validation import VALIDATION_DATA
+from gradlint.static.checks.modes.validation import is_validation_phase
 from gradlint.static.facts.bearing import owners_of_all
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.flow.following import follow_to
@@ -228,10 +228,10 @@ def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:
 
 def _validates(analysis: Analysis, root: Root, event: Event) -> bool:
     """Whether the innermost loop is over validation data, by its own words or a caller's, and nothing in it asks for the gradient of an input."""
-    if VALIDATION_DATA.search(event.phase):
-        return True
     if any(DIFFERENTIATES.search(ast.unparse(function)) for function in analysis.called_for(event)):
         return False
+    if is_validation_phase(event):
+        return True
     for number in reversed(event.loops):
         node = analysis.lowering.loop_nodes.get(number)
         if isinstance(node, (ast.For, ast.AsyncFor)):

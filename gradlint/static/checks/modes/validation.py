@@ -254,7 +254,7 @@ def _trained_through(found: list[Event], event: Event) -> bool:
 
 def _regions(asked: _Question, event: Event) -> Iterator[Region]:
     """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
-    if VALIDATION_DATA.search(event.phase):
+    if is_validation_phase(event):
         yield lambda other: other.phase == event.phase
     for depth, number in enumerate(event.loops, 1):
         loop = asked.analysis.lowering.loop_nodes.get(number)
@@ -269,6 +269,11 @@ def _regions(asked: _Question, event: Event) -> Iterator[Region]:
     if "no-grad" in event.roles and event.loops and _trained_through(asked.found, event):
         # One function serves both phases: the same call trains in another activation.
         yield _inside_loops(event, len(event.loops))
+
+
+def is_validation_phase(event: Event) -> bool:
+    """Whether a loop over the names of phases says that something happens in a validation."""
+    return bool(VALIDATION_DATA.search(event.phase)) and not TRAINS.search(event.phase)
 
 
 def _inside_loops(event: Event, depth: int) -> Region:

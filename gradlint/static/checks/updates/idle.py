@@ -104,8 +104,8 @@ def _forgotten(analysis: Analysis, optimizer: Object, found: list[Event], passes
 
     What a script makes and does not use may be there for a later one.
     """
-    owned = optimizer.of or frozenset()
-    if optimizer.uid[:-1] == ("module",):
+    owned, name = optimizer.of or frozenset(), optimizer.uid[-1].partition("#")[0]
+    if optimizer.uid[:-1] == ("module",) or _is_mentioned(analysis, name):
         return
     others = (EventKind.STEP, EventKind.OTHER_STEP, EventKind.ZERO, EventKind.SETGRAD)
     shown = (event for event in found if event.kind is EventKind.ESCAPE)
@@ -114,7 +114,14 @@ def _forgotten(analysis: Analysis, optimizer: Object, found: list[Event], passes
     for event in passes:
         through = event.loops and any(overlap(node.module, each) for node in event.nodes for each in owned)
         if through and not asks_for(analysis.tree, "grad"):
-            yield _report(event, optimizer.uid[-1].partition("#")[0], "computed")
+            yield _report(event, name, "computed")
+
+
+def _is_mentioned(analysis: Analysis, name: str) -> bool:
+    """Whether a name, or an attribute of it, is read anywhere in the file."""
+    names = (node for node in analysis.nodes(ast.Name) if node.id == name)
+    attributes = (node for node in analysis.nodes(ast.Attribute) if node.attr == name)
+    return any(isinstance(node.ctx, ast.Load) for node in chain(names, attributes))
 
 
 def _is_stepped_in(found: list[Event], loops: tuple[int, ...]) -> bool:
