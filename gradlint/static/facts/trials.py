@@ -25,10 +25,15 @@ def is_trial(analysis: Analysis, event: Event) -> bool:
     looked = [part for node in nodes for part in _measured(node)]
     if any(each in forwards for each in looked):
         return True
-    if forwards and all(_takes_drawn(each, nodes) for each in forwards):
-        looked += [part for node in nodes for part in _printed(node)]
-    made = [node for node in nodes if isinstance(node, ast.Assign) and node.value in forwards]
-    names = {name for node in made for name in _names(node.targets)}
+    drawn = bool(forwards) and all(_takes_drawn(each, nodes) for each in forwards)
+    looked += [part for node in nodes for part in _printed(node)] if drawn else []
+    assigned = [node for node in nodes if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)]
+    names = {name for node in assigned if node.value in forwards for name in _names(node.targets)}
+    for node in sorted(assigned, key=lambda each: each.lineno) if drawn else ():
+        # Whoever is given what came out of it is tried, too.
+        given = [arg for arg in getattr(node.value, "args", ()) if isinstance(arg, ast.Name) and arg.id in names]
+        looked += given
+        names.update(_names(node.targets) if given else ())
     for loop in (node for node in nodes if isinstance(node, ast.For)):
         source, target = _walked(loop)
         if isinstance(source, ast.Name) and source.id in names:

@@ -62,6 +62,11 @@ class Guard(NamedTuple):
         """All conditions in it."""
         return atoms(self.test)
 
+    @property
+    def told(self) -> Iterator[tuple[Atom, bool]]:
+        """The single conditions of which it tells which truth they have."""
+        return _told(self.test, self.truth)
+
 
 def _needs(test: Predicate, truth: bool) -> Iterator[Predicate]:
     match test:
@@ -72,6 +77,19 @@ def _needs(test: Predicate, truth: bool) -> Iterator[Predicate]:
             yield from _needs(right, truth)
         case _:
             yield test
+
+
+def _told(test: Predicate, truth: bool) -> Iterator[tuple[Atom, bool]]:
+    match test:
+        case Atom():
+            yield test, truth
+        case Not(operand):
+            yield from _told(operand, not truth)
+        case Both(left, right) if truth:
+            yield from _told(left, truth)
+            yield from _told(right, truth)
+        case _:
+            return
 
 
 def _ends(test: Predicate, truth: bool) -> Iterator[Atom]:
@@ -205,6 +223,12 @@ class Window(NamedTuple):
         """Whether an event happens in turns that end a window only."""
         return any(guard == self.guard or self.end in set(guard.ends) for guard in self.guards(event))
 
+    def apart(self, event: Event) -> bool:
+        """Whether an event never happens where the step does: one asks for the opposite of what the other asks, in all turns."""
+        told = {(atom, not truth) for guard in self.guards(self.step) for atom, truth in guard.told}
+        asked = (item for guard in self.guards(event) for item in guard.told)
+        return any(item in told and not self._changes(item[0]) for item in asked)
+
     def each_turn(self, event: Event) -> bool:
         """Whether an event happens in every turn that runs backward: no condition that changes stands before it alone.
 
@@ -254,7 +278,8 @@ def _of(analysis: Analysis, root: Root, optimizer: Object, steps: list[Event], p
         ring = tuple(event for event in analysis.events[root] if event.loops[:depth] == step.loops)
         backwards = tuple(event for event in ring if event.kind is EventKind.BACKWARD)
         window = Window(optimizer, step, guard, end, ring, backwards, arrivals, paths)
-        if backwards and _is_one(window) and not any(effect(event) is EventKind.ESCAPE for event in ring):
+        shown = (event for event in ring if effect(event) is EventKind.ESCAPE)
+        if backwards and _is_one(window) and all(map(window.apart, shown)):
             yield window
 
 
@@ -296,4 +321,6 @@ def _is_one(window: Window) -> bool:
     if any("engine" in event.roles or window.holds(event) for event in window.backwards):
         return False
     others = (event for event in window.ring if event.kind in (EventKind.STEP, EventKind.OTHER_STEP))
-    return bool(window.arrivals.get(window.step)) and all(window.holds(event) for event in others)
+    return bool(window.arrivals.get(window.step)) and all(
+        window.holds(event) or window.apart(event) for event in others
+    )

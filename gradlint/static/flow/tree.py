@@ -37,7 +37,8 @@ class Event:
 
     `frame` is the activation in which it happens; `loops` are the loops around it, outermost
     first; `nodes` the graph parts that a backward runs through or a forward builds; `roles` free
-    words that single checks look for; `scalers` the gradient scalers by which it happens. The first and the later iterations of a loop have events of
+    words that single checks look for; `scalers` the gradient scalers by which it happens; `phase` what a loop over a few words
+    says here. The first and the later iterations of a loop have events of
     their own, which are equal: what reaches one reaches the other.
     """
 
@@ -50,6 +51,7 @@ class Event:
     name: str = field(default="", compare=False)
     roles: frozenset[str] = field(default=frozenset(), compare=False)
     scalers: frozenset[Uid] = field(default=frozenset(), compare=False)
+    phase: str = ""
 
     def is_in(self, loops: tuple[int, ...]) -> bool:
         """Whether it happens inside of all of `loops`, which are those around some place."""

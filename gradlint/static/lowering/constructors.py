@@ -65,6 +65,8 @@ class Constructors(Builtins):
                 if const(named.get("use_orig_params", Const(False))) is False:
                     self.emit(EventKind.SHARD, node, self.reach(args[:1]), self.spelled(node))
                 return self._wrapped(args[0], "wrapper")
+            case "cast" if len(args) > 1:
+                return args[1]
             case "wrapper" | "copy" if args:
                 if name in words("parallel", "wrappers"):
                     self.parallel |= held(args[:1])

@@ -75,6 +75,7 @@ class Context(ABC):
         self.perhaps = 0  # more than that: what happens here may have been made sure of before
         self.dead = False
         self.hint = ""
+        self.phase = ""  # what a loop over a few words says in its turn
         self.turn = ""  # of a comprehension: what it makes by one expression is another one in each
         self.stack: list[ast.AST] = []
         self.reached: set[ast.AST] = set()
@@ -187,7 +188,8 @@ class Context(ABC):
     ) -> Event:
         """Append an event to the current sequence and return it."""
         everything = frozenset({*roles, self.grad.value, *(("no-sync",) if self.unsynced else ())})
-        made = Event(kind, self.place(node), targets, self.frame.path, self.loops, nodes, name, everything, scalers)
+        place, path = self.place(node), self.frame.path
+        made = Event(kind, place, targets, path, self.loops, nodes, name, everything, scalers, self.phase)
         self.out.append(made)
         return made
 

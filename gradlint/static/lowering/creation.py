@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
@@ -178,8 +179,7 @@ class Creation(Gradients):
 
     def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
         """Make an optimizer of the file's own class: torch's protocol, unless it clears or differentiates by itself."""
-        text = ast.unparse(cls.node)
-        if any(word in text for word in ("zero_grad", "backward", "grad = None", "closure()", "autograd")):
+        if _does_more_than_step(cls):
             return Unknown(holds=self.escape(node, [*args, *named.values()]))
         assert isinstance(node, ast.Call)
         made = self.construct(Kind.OPTIMIZER, cls.node.name, node, args, named)
@@ -205,6 +205,26 @@ def _has_weights(name: str, args: list[Value], named: dict[str, Value]) -> bool:
     asked = any(each for each in given if "." in name or each is not ...)
     # The number 1, equal to `True`, is a width.
     return asked or (bool(args) and const(args[0]) is True) or name in words("pretrained", "always")
+
+
+def _does_more_than_step(cls: Class) -> bool:
+    """Whether an optimizer clears or differentiates by itself, or evaluates a closure other than as torch's own do: once, if it is given one."""
+    text = ast.unparse(cls.node)
+    if any(word in text for word in ("zero_grad", "backward", "grad = None", "autograd")):
+        return True
+    methods = [each for each in cls.node.body if isinstance(each, ast.FunctionDef)] if "closure()" in text else []
+    return any(ast.unparse(each).count("closure()") > len(list(_evaluated_if_given(each))) for each in methods)
+
+
+def _evaluated_if_given(method: ast.FunctionDef) -> Iterator[ast.If]:
+    """Yield the head of a step as torch's optimizers have it: `if closure is not None: loss = closure()`."""
+    for each in method.body:
+        match each:
+            case ast.If(test, [ast.Assign(value=call) | ast.With(body=[ast.Assign(value=call)])], []) if (
+                ast.unparse(test) in ("closure is not None", "closure") and ast.unparse(call) == "closure()"
+            ):
+                yield each
+                return
 
 
 def _steps_without_gradients(cls: Class) -> bool:

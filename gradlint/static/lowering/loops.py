@@ -9,6 +9,7 @@ import ast
 from collections.abc import Callable
 from itertools import compress
 from operator import is_not
+from typing import TypeGuard
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
@@ -44,6 +45,8 @@ from gradlint.static.lowering.values import (
 from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import walk
 
+_MOST_PHASES = 3
+"""Of more words a loop is read as one that goes through anything."""
 _MOST_PEELED = 9
 """Deeper than this in calls and loops, the later iterations are not read apart from the first."""
 
@@ -54,7 +57,7 @@ class Loops(Calls):
     def _for(self, node: ast.For | ast.AsyncFor) -> None:
         source = self.evaluate(node.iter)
         self._drawn(node.iter)
-        each = _unrolled(source)
+        each = _unrolled(source) or _phases(node, source)
         if each is not None:
             self._unrolled_for(node, each)
             return
@@ -93,16 +96,19 @@ class Loops(Calls):
 
     def _unrolled_for(self, node: ast.For | ast.AsyncFor, each: tuple[Value, ...]) -> None:
         left: list[Store] = []
+        outer = self.phase
         with self.aside() as out:
             for value in each:
                 if self.dead:
                     break
+                self.phase = str(value.value) if _is_word(value) else outer
                 self.assign(node.target, value, node.target)
                 turn, ends, breaks = self._iteration(node.body, lambda: None, frozenset())
                 out.append(Call(turn, JumpKind.CONTINUE))
                 left += breaks
                 self.dead = not ends
                 self.store = self.merge(ends) if ends else self.store
+            self.phase = outer
             if not self.dead:
                 self.block(node.orelse)
         exits = [*left, *([] if self.dead else [self.store])]
@@ -257,6 +263,22 @@ def _unrolled(source: Value) -> tuple[Value, ...] | None:
             return elements
         case _:
             return None
+
+
+def _phases(node: ast.For | ast.AsyncFor, source: Value) -> tuple[Value, ...] | None:
+    """A loop over a few words that it asks for, as `phase == "train"`, is a body for each: what it asks is known in there."""
+    match source, node.target:
+        case Items(elements, None), ast.Name(name) if 0 < len(elements) <= _MOST_PHASES and all(
+            map(_is_word, elements)
+        ):
+            tests = (each for each in walk(node) if isinstance(each, ast.Compare))
+            return elements if any(isinstance(each.left, ast.Name) and each.left.id == name for each in tests) else None
+        case _:
+            return None
+
+
+def _is_word(value: Value) -> TypeGuard[Const]:
+    return isinstance(value, Const) and isinstance(value.value, str)
 
 
 def _detaches(node: ast.AST, target: ast.expr) -> bool:

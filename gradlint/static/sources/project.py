@@ -186,7 +186,7 @@ class Project:
             return ()
         if top not in self._tops:
             # A script's neighbours hide the standard library, what lies further away does not.
-            folders = self._folders[:1] if top in sys.stdlib_module_names else self._folders
+            folders = self._folders[:1] if top in sys.stdlib_module_names else (*self._folders, *self._inner_packages)
             self._tops[top] = tuple(folder for folder in folders if self._has(folder, top))
         return self._tops[top]
 
@@ -224,6 +224,16 @@ class Project:
         if folder not in (self._folder, self._package_root):
             yield folder
 
+    @cached_property
+    def _inner_packages(self) -> tuple[str, ...]:
+        """The other packages around the file, from where it may import its neighbours, unless it says that it is a part of a package."""
+        if self._package_root == self._folder or self._main is None or _is_part(self._main):
+            return ()
+        found = [self._folder]
+        while os.path.dirname(found[-1]) != self._package_root:
+            found.append(os.path.dirname(found[-1]))
+        return tuple(reversed(found))
+
 
 _shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM, _MOST_TREES)
 
@@ -252,6 +262,22 @@ def _parsed(file: str, size: int) -> tuple[bytes, Contents | None]:
             return digest, Contents(text, ast.parse(text, file))
     except (reading.Unreadable, SyntaxError, ValueError, RecursionError, MemoryError):
         return digest, None
+
+
+def _is_part(module: Module) -> bool:
+    """Whether a file of a package imports others as its parts: nobody can start it as a program where it lies."""
+    top = module.name.partition(".")[0]
+    for statement in _simple(module.contents.tree.body):
+        match statement:
+            case ast.ImportFrom(level=0, module=name) if (name or "").partition(".")[0] != top:
+                continue
+            case ast.ImportFrom():
+                return True
+            case ast.Import(names) if any(alias.name.partition(".")[0] == top for alias in names):
+                return True
+            case _:
+                continue
+    return False
 
 
 def _rows(text: str, word: str) -> Iterator[int]:

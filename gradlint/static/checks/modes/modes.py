@@ -15,8 +15,10 @@ from gradlint.protocols import MODE
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.left_off import left_off
+from gradlint.static.checks.modes.phases import is_over_validation
 from gradlint.static.checks.modes.stayed import trained_as_left
 from gradlint.static.checks.modes.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, behind_training, tracked
+from gradlint.static.checks.modes.validation import is_validation_phase
 from gradlint.static.facts.bearing import owners_of_all
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.flow.following import follow_to
@@ -207,7 +209,9 @@ def _updates(
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind not in (EventKind.BACKWARD, EventKind.STEP) or event in training or "engine" in event.roles:
             continue
-        if all(state.name in IN_EVALUATION and state.mark("eval") for state in states) and _validates(analysis, event):
+        if all(state.name in IN_EVALUATION and state.mark("eval") for state in states) and _validates(
+            analysis, root, event
+        ):
             state = min(states, key=lambda each: each.marks)
             marks = (*((role, place) for role, place in state.marks if role == "eval"), ("training", training[0].place))
             what = "backward()" if event.kind is EventKind.BACKWARD else "step()"
@@ -222,14 +226,17 @@ def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:
     return "the model" if outermost is None else analysis.named(outermost)
 
 
-def _validates(analysis: Analysis, event: Event) -> bool:
-    """Whether the innermost loop is over validation data, by its own words, and nothing in it asks for the gradient of an input."""
+def _validates(analysis: Analysis, root: Root, event: Event) -> bool:
+    """Whether the innermost loop is over validation data, by its own words or a caller's, and nothing in it asks for the gradient of an input."""
     if any(DIFFERENTIATES.search(ast.unparse(function)) for function in analysis.called_for(event)):
         return False
+    if is_validation_phase(event):
+        return True
     for number in reversed(event.loops):
         node = analysis.lowering.loop_nodes.get(number)
         if isinstance(node, (ast.For, ast.AsyncFor)):
             if ON_INPUTS.search(ast.unparse(node)):
                 return False
-            return bool(_VALIDATION.search(ast.unparse(node.iter)) or _VALIDATION.search(event.name))
+            told = _VALIDATION.search(ast.unparse(node.iter)) or _VALIDATION.search(event.name)
+            return bool(told) or is_over_validation(analysis, root, event)
     return False

@@ -17,6 +17,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.validation import TRAINS, VALIDATION_DATA
 from gradlint.static.flow.tree import Event
+from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk, words
 from gradlint.static.syntax.questions import FunctionNode
 
@@ -48,6 +49,14 @@ def both_phases_train(analysis: Analysis) -> Iterator[Diagnostic]:
                     marks = [("step", each.step.place), ("training", analysis.source.place(training[each.rest].call))]
                     what, place = f"{each.step.name}.step()", analysis.source.place(each.call)
                     yield compose("GL301", Side.STATIC, place, marks, what=what, where=f"on `{each.data}`")
+
+
+def is_over_validation(analysis: Analysis, root: Root, event: Event) -> bool:
+    """Whether callers give the function in whose loop something happens validation data, and nothing else."""
+    if not event.loops or not any(True for _ in _passes(analysis, event)):
+        return False
+    same = [other for other in analysis.events[root] if other.place == event.place and other.loops]
+    return all(_is_validation(each.data) for other in same for each in _passes(analysis, other))
 
 
 def _is_validation(data: str) -> bool:

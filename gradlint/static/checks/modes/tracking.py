@@ -170,7 +170,7 @@ def _untouched(
             continue
         state = min(evaluated, key=lambda each: each.marks)
         evaluation = _evaluation_loops(analysis, root, event, state)
-        inside = [other for other in used if other.is_in(evaluation)]
+        inside = [other for other in used if other.is_in(evaluation) and other.phase == event.phase]
         alone = not inside if evaluated == states else _is_another_phase(event, inside, arrivals)
         if alone and not _asks_gradients(analysis, event) and not _is_trained_through(analysis, event):
             yield event, state

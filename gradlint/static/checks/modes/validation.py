@@ -227,14 +227,25 @@ def _begin(asked: _Question, forward: Event) -> Location:
     """Return the head of the loop that evaluates, in front of which `eval()` is missing; else the forward itself."""
     frame = asked.analysis.lowering.frames.get(forward.frame)
     own = set(walk(frame.node)) if frame is not None and frame.node is not None else None
+    heads = list(_evaluating_loops(asked, forward))
+    # Around the loop over phases stand those of all of them.
+    heads = heads[-1:] if forward.phase else heads
+    here = [head for loop, head in heads if own is None or loop in own]
+    # A function that trains as well is no place for it: a caller's loop is.
+    others = [head for _, head in heads] if _trained_through(asked.found, forward) else []
+    head = next(iter((*here, *others)), None)
+    return forward.place if head is None else asked.analysis.source.of(head).place(head)
+
+
+def _evaluating_loops(asked: _Question, forward: Event) -> Iterator[tuple[ast.AST, ast.expr]]:
+    """Yield the loops around a forward in which nothing is trained, the outermost first, with what their heads say."""
     for depth, number in enumerate(forward.loops, 1):
         loop, region = asked.analysis.lowering.loop_nodes.get(number), _inside_loops(forward, depth)
-        trains = any(region(other) for other in asked.found if other.kind in UPDATES)
+        trains = any(region(other) and other.phase == forward.phase for other in asked.found if other.kind in UPDATES)
         head = loop.iter if isinstance(loop, (ast.For, ast.AsyncFor)) else getattr(loop, "test", None)
         told = not isinstance(loop, ast.While) or _over_validation_data(loop)
-        if head is not None and told and not trains and (own is None or loop in own):
-            return asked.analysis.source.place(head)
-    return forward.place
+        if loop is not None and head is not None and told and not trains:
+            yield loop, head
 
 
 def _validates(asked: _Question, event: Event) -> bool:
@@ -247,11 +258,14 @@ def _validates(asked: _Question, event: Event) -> bool:
 
 def _trained_through(found: list[Event], event: Event) -> bool:
     """Whether some backward runs through what is computed here."""
-    return any(node.place == event.place for other in found if other.kind in UPDATES for node in other.nodes)
+    updates = (other for other in found if other.kind in UPDATES and other.phase == event.phase)
+    return any(node.place == event.place for other in updates for node in other.nodes)
 
 
 def _regions(asked: _Question, event: Event) -> Iterator[Region]:
     """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
+    if is_validation_phase(event):
+        yield lambda other: other.phase == event.phase
     for depth, number in enumerate(event.loops, 1):
         loop = asked.analysis.lowering.loop_nodes.get(number)
         if _over_validation_data(loop) and ("no-grad" in event.roles or not isinstance(loop, ast.While)):
@@ -265,6 +279,11 @@ def _regions(asked: _Question, event: Event) -> Iterator[Region]:
     if "no-grad" in event.roles and event.loops and _trained_through(asked.found, event):
         # One function serves both phases: the same call trains in another activation.
         yield _inside_loops(event, len(event.loops))
+
+
+def is_validation_phase(event: Event) -> bool:
+    """Whether a loop over the names of phases says that something happens in a validation."""
+    return bool(VALIDATION_DATA.search(event.phase)) and not TRAINS.search(event.phase)
 
 
 def _inside_loops(event: Event, depth: int) -> Region:

@@ -21,7 +21,7 @@ from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.values import Function, Instance, Kind, Object
 from gradlint.static.syntax.flags import Excuses
-from gradlint.static.syntax.nodes import called, walk_of
+from gradlint.static.syntax.nodes import asks_for, called, walk_of
 
 _REGISTERS = re.compile(r"register.*hook")
 
@@ -108,6 +108,7 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_met
         return []
     cleared = _cleared(analysis, optimizer, found, by_method=by_method)
     passes = [event for event in found if event.kind is EventKind.BACKWARD and "engine" not in event.roles]
+    forgotten = _forgotten(analysis, optimizer, found, passes)
     passes = [event for event in passes if event.loops in cleared and _is_for(event, cleared[event.loops])]
     own = (
         _report(event, clearing.name, "computed")
@@ -123,7 +124,7 @@ def _unused(analysis: Analysis, optimizer: Object, found: list[Event], *, by_met
         if _is_run(found, each.loops, owned) and not _is_handed_on(analysis, each.name)
     )
     anyhow = (_report(event, cleared[event.loops].name, "computed") for event in passes)
-    return list(islice(chain(own, through, alone, anyhow), 1))
+    return list(islice(chain(own, through, alone, anyhow, forgotten), 1))
 
 
 def _cleared(
@@ -156,6 +157,31 @@ def _is_alone(found: list[Event], clearing: Event) -> bool:
     turning = (EventKind.ZERO, EventKind.BACKWARD, EventKind.STEP, EventKind.OTHER_STEP)
     behind = [event.kind for event in found[found.index(clearing) + 1 :] if event.kind in turning]
     return behind[:1] == [EventKind.BACKWARD] and behind[1:2] not in ([EventKind.STEP], [EventKind.OTHER_STEP])
+
+
+def _forgotten(analysis: Analysis, optimizer: Object, found: list[Event], passes: list[Event]) -> Iterator[Diagnostic]:
+    """Yield the finding about a loop that trains with neither clearing nor step, where nobody else may use its gradients.
+
+    What a script makes and does not use may be there for a later one.
+    """
+    owned, name = optimizer.of or frozenset(), optimizer.uid[-1].partition("#")[0]
+    if optimizer.uid[:-1] == ("module",) or _is_mentioned(analysis, name):
+        return
+    others = (EventKind.STEP, EventKind.OTHER_STEP, EventKind.ZERO, EventKind.SETGRAD)
+    shown = (event for event in found if event.kind is EventKind.ESCAPE)
+    if any(event.kind in others for event in found) or any(touches(event, owned) for event in shown):
+        return
+    for event in passes:
+        through = event.loops and any(overlap(node.module, each) for node in event.nodes for each in owned)
+        if through and not asks_for(analysis.tree, "grad"):
+            yield _report(event, name, "computed")
+
+
+def _is_mentioned(analysis: Analysis, name: str) -> bool:
+    """Whether a name, or an attribute of it, is read anywhere in the file."""
+    names = (node for node in analysis.nodes(ast.Name) if node.id == name)
+    attributes = (node for node in analysis.nodes(ast.Attribute) if node.attr == name)
+    return any(isinstance(node.ctx, ast.Load) for node in chain(names, attributes))
 
 
 def _is_stepped_in(found: list[Event], loops: tuple[int, ...]) -> bool:
