@@ -14,6 +14,7 @@ from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.facts.prepared import accumulates_nothing
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.nodes import own, own_of, walk
 from gradlint.static.syntax.questions import FunctionNode
@@ -22,10 +23,6 @@ _Scope = ast.Module | FunctionNode
 
 _OWN_LENGTH = re.compile(r"((self\.)?(args|opt|cfg|config|hparams)\.)?(grad(ient)?s?_)?accum\w*_steps")
 """How a script spells the number of batches that it wants to accumulate."""
-_TOLD = frozenset(
-    ["gradient_accumulation_steps", "gradient_accumulation_plugin", "deepspeed_plugin", "deepspeed_plugins", None]
-)
-"""Arguments by which an accelerator may learn of the length of a window (None: there may be any)."""
 
 
 @check
@@ -69,12 +66,10 @@ def never_accumulated(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _untold(analysis: Analysis, window: ast.Call) -> Iterator[str]:
-    """Yield the class of the accelerator that opens a window, if it is built without any argument that may tell a length."""
+    """Yield the class of the accelerator that opens a window, if nothing may tell it a length."""
     owner = analysis.value(window.func.value) if isinstance(window.func, ast.Attribute) else None
-    match owner.calls if isinstance(owner, Object) else ():
-        case [made] if len(made.node.args) < 4 and _TOLD.isdisjoint(each.arg for each in made.node.keywords):
-            if not any(isinstance(each, ast.Starred) for each in made.node.args):
-                yield ast.unparse(made.node.func)
+    if isinstance(owner, Object) and accumulates_nothing(owner):
+        yield ast.unparse(owner.calls[0].node.func)
 
 
 def _lengths(scope: _Scope) -> Iterator[ast.expr]:
