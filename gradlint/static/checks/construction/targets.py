@@ -103,7 +103,8 @@ def _terms(scope: _Scope) -> list[ast.expr]:
         for node in own_of(scope, ast.Call)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "backward"
     ]
-    found, seen, given = list[ast.expr](), set[str](), _given(scope) if todo else {}
+    cut = {spelled(node.value) for node in own_of(scope, ast.Attribute) if node.attr in ("detach_", "volatile")}
+    found, seen, given = list[ast.expr](), cut, _given(scope) if todo else {}
     while todo:
         term = todo.pop()
         if _GRAPHLESS.search(ast.unparse(term)):
