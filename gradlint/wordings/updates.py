@@ -111,3 +111,4 @@ STRANGE = (
     "`{subject}` steps, and all that has run backward since its gradients were cleared is `{loss}`, in which {whose} has no part: "
     "no parameter moves"
 )
+OF_OTHERS = "run backward from a loss of {whose}, or step the optimizer of those whose loss it is"

@@ -16,7 +16,7 @@ from gradlint.static.checks import check
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.nodes import called, own, own_of, walk_of
 from gradlint.static.syntax.questions import FunctionNode
-from gradlint.wordings.updates import STRANGE
+from gradlint.wordings.updates import OF_OTHERS, STRANGE
 
 _Scope = ast.Module | FunctionNode
 _MOVES = frozenset(["to", "cuda", "cpu", "train", "eval", "apply", "float", "half", "double"])
@@ -39,7 +39,8 @@ def strangers(analysis: Analysis) -> Iterator[Diagnostic]:
                 if reached is not None and reached.isdisjoint(owned[name]) and reached & others:
                     whose = " and ".join(f"`{each}`" for each in sorted(owned[name]))
                     found = compose("GL104", Side.STATIC, analysis.source.place(step), subject=name)
-                    yield replace(found, message=STRANGE.format(subject=name, loss=ast.unparse(loss), whose=whose))
+                    what = STRANGE.format(subject=name, loss=ast.unparse(loss), whose=whose)
+                    yield replace(found, message=what, help=OF_OTHERS.format(whose=whose))
 
 
 def _owned(analysis: Analysis, scope: _Scope) -> dict[str, frozenset[str]]:
