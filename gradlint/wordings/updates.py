@@ -106,3 +106,9 @@ WORDINGS: Mapping[str, Wording] = {
         "let the loss depend on them, or freeze or delete them; `find_unused_parameters=True` is for those that are left out now and then",
     ),
 }
+
+STRANGE = (
+    "`{subject}` steps, and all that has run backward since its gradients were cleared is `{loss}`, in which {whose} has no part: "
+    "no parameter moves"
+)
+OF_OTHERS = "run backward from a loss of {whose}, or step the optimizer of those whose loss it is"

@@ -13,6 +13,7 @@ from itertools import starmap
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.cadence import definitions
+from gradlint.static.facts.prepared import accumulates_nothing
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.values import (
     Const,
@@ -126,8 +127,9 @@ def _root(analysis: Analysis, call: ast.Call) -> ast.expr | None:
     match call.func:
         case ast.Attribute(owner, "backward"):
             match analysis.value(owner):
-                case Object(kind=Kind.ENGINE, origin=origin):
-                    return call.args[0] if origin.endswith(".Fabric") and call.args else None
+                case Object(kind=Kind.ENGINE, origin=origin) as engine:
+                    whole = origin.endswith(".Fabric") or accumulates_nothing(engine)
+                    return call.args[0] if whole and call.args else None
                 case Tensor() | Unknown():
                     return owner
     return None

@@ -19,6 +19,11 @@ ACCELERATORS = ("accelerate.Accelerator", "accelerate.accelerator.Accelerator")
 _WAYS = ("split_batches", "step_scheduler_with_optimizer", "dataloader_config", "**", "*")
 """Arguments that change how often a process steps, and how often its schedules do."""
 
+_LENGTHS = frozenset(
+    ["gradient_accumulation_steps", "gradient_accumulation_plugin", "deepspeed_plugin", "deepspeed_plugins", None]
+)
+"""Arguments by which an accelerator may learn how many batches it accumulates (None: there may be any)."""
+
 
 class Preparation(NamedTuple):
     """One statement that takes what an accelerator has prepared: what was given to it, and the names of what it returned."""
@@ -27,6 +32,16 @@ class Preparation(NamedTuple):
     scope: ast.AST | None
     given: frozenset[str]
     taken: frozenset[str]
+
+
+def accumulates_nothing(accelerator: Object) -> bool:
+    """Whether an accelerator is built without anything that may tell it how many batches it accumulates."""
+    match [made.node for made in accelerator.calls]:
+        case [call] if accelerator.origin in ACCELERATORS and len(call.args) < 4:
+            spread = any(isinstance(each, ast.Starred) for each in call.args)
+            return not spread and _LENGTHS.isdisjoint(keyword.arg for keyword in call.keywords)
+        case _:
+            return False
 
 
 def splits(accelerator: Object) -> bool:

@@ -277,10 +277,18 @@ def _of(analysis: Analysis, root: Root, optimizer: Object, steps: list[Event], p
         depth = len(step.loops)
         ring = tuple(event for event in analysis.events[root] if event.loops[:depth] == step.loops)
         backwards = tuple(event for event in ring if event.kind is EventKind.BACKWARD)
-        window = Window(optimizer, step, guard, end, ring, backwards, arrivals, paths)
+        window = _without_last(Window(optimizer, step, guard, end, ring, backwards, arrivals, paths))
         shown = (event for event in ring if effect(event) is EventKind.ESCAPE)
-        if backwards and _is_one(window) and all(map(window.apart, shown)):
+        if window.backwards and _is_one(window) and all(map(window.apart, shown)):
             yield window
+
+
+def _without_last(window: Window) -> Window:
+    """Leave out the passes of the turn that steps, where all others stand in the other branch of its condition."""
+    early = tuple(event for event in window.backwards if not window.holds(event))
+    other = Guard(window.guard.test, not window.guard.truth)
+    apart = early and all(other in window.guards(event) for event in early)
+    return window._replace(backwards=early) if apart else window
 
 
 def ends(analysis: Analysis) -> Iterator[tuple[Event, Atom]]:

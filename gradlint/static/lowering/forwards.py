@@ -82,7 +82,8 @@ class Forwards(Members):
         self, uid: Uid, node: ast.AST, sure: bool = True, roles: tuple[str, ...] = (), parts: tuple[GraphNode, ...] = ()
     ) -> GraphNode:
         made = GraphNode(self.place(node), uid, sure=sure)
-        if uid in self.parallel and isinstance(node, ast.Call) and _past_the_wrapper(node.func):
+        wrapped = uid in self.parallel or uid in self.prepared
+        if wrapped and isinstance(node, ast.Call) and _past_the_wrapper(node.func):
             self.bypassed[made.place] = ast.unparse(node.func)
         self.emit(
             EventKind.FORWARD,
@@ -210,8 +211,12 @@ def _told_to_go_back(named: Mapping[str, Value]) -> bool:
 
 
 def _past_the_wrapper(callee: ast.expr) -> bool:
-    """Whether a callee is `ddp.module` or `ddp.module.forward`."""
+    """Whether a callee is `ddp.module` or `ddp.module.forward`, or what an accelerator unwraps."""
     match callee:
+        case ast.Call(ast.Attribute(attr="unwrap_model")) | ast.Attribute(
+            ast.Call(ast.Attribute(attr="unwrap_model")), "forward"
+        ):
+            return True
         case ast.Attribute(attr="module") | ast.Attribute(ast.Attribute(attr="module"), "forward"):
             return True
         case _:

@@ -40,7 +40,7 @@ def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
         models = _models(analysis, scope) if loops else {}
         alone = _left_alone(scope, set(models)) if models else set()
         models = {name: made for name, made in models.items() if name in alone}
-        run = {name: call for loop in loops for name, call in _with_gradients(analysis, loop)} if models else {}
+        run = {name: call for loop in loops for name, call in with_gradients(analysis, loop)} if models else {}
         for name in models:
             if name in run:
                 marks = (("run", analysis.source.place(run[name])),)
@@ -83,7 +83,7 @@ def _is_pretrained(analysis: Analysis, node: ast.expr) -> bool:
             return False
 
 
-def _with_gradients(analysis: Analysis, node: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+def with_gradients(analysis: Analysis, node: ast.AST) -> Iterator[tuple[str, ast.Call]]:
     """Yield who is run below a node, but for what is in a function of its own or where gradients are off."""
     for child in children(node):
         if isinstance(child, (ast.With, ast.AsyncWith)) and any(_is_off(analysis, item) for item in child.items):
@@ -91,9 +91,14 @@ def _with_gradients(analysis: Analysis, node: ast.AST) -> Iterator[tuple[str, as
         if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
             continue
         match child:
-            case ast.Call(ast.Name(callee) | ast.Attribute(ast.Name(callee), "encode")):
+            case ast.Call(ast.Name(callee) | ast.Attribute(ast.Name(callee), "encode" | "forward")):
                 yield callee, child
-        yield from _with_gradients(analysis, child)
+            case ast.Call(
+                ast.Attribute(ast.Name("self"), callee)
+                | ast.Attribute(ast.Attribute(ast.Name("self"), callee), "forward")
+            ):
+                yield f"self.{callee}", child
+        yield from with_gradients(analysis, child)
 
 
 def _is_off(analysis: Analysis, item: ast.withitem) -> bool:

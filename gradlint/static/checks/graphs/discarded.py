@@ -140,14 +140,18 @@ def _is_shown(analysis: Analysis, node: ast.AST) -> bool:
 def _is_used_as_tensor(analysis: Analysis, owner: ast.expr) -> bool:
     """Whether a name is certainly that of a tensor, by where its value comes from or goes to in the same function.
 
-    What torch's own losses are given is one, and so is what is computed by operators and has such methods.
+    What torch's own losses are given is one, and so is what is computed by operators and has such methods, and a parameter.
     """
+    while isinstance(owner, ast.Attribute) and owner.attr in ("data", "grad"):
+        owner = owner.value
     if not isinstance(owner, ast.Name):
         return False
     scope, row = analysis.function_in(owner.lineno) or analysis.tree, owner.lineno
     named = [node for node in own_of(scope, ast.Name) if node.id == owner.id]
     bound = sorted(node.lineno for node in named if not isinstance(node.ctx, ast.Load))
     last = max((each for each in bound if each < row), default=0)
+    if any(loop.target.lineno == last and owner.id in _tensors_of(loop) for loop in own_of(scope, ast.For)):
+        return True
     following = min((each for each in bound if each > row), default=sys.maxsize)
     computed = [each.value for each in own_of(scope, ast.Assign) if each.lineno == last and _names(each, owner.id)]
     used = any(row < each.lineno <= following and isinstance(each.ctx, ast.Load) for each in named)
@@ -175,6 +179,23 @@ def _is_made(analysis: Analysis, value: ast.expr) -> bool:
 def _is_timed(scope: ast.AST) -> bool:
     """Whether a function looks at a clock: how long it takes to move a tensor is what it is about."""
     return any(called(call) in _TIMING for call in own_of(scope, ast.Call))
+
+
+def _tensors_of(loop: ast.For) -> frozenset[str]:
+    """Return the names that a loop gives to parameters, buffers or what a state holds: tensors of whatever module."""
+    match loop.target, loop.iter:
+        case ast.Name(name), ast.Call(ast.Attribute(attr="parameters" | "buffers")):
+            return frozenset([name])
+        case ast.Name(name), ast.Call(ast.Attribute(ast.Call(ast.Attribute(attr="state_dict")), "values")):
+            return frozenset([name])
+        case ast.Tuple([_, ast.Name(name)]), ast.Call(ast.Attribute(attr="named_parameters" | "named_buffers")):
+            return frozenset([name])
+        case ast.Tuple([_, ast.Name(name)]), ast.Call(
+            ast.Attribute(ast.Call(ast.Attribute(attr="state_dict")), "items")
+        ):
+            return frozenset([name])
+        case _:
+            return frozenset()
 
 
 def _is_made_there(analysis: Analysis, callee: ast.expr) -> bool:

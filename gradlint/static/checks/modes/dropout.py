@@ -95,10 +95,11 @@ def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> I
         return
     switched = {*set_by_others(analysis.tree), *set_on_demand(cls)} if any(calls.values()) else set()
     made, off = _made(analysis, method), _off(analysis, cls) | _decided_by_callers(cls, method)
+    kept = frozenset(_kept(analysis, cls) if "scaled_dot_product" in analysis.source.text else ())
     for node, flag in calls.items():
         if flag in switched or _PRENET.search(ast.unparse(node)):
             continue
-        found = _drops(analysis, node, made, off)
+        found = _drops(analysis, node, made, off, kept)
         if found is not None:
             what, way = found
             place = analysis.source.place(node)
@@ -173,14 +174,36 @@ def _made(analysis: Analysis, method: FunctionNode) -> frozenset[str]:
 
 def _off(analysis: Analysis, cls: ast.ClassDef) -> frozenset[str]:
     """Return the attributes, as they are written, that nothing in the class sets to anything but 0."""
-    rates: dict[str, list[ast.expr]] = {}
+    never, rates = _never_given(analysis, cls), _assigned(cls).items()
+    return frozenset(
+        name for name, values in rates if all(_is_zero(each) or _written(each) in never for each in values)
+    )
+
+
+def _kept(analysis: Analysis, cls: ast.ClassDef) -> Iterator[str]:
+    """Yield the rates that the constructor is given for good, as they are written: `self.rate`, `self.drop.p`."""
+    never, others = _never_given(analysis, cls), {*set_by_others(analysis.tree), *set_on_demand(cls)}
+    for target, values in _assigned(cls).items():
+        match values:
+            case [ast.Call() as layer] if _is_layer(analysis, layer):
+                target, rate = f"{target}.p", _argument(layer, 0, "p")
+            case [(ast.Name() | ast.Attribute() | ast.Constant()) as rate]:
+                pass
+            case _:
+                continue
+        decided = _is_zero(rate) or _written(rate) in never or _PHASE.search(_written(rate))
+        if not decided and target.rpartition(".")[2] not in others:
+            yield target
+
+
+def _assigned(cls: ast.ClassDef) -> dict[str, list[ast.expr]]:
+    """Return what a class assigns, by target as it is written."""
+    assigned: dict[str, list[ast.expr]] = {}
     for node in walk(cls):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                rates.setdefault(ast.unparse(target), []).append(node.value)
-    never = _never_given(analysis, cls)
-    zero = (name for name, values in rates.items() if all(_is_zero(each) or _written(each) in never for each in values))
-    return frozenset(zero)
+                assigned.setdefault(ast.unparse(target), []).append(node.value)
+    return assigned
 
 
 def _decided_by_callers(cls: ast.ClassDef, method: FunctionNode) -> frozenset[str]:
@@ -229,7 +252,9 @@ def _makes(analysis: Analysis, node: ast.Call, cls: ast.ClassDef) -> bool:
     return isinstance(node.func, ast.Name) and node.func.id == cls.name  # of a function that is over
 
 
-def _drops(analysis: Analysis, node: ast.Call, made: frozenset[str], off: frozenset[str]) -> tuple[str, str] | None:
+def _drops(
+    analysis: Analysis, node: ast.Call, made: frozenset[str], off: frozenset[str], kept: frozenset[str]
+) -> tuple[str, str] | None:
     """Return how a call drops and what would turn it off, if nothing does."""
     match node.func, _called(analysis, node.func):
         case _, Library(name) if _FUNCTION.fullmatch(name):
@@ -240,7 +265,7 @@ def _drops(analysis: Analysis, node: ast.Call, made: frozenset[str], off: frozen
             return ("without being told the mode", "training=self.training") if untold else None
         case _, Library(name) if name == _ATTENTION:
             rate = _argument(node, 4, "dropout_p")
-            fixed = isinstance(rate, ast.Constant) and not _is_zero(rate)
+            fixed = _written(rate) in kept or (isinstance(rate, ast.Constant) and not _is_zero(rate))
             return ("with a fixed rate", f"dropout_p={_written(rate)} if self.training else 0.0") if fixed else None
         case ((ast.Call() as layer), _) if _is_layer(analysis, layer):
             return None if _written(_argument(layer, 0, "p")) in off else _MADE_ANEW

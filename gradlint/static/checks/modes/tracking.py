@@ -23,7 +23,7 @@ from gradlint.static.flow.trained import on_learning
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.notes import Keeping
-from gradlint.static.lowering.values import Instance
+from gradlint.static.lowering.values import Instance, Tensor
 from gradlint.static.syntax.lineage import runs_backward
 from gradlint.static.syntax.nodes import called, own_of, spelled, walk, walk_of
 from gradlint.static.syntax.reaching import Assigned
@@ -172,6 +172,7 @@ def _untouched(
         evaluation = _evaluation_loops(analysis, root, event, state)
         inside = [other for other in used if other.is_in(evaluation) and other.phase == event.phase]
         alone = not inside if evaluated == states else _is_another_phase(event, inside, arrivals)
+        alone = alone or _is_apart(analysis, root, event, state, used)
         if alone and not _asks_gradients(analysis, event) and not _is_trained_through(analysis, event):
             yield event, state
 
@@ -195,6 +196,21 @@ def _is_volatile(scope: ast.AST) -> bool:
     """Whether a function asks for no graph as torch did before it knew `no_grad`."""
     given = (each for call in walk_of(scope, ast.Call) for each in call.keywords if each.arg == "volatile")
     return any(isinstance(each.value, ast.Constant) and each.value.value is True for each in given)
+
+
+def _is_apart(analysis: Analysis, root: Root, event: Event, state: State, used: list[Event]) -> bool:
+    """Whether a function switches to evaluation and runs the module once, and nobody goes back through what that gave."""
+    frame = analysis.lowering.frames.get(event.frame)
+    if (
+        frame is None
+        or frame.node is None
+        or not any(each.frame == event.frame for each in _begun(analysis, root, state))
+    ):
+        return False
+    if any(other.frame[: len(event.frame)] == event.frame for other in used):
+        return False
+    roots = (given for descent in analysis.lowering.descents for given in descent.roots)
+    return not any(event.place == node.place for given in roots if isinstance(given, Tensor) for node in given.nodes)
 
 
 def _is_another_phase(event: Event, used: list[Event], arrivals: dict[Event, set[State]]) -> bool:

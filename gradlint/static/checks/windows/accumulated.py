@@ -1,4 +1,4 @@
-"""Models that Accelerate is not told to accumulate: GL714.
+"""Models, and numbers of batches, that Accelerate is not told of: GL714.
 
 It knows names of one function; it must not know events.
 """
@@ -6,6 +6,7 @@ It knows names of one function; it must not know events.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,11 +14,15 @@ from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.facts.prepared import accumulates_nothing
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.nodes import own, own_of, walk
 from gradlint.static.syntax.questions import FunctionNode
 
 _Scope = ast.Module | FunctionNode
+
+_OWN_LENGTH = re.compile(r"((self\.)?(args|opt|cfg|config|hparams)\.)?(grad(ient)?s?_)?accum\w*_steps")
+"""How a script spells the number of batches that it wants to accumulate."""
 
 
 @check
@@ -41,6 +46,48 @@ def not_accumulated(analysis: Analysis) -> Iterator[Diagnostic]:
                 place, remedy = analysis.source.place(call), f"pass {them} to `{ast.unparse(call.func)}`, too"
                 found = compose("GL714", Side.STATIC, place, what=what, remedy=remedy)
                 yield replace(found, severity=Severity.INFO)
+
+
+@check
+def never_accumulated(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL714: a function counts with windows of several batches, and its accelerator is not told of their length."""
+    if not analysis.says(".accumulate(") or analysis.says("ACCELERATE_GRADIENT_ACCUMULATION"):
+        return
+    for scope in analysis.scopes_with(".accumulate("):
+        length = next(_lengths(scope), None)
+        for call, _ in _windows(analysis, scope) if length is not None and not _decided(analysis, length) else ():
+            for made in _untold(analysis, call):
+                told = f"gradient_accumulation_steps={ast.unparse(length)}" if length is not None else ""
+                what = f"nothing is accumulated: unless the launcher tells `{made}` how many batches a window has, it has one"
+                found = compose(
+                    "GL714", Side.STATIC, analysis.source.place(call), what=what, remedy=f"build `{made}({told})`"
+                )
+                yield replace(found, severity=Severity.WARNING)
+
+
+def _untold(analysis: Analysis, window: ast.Call) -> Iterator[str]:
+    """Yield the class of the accelerator that opens a window, if nothing may tell it a length."""
+    owner = analysis.value(window.func.value) if isinstance(window.func, ast.Attribute) else None
+    if isinstance(owner, Object) and accumulates_nothing(owner):
+        yield ast.unparse(owner.calls[0].node.func)
+
+
+def _lengths(scope: _Scope) -> Iterator[ast.expr]:
+    """Yield by what a function multiplies or divides that is called the number of accumulated batches."""
+    for node in own_of(scope, ast.BinOp):
+        if isinstance(node.op, (ast.Mult, ast.FloorDiv)):
+            yield from (side for side in (node.left, node.right) if _OWN_LENGTH.fullmatch(ast.unparse(side)))
+
+
+def _decided(analysis: Analysis, length: ast.expr) -> bool:
+    """Whether somebody else decides: the accelerator is asked for the length or told of it later, or windows are made by hand."""
+    name = ast.unparse(length).rpartition(".")[2]
+    asked = any("accelerator" in ast.unparse(node.value) for node in analysis.nodes(ast.Attribute) if node.attr == name)
+    stored = any(isinstance(node.ctx, ast.Store) for node in analysis.nodes(ast.Attribute) if node.attr == name)
+    by_hand = (
+        node for node in analysis.nodes(ast.BinOp) if isinstance(node.op, ast.Mod) and name in ast.unparse(node.right)
+    )
+    return asked or stored or any(by_hand) or any(name in ast.unparse(node.test) for node in analysis.nodes(ast.Assert))
 
 
 def _listed(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
@@ -15,6 +16,8 @@ from gradlint.static.lowering.files import Root
 
 _BY_HAND = ("all_reduce", "broadcast", "average", "comm_hook", "reduce_scatter", "allreduce")
 """Words of a file that lets the ranks agree by itself."""
+
+_WRAPPED = re.compile(r".*\bunwrap_model\(([^),]*).*", re.DOTALL)
 
 
 @check
@@ -36,14 +39,14 @@ def _backwards(analysis: Analysis, root: Root, step: Event) -> list[Event]:
 
 def _past_the_wrapper(analysis: Analysis, root: Root, step: Event) -> Iterator[Diagnostic]:
     lowering = analysis.lowering
-    for module in sorted(_trained(analysis, step) & lowering.parallel):
+    for module in sorted(_trained(analysis, step) & (lowering.parallel | lowering.prepared.keys())):
         passes = _backwards(analysis, root, step)
         nodes = {node for event in passes for node in event.nodes if overlap(node.module, module)}
         past = sorted(node.place for node in nodes if node.place in lowering.bypassed)
         known = all(event.nodes for event in passes)
         if past and known and len(past) == len({node.place for node in nodes}):
             name = lowering.bypassed[past[0]]
-            wrapper = name.partition(".module")[0]
+            wrapper = _WRAPPED.sub(r"\1", name.partition(".module")[0])
             what = f"`{name}(...)` runs it past its wrapper, so that no gradient is averaged"
             remedy = f"call the wrapper itself: `{wrapper}(...)`"
             marks = (("forward", past[0]),)

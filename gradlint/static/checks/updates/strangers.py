@@ -1,0 +1,165 @@
+"""Steps behind a backward pass of nobody's but other models: GL104.
+
+It knows names of one function, or of a script; it must not know events.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gradlint.diagnostics import Diagnostic, Side
+from gradlint.messages import compose
+from gradlint.static.analysis import Analysis
+from gradlint.static.checks import check
+from gradlint.static.lowering.values import Kind, Object
+from gradlint.static.syntax.nodes import called, own, own_of, walk_of
+from gradlint.static.syntax.questions import FunctionNode
+from gradlint.wordings.updates import OF_OTHERS, STRANGE
+
+_Scope = ast.Module | FunctionNode
+_MOVES = frozenset(["to", "cuda", "cpu", "train", "eval", "apply", "float", "half", "double"])
+_WRAPS = frozenset(["DataParallel", "DistributedDataParallel", "DDP", "compile", "convert_sync_batchnorm"])
+_HARMLESS = frozenset(["zero_grad", "step", "backward", "print", "clip_grad_norm_", "clamp_", "append", "update"])
+"""What may be called for its own sake between clearing and stepping: it runs no other backward pass."""
+
+
+@check
+def strangers(analysis: Analysis) -> Iterator[Diagnostic]:
+    """GL104: between clearing and stepping, all that runs backward is a loss in which no model of the optimizer has a part."""
+    if not analysis.says(".zero_grad()") or not analysis.says(".backward("):
+        return
+    for scope in analysis.scopes_with(".backward("):
+        owned = _owned(analysis, scope)
+        for block in _blocks(scope) if len(owned) > 1 else ():
+            for step, name, loss in _updates(block, owned):
+                reached = _behind(analysis, scope, loss)
+                others = frozenset().union(*owned.values()) - owned[name]
+                if reached is not None and reached.isdisjoint(owned[name]) and reached & others:
+                    whose = " and ".join(f"`{each}`" for each in sorted(owned[name]))
+                    found = compose("GL104", Side.STATIC, analysis.source.place(step), subject=name)
+                    what = STRANGE.format(subject=name, loss=ast.unparse(loss), whose=whose)
+                    yield replace(found, message=what, help=OF_OTHERS.format(whose=whose))
+
+
+def _owned(analysis: Analysis, scope: _Scope) -> dict[str, frozenset[str]]:
+    """Return the optimizers that a scope makes once, with the models whose parameters they are given, which it makes once."""
+    made: dict[str, list[ast.expr]] = {}
+    for node in own_of(scope, ast.Assign):
+        for target in node.targets:
+            for name in _names(target) - _kept(node.value):
+                made.setdefault(name, []).append(node.value if isinstance(target, ast.Name) else target)
+    once = {name: values[0] for name, values in made.items() if len(values) == 1 and isinstance(values[0], ast.Call)}
+    owned = {name: _models(analysis, value) for name, value in once.items() if isinstance(value, ast.Call)}
+    models = {model for names in owned.values() for model in names}
+    # One that is made of another shares its parameters, perhaps.
+    single = {name for name in models if name in once and models.isdisjoint(_names(once[name]) - {name})}
+    single -= {name for node in own(scope) for name in _handed(node)}
+    return {name: names for name, names in owned.items() if names and names <= single}
+
+
+def _handed(node: ast.AST) -> set[str]:
+    """Return the names that a statement gives to somebody who may keep them: one of its attributes, or a call of its own."""
+    match node:
+        case ast.Assign([(ast.Attribute() | ast.Subscript()), *_], value):
+            return _names(value)
+        case ast.Expr(ast.Call(_, args, keywords) as call) if called(call) not in ("print", "summary"):
+            given = [*args, *(each.value for each in keywords)]
+            return {each.id for each in given if isinstance(each, ast.Name)}
+        case _:
+            return set()
+
+
+def _kept(value: ast.expr) -> set[str]:
+    """Return the name of what an assignment only moves or wraps: `net = net.cuda()`."""
+    match value:
+        case ast.Call(ast.Attribute(ast.Name(name), method)) if method in _MOVES:
+            return {name}
+        case ast.Call(_, [ast.Name(name), *_]) if called(value) in _WRAPS:
+            return {name}
+        case _:
+            return set()
+
+
+def _models(analysis: Analysis, call: ast.Call) -> frozenset[str]:
+    """Return the names of the models whose parameters make up an optimizer, if that is all that it is given."""
+    known = analysis.value(call)
+    given = call.args[:1] or [each.value for each in call.keywords if each.arg == "params"]
+    if not isinstance(known, Object) or known.kind is not Kind.OPTIMIZER or not given:
+        return frozenset()
+    asked = [node.func for node in walk_of(given[0], ast.Call) if called(node) == "parameters"]
+    named = {each.value.id for each in asked if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name)}
+    return frozenset(named if _names(given[0]) - named <= {"itertools", "chain", "list"} else ())
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in walk_of(node, ast.Name)}
+
+
+def _blocks(scope: _Scope) -> Iterator[list[ast.stmt]]:
+    """Yield the bodies of the loops of a scope, and those of what stands in them."""
+    for loop in own(scope):
+        if isinstance(loop, (ast.For, ast.While)):
+            yield loop.body
+            yield from (node.body for node in own(loop) if isinstance(node, (ast.If, ast.With)))
+
+
+def _updates(block: list[ast.stmt], owned: dict[str, frozenset[str]]) -> Iterator[tuple[ast.Call, str, ast.expr]]:
+    """Yield each step of a block before which its optimizer is cleared there, and one loss has run backward since."""
+    for number, statement in enumerate(block):
+        step, name = _asked(statement, "step")
+        cleared = [at for at, each in enumerate(block[:number]) if _clears(each, name, owned.get(name, frozenset()))]
+        if step is None or name not in owned or not cleared:
+            continue
+        between = block[cleared[-1] + 1 : number]
+        losses = [root for each in between for node in walk_of(each, ast.Call) for root in _root(node)]
+        calls = [each.value for each in between if isinstance(each, ast.Expr) and isinstance(each.value, ast.Call)]
+        plain = all(isinstance(each, (ast.Assign, ast.AugAssign, ast.Expr)) for each in between)
+        if plain and len(losses) == 1 and all(called(call) in _HARMLESS for call in calls):
+            yield step, name, losses[0]
+
+
+def _asked(statement: ast.stmt, method: str) -> tuple[ast.Call | None, str]:
+    match statement:
+        case ast.Expr(ast.Call(ast.Attribute(ast.Name(name), asked), []) as call) if asked == method:
+            return call, name
+        case _:
+            return None, ""
+
+
+def _clears(statement: ast.stmt, name: str, models: frozenset[str]) -> bool:
+    call, owner = _asked(statement, "zero_grad")
+    return call is not None and (owner == name or models == {owner})
+
+
+def _root(call: ast.Call) -> Iterator[ast.expr]:
+    """Yield from what a call runs backward, if it does."""
+    match call.func:
+        case ast.Attribute(loss, "backward"):
+            yield loss
+        case _:
+            return
+
+
+def _behind(analysis: Analysis, scope: _Scope, loss: ast.expr) -> frozenset[str] | None:
+    """Return all names behind a loss, through what they are given and the functions that they are (None: not all are known)."""
+    functions = {each.name: each for each in analysis.functions}
+    given: dict[str, list[ast.AST]] = {}
+    for node in own(scope):
+        if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                for name in _names(target):
+                    given.setdefault(name, []).append(node.value)
+        elif isinstance(node, (ast.For, ast.comprehension)):
+            for name in _names(node.target):
+                given.setdefault(name, []).append(node.iter)
+    todo: list[ast.AST] = [loss]
+    seen: set[str] = set()
+    while todo:
+        for name in _names(todo.pop()) - seen:
+            seen.add(name)
+            todo += given.get(name, [])
+            todo += [functions[name]] if name in functions else []
+    run = (functions[name] for name in seen & functions.keys())
+    return None if "self" in seen or any("backward" in ast.unparse(each) for each in run) else frozenset(seen)
