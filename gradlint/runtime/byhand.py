@@ -54,9 +54,15 @@ class _Leaf:
     change: Any = None  # what the last update has added
     factors: list[Any] = field(default_factory=list)  # by which it was made of gradients and others
 
+    @property
+    def readable(self) -> Any:
+        """The leaf, None if it or its values are gone: FSDP stores those of a whole parameter only while they are used."""
+        tensor = self.tensor()
+        return tensor if tensor is not None and has_values(values_of(tensor)) else None
+
     def look(self) -> bool:
         """Take in what happened since the last pass; tell whether an update used gradients twice."""
-        tensor = self.tensor()
+        tensor = self.readable
         if tensor is None:
             return False
         kept = self._kept(tensor)
@@ -69,7 +75,7 @@ class _Leaf:
 
     def remember(self, place: Location) -> None:
         """Take in what a backward pass at `place` has done to the gradient."""
-        tensor = self.tensor()
+        tensor = self.readable
         grad = None if tensor is None else tensor.grad
         if tensor is None or grad is None:
             return
