@@ -177,12 +177,12 @@ class Hooks:
     def _forward(self, module: Module, args: Any) -> None:
         if is_compiling():
             return
-        if not torch.is_grad_enabled():
-            self._listener.unmeasured.discard(id(module))
-        else:
+        if torch.is_grad_enabled():
             self._listener.forward_starts(module, sys._getframe(1))
-            if not self._listener.wants_forwards:
-                self._forwards.close()
+        else:
+            self._listener.measured(module)
+        if not self._listener.wants_forwards:
+            self._forwards.close()
 
     def _scaled(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def run(scaler: Any, *args: Any, **kwargs: Any) -> Any:
