@@ -78,7 +78,7 @@ def _age(held: _Held) -> int:
 
 def _is_kept(held: _Held) -> bool:
     """Whether a name gets another tensor in each turn: a variable of the loop's, or whatever is no variable of the function's."""
-    return held.name not in held.where.f_locals or _stored_in_loop(held.where, held.name)
+    return held.name not in held.where.f_locals or is_stored_in_loop(held.where, held.name)
 
 
 def _words(place: Location | None) -> set[str]:
@@ -126,7 +126,7 @@ def _is_renewed(frame: FrameType, name: str, value: object, made: Location | Non
     if owner:
         return not _made_with(frame.f_locals.get(owner), made)
     if name in frame.f_locals and not isinstance(value, _COLLECTIONS):
-        return _stored_in_loop(frame, name)
+        return is_stored_in_loop(frame, name)
     inside = is_in_loop(frame, made)
     return _fills(made) if inside is None else inside
 
@@ -144,8 +144,10 @@ def _fills(made: Location | None) -> bool:
     return made is not None and _FILLS.search(linecache.getline(made.filename, made.row)) is not None
 
 
-def _stored_in_loop(frame: FrameType, name: str) -> bool:
+def is_stored_in_loop(frame: FrameType | None, name: str) -> bool:
     """Tell whether the innermost loop around what `frame` is doing assigns `name`."""
+    if frame is None:
+        return False
     loop = loop_around(frame.f_code, frame.f_lasti)
     return loop is not None and stores_in(frame.f_code, name, loop)
 

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import loop_around
-from gradlint.runtime.carriers import Carrier, carrier_of, is_in_loop
+from gradlint.runtime.carriers import Carrier, carrier_of, is_in_loop, is_stored_in_loop
 from gradlint.runtime.failure import Failure
 from gradlint.runtime.graph import leaf, nodes, visible
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
 from gradlint.runtime.sites import text_at
 from gradlint.wordings.graphs import (
+    APART,
     BEGIN_ANEW,
     CARRIED,
     COLLECTED,
@@ -49,7 +50,7 @@ def explain_reuse(failure: Failure, earlier: Sequence[Begun], ledger: Ledger) ->
     freed, began = looped or (earlier[-1] if earlier else (None, 0))
     old = [node for node in graph if node._sequence_nr() < began]
     entry = max(old, key=lambda node: node._sequence_nr(), default=None)
-    if looped is None or entry is None:
+    if looped is None or entry is None or _is_one_of_many(entry, failure):
         _report_shared(failure, earlier, graph, entry, ledger)
         return
     made = made_at(entry)
@@ -61,6 +62,13 @@ def explain_reuse(failure: Failure, earlier: Sequence[Begun], ledger: Ledger) ->
         failure.report(ledger, "GL506", marks, None, None, **_carried(carrier, failure))
     else:
         failure.report(ledger, "GL504", marks, None, None, **_built_once(carrier, failure.frame))
+
+
+def _is_one_of_many(entry: Any, failure: Failure) -> bool:
+    """Whether a loop goes over losses that were all there before it, and so share one graph."""
+    names = failure.frame.f_locals.items() if failure.frame is not None else ()
+    own = [name for name, value in names if any(value is root for root in failure.roots)]
+    return entry in failure.heads and any(is_stored_in_loop(failure.frame, name) for name in own)
 
 
 def _carried(carrier: Carrier | None, failure: Failure) -> dict[str, str]:
@@ -99,7 +107,9 @@ def _remedy(node: Any, freed: Location | None, failure: Failure) -> str:
     by = text_at(freed) if freed is not None else ""
     if "grad(" in by and "backward" not in by:
         return RETAIN
-    return ONCE if node in failure.heads else TOGETHER
+    if node in failure.heads:
+        return ONCE
+    return APART if freed == failure.place else TOGETHER
 
 
 def _freed_by(node: Any, other: str, earlier: Sequence[Begun]) -> Location | None:

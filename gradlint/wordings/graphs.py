@@ -9,6 +9,7 @@ from gradlint.wordings.wording import Wording
 OUT_OF_PLACE = "use the out-of-place operation, or `.clone()` before the change"
 AFTERWARDS = "change parameters after the backward pass"
 TOGETHER = "add the losses and call `backward()` once, or `.detach()` the shared part where it shall not learn"
+APART = "add the losses and call `backward()` once; where each needs gradients of its own, pass `retain_graph=True` to all but the last"
 ONCE = "call `backward()` once; after a step, run the forward pass again"
 RETAIN = "pass `retain_graph=True` to the first one, or `create_graph=True` where the gradients themselves are to be differentiated"
 
