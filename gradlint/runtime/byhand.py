@@ -8,6 +8,7 @@ passes only, and not on devices that would be waited for. Knows the graph and gr
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -29,6 +30,7 @@ from gradlint.runtime.sites import user_frames
 
 _LEAVES = 4
 _WALKS = 2
+_LOOPS = 8
 _LOOKS = 64
 _NODES = 2_000
 _AGAIN = 2
@@ -123,18 +125,19 @@ class ByHand(Observer):
         self._ledger = ledger
         self._registry = registry
         self._leaves: dict[int, _Leaf] = {}
-        self._walks = 0
+        self._walks: Counter[int] = Counter()  # by the places of backward passes
         self._looks = 0
 
     def before_backward(self, passing: Pass) -> None:
         """See what became of the leaves since the last pass, and of the gradients that it left."""
         if not passing.accumulates:
             return
-        if self._walks < _WALKS:
-            self._walks += 1
-            self._leaves |= {
-                id(tensor): found for tensor, found in self._found(passing) if id(tensor) not in self._leaves
-            }
+        place = id(passing.place)
+        if self._walks[place] < _WALKS and len(self._walks) <= _LOOPS:
+            self._walks[place] += 1
+            found = {id(tensor): leaf for tensor, leaf in self._found(passing) if id(tensor) not in self._leaves}
+            self._leaves |= found
+            self._looks = 0 if found else self._looks
         self._looks += bool(self._leaves)
         if self._looks > _LOOKS:
             self._leaves.clear()
