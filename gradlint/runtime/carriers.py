@@ -57,18 +57,23 @@ class _Held(NamedTuple):
 def carrier_of(entry: Any, made: Location | None, used: Location | None, frame: FrameType | None) -> Carrier | None:
     """Return who holds the tensor that the node `entry` made, or did one iteration ago, as seen from a frame of the user's.
 
-    One that has been replaced since reaches the node from what it holds now, and is named where the node is `used`.
+    One that has been replaced since reaches the node from what it holds now, or holds something of the kind; and it is named
+    where the node is `used`.
     """
     held = list(_held(frame))
     for where, name, value, tensor in held:
         if tensor.grad_fn is entry:
             return Carrier(name, value, _is_renewed(where, name, value, made))
     heirs = [each for each in held if _is_kept(each) and entry in set(islice(nodes([each.tensor.grad_fn]), _NODES))]
-    alike = [each for each in heirs if type(each.tensor.grad_fn) is type(entry)]
-    said = _words(used)
-    named = [each for each in heirs if each.name.rpartition(".")[2] in said]
-    oldest = sorted(named, key=_age)
-    return next((Carrier(each.name, each.value, renewed=True) for each in [*alike, *oldest]), None)
+    said, kind = _words(used), type(entry)
+    alike = [each for each in heirs if type(each.tensor.grad_fn) is kind]
+    oldest = sorted((each for each in heirs if _last_of(each.name) in said), key=_age)
+    others = [each for each in held if type(each.tensor.grad_fn) is kind and _last_of(each.name) in said]
+    return next((Carrier(each.name, each.value, renewed=True) for each in [*alike, *oldest, *others]), None)
+
+
+def _last_of(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _age(held: _Held) -> int:
