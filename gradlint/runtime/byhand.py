@@ -8,6 +8,7 @@ passes only, and not on devices that would be waited for. Knows the graph and gr
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -29,6 +30,7 @@ from gradlint.runtime.sites import user_frames
 
 _LEAVES = 4
 _WALKS = 2
+_LOOPS = 8
 _LOOKS = 64
 _NODES = 2_000
 _AGAIN = 2
@@ -54,9 +56,15 @@ class _Leaf:
     change: Any = None  # what the last update has added
     factors: list[Any] = field(default_factory=list)  # by which it was made of gradients and others
 
+    @property
+    def readable(self) -> Any:
+        """The leaf, None if it or its values are gone: FSDP stores those of a whole parameter only while they are used."""
+        tensor = self.tensor()
+        return tensor if tensor is not None and has_values(values_of(tensor)) else None
+
     def look(self) -> bool:
         """Take in what happened since the last pass; tell whether an update used gradients twice."""
-        tensor = self.tensor()
+        tensor = self.readable
         if tensor is None:
             return False
         kept = self._kept(tensor)
@@ -69,7 +77,7 @@ class _Leaf:
 
     def remember(self, place: Location) -> None:
         """Take in what a backward pass at `place` has done to the gradient."""
-        tensor = self.tensor()
+        tensor = self.readable
         grad = None if tensor is None else tensor.grad
         if tensor is None or grad is None:
             return
@@ -117,18 +125,19 @@ class ByHand(Observer):
         self._ledger = ledger
         self._registry = registry
         self._leaves: dict[int, _Leaf] = {}
-        self._walks = 0
+        self._walks: Counter[int] = Counter()  # by the places of backward passes
         self._looks = 0
 
     def before_backward(self, passing: Pass) -> None:
         """See what became of the leaves since the last pass, and of the gradients that it left."""
         if not passing.accumulates:
             return
-        if self._walks < _WALKS:
-            self._walks += 1
-            self._leaves |= {
-                id(tensor): found for tensor, found in self._found(passing) if id(tensor) not in self._leaves
-            }
+        place = id(passing.place)
+        if self._walks[place] < _WALKS and len(self._walks) <= _LOOPS:
+            self._walks[place] += 1
+            found = {id(tensor): leaf for tensor, leaf in self._found(passing) if id(tensor) not in self._leaves}
+            self._leaves |= found
+            self._looks = 0 if found else self._looks
         self._looks += bool(self._leaves)
         if self._looks > _LOOKS:
             self._leaves.clear()

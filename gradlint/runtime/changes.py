@@ -23,6 +23,7 @@ from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import name_of, user_frames
 from gradlint.runtime.sources import source_of
+from gradlint.wordings.graphs import AFTERWARDS, OUT_OF_PLACE
 
 _NODES = 100_000
 _FRAMES = 8
@@ -40,14 +41,19 @@ def explain_change(failure: Failure, registry: Registry, ledger: Ledger) -> None
         return
     stepped = _stepped_on(changed, registry)
     if stepped is not None:
-        name = (
-            _parameter_name(changed, failure.frame) or f"a parameter of `{name_of(stepped.optimizer, failure.frame)}`"
-        )
+        path = _parameter_name(changed, failure.frame)
+        name = f"the parameter `{path}`" if path else f"a parameter of `{name_of(stepped.optimizer, failure.frame)}`"
         marks = [("made", made_at(node)), ("stepped", stepped.last_step)]
         failure.report(ledger, "GL508", marks, subject=name)
         return
+    parameter = _parameter_name(changed, failure.frame)
+    if parameter is not None:
+        marks = [("made", made_at(node)), ("changed", _changed_by_hand(parameter, failure.frame))]
+        what = f"the parameter `{parameter}`, saved by {_short(node)}"
+        failure.report(ledger, "GL521", marks, what=what, remedy=AFTERWARDS)
+        return
     what, where = _who_changed(changed, node, failure)
-    failure.report(ledger, "GL521", [("made", made_at(node)), ("changed", where)], what=what)
+    failure.report(ledger, "GL521", [("made", made_at(node)), ("changed", where)], what=what, remedy=OUT_OF_PLACE)
 
 
 def _changed_tensor(node: Any) -> Any:
@@ -79,7 +85,14 @@ def _same(one: Any, other: Any) -> bool:
 def _parameter_name(changed: Any, frame: FrameType | None) -> str | None:
     """Return what the parameter is called, by its path from a module that the user's frames can name."""
     known = (each for name, module in _modules(frame) for each in parameters_of(name, module))
-    return next((f"the parameter `{path}`" for path, parameter in known if _same(parameter, changed)), None)
+    return next((path for path, parameter in known if _same(parameter, changed)), None)
+
+
+def _changed_by_hand(parameter: str, frame: FrameType | None) -> Location | None:
+    """Return where the user's functions that run change a parameter in place, by its own name."""
+    sources = (source_of(caller.f_code) for caller in user_frames(frame, _FRAMES))
+    places = (source.changed(parameter) for source in sources if source is not None)
+    return next((place for place in places if place is not None), None)
 
 
 def _modules(frame: FrameType | None) -> Iterator[tuple[str, torch.nn.Module]]:

@@ -5,6 +5,7 @@ Knows nodes, tensors and frames; must not know rules.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import FrameType
@@ -65,6 +66,8 @@ def tensors_in(value: object) -> Iterator[torch.Tensor]:
             items = list(value.values())[-_ITEMS:]
         case list() | tuple():
             items = value[-_ITEMS:]
+        case deque():
+            items = list(value)[-_ITEMS:]
         case set() | frozenset():
             items = islice(value, _ITEMS)
         case _:

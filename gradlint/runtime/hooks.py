@@ -73,6 +73,8 @@ class Hooks:
             else [(each, "clip_grad_norm_") for each in (utils, clip_grad)]
         ):
             self._patch(stack, owner, name, self._clipping)
+        for owner in (utils, clip_grad):
+            self._patch(stack, owner, "clip_grad_value_", self._clipping_values)
         if hasattr(lr_scheduler, "_enable_get_lr_call"):
             self._patch(stack, lr_scheduler, "_enable_get_lr_call", self._scheduled)
         for name in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"):
@@ -177,12 +179,12 @@ class Hooks:
     def _forward(self, module: Module, args: Any) -> None:
         if is_compiling():
             return
-        if not torch.is_grad_enabled():
-            self._listener.unmeasured.discard(id(module))
-        else:
+        if torch.is_grad_enabled():
             self._listener.forward_starts(module, sys._getframe(1))
-            if not self._listener.wants_forwards:
-                self._forwards.close()
+        else:
+            self._listener.measured(module)
+        if not self._listener.wants_forwards:
+            self._forwards.close()
 
     def _scaled(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def run(scaler: Any, *args: Any, **kwargs: Any) -> Any:
@@ -226,6 +228,15 @@ class Hooks:
             ):  # in this order: a compiled step would depend on the second
                 self._listener.clipping(parameters, max_norm, sys._getframe(1))
             return original(parameters, max_norm, *args, **kwargs)
+
+        return run
+
+    def _clipping_values(self, original: Callable[..., None]) -> Callable[..., None]:
+        def run(parameters: Any, *args: Any, **kwargs: Any) -> None:
+            if not is_compiling() and not self._rhythm.running:
+                parameters = _tensors(parameters)
+                self._listener.clipping(parameters, kwargs.get("clip_value", *args[:1]), sys._getframe(1))
+            original(parameters, *args, **kwargs)
 
         return run
 

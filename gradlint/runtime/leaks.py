@@ -25,6 +25,7 @@ from gradlint.runtime.sites import Origin, frames, origin_of, user_frames
 _KEY = "gradlint"
 _MANY = 16
 _FEW = 3
+_SOME = 8
 _SEARCHES = frozenset({3, 8, _MANY})
 _NEAR = 64
 _TERMS = 16
@@ -95,7 +96,9 @@ class Leaks:
         """Report the loops that were too short for the general threshold, but let go of nothing at all."""
         for roots in self._roots.values():
             alive = sum(each() is not None for each in roots.alive)
-            if not roots.reported and alive >= _FEW and alive >= roots.total - 1 and roots.holder is not None:
+            # What a function has kept is gone with it: then all that was alive at the last pass counts.
+            kept = alive if len(roots.alive) < _SOME else len(roots.alive)
+            if not roots.reported and kept >= _FEW and kept >= roots.total - 1 and roots.holder is not None:
                 self._report(roots)
 
     def _report(self, roots: _Roots) -> None:

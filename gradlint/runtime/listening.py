@@ -79,9 +79,8 @@ class Listener(Protocol):
     def wants_forwards(self) -> bool:
         """Whether `forward_starts` is wanted; asked after each change of mode and each forward."""
 
-    @property
-    def unmeasured(self) -> set[int]:
-        """The ids of modules, from which one is taken that is called with gradients off, while `wants_forwards`."""
+    def measured(self, module: Module) -> None:
+        """A module is called with gradients off, while `wants_forwards`."""
 
     def forward_starts(self, module: Module, frame: FrameType) -> None:
         """A module is called with gradients enabled."""
@@ -121,10 +120,8 @@ class Deaf:
         """Never."""
         return False
 
-    @property
-    def unmeasured(self) -> set[int]:
-        """None."""
-        return set()
+    def measured(self, module: Module) -> None:
+        """Never called."""
 
     def forward_starts(self, module: Module, frame: FrameType) -> None:
         """Never called."""

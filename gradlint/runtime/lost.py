@@ -22,14 +22,16 @@ from gradlint.runtime.failure import Failure
 from gradlint.runtime.hosts import losses_of_steps
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.sites import Origin, origin_of, place_of
-from gradlint.runtime.sources import Source, source_of
+from gradlint.runtime.sources import Source, entries, source_of
 from gradlint.runtime.switches import switched_off
+from gradlint.wordings.updates import DIFFERENTIABLE, KEEP, SCORES, THAW
 
 LOST = "does not require grad and does not have a grad_fn"
 _NODES = 300
 _CUTTING = frozenset(
     {"detach", "item", "numpy", "tolist", "argmax", "argmin", "argsort", "long", "int", "bool", "eq", "ne"}
 )
+_INDICES = ("argmax", "argmin", "argsort", ".eq", ".ne")
 _COPYING = frozenset({"tensor", "as_tensor", "from_numpy", "Tensor", "FloatTensor", "float", "int", "argmax", "argmin"})
 _Seen = set[tuple[Location, str, bool]]  # what has been looked at: names may lead in circles
 _REBOUND = "without gradients it makes a new tensor, which takes the name of the one that required them"
@@ -44,6 +46,7 @@ class _Cut:
     place: Location
     code: str = "GL112"
     subject: str = ""
+    remedy: str = KEEP
 
 
 def explain_lost(failure: Failure, ledger: Ledger) -> None:
@@ -53,7 +56,8 @@ def explain_lost(failure: Failure, ledger: Ledger) -> None:
     losses = losses_of_steps(sys._getframe(), failure.frame)
     returned = next((cut for source, loss in losses for cut in _cuts_of_returned(source, loss)), None)
     if returned is not None:
-        failure.report(ledger, "GL112", (), returned.place, what=f"has no graph: it {returned.what}")
+        what = f"has no graph: it {returned.what}"
+        failure.report(ledger, "GL112", (), returned.place, what=what, remedy=returned.remedy)
         return
     source = source_of(failure.frame.f_code)
     root = _root(source, failure.place) if source is not None else None
@@ -74,7 +78,7 @@ def explain_lost(failure: Failure, ledger: Ledger) -> None:
         case "GL114":
             failure.report(ledger, "GL114", (), cut.place, subject=cut.subject, what=cut.what)
         case _:
-            failure.report(ledger, "GL112", marks, what=f"has no graph: `{name}` {cut.what}")
+            failure.report(ledger, "GL112", marks, what=f"has no graph: `{name}` {cut.what}", remedy=cut.remedy)
 
 
 def _code_of_none() -> str:
@@ -111,15 +115,43 @@ def _cuts(source: Source, node: ast.expr, frame: FrameType | None, seen: _Seen) 
         case ast.Attribute(value=owner, attr="data"):
             yield from _cuts_at(source, node, owner, frame, seen)
         case ast.Compare():
-            yield _Cut("comes from a comparison, which has no gradient", source.place(node))
+            yield _Cut("comes from a comparison, which has no gradient", source.place(node), remedy=SCORES)
         case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr in _CUTTING and not _is_module(owner):
             yield from _cuts_at(source, node, owner, frame, seen)
         case ast.Call(func=func, args=[first, *_]) if ast.unparse(func).rpartition(".")[2] in _COPYING:
             yield from _cuts_at(source, node, first, frame, seen)
+        case ast.Call(func=func) if ast.unparse(func).endswith("autograd.grad") and not _creates_graph(node):
+            what = "comes from `autograd.grad` without `create_graph=True`, whose gradients have no graph"
+            yield _Cut(what, source.place(node), remedy=DIFFERENTIABLE)
         case ast.Call():
             yield from _cuts_of_call(source, node, frame, seen)
+        case ast.Subscript(value=ast.Name() as owner, slice=ast.Constant(value=under)):
+            yield from _cuts_of_entry(source, owner, under, frame, seen)
         case _:
             yield from _cuts_below(source, node, frame, seen)
+
+
+def _creates_graph(call: ast.Call) -> bool:
+    return any(keyword.arg == "create_graph" for keyword in call.keywords)
+
+
+def _cuts_of_entry(
+    source: Source, owner: ast.Name, key: object, frame: FrameType | None, seen: _Seen
+) -> Iterator[_Cut]:
+    """Yield where what lies in a dict under a key was cut: where it was written out, or in the function that returns it."""
+    value = _value(owner, frame) if frame is not None else None
+    entry = value.get(key) if isinstance(value, dict) else None
+    if isinstance(entry, Tensor) and entry.requires_grad:
+        return
+    for assigned in source.assignments(owner.id, owner.lineno):
+        match assigned.value:
+            case ast.Dict() as written:
+                yield from (cut for each in entries(written, key) for cut in _cuts(source, each, frame, seen))
+            case ast.Call() as call:
+                called = _value(call.func, frame) if frame is not None else None
+                for inside, returned in _returned_by(type(called).forward if isinstance(called, Module) else called):
+                    parts = entries(returned, key) if isinstance(returned, ast.Dict) else [returned]
+                    yield from (cut for each in parts for cut in _cuts(inside, each, None, seen))
 
 
 def _off(source: Source, node: ast.AST) -> bool:
@@ -134,7 +166,8 @@ def _cuts_at(source: Source, node: ast.expr, inner: ast.expr, frame: FrameType |
     """Yield a cut that the source shows, unless what it cuts had no graph either: then the reason lies below."""
     value = _value(inner, frame) if frame is not None else None
     if not isinstance(value, Tensor) or value.requires_grad:
-        yield _Cut(f"comes from `{ast.unparse(node)}`, which cuts it off", source.place(node))
+        remedy = SCORES if ast.unparse(node.func if isinstance(node, ast.Call) else node).endswith(_INDICES) else KEEP
+        yield _Cut(f"comes from `{ast.unparse(node)}`, which cuts it off", source.place(node), remedy=remedy)
     yield from _cuts(source, inner, frame, seen)
 
 
@@ -187,7 +220,7 @@ def _cuts_of_call(source: Source, node: ast.Call, frame: FrameType | None, seen:
         trained = trained or any(each.requires_grad for each in parameters)
         if parameters and not trained:
             what = f"comes from `{ast.unparse(node.func)}`, whose parameters are all frozen (`requires_grad=False`)"
-            yield _Cut(what, source.place(node))
+            yield _Cut(what, source.place(node), remedy=THAW)
         called = type(called).forward
     if trained:
         yield from _cuts_inside(called, seen)
@@ -198,12 +231,17 @@ def _cuts_of_call(source: Source, node: ast.Call, frame: FrameType | None, seen:
 
 def _cuts_inside(called: object, seen: _Seen) -> Iterator[_Cut]:
     """Yield where what a function of the user's returns is cut."""
+    for source, returned in _returned_by(called):
+        yield from _cuts(source, returned, None, seen)
+
+
+def _returned_by(called: object) -> Iterator[tuple[Source, ast.expr]]:
+    """Yield what a function of the user's returns, if its source can be read."""
     function = inspect.unwrap(called) if callable(called) else None
     if isinstance(function, FunctionType) and origin_of(function.__code__) is Origin.USER:
         source = source_of(function.__code__)
         if source is not None:
-            for returned in source.returned():
-                yield from _cuts(source, returned, None, seen)
+            yield from ((source, returned) for returned in source.returned())
 
 
 def _cuts_of_returned(source: Source, loss: ast.expr) -> Iterator[_Cut]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _TRAINED = 2
 _PASS = 2  # forwards that make an evaluation
+_LOOKS = 8
 _ALIKE = 3  # evaluations of one forward each, such as those of a whole graph, that make one, too
 _TRAINED_IN_EVAL = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
 
@@ -41,6 +43,7 @@ class Evaluation:
     began: int  # the number of the next graph node, then and at the end
     ended: int = 0
     forwards: int = 0
+    looks: int = 0  # forwards with gradients off
     forward: Location | None = None
     used: bool = False  # some backward pass ran: its graphs are wanted
     training: dict[int, Location] = field(default_factory=dict)  # the backward passes of the training before
@@ -80,13 +83,17 @@ class Modes:
         self._unjudged: list[tuple[WatchedModule, Evaluation]] = []
         self._evaluating: list[WatchedModule] = []
         self._told: dict[int, Begun | None] = {}
-        self.unmeasured: set[int] = set()
-        """The modules that were put into evaluation mode: whoever is called without gradients first leaves."""
+        self._unmeasured: set[int] = set()  # who was put into evaluation mode, and not called without gradients since
 
     @property
     def evaluating(self) -> bool:
         """Tell whether some module is in evaluation mode."""
         return bool(self._evaluating)
+
+    @property
+    def states(self) -> list[State]:
+        """What is known of the modules in evaluation mode that optimizers hold; nothing new of a loop that leaves it as it is."""
+        return [watched.track.state for watched in self._evaluating if watched.owners]
 
     def told(self, module: Module, before: Begun | None) -> None:
         """`module.train()` was called; `before` is the last backward pass until then."""
@@ -130,7 +137,7 @@ class Modes:
             evaluation.optimizers = frozenset(map(id, self._registry))
             watched.evaluation = evaluation
             self._evaluating.append(watched)
-            self.unmeasured.add(id(module))
+            self._unmeasured.add(id(module))
         elif watched.evaluation.place is place and (watched.evaluation.measures or _is_left_behind(watched)):
             self._trained_meanwhile(watched, watched.evaluation, AFTER_EVALUATION)
         elif watched.evaluation.returned and _says_so(place):
@@ -178,8 +185,16 @@ class Modes:
 
     @property
     def wants_forwards(self) -> bool:
-        """Tell whether the next forwards matter: two of one evaluation make a pass."""
-        return any(each.evaluation is not None and each.evaluation.forwards < _PASS for each in self._evaluating)
+        """Tell whether the next forwards matter: two of one evaluation make a pass, and who measures does so all along."""
+        found = (each.evaluation for each in self._evaluating)
+        return any(each is not None and each.forwards < _PASS and each.looks < _LOOKS for each in found)
+
+    def looked_at(self, module: Module) -> None:
+        """`module` is called with gradients off."""
+        self._unmeasured.discard(id(module))
+        watched = self._watched.get(id(module))
+        if watched is not None and watched.evaluation is not None:
+            watched.evaluation.looks += 1
 
     def forward(self, module: Module, frame: FrameType) -> None:
         """`module` is called with gradients enabled."""
@@ -216,7 +231,7 @@ class Modes:
         module, evaluation = watched.module(), watched.evaluation
         if evaluation is not None and not evaluation.used:
             evaluation.used = True
-            evaluation.measured = module is not None and id(module) not in self.unmeasured
+            evaluation.measured = module is not None and id(module) not in self._unmeasured
 
     def restored(self, place: Location, clock: int) -> None:
         """Close the evaluations of modules that are in training mode again: what is around them was put back, or the attribute set."""
@@ -226,8 +241,8 @@ class Modes:
                 self._close(watched, clock)
                 watched.track.advance(EventKind.TRAIN, place)
 
-    def backward(self, fed: list[WatchedOptimizer], place: Location, foreign: bool) -> None:
-        """A backward pass at `place` fed some optimizers; `foreign`: for something else than training them."""
+    def backward(self, fed: list[WatchedOptimizer], place: Location, is_foreign: Callable[[], bool]) -> None:
+        """A backward pass at `place` fed some optimizers; ask `is_foreign` whether for something else than training them."""
         for watched in self._evaluating:
             evaluation = watched.evaluation
             if evaluation is None:
@@ -241,8 +256,9 @@ class Modes:
                 watched.track.advance(EventKind.FORWARD, forward or place)
                 watched.track.advance(EventKind.BACKWARD, place)
                 continue
-            aside = foreign or any(self._is_made_for(evaluation, optimizer) for optimizer in fed)
-            if not aside and watched.is_whole and any(map(self._whole_in_evaluation, watched.owners)):
+            aside = any(self._is_made_for(evaluation, optimizer) for optimizer in fed)
+            whole = watched.is_whole and any(map(self._whole_in_evaluation, watched.owners))
+            if whole and not aside and not is_foreign():
                 self._validation_trains(watched, evaluation, place)
 
     def _is_made_for(self, evaluation: Evaluation, optimizer: WatchedOptimizer) -> bool:

@@ -81,7 +81,7 @@ class Monitor(Surroundings):
             fed = self.registry.after_backward(passing.place)
             if self.modes.evaluating:
                 self.modes.restored(passing.place, clock())
-                self.modes.backward(fed, passing.place, foreign=self._is_foreign(passing))
+                self.modes.backward(fed, passing.place, lambda: self._is_foreign(passing))
             self._leaks.backward(passing.roots[0], passing.place, passing.frame)
             for hear in self._audience.after_backward:
                 hear(passing, fed)
@@ -165,8 +165,8 @@ class Monitor(Surroundings):
             self._schedulers.stepped(optimizer, place, caller)
         if self.modes.evaluating:
             self.modes.stepped(watched, place)
-        found, self._found = self._found, self.ledger.entries
-        if found != self._found or self.modes.evaluating or self._leaks.suspicious or step.violation is not None:
+        known, self._known = self._known, (self.ledger.entries, self.modes.states)
+        if known != self._known or self._leaks.suspicious or step.violation is not None:
             self.rhythm.spoil()
         self.rhythm.note(-id(optimizer), place, watched, step.gradient, step.version)
 

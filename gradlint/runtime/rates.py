@@ -28,6 +28,7 @@ _MOST = 0.9
 _STEPS = 3
 _IDLE = 3  # A warm-up begins with 0, and some step twice for each step of the schedule.
 _SKIPPED = 3
+_AGAIN = 2  # after which a third one begins
 _PATIENCE = 10  # that of ReduceLROnPlateau, if it is told no other
 
 
@@ -49,6 +50,14 @@ class Rates(Observer):
         for inner in getattr(scheduler, "_schedulers", ()):
             self._of(inner).held = True
         self._unstepped.built(frame)
+        self._begins_again(schedule, place)
+
+    def _begins_again(self, schedule: Schedule, place: Location) -> None:
+        """Count how often a schedule takes the place of one of the same optimizer that had only just begun."""
+        before = next((each for each in reversed(self._schedules[:-1]) if each.built is place), None)
+        if before is None or before.watched is not schedule.watched or before.steps > 1:
+            return
+        schedule.again = before.again + (before.steps == 1 < (before.length or 0) - 1)
 
     def scheduled(self, scheduler: Any, epoch: Any, place: Location, frame: FrameType | None) -> None:
         """A scheduler was stepped, perhaps with a number that it takes for an epoch."""
@@ -126,6 +135,9 @@ class Rates(Observer):
                 self._unstepped.judge(schedule)
             else:
                 self._judge(schedule, place)
+            if schedule.again >= _AGAIN and schedule.built is not None:
+                what = f"each is stepped once, of {schedule.length} times, and the rate hardly leaves where it begins"
+                self._ledger.report("GL805", schedule.built, count=schedule.again, subject=schedule.name, what=what)
             if schedule.idle >= _IDLE and schedule.built is not None:
                 self._ledger.report("GL220", schedule.built, count=schedule.idle)
 

@@ -117,10 +117,18 @@ def _untrained(given: ast.expr, frame: FrameType) -> tuple[str | None, str]:
         if isinstance(node, ast.Name | ast.Attribute):
             module = _module(ast.unparse(node), frame)
             if module is not None:
-                some = next(module.parameters(), None) is not None
-                why = "all of them are frozen" if some else "it has none (modules in a plain list or dict do not count)"
-                return ast.unparse(node), f"{why}, so the optimizer gets an empty list"
+                return ast.unparse(node), f"{_why_none(module)}, so the optimizer gets an empty list"
     return None, "it is empty"
+
+
+def _why_none(module: Module) -> str:
+    """Say why nothing was taken from the parameters of a module."""
+    parameters = list(module.named_parameters())
+    if not parameters:
+        return "it has none (modules in a plain list or dict do not count)"
+    if any(parameter.requires_grad for _, parameter in parameters):
+        return f"none of them is chosen (the first is called `{parameters[0][0]}`)"
+    return "all of them are frozen"
 
 
 def _module(dotted: str, frame: FrameType) -> Module | None:
@@ -163,10 +171,7 @@ def _no_scalar(refusal: _Refusal, ledger: Ledger) -> None:
     owner = call.func.value if call is not None and isinstance(call.func, ast.Attribute) and not call.args else None
     spelled = owner or (call.args[0] if call is not None and call.args else None)
     name = f"`{ast.unparse(spelled)}`" if spelled is not None else "the loss"
-    assigned = (
-        source.assigned(ast.unparse(spelled), spelled.lineno) if source is not None and spelled is not None else None
-    )
-    made = assigned.value if assigned is not None else None
+    made = source.made(spelled) if source is not None and spelled is not None else None
     marks = [("made", source.place(made))] if source is not None and made is not None else []
     shape = f"has the shape {tuple(root.shape)}" if isinstance(root, Tensor) else "is no single number"
     ledger.report("GL516", refusal.place, marks, subject=name, shape=shape)

@@ -8,29 +8,39 @@ Knows the graph and the ledger; must not know how torch is hooked.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from types import FrameType
 from typing import Any
 
+from torch import Tensor
+
 from gradlint.diagnostics import Location
-from gradlint.runtime.bytecode import loop_around, stores_in
+from gradlint.runtime.bytecode import loop_around
+from gradlint.runtime.carriers import Carrier, carrier_of, is_in_loop, is_stored_in_loop
 from gradlint.runtime.failure import Failure
 from gradlint.runtime.graph import leaf, nodes, visible
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
 from gradlint.runtime.sites import text_at
+from gradlint.wordings.graphs import (
+    APART,
+    BEGIN_ANEW,
+    CARRIED,
+    COLLECTED,
+    CUT,
+    CUT_EACH,
+    CUT_PARTS,
+    CUT_SOMETHING,
+    CUT_WHATEVER,
+    LOOPED,
+    ONCE,
+    RETAIN,
+    TOGETHER,
+    called,
+)
 
 _NODES = 100_000
 Begun = tuple[Location, int]  # where a backward pass was, and the number that the next node had when it began
-
-
-@dataclass(frozen=True, slots=True)
-class _Carrier:
-    """A variable through which an old graph was reached; `rebound`: it is assigned in the loop of the backward pass."""
-
-    name: str
-    rebound: bool
 
 
 def explain_reuse(failure: Failure, earlier: Sequence[Begun], ledger: Ledger) -> None:
@@ -40,24 +50,66 @@ def explain_reuse(failure: Failure, earlier: Sequence[Begun], ledger: Ledger) ->
     freed, began = looped or (earlier[-1] if earlier else (None, 0))
     old = [node for node in graph if node._sequence_nr() < began]
     entry = max(old, key=lambda node: node._sequence_nr(), default=None)
-    if looped is None or entry is None:
+    if looped is None or entry is None or _is_one_of_many(entry, failure):
         _report_shared(failure, earlier, graph, entry, ledger)
         return
     made = made_at(entry)
-    carrier = _carrier(entry, failure.frame)
-    inside = carrier.rebound if carrier is not None else _in_loop_with(failure.frame, made)
-    marks = [("freed", freed), ("made", made), ("used", used_at(entry, graph) if inside else None)]
-    subject = carrier.name if carrier else "the state"
+    used = used_at(entry, graph)
+    carrier = carrier_of(entry, made, used, failure.frame)
+    inside = carrier.renewed if carrier is not None else is_in_loop(failure.frame, made) is not False
+    marks = [("freed", freed), ("made", made), ("used", used if inside else None)]
+    if inside:
+        failure.report(ledger, "GL506", marks, None, None, **_carried(carrier, failure))
+    else:
+        failure.report(ledger, "GL504", marks, None, None, **_built_once(carrier, failure.frame))
+
+
+def _is_one_of_many(entry: Any, failure: Failure) -> bool:
+    """Whether a loop goes over losses that were all there before it, and so share one graph."""
+    names = failure.frame.f_locals.items() if failure.frame is not None else ()
+    own = [name for name, value in names if any(value is root for root in failure.roots)]
+    return entry in failure.heads and any(is_stored_in_loop(failure.frame, name) for name in own)
+
+
+def _carried(carrier: Carrier | None, failure: Failure) -> dict[str, str]:
+    """Return the words for a graph of an earlier iteration that is used in this one."""
+    said = {"subject": f"`{carrier.name}`" if carrier else "something", **CARRIED}
+    if carrier is None:
+        return said | {"remedy": CUT_SOMETHING}
+    if carrier.collects:
+        return said | {"remedy": CUT_EACH.format(subject=carrier.name), **COLLECTED}
+    if any(carrier.value is root for root in failure.roots):
+        return said | {"remedy": BEGIN_ANEW.format(subject=carrier.name)}
+    parts = carrier.value if isinstance(carrier.value, tuple) else ()
+    whole = CUT_PARTS if parts and all(isinstance(each, Tensor) for each in parts) else CUT_WHATEVER
+    return said | {"remedy": (CUT if isinstance(carrier.value, Tensor) else whole).format(subject=carrier.name)}
+
+
+def _built_once(carrier: Carrier | None, frame: FrameType | None) -> dict[str, str]:
+    """Return the words for a graph that was built before what runs backward through it, again and again."""
     built = f" of `{carrier.name}`" if carrier else ""
-    failure.report(ledger, "GL506" if inside else "GL504", marks, subject=subject, built=built)
+    if frame is None or loop_around(frame.f_code, frame.f_lasti) or not frame.f_code.co_name.isidentifier():
+        return {"built": built, **LOOPED}
+    return {"built": built, **called(frame.f_code.co_name)}
 
 
 def _report_shared(failure: Failure, earlier: Sequence[Begun], graph: list[Any], entry: Any, ledger: Ledger) -> None:
     shared, other = _shared(failure.heads, graph, failure.frame)
     node = shared if shared is not None else entry
-    name = _name_of(node, failure.frame)
-    marks = [("freed", _freed_by(node, other, earlier)), ("made", made_at(node)), ("used", used_at(shared, graph))]
-    failure.report(ledger, "GL503", marks, through=f": both run through `{name}`" if name else "")
+    name, freed = _name_of(node, failure.frame), _freed_by(node, other, earlier)
+    marks = [("freed", freed), ("made", made_at(node)), ("used", used_at(shared, graph))]
+    through = f": both run through `{name}`" if name else ""
+    failure.report(ledger, "GL503", marks, through=through, remedy=_remedy(node, freed, failure))
+
+
+def _remedy(node: Any, freed: Location | None, failure: Failure) -> str:
+    """Return what to do about a graph that two passes share at `node`."""
+    by = text_at(freed) if freed is not None else ""
+    if "grad(" in by and "backward" not in by:
+        return RETAIN
+    if node in failure.heads:
+        return ONCE
+    return APART if freed == failure.place else TOGETHER
 
 
 def _freed_by(node: Any, other: str, earlier: Sequence[Begun]) -> Location | None:
@@ -90,33 +142,3 @@ def _shared(heads: list[Any], graph: list[Any], frame: FrameType | None) -> tupl
         if common and tensor.grad_fn not in graph:
             return max(common, key=lambda node: node._sequence_nr()), name
     return None, ""
-
-
-def _carrier(entry: Any, frame: FrameType | None) -> _Carrier | None:
-    """Return the variable that holds the node by which the old graph is reached, or that did one iteration ago."""
-    seen = list(visible(frame))
-    for caller, name, tensor in seen:
-        if tensor.grad_fn is entry:
-            return _Carrier(name, _stored_in_loop(caller, name))
-    for caller, name, tensor in seen:
-        if type(tensor.grad_fn) is type(entry) and _stored_in_loop(caller, name):
-            return _Carrier(name, True)
-    return None
-
-
-def _stored_in_loop(frame: FrameType, name: str) -> bool:
-    """Tell whether the innermost loop around what `frame` is doing assigns `name`; an attribute may be assigned anywhere."""
-    loop = loop_around(frame.f_code, frame.f_lasti)
-    return "." in name or (loop is not None and stores_in(frame.f_code, name, loop))
-
-
-def _in_loop_with(frame: FrameType | None, made: Location | None) -> bool:
-    """Tell whether the loop around what `frame` is doing spans the line that made a node; True if nobody knows."""
-    if frame is None or made is None or made.filename != frame.f_code.co_filename:
-        return True
-    loop = loop_around(frame.f_code, frame.f_lasti)
-    lines = [(start, row) for start, _, row in frame.f_code.co_lines() if row is not None]
-    inside = [row for start, row in lines if loop and start in loop]
-    if made.row not in {row for _, row in lines}:  # made by another function
-        return True
-    return not inside or min(inside) <= made.row <= max(inside)

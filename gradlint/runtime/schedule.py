@@ -44,6 +44,7 @@ class Schedule:
         None  # the step at which its rate had shrunk to nothing, or was lowered for a patience of few steps
     )
     first: float | None = None  # the rate at its first step
+    again: int = 0  # how many before it, built at the same place, had only just begun
     rests: bool = False  # its rate is 0 now
     idle: int = 0  # so many first steps of the optimizer had the rate 0
     other: Location | None = None  # where an optimizer was built that steps the same parameters

@@ -59,6 +59,18 @@ class Source:
         """Return the assignment of `name` that comes first in `assignments`."""
         return next(iter(self.assignments(name, before)), None)
 
+    def made(self, spelled: ast.expr) -> ast.expr | None:
+        """Return what was assigned last to a name, or written into a dict under the key that is asked for."""
+        assigned = self.assigned(ast.unparse(spelled), spelled.lineno)
+        if assigned is not None:
+            return assigned.value
+        match spelled:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=key)):
+                assigned = self.assigned(name, spelled.lineno)
+                written = assigned.value if assigned is not None else None
+                return next(iter(entries(written, key)), None) if isinstance(written, ast.Dict) else None
+        return None
+
     def changed(self, name: str) -> Location | None:
         """Return the last statement that changes the object of a name in place, if there is one."""
         places = [
@@ -76,6 +88,12 @@ class Source:
             if isinstance(outer, ast.With) and any(inner is node for inner in ast.walk(outer)):
                 yield from (item.context_expr for item in outer.items)
         yield from getattr(self.tree, "decorator_list", ())
+
+
+def entries(written: ast.Dict, key: object) -> list[ast.expr]:
+    """Return what a dict that is written out has under a key."""
+    pairs = zip(written.keys, written.values, strict=True)
+    return [value for at, value in pairs if isinstance(at, ast.Constant) and at.value == key]
 
 
 def _targets(node: _Assignment) -> set[str]:

@@ -111,10 +111,9 @@ class Surroundings(Watchers):
         """Tell whether `forward_starts` is of use now."""
         return not self.guard.closed and self.modes.wants_forwards
 
-    @property
-    def unmeasured(self) -> set[int]:
-        """The modules in evaluation mode that nobody has called since."""
-        return self.modes.unmeasured
+    def measured(self, module: Module) -> None:
+        """A module is called with gradients off."""
+        self.modes.looked_at(module)
 
     @guarded
     def forward_starts(self, module: Module, frame: FrameType) -> None:

@@ -32,6 +32,7 @@ from gradlint.runtime.shapes import Shapes
 from gradlint.runtime.steady import Steady
 from gradlint.runtime.steps import Step
 from gradlint.runtime.windows import Windows
+from gradlint.typestate import State
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -78,7 +79,7 @@ class Watchers:
         )
         self._audience = Audience(observers)
         self.interrupted = False
-        self._found = 0  # how much was found up to the last step
+        self._known: tuple[int, list[State]] = (0, [])  # how much was found up to the last step, and what of the modes
         self.clearing: list[Callable[[Optimizer | Module], None]] = []
         self._thread = _Thread()
 

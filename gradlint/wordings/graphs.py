@@ -6,6 +6,31 @@ from collections.abc import Mapping
 
 from gradlint.wordings.wording import Wording
 
+OUT_OF_PLACE = "use the out-of-place operation, or `.clone()` before the change"
+AFTERWARDS = "change parameters after the backward pass"
+TOGETHER = "add the losses and call `backward()` once, or `.detach()` the shared part where it shall not learn"
+APART = "add the losses and call `backward()` once; where each needs gradients of its own, pass `retain_graph=True` to all but the last"
+ONCE = "call `backward()` once; after a step, run the forward pass again"
+RETAIN = "pass `retain_graph=True` to the first one, or `create_graph=True` where the gradients themselves are to be differentiated"
+
+LOOPED = {"where": "the loop", "turn": "iteration"}
+"""Where a graph should be built, of which the second turn of a loop finds nothing."""
+
+CARRIED = {"earlier": "the last", "ago": "one iteration ago"}
+COLLECTED = {"earlier": "an earlier", "ago": "in an earlier iteration"}
+CUT = "cut it at the start of the iteration: `{subject} = {subject}.detach()`"
+CUT_WHATEVER = CUT + ", part by part if it is a tuple"
+CUT_PARTS = "cut it at the start of the iteration: `{subject} = tuple(each.detach() for each in {subject})`"
+CUT_EACH = "keep what is cut off in `{subject}` (`.detach()`), or empty it before the iteration"
+CUT_SOMETHING = "cut it at the start of the iteration, by `.detach()`"
+BEGIN_ANEW = "run backward from the loss of this iteration alone, and add its `.detach()` to `{subject}`; or begin `{subject}` anew after the step"
+
+
+def called(function: str) -> dict[str, str]:
+    """Return the words of `LOOPED` for a function that is called again and again."""
+    return {"where": f"`{function}`", "turn": f"call of `{function}`"}
+
+
 WORDINGS: Mapping[str, Wording] = {
     "GL501": Wording(
         "`{subject}` keeps the graph of every iteration alive: memory grows as long as the loop runs",
@@ -18,13 +43,13 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "GL503": Wording(
         "this backward runs through a graph that an earlier backward has already freed{through}",
-        "add the losses and call `backward()` once, or `.detach()` the shared part where it shall not learn",
+        "{remedy}",
         {"freed": "freed by this backward", "made": "the shared part was made here", "used": "used again here"},
     ),
     "GL504": Wording(
-        "the graph{built} is built once, before the loop, but every iteration runs backward through it: the second one finds it freed",
-        "move the forward pass into the loop",
-        {"made": "built here, outside the loop", "freed": "freed by this backward"},
+        "the graph{built} is built once, before {where}, but every {turn} runs backward through it: the second one finds it freed",
+        "move the forward pass into {where}, or `.detach()` it where it shall not learn; where no step comes between, add the losses and call `backward()` once",
+        {"made": "built here, outside {where}", "freed": "freed by this backward"},
     ),
     "GL505": Wording(
         "{what}",
@@ -32,10 +57,10 @@ WORDINGS: Mapping[str, Wording] = {
         {"made": "the graph was made here", "stepped": "stepped here"},
     ),
     "GL506": Wording(
-        "`{subject}` carries the graph of the last iteration into this one, where it has already been freed",
-        "cut it at the start of the iteration: `{subject} = {subject}.detach()`, part by part if it is a tuple",
+        "{subject} carries the graph of {earlier} iteration into this one, where it has already been freed",
+        "{remedy}",
         {
-            "made": "the graph was made here, one iteration ago",
+            "made": "the graph was made here, {ago}",
             "freed": "freed by this backward",
             "used": "used here in this iteration",
         },
@@ -105,7 +130,7 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "GL521": Wording(
         "a tensor that the backward pass needs was changed in place after it was saved: {what}",
-        "use the out-of-place operation, or `.clone()` before the change",
+        "{remedy}",
         {"made": "saved by this operation", "changed": "changed here"},
     ),
 }

@@ -19,6 +19,12 @@ BOTH_STEPS = "the two steps of a turn, so that the second repeats the first"
 TRACKED = "autograd records it, and torch raises RuntimeError: a leaf that requires gradients is changed in place"
 REBOUND = "`{subject}` is not a leaf any more after the first one, and its `.grad` is None from then on"
 
+KEEP = "compute the loss from the model's output, by parameters that require gradients, without `.item()`, `.detach()` or `torch.tensor()`"
+THAW = "let the parameters that are to be trained require gradients: `requires_grad_(True)`"
+SCORES = "compute the loss from the scores themselves, by a function that has a gradient, such as `F.cross_entropy`"
+DIFFERENTIABLE = "pass `create_graph=True` to it"
+"""What to do about a loss that has no graph (GL112)."""
+
 WORDINGS: Mapping[str, Wording] = {
     "GL101": Wording(
         "`{subject}` steps on gradients that it has already used: nothing clears them between {steps}",
@@ -79,7 +85,7 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "GL112": Wording(
         "the loss of this backward {what}",
-        "compute the loss from the model's output, by parameters that require gradients, without `.item()`, `.detach()` or `torch.tensor()`",
+        "{remedy}",
         {"cut": "the graph is lost here"},
     ),
     "GL114": Wording(

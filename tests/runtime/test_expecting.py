@@ -129,3 +129,39 @@ def test_a_loss_dies_when_the_user_lets_go_of_it() -> None:
     with gradlint.watch(output=None) as report:
         assert all(step()() is None for _ in range(200))
     assert report.diagnostics == []
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["teacher", "student"])
+def test_a_loop_settles_beside_a_module_in_evaluation_mode(whole: bool) -> None:
+    with gradlint.watch(output=None) as report:
+        teacher = nn.Sequential(nn.Linear(4, 1), nn.Dropout(0.1))
+        student = nn.Sequential(nn.Linear(4, 1), nn.Dropout(0.1))
+        teacher.eval().requires_grad_(requires_grad=False)
+        if whole:  # as for a fine-tuning with frozen statistics
+            student.eval()
+        opt = optim.SGD(student.parameters(), lr=0.01)
+        for _ in range(24):
+            with torch.no_grad():
+                wanted = teacher(X)
+            opt.zero_grad()
+            F.mse_loss(student(X), wanted).backward()
+            opt.step()
+        assert report._monitor.rhythm.running
+        assert not torch.nn.modules.module._has_any_global_hook()
+    assert report.diagnostics == []
+
+
+def test_what_is_trained_after_its_evaluation_is_told_each_time() -> None:
+    with gradlint.watch(output=None) as report:
+        model = nn.Sequential(nn.Linear(4, 1), nn.Dropout(0.1))
+        opt = optim.SGD(model.parameters(), lr=0.01)
+        for turn in range(40):
+            if turn == 8:
+                model.eval()
+                with torch.no_grad():
+                    model(X)
+            opt.zero_grad()
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+    [found] = report.diagnostics
+    assert (found.code, found.count) == ("GL304", 32)

@@ -1,7 +1,7 @@
 """Scripts in which torch raises: what is said of it, on which lines, of which variable; and silence once they are mended.
 
 In the scripts, `# GL503 in iteration 2, text` is the finding and a part of its message, `mark: text` the beginning of
-what is said of another line, and `right: code` the line that mends the script.
+what is said of another line, `# help: text` a part of the advice, and `right: code` the line that mends the script.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gradlint.runtime.runner import run_command
 SCRIPTS = sorted((Path(__file__).parent / "raising").glob("*.py"))
 FINDING = re.compile(r"# (GL\d{3}) in iteration (\d+), ([^;#]+)")
 MARKS = re.compile(r"(?:# mark: |; mark: )([^#]+)")
+HELP = re.compile(r"# help: ([^#\n]+)")
 RIGHT = re.compile(r"^( *).*# right: (.+)$", re.MULTILINE)
 
 
@@ -58,6 +59,7 @@ def test_error_is_explained(path: Path) -> None:
     _, [found] = raised(path, watched=True)
     assert (found.code, found.location.row, found.iteration) == (code, row, iteration)
     assert said in found.message
+    assert all(text.strip() in found.help for text in HELP.findall(path.read_text("utf-8")))
     told = {(each.location.row, each.text) for each in found.related}
     assert len(told) == len(marks)
     assert all(any(there == where and text in words for there, words in told) for where, text in marks), told

@@ -21,9 +21,9 @@ def alone() -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def train(*, clears: bool) -> None:
+def train(*, clears: bool, layers: int = 3) -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
-    for layer in model:
+    for layer in model[:layers]:
         fully_shard(layer)
     fully_shard(model)
     opt = optim.AdamW(model.parameters(), lr=0.01)
@@ -43,5 +43,15 @@ def train(*, clears: bool) -> None:
 def test_layers_are_sharded_one_by_one(clears: bool) -> None:
     with gradlint.watch(output=None) as report:
         train(clears=clears)
+    assert report.failure is None
+    assert [found.code for found in report.diagnostics] == ([] if clears else ["GL101"])
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("clears", [True, False], ids=["right", "wrong"])
+def test_rest_is_sharded_as_a_whole(clears: bool) -> None:
+    with gradlint.watch(output=None) as report:
+        train(clears=clears, layers=1)  # the values of what is left are there between two passes, and gone later
     assert report.failure is None
     assert [found.code for found in report.diagnostics] == ([] if clears else ["GL101"])

@@ -214,6 +214,16 @@ def aged(value: Value, inside: frozenset[Location]) -> Value:
             return value
 
 
+def exchanged(value: Value, old: Value, new: Value) -> Value:
+    """Return `value` with `new` in place of whatever in it is `old` itself."""
+    if value is old:
+        return new
+    if isinstance(value, Items):
+        elements = tuple(exchanged(element, old, new) for element in value.elements)
+        return value if all(map(is_, elements, value.elements)) else Items(elements, value.keys)
+    return value
+
+
 def part_of(value: Tensor, name: str) -> Tensor:
     """Return a part of what an unknown module returned: that one part carries a graph says nothing of the others."""
     if not value.nodes and value.made is not None and value.made.op in ("data", "inference"):

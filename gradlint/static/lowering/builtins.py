@@ -102,6 +102,8 @@ class Builtins(Creation):
                 return self._mapped(args[0], args[1], node)
             case "map" if args and not isinstance(args[0], (Library, Class)):
                 return Unknown(holds=self.escape(node, args))
+            case "map":
+                self.forget(args[1:])
         return UNKNOWN
 
     def _mapped(self, function: Function, source: Value, node: ast.Call) -> Value:

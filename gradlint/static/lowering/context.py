@@ -15,7 +15,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.flow.tree import Cycle, Event, GraphNode, Jump, JumpKind, Kill, Node, Uid
-from gradlint.static.lowering.algebra import INERT, graph_of, held, parts, scalers_of
+from gradlint.static.lowering.algebra import INERT, exchanged, graph_of, held, parts, scalers_of
 from gradlint.static.lowering.frames import Frame, Grad, Pending, Store
 from gradlint.static.lowering.notes import Compared, Descent, Hooked, Keeping, Mirrored, Refused, StateCall, Written
 from gradlint.static.lowering.provenance import without
@@ -298,9 +298,10 @@ class Context(ABC):
     def forget(self, values: Iterable[Value]) -> None:
         """Drop what is known of where tensors come from and of what lists hold, under whatever name: somebody may have changed them in place."""
         values = list(values)
-        for gathered in (value for value in values if isinstance(value, Gathered)):
-            for key in [key for key, value in self.store.items() if value is gathered]:
-                self.store[key] = Unknown(holds=held((gathered,)))
+        for gathered in (part for value in values for part in parts(value) if isinstance(part, Gathered)):
+            anybody = Unknown(holds=held((gathered,)))
+            for key, value in self.store.items():
+                self.store[key] = exchanged(value, gathered, anybody)
         gone = {part for value in values for part in parts(value) if isinstance(part, Tensor) and part.made is not None}
         for tensor in gone:
             for key, value in self.store.items():

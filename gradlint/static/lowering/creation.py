@@ -14,7 +14,7 @@ from gradlint.events import EventKind
 from gradlint.static.flow.tree import (
     Uid,
 )
-from gradlint.static.lowering.algebra import held, join
+from gradlint.static.lowering.algebra import held, join, parts
 from gradlint.static.lowering.gradients import Gradients
 from gradlint.static.lowering.values import (
     LOADER,
@@ -153,7 +153,9 @@ class Creation(Gradients):
                 found = frozenset(
                     value.uid for value in values if isinstance(value, Object) and value.kind is Kind.OPTIMIZER
                 )
-                return found or None
+                inner = (part for value in values for part in parts(value) if not found)
+                scheduled = (part.of for part in inner if isinstance(part, Object) and part.kind is Kind.SCHEDULER)
+                return found or frozenset(uid for of in scheduled for uid in of or ()) or None
             case _:
                 return None
 

@@ -32,6 +32,7 @@ from gradlint.static.lowering.values import (
     UNKNOWN,
     Const,
     Function,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -253,10 +254,10 @@ def _built(iteration: Seq) -> frozenset[Location]:
 
 
 def _unrolled(source: Value) -> tuple[Value, ...] | None:
-    """A loop over a few known objects is as many bodies: each does to its own what the text says."""
+    """A loop over a few known objects, or lists, is as many bodies: each does to its own what the text says."""
     match source:
         case Items(elements, None) if 0 < len(elements) <= 8 and any(
-            isinstance(part, (Object, Instance)) and not is_loader(part)
+            isinstance(part, (Object, Instance, Gathered)) and not is_loader(part)
             for element in elements
             for part in parts(element)
         ):

@@ -217,7 +217,7 @@ class Methods(Containers):
         if isinstance(receiver, Unknown) and receiver.id:
             self.hooks_on(unknown_uid(receiver.id), name, node)
         if (
-            name in ("append", "extend")
+            name in ("append", "extend", "clear", "pop", "remove")
             and isinstance(node.func, ast.Attribute)
             and isinstance(node.func.value, ast.Subscript)
         ):

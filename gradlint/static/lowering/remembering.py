@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from gradlint.static.flow.tree import GraphNode, Uid
-from gradlint.static.lowering.algebra import graph_of, held, join
+from gradlint.static.lowering.algebra import exchanged, graph_of, held, join
 from gradlint.static.lowering.context import Context
 from gradlint.static.lowering.frames import Grad
 from gradlint.static.lowering.notes import Keeping, Mirrored
@@ -115,11 +115,12 @@ class Remembering(Context):
 
     def changes(self, old: Value, new: Value, node: ast.AST) -> None:
         """Bind what still stands for a collection that was changed in place to what it is now, under whatever name."""
-        for key in (
-            [key for key, value in self.store.items() if value is old] if isinstance(old, (Items, Gathered)) else ()
-        ):
-            nameless = isinstance(new, Unknown) and not new.id
-            self.store[key] = self.fresh(".".join(("/".join(key[0]), key[1])), node, held((new,))) if nameless else new
+        nameless = isinstance(new, Unknown) and not new.id
+        for key, value in self.store.items() if isinstance(old, (Items, Gathered)) else ():
+            if value is old and nameless:
+                self.store[key] = self.fresh(".".join(("/".join(key[0]), key[1])), node, held((new,)))
+            else:
+                self.store[key] = exchanged(value, old, new)
 
     def unsettle(self, uid: Uid, node: ast.AST, names: Iterable[str] | None = None) -> None:
         """Forget attributes of an instance (None: whichever are flags) that may have been set by now."""

@@ -19,7 +19,8 @@ from gradlint.wordings.construction import rebuilt
 _Loop = ast.For | ast.AsyncFor | ast.While
 _MOVES = frozenset(["to", "cuda", "double", "half"])
 """Return the tensor itself where nothing is to be done: what was made right here, on no device, is where it is not wanted."""
-_COMPUTES = frozenset(["mul", "div", "reshape", "view", "unsqueeze", "clamp", "t"])
+_FUNCTIONS = frozenset(["log", "exp", "sqrt", "abs", "neg", "square", "pow", "sigmoid", "tanh", "logit"])
+_COMPUTES = _FUNCTIONS | {"mul", "div", "reshape", "view", "unsqueeze", "clamp", "t"}
 
 
 class _Built(NamedTuple):
@@ -95,6 +96,8 @@ def _is_computed(analysis: Analysis, value: ast.expr) -> bool:
             placed = placed or is_so_already(inner, args, analysis.function_in(value.lineno) or analysis.tree)
             told = isinstance(inner, ast.Call) and ast.unparse(inner.func).endswith(".requires_grad_")
             return (_requires(analysis, inner) and not placed and not told) or _is_computed(analysis, inner)
+        case ast.Call(ast.Attribute(ast.Name("torch"), name), [inner, *_]) if name in _FUNCTIONS:
+            return _requires(analysis, inner) or _is_computed(analysis, inner)
         case ast.Call(ast.Attribute(inner, name)) if name in _COMPUTES:
             return _requires(analysis, inner) or _is_computed(analysis, inner)
         case ast.BinOp(left, _, right):

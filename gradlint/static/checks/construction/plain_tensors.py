@@ -22,6 +22,7 @@ _KINDS = ("dtype", "device")
 _ANEW = frozenset(["eye", "arange", "linspace", "randint", "normal", "from_numpy", "Tensor", "FloatTensor"])
 _ANEW |= {name.removeprefix("torch.") for name in _MAKES}
 """What makes a tensor of numbers: where what these come from is, does not matter."""
+_COMPUTES = frozenset(["exp", "log", "sigmoid", "tanh", "sqrt", "softmax", "clamp", "abs", "pow", "reciprocal"])
 
 
 def converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
@@ -62,7 +63,20 @@ def _is_weight(analysis: Analysis, made: ast.Call) -> bool:
     if not asked or not isinstance(known, Library) or known.name not in _MAKES:
         return False
     given = made.args[0] if made.args and known.name == "torch.tensor" else None
-    return given is None or not any(isinstance(each, (ast.Name, ast.Attribute, ast.Call)) for each in walk(given))
+    return given is None or _is_literal(given)
+
+
+def _is_literal(given: ast.expr) -> bool:
+    """Whether a value is made of numbers alone, such as `math.log(1 / 0.07)`."""
+    match given:
+        case ast.Call(ast.Attribute(ast.Name("math" | "np" | "numpy")), args, []):
+            return all(map(_is_literal, args))
+        case ast.Attribute(ast.Name("math" | "np" | "numpy")):
+            return True
+        case ast.Name() | ast.Attribute() | ast.Call():
+            return False
+        case _:
+            return all(_is_literal(each) for each in ast.iter_child_nodes(given) if isinstance(each, ast.expr))
 
 
 def _only_computes(analysis: Analysis, name: str) -> bool:
@@ -70,8 +84,14 @@ def _only_computes(analysis: Analysis, name: str) -> bool:
     read = {node for node in analysis.nodes(ast.Attribute) if node.attr == name and isinstance(node.ctx, ast.Load)}
     operands = {each for node in analysis.nodes(ast.BinOp) for each in (node.left, node.right)}
     operands |= {node.value for node in analysis.nodes(ast.AugAssign)}
-    listed = (each for node in analysis.nodes(ast.List, ast.Tuple, ast.Dict) for each in walk(node))
+    called = (node.func for node in analysis.nodes(ast.Call) if isinstance(node.func, ast.Attribute))
+    operands |= {each.value for each in called if each.attr in _COMPUTES}
+    listed = (each for node in analysis.nodes(ast.List, ast.Tuple, ast.Dict) for each in _elements(node))
     return bool(read & operands) and not any(each in read for each in listed)
+
+
+def _elements(node: ast.expr) -> list[ast.expr]:
+    return node.values if isinstance(node, ast.Dict) else getattr(node, "elts", [])
 
 
 def is_so_already(made: ast.expr, args: list[ast.expr], scope: ast.AST) -> bool:

@@ -19,6 +19,7 @@ from gradlint.static.flow.tree import GraphNode
 from gradlint.static.lowering.notes import Descent
 from gradlint.static.lowering.values import Tensor
 from gradlint.static.syntax.nodes import blocks_in, names, own, walk
+from gradlint.wordings.graphs import RETAIN
 
 _CUTS = re.compile(r"detach|\.data\b|\.item\(|no_grad|numpy|stop_grad")
 _APART = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda, ast.IfExp, ast.BoolOp)
@@ -39,7 +40,7 @@ def differentiated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
         if node is not None:
             told.add(second.node)
             marks = (("made", node.place), ("freed", first.event.place))
-            yield compose("GL503", Side.STATIC, second.event.place, marks, through="")
+            yield compose("GL503", Side.STATIC, second.event.place, marks, through="", remedy=RETAIN)
 
 
 def _frees(descent: Descent) -> bool:

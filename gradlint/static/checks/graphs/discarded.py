@@ -66,7 +66,9 @@ def discarded_result(analysis: Analysis) -> Iterator[Diagnostic]:
             yield _unchanged(analysis, node, owner)
     for node in analysis.nodes(ast.Expr):
         match node.value:
-            case ast.Call(ast.Attribute(owner, "state_dict"), [given], []) if _is_state(given):
+            case ast.Call(ast.Attribute(owner, "state_dict"), [given], []) if _is_state(given) or _is_last_use(
+                analysis, given, node
+            ):
                 subject = ast.unparse(owner)
                 what = f"`{subject}` stays as it is: `state_dict` only reads, and the state that it is given is thrown away"
                 remedy = f"load it: `{subject}.load_state_dict({ast.unparse(given)})`"
@@ -217,6 +219,17 @@ def _is_state(given: ast.expr) -> bool:
             return True
         case _:
             return False
+
+
+def _is_last_use(analysis: Analysis, given: ast.expr, node: ast.Expr) -> bool:
+    """Whether a dict that its function has filled goes nowhere else: nobody reads what `state_dict` might put into it."""
+    function = analysis.function_in(node.lineno)
+    if not isinstance(given, ast.Name) or not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return False
+    filled = {id(each.value) for each in walk_of(function, ast.Subscript) if isinstance(each.ctx, ast.Store)}
+    uses = [each for each in walk_of(function, ast.Name) if each.id == given.id and each is not given]
+    within = [id(each) in filled for each in uses if not isinstance(each.ctx, ast.Store)]
+    return bool(within) and all(within) and max(each.lineno for each in uses) < node.lineno
 
 
 def _is_tensor(analysis: Analysis, value: Value) -> bool:

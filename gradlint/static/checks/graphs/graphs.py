@@ -15,6 +15,7 @@ from gradlint.static.flow.following import breaches
 from gradlint.static.flow.trained import on_graph
 from gradlint.static.flow.tree import Event, GraphNode
 from gradlint.static.lowering.files import Root
+from gradlint.wordings.graphs import CUT_WHATEVER, TOGETHER
 
 
 @check
@@ -57,9 +58,9 @@ def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnost
         again = freed.mark("freed") == event.place
         inside = any(forward.is_in(event.loops) for forward in built)
         if {state.name for state in states} == {"freed"} and inside and not again:
-            yield compose("GL503", Side.STATIC, event.place, freed.marks, through="")
+            yield compose("GL503", Side.STATIC, event.place, freed.marks, through="", remedy=TOGETHER)
         elif again and not inside and {state.name for state in states} <= {"live", "freed"}:
-            yield compose("GL504", Side.STATIC, event.place, freed.marks, built="")
+            yield compose("GL504", Side.STATIC, event.place, freed.marks, built="", where="the loop", turn="iteration")
 
 
 def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> Iterator[Diagnostic]:
@@ -71,5 +72,14 @@ def _carried(analysis: Analysis, found: list[Event], backwards: list[Event]) -> 
             if node.age and node.sure and replace(node, age=0) in event.nodes and is_trained(analysis, node):
                 marks = (("made", node.place), ("freed", event.place))
                 name = analysis.lowering.carriers.get(replace(node, age=0), "the state")
-                yield compose("GL506", Side.STATIC, event.place, marks, subject=name)
+                yield compose(
+                    "GL506",
+                    Side.STATIC,
+                    event.place,
+                    marks,
+                    subject=f"`{name}`",
+                    remedy=CUT_WHATEVER.format(subject=name),
+                    earlier="the last",
+                    ago="one iteration ago",
+                )
                 break

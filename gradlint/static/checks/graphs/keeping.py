@@ -217,6 +217,10 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
                     return False
             case ast.For(iter=source) | ast.comprehension(iter=source) if gives(source, keeping.name):
                 return False
+            case ast.For(iter=ast.Call(ast.Attribute(source, "values" | "items"))) if gives(
+                source, keeping.name
+            ) and _empties(node):
+                return False
             case ast.Attribute(ast.Name(name), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear") if (
                 name == keeping.name
             ):
@@ -232,6 +236,17 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
             case _:
                 continue
     return True
+
+
+def _empties(loop: ast.For) -> bool:
+    """Whether a loop empties, one by one, the lists that it goes over."""
+    each = {part.id for part in walk(loop.target) if isinstance(part, ast.Name)}
+    for node in walk(loop):
+        match node:
+            case ast.Call(ast.Attribute(ast.Name(name), "clear")) | ast.Delete([ast.Subscript(ast.Name(name))]):
+                if name in each:
+                    return True
+    return False
 
 
 def _returned(analysis: Analysis, keeping: Keeping) -> bool:

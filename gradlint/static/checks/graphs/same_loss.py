@@ -19,6 +19,7 @@ from gradlint.static.flow.following import Effect, breaches
 from gradlint.static.flow.tree import Event, GraphNode
 from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk
+from gradlint.wordings.graphs import ONCE
 
 
 @in_tests
@@ -42,7 +43,7 @@ def _freed(analysis: Analysis, root: Root, passes: list[Event], node: GraphNode)
         marks = min(state.marks for state in states)
         first = dict(marks)["freed"]
         if first < event.place and not _is_assigned(analysis, event, first):
-            yield compose("GL503", Side.STATIC, event.place, marks, through="")
+            yield compose("GL503", Side.STATIC, event.place, marks, through="", remedy=ONCE)
             return
 
 

@@ -14,6 +14,7 @@ from gradlint.static.lowering.driven import OVERRIDDEN
 from gradlint.static.lowering.provenance import is_plain
 from gradlint.static.lowering.values import Kind, Library, Made, Object, Tensor, Value
 from gradlint.static.syntax.nodes import own_of, walk
+from gradlint.wordings.updates import KEEP
 
 _BACKWARD = Library("torch.autograd.backward")
 _LOSSES = ("CrossEntropy", "cross_entropy", "NLLLoss", "nll_loss", "BCEWithLogits")
@@ -197,4 +198,4 @@ def _masked(name: str, loss: Tensor, place: Location) -> Diagnostic:
 
 
 def _cut(analysis: Analysis, call: ast.Call, place: Location, what: str) -> Diagnostic:
-    return compose("GL112", Side.STATIC, analysis.source.place(call), [("cut", place)], what=what)
+    return compose("GL112", Side.STATIC, analysis.source.place(call), [("cut", place)], what=what, remedy=KEEP)
