@@ -104,10 +104,12 @@ def _meant_to_change(analysis: Analysis, call: ast.Call) -> ast.Attribute | None
 
 
 def _is_parameter(analysis: Analysis, name: str, call: ast.AST) -> bool:
-    """Whether a name is that of a loop over parameters, in which it is used here."""
+    """Whether a name is that of a loop over parameters, in which it is used here, and nothing else gets it."""
     around = (loop for loop in analysis.nodes(ast.For) if any(each is call for each in walk_of(loop, ast.Call)))
     return any(
-        name in words(loop.target) and any(asks_for(loop.iter, each) for each in _YIELDING_PARAMETERS)
+        name in words(loop.target)
+        and any(asks_for(loop.iter, each) for each in _YIELDING_PARAMETERS)
+        and sum(each.id == name and isinstance(each.ctx, ast.Store) for each in walk_of(loop, ast.Name)) == 1
         for loop in around
     )
 
