@@ -72,7 +72,9 @@ def _may_use(event: Event, effect: Effect) -> bool:
 
 def _is_read(analysis: Analysis, event: Event) -> bool:
     """Whether the loop or function in which an optimizer is cleared reads the gradients: for an attack or a statistic."""
-    return any(_reads_gradients(analysis, code) for code in (*_innermost(analysis, event), *analysis.called_for(event)))
+    return _is_hooked(analysis, event) or any(
+        _reads_gradients(analysis, code) for code in (*_innermost(analysis, event), *analysis.called_for(event))
+    )
 
 
 def _is_hooked(analysis: Analysis, event: Event) -> bool:
@@ -143,7 +145,6 @@ def _cleared(
         and (event.loops or by_method)
         # A module is cleared for whoever steps.
         and not ("module" in event.roles and _is_stepped_in(found, event.loops))
-        and not _is_hooked(analysis, event)
         # In a loop or function that reads them the gradients are for an attack or a statistic, not for an update.
         and not _is_read(analysis, event)
     }
