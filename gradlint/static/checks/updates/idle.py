@@ -119,9 +119,9 @@ def _forgotten(analysis: Analysis, optimizer: Object, found: list[Event], passes
 
 def _is_mentioned(analysis: Analysis, name: str) -> bool:
     """Whether a name, or an attribute of it, is read anywhere in the file."""
-    names = (node for node in analysis.nodes(ast.Name) if node.id == name)
-    attributes = (node for node in analysis.nodes(ast.Attribute) if node.attr == name)
-    return any(isinstance(node.ctx, ast.Load) for node in chain(names, attributes))
+    names = (node.ctx for node in analysis.nodes(ast.Name) if node.id == name)
+    attributes = (node.ctx for node in analysis.nodes(ast.Attribute) if node.attr == name)
+    return any(isinstance(use, ast.Load) for use in chain(names, attributes))
 
 
 def _is_stepped_in(found: list[Event], loops: tuple[int, ...]) -> bool:
