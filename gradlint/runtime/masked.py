@@ -17,6 +17,7 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sources import Source, source_of
+from gradlint.wordings.updates import KEEP
 
 _TWICE = 2
 _COPIES = frozenset({"tensor", "Tensor", "FloatTensor", "Variable"})
@@ -74,7 +75,7 @@ class Masked(Observer):
         elif assigned is not None and isinstance(assigned.value, ast.Call) and _copies(assigned.value):
             what = f"has no graph: `{ast.unparse(assigned.value.func)}()` makes a new tensor of its value, and no parameter gets a gradient"
             marks = (("cut", source.place(assigned.value)),)
-            self._ledger.report("GL112", masked.place, marks, count=masked.count, what=what)
+            self._ledger.report("GL112", masked.place, marks, count=masked.count, what=what, remedy=KEEP)
         else:
             return False
         return True
