@@ -8,14 +8,12 @@ class Trainer:
     def __init__(self, net):
         self.net = net
         self.optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-        self.anchor = net(torch.randn(2, 4)).mean(
-            0
-        )  # mark: built here, outside `step` # right: self.anchor = net(torch.randn(2, 4)).mean(0).detach()
+        self.anchor = net(torch.randn(2, 4)).mean(0)  # mark: built here, outside `step` # right: self.anchor = net(torch.randn(2, 4)).mean(0).detach()  # fmt: skip
 
     def step(self, x):
         loss = (self.net(x) - self.anchor).pow(2).mean()
         self.optimizer.zero_grad()
-        loss.backward()  # GL504 in iteration 2, `self.anchor` is built once, before `step`; mark: freed # help: into `step`, or `.detach()` it
+        loss.backward()  # GL504 in iteration 2, `self.anchor` is built once, before `step`; mark: freed # help: into `step`, or `.detach()` it  # fmt: skip
         self.optimizer.step()
 
 

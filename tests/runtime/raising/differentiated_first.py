@@ -8,9 +8,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
 
 def norm_of(loss):
-    grads = torch.autograd.grad(
-        loss, list(model.parameters())
-    )  # mark: freed by # right: grads = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+    grads = torch.autograd.grad(loss, list(model.parameters()))  # mark: freed by # right: grads = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)  # fmt: skip
     return sum(each.pow(2).sum() for each in grads).sqrt().item()
 
 

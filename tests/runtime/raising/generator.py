@@ -8,9 +8,7 @@ optimizer = torch.optim.SGD([*body.parameters(), *head.parameters()], lr=0.01)
 
 
 def losses():
-    features = body(
-        torch.randn(2, 4)
-    )  # mark: built here, outside the loop # right: features = body(torch.randn(2, 4)).detach()
+    features = body(torch.randn(2, 4))  # mark: built here, outside the loop # right: features = body(torch.randn(2, 4)).detach()  # fmt: skip
     for _ in range(3):
         yield head(features).pow(2).mean()
 

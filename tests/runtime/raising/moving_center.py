@@ -12,9 +12,7 @@ class Centered(nn.Module):
 
     def forward(self, x):
         z = self.net(x).tanh()
-        self.center = 0.9 * self.center + 0.1 * z.mean(
-            0
-        )  # mark: made here; used here # right: self.center = 0.9 * self.center.detach() + 0.1 * z.mean(0)
+        self.center = 0.9 * self.center + 0.1 * z.mean(0)  # mark: made here; used here # right: self.center = 0.9 * self.center.detach() + 0.1 * z.mean(0)  # fmt: skip
         return z - self.center
 
 

@@ -10,9 +10,7 @@ class Encoder(nn.Module):
         self.cell, self.state = nn.GRUCell(4, 8), torch.zeros(2, 8)
 
     def forward(self, x):
-        self.state = self.cell(
-            x, self.state
-        )  # mark: made here; used here # right: self.state = self.cell(x, self.state.detach())
+        self.state = self.cell(x, self.state)  # mark: made here; used here # right: self.state = self.cell(x, self.state.detach())  # fmt: skip
         return self.state
 
 
