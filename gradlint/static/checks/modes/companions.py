@@ -35,13 +35,9 @@ def forgotten_beside_another(analysis: Analysis) -> Iterator[Diagnostic]:
         methods = [root for root in analysis.roots if root.node in cls.body]
         for module, owners in sorted(analysis.trained_by.items()) if len(methods) > 1 else ():
             shared = _Shared(analysis, methods, module, owners, closed=_is_closed(analysis, cls))
-            severity, sensitivity = severity_of(makers, module), makers.sensitivity(module)
-            if severity is not None:
-                yield from (
-                    replace(each, severity=severity)
-                    for each in shared.evaluated(mode_of(severity), effect_of(makers, module))
-                )
+            sensitivity = makers.sensitivity(module)
             if sensitivity is Sensitivity.YES or not (sensitivity is Sensitivity.NO or makers.in_training_mode(module)):
+                yield from shared.evaluated(makers)
                 severity = Severity.ERROR if sensitivity is Sensitivity.YES else Severity.WARNING
                 yield from (replace(each, severity=severity) for each in shared.trained())
 
@@ -61,7 +57,7 @@ class _Shared:
     owners: frozenset[Uid]
     closed: bool
 
-    def evaluated(self, mode: str, effect: str) -> Iterator[Diagnostic]:
+    def evaluated(self, makers: Makers) -> Iterator[Diagnostic]:
         """Yield GL303: another module is put into evaluation mode, and this one is run beside it as training has left it."""
         if self._switched(self.analysis.roots, EventKind.EVAL):
             return
@@ -72,8 +68,14 @@ class _Shared:
             stepped = next((step for other in self.methods if other is not method for step in self._steps(other)), None)
             if runs and beside and stepped and not any(event.kind in UPDATES for event in found):
                 marks = (("stepped", stepped.place), ("forward", runs[0].place))
-                subject = runs[0].name
-                yield compose("GL303", Side.STATIC, beside.place, marks, subject=subject, mode=mode, effect=effect)
+                severity = severity_of(makers, self.module)
+                if severity is not None:
+                    mode, effect = mode_of(severity), effect_of(makers, self.module)
+                    name = runs[0].name
+                    found_here = compose(
+                        "GL303", Side.STATIC, beside.place, marks, subject=name, mode=mode, effect=effect
+                    )
+                    yield replace(found_here, severity=severity)
 
     def trained(self) -> Iterator[Diagnostic]:
         """Yield GL304: another module is put into training mode, and this one is trained as an evaluation has left it."""
