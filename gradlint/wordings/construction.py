@@ -99,7 +99,6 @@ WORDINGS: Mapping[str, Wording] = {
 }
 
 MIRRORED = "`{subject}` and `{other}` are one and the same module: its weights are copied onto themselves, and it is its own target"
-OWN_STATE = "`{subject}` loads the state that it has: nothing is copied"
 LOST_COPY = "`{subject}` is only the loop's name for a weight of `{module}`: it is given a new tensor, and the module stays as it was"
 
 

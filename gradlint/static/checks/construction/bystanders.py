@@ -108,6 +108,8 @@ def _is_off(analysis: Analysis, item: ast.withitem) -> bool:
     known = analysis.value(callee)
     if isinstance(known, Library) and role_of(known.name) in ("no-grad", "set-grad"):
         return True
+    if known == Library("builtins.open"):
+        return False
     return not (isinstance(callee, ast.Attribute) and callee.attr in ("accumulate", "autocast", "no_sync", "profile"))
 
 

@@ -16,12 +16,10 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow.kinship import overlap
 from gradlint.static.lowering.notes import Mirrored
-from gradlint.static.lowering.values import Kind, Object, Unknown, Value
 from gradlint.static.syntax.nodes import walk
-from gradlint.wordings.construction import MIRRORED, OWN_STATE
+from gradlint.wordings.construction import MIRRORED
 
 _WRITES = frozenset(["copy_", "mul_", "add_", "lerp_", "sub_", "set_"])
-_WITH_STATE = re.compile(r"opt|sched|scaler|loader|sampler|ema|average", re.IGNORECASE)
 _ROWS = re.compile(r"[@%](\d+)")
 
 
@@ -36,37 +34,6 @@ def onto_itself(analysis: Analysis) -> Iterator[Diagnostic]:
             one, other = pairing.names
             what, way = MIRRORED.format(subject=one, other=other), f"build a second one: `copy.deepcopy({other})`"
             yield compose("GL823", Side.STATIC, analysis.source.place(pairing.node), what=what, way=way)
-
-
-@check
-def own_state(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL823: `model.load_state_dict(model.state_dict())` changes nothing; an optimizer moves its state where its parameters are.
-
-    A script may only show that it works.
-    """
-    calls = analysis.nodes(ast.Call) if analysis.says(".load_state_dict(") else ()
-    for node in (each for each in calls if analysis.function_in(each.lineno) is not None):
-        match node:
-            case ast.Call(ast.Attribute(owner, "load_state_dict"), [ast.Call(ast.Attribute(told, "state_dict"), [])]):
-                name = ast.unparse(owner)
-                if name == ast.unparse(told) and _is_dotted(owner) and _may_be_module(analysis.value(owner), name):
-                    what, way = OWN_STATE.format(subject=name), "load the state that was meant, or nothing"
-                    yield compose("GL823", Side.STATIC, analysis.source.place(node), what=what, way=way)
-
-
-def _is_dotted(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_dotted(node.value))
-
-
-def _may_be_module(value: Value, name: str) -> bool:
-    """Whether somebody is a module, or unknown and not named after another thing that has a state."""
-    match value:
-        case Object(kind=kind):
-            return kind is Kind.MODULE
-        case Unknown():
-            return not _WITH_STATE.search(name)
-        case _:
-            return False
 
 
 def _copies(analysis: Analysis, pairing: Mirrored) -> bool:

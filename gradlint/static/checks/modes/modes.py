@@ -230,13 +230,9 @@ def _validates(analysis: Analysis, root: Root, event: Event) -> bool:
     """Whether the innermost loop is over validation data, by its own words or a caller's, and nothing in it asks for the gradient of an input."""
     if any(DIFFERENTIATES.search(ast.unparse(function)) for function in analysis.called_for(event)):
         return False
-    if is_validation_phase(event):
-        return True
-    for number in reversed(event.loops):
-        node = analysis.lowering.loop_nodes.get(number)
-        if isinstance(node, (ast.For, ast.AsyncFor)):
-            if ON_INPUTS.search(ast.unparse(node)):
-                return False
-            told = _VALIDATION.search(ast.unparse(node.iter)) or _VALIDATION.search(event.name)
-            return bool(told) or is_over_validation(analysis, root, event)
-    return False
+    nodes = (analysis.lowering.loop_nodes.get(number) for number in reversed(event.loops))
+    around = next((node for node in nodes if isinstance(node, (ast.For, ast.AsyncFor))), None)
+    if around is None or ON_INPUTS.search(ast.unparse(around)):
+        return around is None and is_validation_phase(event)
+    told = _VALIDATION.search(ast.unparse(around.iter)) or _VALIDATION.search(event.name)
+    return is_validation_phase(event) or bool(told) or is_over_validation(analysis, root, event)
