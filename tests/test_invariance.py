@@ -60,8 +60,14 @@ def _difference(before: frozenset[Seen], after: frozenset[Seen]) -> str:
     return ", ".join(told)
 
 
+def _is_due(number: int, block: Block, wrapper: str) -> bool:
+    """Whether a block is moved so: what is found in all ways, and what is silent in one of them, in turn: so many take long."""
+    return bool(block.assertions) or number % len(WRAPPERS) == list(WRAPPERS).index(wrapper)
+
+
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_findings_move_with_the_code(wrapper: str) -> None:
-    blocks = [block for block in BLOCKS if wrapper not in LOCAL or not _left_alone(block)]
+    due = [block for number, block in enumerate(BLOCKS) if _is_due(number, block, wrapper)]
+    blocks = [block for block in due if wrapper not in LOCAL or not _left_alone(block)]
     pairs = ((block, _in_place(block), found_static(_moved(block, wrapper))) for block in blocks)
     assert [f"{block.id}: {_difference(here, there)}" for block, here, there in pairs if here != there] == []
