@@ -6,6 +6,7 @@ It knows names of one function, or of a script; it must not know events.
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -32,9 +33,10 @@ def strangers(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     for scope in analysis.scopes_with(".backward("):
         owned = _owned(analysis, scope)
+        given = _given(scope) if len(owned) > 1 else {}
         for block in _blocks(scope) if len(owned) > 1 else ():
             for step, name, loss in _updates(block, owned):
-                reached = _behind(analysis, scope, loss)
+                reached = _behind(analysis, given, loss)
                 others = frozenset().union(*owned.values()) - owned[name]
                 if reached is not None and reached.isdisjoint(owned[name]) and reached & others:
                     whose = " and ".join(f"`{each}`" for each in sorted(owned[name]))
@@ -52,6 +54,8 @@ def _owned(analysis: Analysis, scope: _Scope) -> dict[str, frozenset[str]]:
                 made.setdefault(name, []).append(node.value if isinstance(target, ast.Name) else target)
     once = {name: values[0] for name, values in made.items() if len(values) == 1 and isinstance(values[0], ast.Call)}
     owned = {name: _models(analysis, value) for name, value in once.items() if isinstance(value, ast.Call)}
+    if sum(map(bool, owned.values())) < 2:
+        return {}
     models = {model for names in owned.values() for model in names}
     # One that is made of another shares its parameters, perhaps.
     single = {name for name in models if name in once and models.isdisjoint(_names(once[name]) - {name})}
@@ -107,17 +111,30 @@ def _blocks(scope: _Scope) -> Iterator[list[ast.stmt]]:
 
 def _updates(block: list[ast.stmt], owned: dict[str, frozenset[str]]) -> Iterator[tuple[ast.Call, str, ast.expr]]:
     """Yield each step of a block before which its optimizer is cleared there, and one loss has run backward since."""
+    cleared: dict[str, int] = {}
+    clearing = _clearing(owned)
     for number, statement in enumerate(block):
+        call, owner = _asked(statement, "zero_grad")
+        cleared |= dict.fromkeys(clearing.get(owner, ()) if call is not None else (), number)
         step, name = _asked(statement, "step")
-        cleared = [at for at, each in enumerate(block[:number]) if _clears(each, name, owned.get(name, frozenset()))]
-        if step is None or name not in owned or not cleared:
+        if step is None or name not in cleared:
             continue
-        between = block[cleared[-1] + 1 : number]
+        between = block[cleared[name] + 1 : number]
         losses = [root for each in between for node in walk_of(each, ast.Call) for root in _root(node)]
         calls = [each.value for each in between if isinstance(each, ast.Expr) and isinstance(each.value, ast.Call)]
         plain = all(isinstance(each, (ast.Assign, ast.AugAssign, ast.Expr)) for each in between)
         if plain and len(losses) == 1 and all(called(call) in _HARMLESS for call in calls):
             yield step, name, losses[0]
+
+
+def _clearing(owned: dict[str, frozenset[str]]) -> dict[str, list[str]]:
+    """Return by name whom it clears: an optimizer itself, and one whose only model it is."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, models in owned.items():
+        found[name].append(name)
+        for model in models if len(models) == 1 else ():
+            found[model].append(name)
+    return found
 
 
 def _asked(statement: ast.stmt, method: str) -> tuple[ast.Call | None, str]:
@@ -126,11 +143,6 @@ def _asked(statement: ast.stmt, method: str) -> tuple[ast.Call | None, str]:
             return call, name
         case _:
             return None, ""
-
-
-def _clears(statement: ast.stmt, name: str, models: frozenset[str]) -> bool:
-    call, owner = _asked(statement, "zero_grad")
-    return call is not None and (owner == name or models == {owner})
 
 
 def _root(call: ast.Call) -> Iterator[ast.expr]:
@@ -142,18 +154,23 @@ def _root(call: ast.Call) -> Iterator[ast.expr]:
             return
 
 
-def _behind(analysis: Analysis, scope: _Scope, loss: ast.expr) -> frozenset[str] | None:
-    """Return all names behind a loss, through what they are given and the functions that they are (None: not all are known)."""
-    functions = {each.name: each for each in analysis.functions}
-    given: dict[str, list[ast.AST]] = {}
+def _given(scope: _Scope) -> dict[str, list[ast.AST]]:
+    """Return what the names of a scope are given."""
+    given: dict[str, list[ast.AST]] = defaultdict(list)
     for node in own(scope):
         if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and node.value is not None:
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 for name in _names(target):
-                    given.setdefault(name, []).append(node.value)
+                    given[name].append(node.value)
         elif isinstance(node, (ast.For, ast.comprehension)):
             for name in _names(node.target):
-                given.setdefault(name, []).append(node.iter)
+                given[name].append(node.iter)
+    return given
+
+
+def _behind(analysis: Analysis, given: dict[str, list[ast.AST]], loss: ast.expr) -> frozenset[str] | None:
+    """Return all names behind a loss, through what they are given and the functions that they are (None: not all are known)."""
+    functions = {each.name: each for each in analysis.functions}
     todo: list[ast.AST] = [loss]
     seen: set[str] = set()
     while todo:
