@@ -68,28 +68,24 @@ class Guard(NamedTuple):
         return _told(self.test, self.truth)
 
 
-def _needs(test: Predicate, truth: bool) -> Iterator[Predicate]:
+def _parts(test: Predicate, truth: bool) -> Iterator[tuple[Predicate, bool]]:
+    """Yield the conditions that all hold, or do not, where a test has a truth."""
     match test:
         case Not(operand):
-            yield from _needs(operand, not truth)
+            yield from _parts(operand, not truth)
         case Both(left, right) if truth:
-            yield from _needs(left, truth)
-            yield from _needs(right, truth)
+            yield from _parts(left, truth)
+            yield from _parts(right, truth)
         case _:
-            yield test
+            yield test, truth
+
+
+def _needs(test: Predicate, truth: bool) -> Iterator[Predicate]:
+    return (part for part, _ in _parts(test, truth))
 
 
 def _told(test: Predicate, truth: bool) -> Iterator[tuple[Atom, bool]]:
-    match test:
-        case Atom():
-            yield test, truth
-        case Not(operand):
-            yield from _told(operand, not truth)
-        case Both(left, right) if truth:
-            yield from _told(left, truth)
-            yield from _told(right, truth)
-        case _:
-            return
+    return ((part, held) for part, held in _parts(test, truth) if isinstance(part, Atom))
 
 
 def _ends(test: Predicate, truth: bool) -> Iterator[Atom]:
