@@ -9,6 +9,7 @@ second `zero_grad()`. So the figures are floors, to be compared with those of an
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import warnings
@@ -101,6 +102,7 @@ def _results(mutation: Mutation, files: dict[Path, str]) -> Iterator[bool]:
             yield any(code in mutation.codes for code in more)
 
 
+@functools.cache  # Each file is asked what it had before once for all mutations.
 def _codes(source: str, path: Path) -> Counter[str]:
     return Counter(found.code for found in check_source(source, str(path)))
 

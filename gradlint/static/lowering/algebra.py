@@ -104,6 +104,19 @@ def held(values: Iterable[Value]) -> frozenset[Uid]:
     return frozenset(uids)
 
 
+def parameters_of(value: Value) -> frozenset[Uid] | None:
+    """Return whose parameter a value is, as modules or tensors (None: of somebody unknown)."""
+    match value:
+        case Params(of):
+            return of
+        case Tensor(leaves=leaves):
+            return leaves or None
+        case Object(kind=Kind.MODULE, uid=uid):
+            return frozenset({uid})
+        case _:
+            return None
+
+
 def parameters_in(value: Value) -> Params | None:
     """Return the parameters that a value is, or that a group of parameters, or a list of either, consists of."""
     match value:

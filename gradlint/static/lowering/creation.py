@@ -14,7 +14,7 @@ from gradlint.events import EventKind
 from gradlint.static.flow.tree import (
     Uid,
 )
-from gradlint.static.lowering.algebra import held, join, parts
+from gradlint.static.lowering.algebra import held, join, parameters_of, parts
 from gradlint.static.lowering.gradients import Gradients
 from gradlint.static.lowering.values import (
     LOADER,
@@ -28,7 +28,6 @@ from gradlint.static.lowering.values import (
     Kind,
     Object,
     Params,
-    Tensor,
     Unknown,
     Value,
     const,
@@ -161,19 +160,15 @@ class Creation(Gradients):
 
     def _owners(self, value: Value) -> frozenset[Uid] | None:
         match value:
-            case Params(of):
-                return of
-            case Object(kind=Kind.MODULE, uid=uid) | Instance(uid=uid):
+            case Instance(uid=uid):
                 return frozenset({uid})
-            case Tensor(leaves=leaves) if leaves:
-                return leaves
             case Items(elements, keys) if keys is not None:
                 return self._owners(elements[keys.index("params")]) if "params" in keys else None
             case Items(elements):
                 owners = [self._owners(element) for element in elements]
                 return None if None in owners else frozenset(uid for each in owners for uid in each or ())
             case _:
-                return None
+                return parameters_of(value)
 
     def opaque_module(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Object:
         """Make a module of which nothing else is known."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import GraphNode, Uid
-from gradlint.static.lowering.algebra import held, parts, scalers_of
+from gradlint.static.lowering.algebra import held, parameters_of, parts, scalers_of
 from gradlint.static.lowering.arithmetic import elements_of
 from gradlint.static.lowering.forwards import Forwards
 from gradlint.static.lowering.frames import Grad
@@ -223,19 +223,6 @@ def _may_have_graph(value: Value | None) -> bool:
             return not nodes and cut is None and not dropped and is_computed(value)
         case _:
             return False
-
-
-def parameters_of(value: Value) -> frozenset[Uid] | None:
-    """Return whose parameter a value is, as modules or tensors (None: of somebody unknown)."""
-    match value:
-        case Params(of):
-            return of
-        case Tensor(leaves=leaves):
-            return leaves or None
-        case Object(kind=Kind.MODULE, uid=uid):
-            return frozenset({uid})
-        case _:
-            return None
 
 
 def is_own(uid: Uid) -> bool:

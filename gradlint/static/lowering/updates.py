@@ -9,9 +9,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from gradlint.events import EventKind
-from gradlint.static.lowering.algebra import held
+from gradlint.static.lowering.algebra import held, parameters_of
 from gradlint.static.lowering.frames import Grad
-from gradlint.static.lowering.gradients import parameters_of
 from gradlint.static.lowering.notes import Written
 from gradlint.static.lowering.provenance import is_leaf, is_rebound
 from gradlint.static.lowering.scaling import Scaling

@@ -18,7 +18,7 @@ from gradlint.static.flow.subjects import clips, on_optimizer
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk_of
 from gradlint.static.syntax.questions import GRADIENT
 from gradlint.typestate import Marks, State
 
@@ -185,12 +185,12 @@ def _of_others(analysis: Analysis, root: Root, event: Event, optimizers: list[Ob
         return
     found = analysis.events[root]
     frame = analysis.lowering.frames.get(event.frame)
-    if frame is not None and any(_is_written_gradient(node) for node in walk(frame.module.contents.tree)):
+    if frame is not None and any(map(_is_written_gradient, walk_of(frame.module.contents.tree, ast.Attribute))):
         return  # What is clipped may be given to those who step.
     step = next((each for each in found if each.kind is EventKind.STEP and each.loops == event.loops), None)
     if step is not None and any(each.kind is EventKind.BACKWARD and each.loops == event.loops for each in found):
         yield compose("GL610", Side.STATIC, event.place, (("step", step.place),), subject=step.name, clipped=event.name)
 
 
-def _is_written_gradient(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and node.attr in GRADIENT and isinstance(node.ctx, ast.Store)
+def _is_written_gradient(node: ast.Attribute) -> bool:
+    return node.attr in GRADIENT and isinstance(node.ctx, ast.Store)
