@@ -78,8 +78,15 @@ class Gathering:
 
     def clear(self) -> None:
         """Remove the folder, with what came too late to be told; it is kept where the user has asked for it."""
-        if self.first and not self.kept:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.first or self.kept:
+            return
+        told = self.folder.with_name(f"{self.folder.name}-told")
+        with contextlib.suppress(
+            OSError
+        ):  # an idle worker that ends just now must not write into what is being removed
+            self.folder.rename(told)
+        for folder in (told, self.folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _wait(self, waits: Callable[[], bool]) -> list[str]:
         """Return the names of the peers that have not come in time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,28 @@ def test_what_a_former_run_left_is_not_read(tmp_path: Path) -> None:
         records.write(Record(None, True, 1, ()), tmp_path, name)
     gathering(str(tmp_path), RANK).begin()
     assert [file.stem for file in records.files(tmp_path)] == ["rank-4"]
+
+
+def test_no_folder_is_left_by_those_who_write_while_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    alone = gathering(None, {})
+    alone.begin()
+
+    def write(name: str) -> int:
+        for written in range(20_000):
+            try:
+                records.write(Record(None, True, 1, ()), alone.folder, f"{name}-{written}")
+            except FileNotFoundError:
+                return written
+        raise AssertionError("the folder is never removed")
+
+    with ThreadPoolExecutor(4) as threads:
+        writers = [threads.submit(write, f"{alone.name}-child-{each}") for each in range(4)]
+        while len(records.files(alone.folder)) < 20:
+            pass
+        alone.clear()
+        assert all(each.result() for each in writers)
+    assert list(tmp_path.iterdir()) == []
