@@ -81,9 +81,7 @@ class Gathering:
         if not self.first or self.kept:
             return
         told = self.folder.with_name(f"{self.folder.name}-told")
-        with contextlib.suppress(
-            OSError
-        ):  # an idle worker that ends just now must not write into what is being removed
+        with contextlib.suppress(OSError):  # so that a worker that ends just now does not write into what is removed
             self.folder.rename(told)
         for folder in (told, self.folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -68,19 +70,19 @@ def test_no_folder_is_left_by_those_who_write_while_it_is_removed(
     monkeypatch.setattr("tempfile.tempdir", None)
     alone = gathering(None, {})
     alone.begin()
+    begun = threading.Event()
 
-    def write(name: str) -> int:
-        for written in range(20_000):
-            try:
+    def write(name: str) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            for written in range(20_000):
                 records.write(Record(None, True, 1, ()), alone.folder, f"{name}-{written}")
-            except FileNotFoundError:
-                return written
-        raise AssertionError("the folder is never removed")
+                begun.set()
+            return False
+        return True
 
     with ThreadPoolExecutor(4) as threads:
         writers = [threads.submit(write, f"{alone.name}-child-{each}") for each in range(4)]
-        while len(records.files(alone.folder)) < 20:
-            pass
+        begun.wait()
         alone.clear()
         assert all(each.result() for each in writers)
     assert list(tmp_path.iterdir()) == []
