@@ -166,12 +166,12 @@ def _held_as(made: set[Uid], analysis: Analysis) -> Iterator[str]:
 def _stepped_of_unknown(analysis: Analysis) -> Iterator[str]:
     """Yield the attributes of owners that nobody knows which this file steps, by a name for one, too."""
     stepped = set[str]()
-    for call in analysis.nodes(ast.Call):
-        match call.func:
-            case ast.Attribute(attr="step", value=ast.Attribute(value=owner, attr=name)):
-                if isinstance(analysis.value(owner), Unknown):
-                    yield name
-            case ast.Attribute(attr="step", value=ast.Name(name)):
+    callees = (call.func for call in analysis.nodes(ast.Call))
+    for step in (each for each in callees if isinstance(each, ast.Attribute) and each.attr == "step"):
+        match step.value:
+            case ast.Attribute(owner, name) if isinstance(analysis.value(owner), Unknown):
+                yield name
+            case ast.Name(name):
                 stepped.add(name)
             case _:
                 continue

@@ -214,7 +214,9 @@ class Context(ABC):
 
     def reach(self, values: Iterable[Value]) -> frozenset[Uid]:
         """Return the subjects that whoever gets `values` can act on, through attributes and closures too."""
-        return frozenset(self.reaching(values))
+        # Most of what is handed on is of no account.
+        given = [value for value in values if type(value) not in INERT and value is not UNKNOWN]
+        return frozenset(self.reaching(given)) if given else frozenset()
 
     def reaching(self, values: Iterable[Value]) -> Iterator[Uid]:
         """Yield each subject that whoever gets `values` can act on; there may be very many."""

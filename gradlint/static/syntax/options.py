@@ -8,24 +8,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk_of
 
 
 def always_on(tree: ast.AST) -> frozenset[str]:
     """Return the names of the options of a file that are always on, but for those that it sets otherwise."""
     on, changed = set[str](), set[str]()
-    for node in walk(tree):
-        match node:
-            case ast.Call(ast.Attribute(attr="add_argument"), flags, keywords):
-                told = {each.arg: each.value.value for each in keywords if isinstance(each.value, ast.Constant)}
-                names = on if told.get("action") == "store_true" and told.get("default") is True else changed
-                names.update([str(told["dest"])] if "dest" in told else _long(flags))
-            case ast.Call(ast.Attribute(attr="set_defaults"), keywords=keywords):
-                changed.update(each.arg for each in keywords if each.arg is not None)
-            case ast.Attribute(attr=name, ctx=ast.Store()):
-                changed.add(name)
-            case _:
-                continue
+    for call in walk_of(tree, ast.Call):
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        if method == "add_argument":
+            told = {each.arg: each.value.value for each in call.keywords if isinstance(each.value, ast.Constant)}
+            names = on if told.get("action") == "store_true" and told.get("default") is True else changed
+            names.update([str(told["dest"])] if "dest" in told else _long(call.args))
+        elif method == "set_defaults":
+            changed.update(each.arg for each in call.keywords if each.arg is not None)
+    if on:
+        changed.update(each.attr for each in walk_of(tree, ast.Attribute) if isinstance(each.ctx, ast.Store))
     return frozenset(on - changed)
 
 

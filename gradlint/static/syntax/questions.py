@@ -29,7 +29,10 @@ class Syntax:
 
     def _once(self, question: Callable[[ast.AST], T], node: ast.AST) -> T:
         # The node itself keeps them: a table of weak references takes time to be emptied.
-        known: dict[Hashable, object] = node.__dict__.setdefault("_answers", {})
+        try:
+            known: dict[Hashable, object] = node._answers  # type: ignore[attr-defined]
+        except AttributeError:
+            known = node._answers = {}  # type: ignore[attr-defined]
         if question not in known:
             known[question] = question(node)
         return known[question]  # type: ignore[return-value]

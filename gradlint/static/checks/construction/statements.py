@@ -104,8 +104,11 @@ def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
     if not analysis.says("no_grad", "enable_grad", "inference_mode"):
         return
     for node in analysis.nodes(ast.Expr):
-        if isinstance(node.value, ast.Call) and _is_grad_mode(analysis, node.value.func):
-            yield _not_entered(analysis.source.place(node), node.value.func, "()` as a statement", _IDLE, "enter")
+        call = node.value  # A grad mode is given no more than whether it holds.
+        if not isinstance(call, ast.Call) or len(call.args) + len(call.keywords) > 1:
+            continue
+        if _is_grad_mode(analysis, call.func):
+            yield _not_entered(analysis.source.place(node), call.func, "()` as a statement", _IDLE, "enter")
     for item in analysis.nodes(ast.withitem):
         mode = item.context_expr
         if _is_imported(analysis, mode) and _is_grad_mode(analysis, mode):

@@ -25,7 +25,7 @@ from gradlint.static.flow.trained import on_validated
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Function, Instance
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk, walk_of
 from gradlint.typestate import Marks, State
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
@@ -298,6 +298,8 @@ def _drawn_from_validation_data(asked: _Question, event: Event) -> bool:
     """Whether a forward runs what the same block has just drawn from validation data: `x, y = next(iter(test_loader))`."""
     frame = asked.analysis.lowering.frames.get(event.frame)
     around = asked.analysis.tree if frame is None or frame.node is None else frame.node
+    if not any(map(_draws, walk_of(around, ast.Assign))):
+        return False
     for block in _blocks(around):
         index = next((number for number, each in enumerate(block) if _holds(asked, each, event)), None)
         if index is not None and any(map(_draws, block[:index])):

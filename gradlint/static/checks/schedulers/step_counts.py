@@ -44,17 +44,17 @@ def divided_amiss(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _step_counts(analysis: Analysis) -> Iterator[tuple[str, ast.expr, ast.AST | None]]:
     """Yield what is computed and called a number of steps, with the names and the functions in which they stand."""
-    for node in analysis.nodes(ast.Assign, ast.Call) if analysis.says(*_STEP_WORDS) else ():
-        match node:
-            case ast.Call():
-                given = [(keyword.arg or "", keyword.value) for keyword in node.keywords]
-            case ast.Assign(targets=[ast.Name() | ast.Attribute() as target]):
-                given = [(last_name(target), node.value)]
-            case _:
-                continue
-        for name, value in given:
-            if name.endswith(_STEP_WORDS) and _STEPS.search(name) and _is_computed(value):
-                yield name, value, scope_of(analysis, node)
+    for name, value in _named(analysis) if analysis.says(*_STEP_WORDS) else ():
+        if name.endswith(_STEP_WORDS) and _STEPS.search(name) and _is_computed(value):
+            yield name, value, scope_of(analysis, value)
+
+
+def _named(analysis: Analysis) -> Iterator[tuple[str, ast.expr]]:
+    """Yield what gets a name: of its own, or as an argument."""
+    for assignment in analysis.nodes(ast.Assign):
+        if isinstance(target := assignment.targets[0], (ast.Name, ast.Attribute)) and len(assignment.targets) == 1:
+            yield last_name(target), assignment.value
+    yield from ((keyword.arg or "", keyword.value) for keyword in analysis.nodes(ast.keyword))
 
 
 def _is_computed(node: ast.expr) -> bool:
