@@ -14,7 +14,7 @@ from gradlint.static import check_paths, check_source
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.interpreter import Flow
 from gradlint.static.lowering.statements import Statements
-from gradlint.static.sources import project
+from gradlint.static.sources import contents
 from gradlint.static.sources.shelf import Shelf
 
 LOOP = """\
@@ -39,8 +39,8 @@ def effort(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             return original(*given, **named)
 
         monkeypatch.setattr(owner, name, counted)
-    project._shelf = Shelf(project._ROOM, project._MOST_TREES)  # For good: what earlier tests have read goes.
-    project._outline.cache_clear()
+    contents._shelf = Shelf(contents._ROOM, contents._MOST_TREES)  # For good: what earlier tests have read goes.
+    contents.outline_of.cache_clear()
     return counts
 
 
@@ -88,7 +88,7 @@ def test_what_a_package_takes_from_its_modules_is_parsed_once(
 ) -> None:
     """However many files ask; where it is for type checkers, a module of the package is not looked for in it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(project, "_shelf", Shelf(1, 1))  # As if the package were larger than what there is room for.
+    monkeypatch.setattr(contents, "_shelf", Shelf(1, 1))  # As if the package were larger than what there is room for.
     (tmp_path / "pkg").mkdir()
     inner, head = ("    ", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n") if only_for_types else ("", "")
     stars = "".join(f"{inner}from .part_{n} import *\n" for n in range(30))

@@ -1,4 +1,4 @@
-"""The files around the one that is read: which of them a dotted name is, and where its names are bound.
+"""The files around the one that is read: which of them a dotted name is.
 
 It knows folders and syntax; it must not know values. A module is looked for where Python and its
 users look: beside a script, above the package, in the folders up to the project's own (the one
@@ -8,69 +8,19 @@ that holds `.git`, `pyproject.toml`, ...) and in that one's `src`. Installed pac
 from __future__ import annotations
 
 import ast
-import functools
 import os
 import sys
-import warnings
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 
-from gradlint.static.sources import reading
-from gradlint.static.sources.outlines import NOTHING, Outline, absolute, stars
-from gradlint.static.sources.shelf import Shelf
-from gradlint.static.sources.sights import Sights, digest_of, stamp_of
+from gradlint.static.sources.contents import Contents, contents_of, outline_of, run_at_import
+from gradlint.static.sources.outlines import NOTHING, Outline, absolute
+from gradlint.static.sources.sights import Sights, stamp_of
 from gradlint.static.sources.source import Source
-from gradlint.static.syntax.nodes import walk
 
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 _MOST_LEVELS = 5
 """A project's own folder is looked for this far up."""
-_LARGEST = 2_000_000
-"""Larger files (in bytes) are data."""
-_ROOM, _MOST_TREES = 2_500_000, 256
-"""So much text is kept with its trees, which take a hundred times as much memory."""
-
-
-class Contents:
-    """What a file holds, and what it binds; that is the same whoever asks."""
-
-    def __init__(self, text: str, tree: ast.Module) -> None:
-        self.text = text
-        self.tree = tree
-        self._rows: dict[frozenset[str], list[int]] = {}
-
-    @cached_property
-    def bindings(self) -> Mapping[str, list[ast.stmt]]:
-        """The statements that bind each of the module's names, in order."""
-        found: dict[str, list[ast.stmt]] = defaultdict(list)
-        for statement in _simple(self.tree.body):
-            for name in _bound(statement):
-                found[name].append(statement)
-        return dict(found)
-
-    def says(self, words: frozenset[str], node: ast.AST) -> bool:
-        """Whether one of `words` stands in the rows of a node: to look costs less than to walk."""
-        if words not in self._rows:
-            self._rows[words] = sorted({row for word in words for row in _rows(self.text, word)})
-        rows = self._rows[words]
-        if isinstance(node, ast.Module):
-            return bool(rows)
-        at = bisect_left(rows, getattr(node, "lineno", 0))
-        return at < len(rows) and rows[at] <= (getattr(node, "end_lineno", None) or rows[at])
-
-    @cached_property
-    def rebound(self) -> frozenset[str]:
-        """The names that functions of the module may bind anew."""
-        if "global" not in self.text:
-            return frozenset()
-        return frozenset(name for node in walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
-
-    @cached_property
-    def outline(self) -> Outline:
-        """What the module binds, without its tree."""
-        return Outline(frozenset(self.bindings), tuple(stars(self.tree, _simple(self.tree.body))))
 
 
 class Module:
@@ -150,7 +100,7 @@ class Project:
         for file, is_package in self._files(name) if self._sighted else ():
             if self.sights.is_file(file):
                 stamp = stamp_of(file)
-                digest, outline = _outline(file, *stamp)
+                digest, outline = outline_of(file, *stamp)
                 self.sights.reads(file, stamp, digest)
                 if outline is not None:
                     return name if is_package else name.rpartition(".")[0], outline
@@ -166,7 +116,7 @@ class Project:
 
     def _read(self, file: str) -> Contents | None:
         stamp = stamp_of(file)
-        digest, found = _contents(file, *stamp)
+        digest, found = contents_of(file, *stamp)
         self.sights.reads(file, stamp, digest)
         return found
 
@@ -235,39 +185,10 @@ class Project:
         return tuple(reversed(found))
 
 
-_shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM, _MOST_TREES)
-
-
-def _contents(file: str, changed: int, size: int) -> tuple[bytes, Contents | None]:
-    """Return what a file holds as it is now, with its digest; None for what cannot be read, which its own check tells."""
-    return _shelf.get((file, changed, size), size, lambda: _parsed(file, size))
-
-
-@functools.lru_cache(maxsize=1 << 12)
-def _outline(file: str, changed: int, size: int) -> tuple[bytes, Outline | None]:
-    digest, contents = _contents(file, changed, size)
-    return digest, None if contents is None else contents.outline
-
-
-def _parsed(file: str, size: int) -> tuple[bytes, Contents | None]:
-    digest = b""
-    try:
-        data = reading.read(file)
-        digest = digest_of(data)
-        if size > _LARGEST:
-            return digest, None
-        text = reading.decode(data, file)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return digest, Contents(text, ast.parse(text, file))
-    except (reading.Unreadable, SyntaxError, ValueError, RecursionError, MemoryError):
-        return digest, None
-
-
 def _is_part(module: Module) -> bool:
     """Whether a file of a package imports others as its parts: nobody can start it as a program where it lies."""
     top = module.name.partition(".")[0]
-    for statement in _simple(module.contents.tree.body):
+    for statement in run_at_import(module.contents.tree.body):
         match statement:
             case ast.ImportFrom(level=0, module=name) if (name or "").partition(".")[0] != top:
                 continue
@@ -278,48 +199,3 @@ def _is_part(module: Module) -> bool:
             case _:
                 continue
     return False
-
-
-def _rows(text: str, word: str) -> Iterator[int]:
-    row, begin = 1, 0
-    at = text.find(word)
-    while at >= 0:
-        row += text.count("\n", begin, at)
-        begin = at
-        yield row
-        at = text.find(word, at + 1)
-
-
-def _simple(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements of a module that run at import, those of branches included."""
-    for statement in body:
-        match statement:
-            case ast.If(test=test, body=then, orelse=orelse):
-                main = isinstance(test, ast.Compare) and ast.unparse(test.left) == "__name__"
-                yield from _simple([*(then if not main else ()), *orelse])
-            case ast.Try(body=tried, handlers=handlers, orelse=orelse, finalbody=final):
-                yield from _simple([*tried, *orelse, *(each for item in handlers for each in item.body), *final])
-            case ast.With(body=inner):
-                yield from _simple(inner)
-            case _:
-                yield statement
-
-
-def _bound(statement: ast.stmt) -> Iterator[str]:
-    match statement:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            yield name
-        case ast.Import(names=names):
-            yield from (alias.asname or alias.name.split(".")[0] for alias in names)
-        case ast.ImportFrom(names=names):
-            yield from (alias.asname or alias.name for alias in names if alias.name != "*")
-        case ast.Assign(targets=targets):
-            yield from (node.id for target in targets for node in walk(target) if isinstance(node, ast.Name))
-        case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
-            yield name
-        case ast.For() | ast.While():
-            yield from (
-                node.id for node in walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-            )
-        case _:
-            return

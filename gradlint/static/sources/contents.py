@@ -1,0 +1,140 @@
+"""What a file holds: its text, its tree and what it binds, parsed once for all who ask while there is room.
+
+It knows syntax; it must not know folders or values.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import warnings
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from gradlint.static.sources import reading
+from gradlint.static.sources.outlines import Outline, stars
+from gradlint.static.sources.shelf import Shelf
+from gradlint.static.sources.sights import digest_of
+from gradlint.static.syntax.nodes import walk
+
+_LARGEST = 2_000_000
+"""Larger files (in bytes) are data."""
+_ROOM, _MOST_TREES = 2_500_000, 256
+"""So much text is kept with its trees, which take a hundred times as much memory."""
+
+
+class Contents:
+    """What a file holds, and what it binds; that is the same whoever asks."""
+
+    def __init__(self, text: str, tree: ast.Module) -> None:
+        self.text = text
+        self.tree = tree
+        self._rows: dict[frozenset[str], list[int]] = {}
+
+    @cached_property
+    def bindings(self) -> Mapping[str, list[ast.stmt]]:
+        """The statements that bind each of the module's names, in order."""
+        found: dict[str, list[ast.stmt]] = defaultdict(list)
+        for statement in run_at_import(self.tree.body):
+            for name in _bound(statement):
+                found[name].append(statement)
+        return dict(found)
+
+    def says(self, words: frozenset[str], node: ast.AST) -> bool:
+        """Whether one of `words` stands in the rows of a node: to look costs less than to walk."""
+        if words not in self._rows:
+            self._rows[words] = sorted({row for word in words for row in _rows(self.text, word)})
+        rows = self._rows[words]
+        if isinstance(node, ast.Module):
+            return bool(rows)
+        at = bisect_left(rows, getattr(node, "lineno", 0))
+        return at < len(rows) and rows[at] <= (getattr(node, "end_lineno", None) or rows[at])
+
+    @cached_property
+    def rebound(self) -> frozenset[str]:
+        """The names that functions of the module may bind anew."""
+        if "global" not in self.text:
+            return frozenset()
+        return frozenset(name for node in walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
+
+    @cached_property
+    def outline(self) -> Outline:
+        """What the module binds, without its tree."""
+        return Outline(frozenset(self.bindings), tuple(stars(self.tree, run_at_import(self.tree.body))))
+
+
+_shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM, _MOST_TREES)
+
+
+def contents_of(file: str, changed: int, size: int) -> tuple[bytes, Contents | None]:
+    """Return what a file holds as it is now, with its digest; None for what cannot be read, which its own check tells."""
+    return _shelf.get((file, changed, size), size, lambda: _parsed(file, size))
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def outline_of(file: str, changed: int, size: int) -> tuple[bytes, Outline | None]:
+    """Return what a file binds, with its digest; for that no tree is kept."""
+    digest, contents = contents_of(file, changed, size)
+    return digest, None if contents is None else contents.outline
+
+
+def _parsed(file: str, size: int) -> tuple[bytes, Contents | None]:
+    digest = b""
+    try:
+        data = reading.read(file)
+        digest = digest_of(data)
+        if size > _LARGEST:
+            return digest, None
+        text = reading.decode(data, file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return digest, Contents(text, ast.parse(text, file))
+    except (reading.Unreadable, SyntaxError, ValueError, RecursionError, MemoryError):
+        return digest, None
+
+
+def _rows(text: str, word: str) -> Iterator[int]:
+    row, begin = 1, 0
+    at = text.find(word)
+    while at >= 0:
+        row += text.count("\n", begin, at)
+        begin = at
+        yield row
+        at = text.find(word, at + 1)
+
+
+def run_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a module that run at import, those of branches included."""
+    for statement in body:
+        match statement:
+            case ast.If(test=test, body=then, orelse=orelse):
+                main = isinstance(test, ast.Compare) and ast.unparse(test.left) == "__name__"
+                yield from run_at_import([*(then if not main else ()), *orelse])
+            case ast.Try(body=tried, handlers=handlers, orelse=orelse, finalbody=final):
+                yield from run_at_import([*tried, *orelse, *(each for item in handlers for each in item.body), *final])
+            case ast.With(body=inner):
+                yield from run_at_import(inner)
+            case _:
+                yield statement
+
+
+def _bound(statement: ast.stmt) -> Iterator[str]:
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Import(names=names):
+            yield from (alias.asname or alias.name.split(".")[0] for alias in names)
+        case ast.ImportFrom(names=names):
+            yield from (alias.asname or alias.name for alias in names if alias.name != "*")
+        case ast.Assign(targets=targets):
+            yield from (node.id for target in targets for node in walk(target) if isinstance(node, ast.Name))
+        case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
+            yield name
+        case ast.For() | ast.While():
+            yield from (
+                node.id for node in walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            )
+        case _:
+            return
