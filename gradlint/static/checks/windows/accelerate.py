@@ -14,8 +14,8 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.averages import Means
 from gradlint.static.facts.cadence import definitions, spelled
+from gradlint.static.facts.guards import Guard, Paths, paths_of
 from gradlint.static.facts.prepared import ACCELERATORS
-from gradlint.static.facts.windows import Guard, Paths, paths_of
 from gradlint.static.flow.following import follow
 from gradlint.static.flow.subjects import clips, on_optimizer
 from gradlint.static.flow.tree import Event, Uid

@@ -13,8 +13,9 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.averages import Means
 from gradlint.static.facts.cadence import counts_updates, first_turn
+from gradlint.static.facts.guards import Guard
 from gradlint.static.facts.tallies import counted_from
-from gradlint.static.facts.windows import Guard, Window, windows
+from gradlint.static.facts.windows import Window, windows
 from gradlint.static.flow.subjects import clips, on_optimizer
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.values import Kind, Object

@@ -11,7 +11,8 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import local_check
 from gradlint.static.facts.cadence import last_name, tree_of, word_of
-from gradlint.static.facts.windows import Guard, Paths, end_of, ends, paths_of
+from gradlint.static.facts.guards import Guard, Paths, paths_of
+from gradlint.static.facts.windows import end_of, ends
 from gradlint.static.flow.tree import Atom, Event
 from gradlint.static.syntax.nodes import walk, words
 

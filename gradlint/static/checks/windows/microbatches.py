@@ -15,7 +15,7 @@ from gradlint.static.checks import check
 from gradlint.static.checks.windows.accumulation import scale_matters
 from gradlint.static.facts.averages import Means
 from gradlint.static.facts.cadence import turns
-from gradlint.static.facts.windows import paths_of
+from gradlint.static.facts.guards import paths_of
 from gradlint.static.flow.following import follow
 from gradlint.static.flow.kinship import touches
 from gradlint.static.flow.subjects import on_optimizer

@@ -16,7 +16,8 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.facts.windows import Guard, Paths, Window, end_of, paths_of, windows
+from gradlint.static.facts.guards import Guard, Paths, paths_of
+from gradlint.static.facts.windows import Window, end_of, windows
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Atom, Event
 from gradlint.static.lowering.files import Root
