@@ -97,7 +97,8 @@ class Forwards(Members):
 
     def _ran_by_owner(self, uid: Uid, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Run a module, or what has modules, whose source is not in sight: its output may carry its graph."""
-        made = self._ran(uid, node, sure=False, roles=("method",))
+        drawn = self.spelled(node).rpartition(".")[2] in words("module", "drawing")
+        made = self._ran(uid, node, sure=False, roles=("method", "drawn") if drawn else ("method",))
         values = [*args, *named.values()]
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         result = Tensor(graph_of(values) | {made})

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Severity, Side
+from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
@@ -59,7 +59,13 @@ def _lost(analysis: Analysis, descent: Descent, root: Tensor) -> Iterator[Diagno
 def _concerns(analysis: Analysis, root: Tensor, lost: Dropped) -> bool:
     """Whether what is lost would train somebody: the rest of the loss does, or an optimizer steps it."""
     shared = {node.place for node in root.nodes} & {node.place for node in lost.nodes}
-    return bool(shared) or any(node.sure and is_trained(analysis, node) for node in lost.nodes)
+    return bool(shared - analysis.kept(_drawn)) or any(node.sure and is_trained(analysis, node) for node in lost.nodes)
+
+
+def _drawn(analysis: Analysis) -> frozenset[Location]:
+    """Return where a method draws samples, which usually have no graph."""
+    found = (event for events in analysis.events.values() for event in events)
+    return frozenset(event.place for event in found if "drawn" in event.roles)
 
 
 def _said(code: str, lost: Dropped, descent: Descent, effect: str) -> Diagnostic:
