@@ -1,4 +1,4 @@
-"""The state of one reading of a file: who is who, where we are, and the flow tree made so far.
+"""What every part of lowering shares: the state of the reading, how events are emitted, names, and who can reach whom.
 
 It knows frames, values and nodes; it must not know syntax beyond names, nor any rule.
 """
@@ -6,19 +6,17 @@ It knows frames, values and nodes; it must not know syntax beyond names, nor any
 from __future__ import annotations
 
 import ast
-import itertools
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models
-from gradlint.static.flow.tree import Cycle, Event, GraphNode, Jump, JumpKind, Kill, Node, Uid
+from gradlint.static.flow.tree import Event, GraphNode, Jump, JumpKind, Kill, Uid
 from gradlint.static.lowering.algebra import INERT, exchanged, graph_of, held, parts, scalers_of
-from gradlint.static.lowering.frames import Frame, Grad, Pending, Store
-from gradlint.static.lowering.notes import Compared, Descent, Hooked, Keeping, Mirrored, Refused, StateCall, Written
+from gradlint.static.lowering.frames import Frame
 from gradlint.static.lowering.provenance import without
+from gradlint.static.lowering.state import Noted, Where, Who
 from gradlint.static.lowering.values import (
     UNKNOWN,
     Choice,
@@ -29,7 +27,6 @@ from gradlint.static.lowering.values import (
     Instance,
     Items,
     Library,
-    Made,
     Object,
     Tensor,
     Unknown,
@@ -49,94 +46,17 @@ _MOST_FOREIGN_STATEMENTS = 20_000
 """When so many were read, calls into other files are not followed any more."""
 
 
-class Context(ABC):
+class Context(Where, Who, Noted, ABC):
     """What every part of lowering shares."""
 
     def __init__(self, project: Project, module: Module, models: Models) -> None:
+        Where.__init__(self, Frame(("module",), None, module))
+        Who.__init__(self)
+        Noted.__init__(self)
         self.project = project
         self.models = models
         self.syntax = Syntax()
         self.footprints = Footprints(project, self.syntax)
-        self.module = Frame(("module",), None, module)
-        self.frames: dict[Uid, Frame] = {self.module.path: self.module}
-        self.frame = self.module
-        self.store: Store = {}
-        self.out: list[Node] = []
-        self.loops: tuple[int, ...] = ()
-        self.pending: list[Pending] = []
-        self.grad = Grad.ON
-        self.switch: Location | None = None  # the statement that set the mode, where no context has
-        self.inference = False
-        self.refused: list[Refused] = []
-        self.compared: list[Compared] = []
-        self.written: list[Written] = []
-        self.switched: dict[Location, Location] = {}
-        self.autocast = False
-        self.perhaps = 0  # more than that: what happens here may have been made sure of before
-        self.dead = False
-        self.hint = ""
-        self.phase = ""  # what a loop over a few words says in its turn
-        self.turn = ""  # of a comprehension: what it makes by one expression is another one in each
-        self.stack: list[ast.AST] = []
-        self.reached: set[ast.AST] = set()
-        self.followed: set[ast.AST] = set()
-        self.sought: set[tuple[Uid, str]] = set()
-        self.foreign: dict[ast.AST, Module] = {}
-        self.values: dict[ast.AST, Value] = {}
-        self.latest: dict[ast.AST, Value] = {}
-        self.objects: dict[Uid, Object] = {}
-        self.born: list[Uid] = []
-        self.successors: dict[tuple[Uid, Location], Uid] = {}
-        self.escaped: set[Uid] = set()
-        self.frozen: set[Uid] = set()
-        self.kept: set[Uid] = set()
-        self.pretrained: dict[Uid, Location] = {}
-        self.attributes: dict[Uid, set[tuple[Class, str]]] = {}
-        self.members: dict[Uid, set[str]] = {}
-        self.contained: dict[Uid, set[Uid]] = {}
-        """Whom an instance has ever had among its attributes: the store forgets it with the function that made it."""
-        self.module_owners: set[str] = set()
-        self.proven: set[str] = set()
-        self.loaded: set[str] = set()
-        self.wrapped_by_others: set[ast.AST] = set()
-        self.hooks: dict[Uid, list[Value]] = {}
-        self.disabled: set[Uid] = set()
-        self.entered: dict[ast.AST, Value] = {}
-        self.alternatives: dict[str, tuple[Value, ...]] = {}
-        self.made_here: set[str] = set()
-        self.losses: dict[str, tuple[Value, ...]] = {}
-        self.outputs: dict[Uid, str] = {}
-        self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
-        self.known_bases: dict[tuple[ast.ClassDef, Uid], tuple[Value, ...]] = {}
-        self.own_methods: dict[Uid, frozenset[str]] = {}
-        self.own_steps: dict[Uid, frozenset[str]] = {}
-        self.projections: set[Uid] = set()
-        self.windows: set[Uid] = set()
-        self.parallel: set[Uid] = set()
-        self.bypassed: dict[Location, str] = {}
-        self.fed: defaultdict[Location, set[GraphNode]] = defaultdict(set)
-        self.unsynced = False
-        self.samplers: dict[Uid, Object] = {}
-        self.cycles: dict[str, Cycle] = {}
-        self.counts = False
-        self.prepared: dict[Uid, Uid] = {}
-        self.loop_numbers: dict[tuple[Uid, ast.AST], int] = {}
-        self.loop_nodes: dict[int, ast.AST] = {}
-        self.instances: dict[Uid, Class] = {}
-        self.declared: dict[Uid, Class] = {}
-        self.ended: dict[ast.AST, tuple[Made | None, ...]] = {}
-        self.weighed: dict[ast.AST, int] = {}
-        self.carriers: dict[GraphNode, str] = {}
-        self.keepings: list[Keeping] = []
-        self.awaited: dict[int, list[tuple[Value, Keeping]]] = {}
-        self.descents: list[Descent] = []
-        self.hooked: list[Hooked] = []
-        self.states: list[StateCall] = []
-        self.mirrored: list[Mirrored] = []
-        self.restored: dict[Uid, Location] = {}
-        self.begun: dict[tuple[Uid, str], tuple[tuple[int, ...], Location]] = {}
-        self.statements = 0
-        self.numbers = itertools.count(1)
 
     @abstractmethod
     def evaluate(self, node: ast.expr) -> Value:
