@@ -10,9 +10,7 @@ from dataclasses import replace
 
 from gradlint.events import EventKind
 from gradlint.models import Meaning
-from gradlint.static.flow.tree import (
-    JumpKind,
-)
+from gradlint.static.flow.tree import JumpKind
 from gradlint.static.lowering.algebra import held, parameters_in
 from gradlint.static.lowering.arithmetic import combined
 from gradlint.static.lowering.builtins import Builtins
@@ -41,6 +39,9 @@ from gradlint.static.syntax.questions import has_dimension
 COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])
 """Make a new tensor of what they are given, without its graph (the second where `requires_grad` is given)."""
 
+_DOES = frozenset(["backward", "grad", "clip", "set-grad", "chain", "spawn", "spawn-target", "exit", "no-grad"])
+"""Roles of what does something, and makes nothing of its own."""
+
 _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 """Functions whose result is a sum of the terms of what they are given."""
 
@@ -56,9 +57,23 @@ class Constructors(Builtins):
         if name.startswith("torch._foreach"):
             self.emit(EventKind.ESCAPE, node, None)
         meaning = self.models.meaning_of(name)
-        match meaning.role:
-            case "acts":
-                return self.perform(meaning, node, None, args, named)
+        found: Value | None = None
+        if meaning.role == "acts":
+            found = self.perform(meaning, node, None, args, named)
+        elif meaning.role in ("tensor", "fresh-tensor"):
+            found = self._tensors(name, meaning.role, node, args, named)
+        elif meaning.role in _DOES:
+            found = self._done(name, meaning.role, node, args, named)
+        elif meaning.role not in ("pure", "seed", "enable-grad"):
+            found = self._built_by_role(name, meaning.role, node, args, named)
+            return Unknown(holds=self.escape(node, values, self._built(name, values))) if found is None else found
+        return UNKNOWN if found is None else found
+
+    def _built_by_role(
+        self, name: str, role: str, node: ast.Call, args: list[Value], named: dict[str, Value]
+    ) -> Value | None:
+        """Return what is made, or what something is wrapped in; None: nobody knows."""
+        match role:
             case "optimizer" | "scheduler" | "scaler" | "module" | "criterion" | "engine" as kind:
                 return self.construct(Kind(kind), name, node, args, named)
             case "sharding" if args:
@@ -70,28 +85,55 @@ class Constructors(Builtins):
             case "wrapper" | "copy" if args:
                 if name in words("parallel", "wrappers"):
                     self.parallel |= held(args[:1])
-                return self._wrapped(args[0], meaning.role)
-            case "tensor" if "requires_grad" not in named and "out" not in named:
-                if name.endswith("_"):
-                    self.forget(values)
-                self.compares(name, node, args, named)
-                if name.rpartition(".")[2] in words("tensor", "cut"):
-                    return cut(self.place(node))
-                result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
-                if name in _SUMS and args:
-                    result = summed(result, args[0])
-                result = marked(result, made_by(name), self.place(node))
-                return ranked(result, name.rpartition(".")[2], self.place(node), along=has_dimension(node, 1))
-            case "tensor" | "fresh-tensor" if "out" in named:
-                self.forget(values)
-                return UNKNOWN
-            case "tensor" | "fresh-tensor":
-                flag = const(named.get("requires_grad", Const(False)))
-                source = args[0] if args and name in COPIES else DATA
-                copy = copied(source, flag, self.place(node))
-                return UNKNOWN if copy is None else self.leaf(copy, node)
+                return self._wrapped(args[0], role)
             case "parameter":
                 return self.make_parameter(node, named)
+            case "partial" if args and isinstance(args[0], Library) and len(args) == 1:
+                return args[0]
+            case "partial" if args and isinstance(args[0], Function):
+                return replace(args[0], args=(*args[0].args, *args[1:]))
+            case "calls" if args:
+                return self.call(args[0], node, args[1:], named)
+            case "loader":
+                return self.make_loader(name, node, [*args, *named.values()])
+            case "saved":
+                return self._saved(name, node)
+            case "sampler":
+                return self.make_sampler(name, node, args, named)
+            case "tool":
+                return Library(name if name.endswith("()") else f"{name}()")
+            case _:
+                return None
+
+    def _tensors(self, name: str, role: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        """Return a tensor that is computed, or a new one."""
+        values = [*args, *named.values()]
+        if "out" in named:
+            self.forget(values)
+            return UNKNOWN
+        if role == "tensor" and "requires_grad" not in named:
+            return self._calculated(name, node, args, named)
+        flag = const(named.get("requires_grad", Const(False)))
+        source = args[0] if args and name in COPIES else DATA
+        copy = copied(source, flag, self.place(node))
+        return UNKNOWN if copy is None else self.leaf(copy, node)
+
+    def _calculated(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
+        values, plain = [*args, *named.values()], name.rpartition(".")[2]
+        if name.endswith("_"):
+            self.forget(values)
+        self.compares(name, node, args, named)
+        if plain in words("tensor", "cut"):
+            return cut(self.place(node))
+        result = combined(values) if self.grad is Grad.ON else self.ungraphed(DATA, node, values)
+        if name in _SUMS and args:
+            result = summed(result, args[0])
+        result = marked(result, made_by(name), self.place(node))
+        return ranked(result, plain, self.place(node), along=has_dimension(node, 1))
+
+    def _done(self, name: str, role: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value | None:
+        """Do what changes gradients, modes or the way on; return what comes of it, if anything."""
+        match role:
             case "backward":
                 return self.backward(node, args[:1] or list(named.values())[:1], named)
             case "grad":
@@ -101,37 +143,24 @@ class Constructors(Builtins):
             case "set-grad":
                 self._set_grad(node, args)
                 return UNKNOWN
-            case "partial" if args and isinstance(args[0], Library) and len(args) == 1:
-                return args[0]
-            case "partial" if args and isinstance(args[0], Function):
-                return replace(args[0], args=(*args[0].args, *args[1:]))
-            case "calls" if args:
-                return self.call(args[0], node, args[1:], named)
             case "chain":
-                return self._chained(values)
+                return self._chained([*args, *named.values()])
             case "spawn" | "spawn-target":
                 return self._spawned(node, args, named)
             case "exit":
                 self.jump(JumpKind.RAISE)
                 return NONE
-            case "no-grad":
-                return self._untracked(name, node, args)
-            case "loader":
-                return self.make_loader(name, node, values)
-            case "saved" if self.hint and self.hint in self.syntax.functions(
-                self.frame.node or self.frame.module.contents.tree
-            ):
-                saved = self.construct(Kind.MODULE, name, node, [], {})
-                self.emit(EventKind.LOAD, node, frozenset({saved.uid}), self.hint)
-                return saved
-            case "sampler":
-                return self.make_sampler(name, node, args, named)
-            case "tool":
-                return Library(name if name.endswith("()") else f"{name}()")
-            case "pure" | "seed" | "enable-grad" | "saved":
-                return UNKNOWN
             case _:
-                return Unknown(holds=self.escape(node, values, self._built(name, values)))
+                return self._untracked(name, node, args)
+
+    def _saved(self, name: str, node: ast.Call) -> Value:
+        """Return what was saved: a model, if it is called where it is loaded."""
+        called = self.syntax.functions(self.frame.node or self.frame.module.contents.tree)
+        if not self.hint or self.hint not in called:
+            return UNKNOWN
+        saved = self.construct(Kind.MODULE, name, node, [], {})
+        self.emit(EventKind.LOAD, node, frozenset({saved.uid}), self.hint)
+        return saved
 
     def _untracked(self, name: str, node: ast.Call, args: list[Value]) -> Value:
         """Return a context that switches gradients off, or the function that it, or its class, was called on."""

@@ -10,23 +10,11 @@ import ast
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import Atom
 from gradlint.static.lowering.algebra import held
-from gradlint.static.lowering.containers import Containers
 from gradlint.static.lowering.creation import RESTORED
 from gradlint.static.lowering.instances import SAME, SUSPECT
 from gradlint.static.lowering.notes import StateCall
-from gradlint.static.lowering.provenance import (
-    changes_in_place,
-    cut,
-    is_of_inference,
-    is_plain,
-    lost_by,
-    marked,
-    ranked,
-    reshaped,
-    unmarked,
-)
+from gradlint.static.lowering.tensors import Tensors
 from gradlint.static.lowering.values import (
-    DATA,
     UNKNOWN,
     Class,
     Const,
@@ -43,8 +31,6 @@ from gradlint.static.lowering.values import (
     Value,
     unknown_uid,
 )
-from gradlint.static.sources.library import words
-from gradlint.static.syntax.questions import has_dimension
 
 _OPTIMIZER_NEUTRAL = frozenset(
     [
@@ -60,7 +46,7 @@ _OPTIMIZER_NEUTRAL = frozenset(
 )
 
 
-class Methods(Containers):
+class Methods(Tensors):
     """Evaluates method calls."""
 
     def method(self, receiver: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
@@ -82,7 +68,7 @@ class Methods(Containers):
             case Super():
                 return self.on_super(receiver, name, node, args, named)
             case Tensor():
-                return self._tensor(receiver, name, node, args, named)
+                return self.on_tensor(receiver, name, node, args, named)
             case Unknown(id=id_) if id_ in self.proven:
                 module = Object(Kind.MODULE, unknown_uid(id_), "", self.place(node))
                 return self.on_module(module.uid, module, name, node, args, named)
@@ -162,36 +148,6 @@ class Methods(Containers):
             self.emit(EventKind.EPOCH, node, sampler.of or frozenset({sampler.uid}), self._spelled_receiver(node))
         return UNKNOWN
 
-    def _tensor(self, tensor: Tensor, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
-        if name == "backward":
-            return self.backward(node, [tensor], named)
-        if name == "requires_grad_":
-            self.refuse(node, [tensor], frozenset(part for lost in tensor.dropped for part in lost.nodes))
-            target = node.func.value if isinstance(node.func, ast.Attribute) else node.func
-            return self.requires_gradients(target, tensor, next(iter((*args, *named.values())), Const(True)))
-        if is_of_inference(tensor) and name in words("tensor", "viewing"):
-            return tensor
-        if name == "values" and tensor.nodes and not any(part.sure for part in tensor.nodes):
-            return Gathered(unmarked(tensor))  # It may be a dict of losses.
-        if name in words("tensor", "cut"):
-            return cut(self.place(node), lost_by(name, self.place(node), (tensor,)))
-        if name in words("tensor", "fresh"):
-            return self._fresh(named)
-        if changes_in_place(name) and not all(map(is_plain, args)):
-            self.forget([tensor])
-            tensor = unmarked(tensor)
-        if name in words("tensor", "keep"):
-            # Where to, or in which shape, says nothing of what is computed.
-            result = self.computed((tensor,) if name in words("tensor", "shaping") else (tensor, *args), node)
-            if name in words("tensor", "made"):
-                return marked(result, name, self.place(node))
-            return ranked(reshaped(result, tensor, name), name, self.place(node), along=has_dimension(node, 0))
-        return UNKNOWN
-
-    def _fresh(self, named: dict[str, Value]) -> Value:
-        """Return a tensor that is made beside another one."""
-        return DATA if "requires_grad" not in named else UNKNOWN
-
     def _perhaps_in_mode(self, id_: str, module: Value, name: str, node: ast.Call) -> None:
         """Emit a change of mode that concerns one of several modules: the one that a name stands for on this path."""
         kind = EventKind.EVAL if name == "eval" else EventKind.TRAIN
@@ -230,64 +186,49 @@ class Methods(Containers):
                 self.emit(EventKind.BACKWARD, node, None, roles=("engine",))
                 self.emit(EventKind.ESCAPE, node, None)
                 return UNKNOWN
-            case "parameters" | "named_parameters" if isinstance(receiver, Unknown) and receiver.id and not args:
-                return self.proven_module(receiver, node)
-            case "set_epoch":
-                self.emit(EventKind.EPOCH, node, None, self._spelled_receiver(node))
+            case "set_epoch" | "zero_grad" | "zero_grads":
+                kind = EventKind.EPOCH if name == "set_epoch" else EventKind.ZERO
+                self.emit(kind, node, None, self._spelled_receiver(node))
                 return UNKNOWN
-            case "zero_grad" | "zero_grads":
-                self.emit(EventKind.ZERO, node, None, self._spelled_receiver(node))
-                return UNKNOWN
-            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in ("train", "eval"):
-                return self.on_module(unknown_uid(receiver.id), receiver, name, node, args, named)
-            case "train" | "eval" if held([*args, *named.values()]):
-                # It is given somebody: a trainer, not a module.
-                return Unknown(holds=self.escape(node, values))
-            case "train" | "eval" if isinstance(receiver, Unknown) and receiver.id and not args:
-                # It may turn out to be a module; whoever it is, nobody's gradients change.
-                self.set_mode(name, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node), args)
-                for each in self.alternatives.get(receiver.id, ()):
-                    self._perhaps_in_mode(receiver.id, each, name, node)
-                if receiver.id in self.loaded:
-                    # What restores a state is a module or an optimizer, and only one of them has a mode.
-                    self.proven.add(receiver.id)
-                    self.module_owners.add(receiver.id)
-                return receiver
-            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and name in SAME:
-                return receiver
-            case "requires_grad_" if isinstance(receiver, Unknown) and receiver.id:
+        known = self._of_somebody(receiver, name, node, args, named) if isinstance(receiver, Unknown) else None
+        known = self.as_of_tensor(receiver, name, node, args, named) if known is None else known
+        if known is None and name == "step" and not args and isinstance(receiver, Unknown) and receiver.id:
+            self.emit(EventKind.OTHER_STEP, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node))
+        return Unknown(holds=self.escape(node, values)) if known is None else known
+
+    def _of_somebody(
+        self, somebody: Unknown, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]
+    ) -> Value | None:
+        """Return what somebody unknown returns who may prove to be a module; None: nobody knows."""
+        uid, is_module = unknown_uid(somebody.id), somebody.id in self.module_owners
+        match name:
+            case _ if not somebody.id:
+                return None
+            case "parameters" | "named_parameters" if not args:
+                return self.proven_module(somebody, node)
+            case "train" | "eval" if is_module:
+                return self.on_module(uid, somebody, name, node, args, named)
+            case "train" | "eval" if not args and not held(named.values()):  # Who is given somebody is a trainer.
+                return self._put_in_mode(somebody, name, node)
+            case "requires_grad_":
                 wanted = next(iter((*args, *named.values())), Const(True))
                 if wanted != Const(False):
-                    self.told(node, frozenset({unknown_uid(receiver.id)}), wanted)
-                return Unknown(holds=held((receiver,)))
-            case _ if isinstance(receiver, Unknown) and receiver.id in self.module_owners and not SUSPECT.search(name):
-                return self._ran_by_owner(unknown_uid(receiver.id), node, args, named)
-            case _ if name in words("tensor", "cut"):
-                return cut(self.place(node))
-            case _ if name in words("tensor", "fresh"):
-                return self._fresh(named)
-            case _ if name in words("tensor", "made") and not any(isinstance(value, Tensor) for value in args):
-                return marked(UNKNOWN, name, self.place(node))
-            case _ if name in words("tensor", "keep") | words("tensor", "tell"):
-                return Unknown(holds=held((receiver,)))
-            case "zero_" | "detach_":
-                return UNKNOWN
-            case _ if _is_of_numbers(node.func) and not SUSPECT.search(name):
-                return Unknown(holds=held((receiver,)))
-            case _ if name in words("module", "setters"):
-                return UNKNOWN
-            case "step" if not args and isinstance(receiver, Unknown) and receiver.id:
-                self.emit(
-                    EventKind.OTHER_STEP, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node)
-                )
-                return Unknown(holds=self.escape(node, values))
+                    self.told(node, frozenset({uid}), wanted)
+                return Unknown(holds=held((somebody,)))
+            case _ if is_module and name in SAME:
+                return somebody
+            case _ if is_module and not SUSPECT.search(name):
+                return self._ran_by_owner(uid, node, args, named)
             case _:
-                return Unknown(holds=self.escape(node, values))
+                return None
 
-
-def _is_of_numbers(called: ast.expr) -> bool:
-    """Whether a method is one of a parameter's `data`, or of its gradient: it may change numbers, but nobody's mode or state."""
-    owner = called.value if isinstance(called, ast.Attribute) else called
-    while isinstance(owner, ast.Subscript):
-        owner = owner.value
-    return isinstance(owner, ast.Attribute) and owner.attr in ("data", "grad")
+    def _put_in_mode(self, somebody: Unknown, name: str, node: ast.Call) -> Value:
+        """Set the mode of somebody who may turn out to be a module; whoever it is, nobody's gradients change."""
+        self.set_mode(name, node, frozenset({unknown_uid(somebody.id)}), self._spelled_receiver(node), [])
+        for each in self.alternatives.get(somebody.id, ()):
+            self._perhaps_in_mode(somebody.id, each, name, node)
+        if somebody.id in self.loaded:
+            # What restores a state is a module or an optimizer, and only one of them has a mode.
+            self.proven.add(somebody.id)
+            self.module_owners.add(somebody.id)
+        return somebody
