@@ -50,11 +50,25 @@ def frozen_parameters(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset[Uid]) -> Iterator[Diagnostic]:
-    def concerns(event: Event) -> EventKind | None:
+    feeding = _Feeding(optimizer, owned)
+    flow: Flow[_Fed] = Flow(feeding.advance)
+    flow.run(relevant(pruned(root.bare, feeding.effect)), _Fed())
+    yield from _never_fed(optimizer, flow)
+
+
+@dataclass(frozen=True, slots=True)
+class _Feeding:
+    """What events mean to an optimizer of these modules."""
+
+    optimizer: Object
+    owned: frozenset[Uid]
+
+    def effect(self, event: Event) -> EventKind | None:
+        """Return what an event does: to the modules, to their gradients or by the optimizer."""
         targets = event.targets or frozenset()
-        touched = event.targets is None or any(overlap(uid, own) for uid in targets for own in owned)
+        touched = event.targets is None or any(overlap(uid, own) for uid in targets for own in self.owned)
         match event.kind:
-            case _K.FREEZE if any(within(own, uid) for uid in targets for own in owned):
+            case _K.FREEZE if any(within(own, uid) for uid in targets for own in self.owned):
                 return _K.FREEZE
             case _K.THAW | _K.REPLACE | _K.CREATE | _K.ESCAPE if touched:
                 return _K.THAW
@@ -62,20 +76,18 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
                 return _K.THAW  # Whoever that is may be a part of them, by a name that it got before.
             case _K.FORWARD if touched and "method" in event.roles:
                 return _K.THAW
-            case _K.STEP | _K.ESCAPE if optimizer.uid in targets:
+            case _K.STEP | _K.ESCAPE | _K.CREATE if self.optimizer.uid in targets:
                 return event.kind
-            case _K.CREATE if optimizer.uid in targets:
-                return _K.CREATE
             case _K.BACKWARD | _K.SETGRAD:
                 return event.kind
             case _:
                 return None
 
-    def advance(fed: _Fed, event: Event) -> _Fed:
-        targets = event.targets or frozenset()
-        match concerns(event):
+    def advance(self, fed: _Fed, event: Event) -> _Fed:
+        """Return what is so after an event."""
+        match self.effect(event):
             case _K.FREEZE:
-                gone = {own for own in owned for uid in targets if within(own, uid)}
+                gone = {own for own in self.owned for uid in event.targets or () if within(own, uid)}
                 return replace(fed, frozen=fed.frozen | gone, since=event.place)
             case _K.THAW if fed.built and "exchanged" in event.roles:
                 return fed
@@ -86,15 +98,11 @@ def _starved(analysis: Analysis, root: Root, optimizer: Object, owned: frozenset
             case _K.SETGRAD | _K.ESCAPE:
                 return replace(fed, real=True)
             case _K.BACKWARD:
-                return replace(fed, backward=True, real=fed.real or fed.frozen != owned)
+                return replace(fed, backward=True, real=fed.real or fed.frozen != self.owned)
             case _K.STEP:
                 return replace(fed, backward=False, real=False)
             case _:
                 return fed
-
-    flow: Flow[_Fed] = Flow(advance)
-    flow.run(relevant(pruned(root.bare, concerns)), _Fed())
-    yield from _never_fed(optimizer, flow)
 
 
 def _never_fed(optimizer: Object, flow: Flow[_Fed]) -> Iterator[Diagnostic]:

@@ -202,40 +202,35 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
     if loop is None or keeping.name in assigned(loop) or begins_anew(loop, keeping.name):
         return False
     told = {id(each) for node in _written(analysis, keeping) for each in told_in_turn(node)}
-    for node in _written(analysis, keeping):
-        match node:
-            case ast.comprehension() if id(node) in told:
-                continue
-            case ast.Call(ast.Attribute(owner, "backward")) if mentions(owner, keeping.name):
-                return False
-            case ast.Call(ast.Attribute(attr="append"), [arg]) if mentions(arg, keeping.name) and is_told(
-                arg, keeping.name
-            ):
-                continue
-            case ast.Call(func, args) if not tells(func, keeping.name) and not (freed and sums_up(func)):
-                if any(gives(arg, keeping.name) for arg in args):
-                    return False
-            case ast.For(iter=source) | ast.comprehension(iter=source) if gives(source, keeping.name):
-                return False
-            case ast.For(iter=ast.Call(ast.Attribute(source, "values" | "items"))) if gives(
-                source, keeping.name
-            ) and _empties(node):
-                return False
-            case ast.Attribute(ast.Name(name), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear") if (
-                name == keeping.name
-            ):
-                return False
-            case ast.Delete(targets) if any(mentions(target, keeping.name) for target in targets):
-                return False
-            case ast.Assign([ast.Name(name)]) if name == keeping.name and grows(node):
-                continue
-            case ast.Assign(_, ast.Call(func)) if freed and sums_up(func):
-                continue
-            case ast.Assign(_, value) if mentions(value, keeping.name) and not is_told(value, keeping.name):
-                return False
-            case _:
-                continue
-    return True
+    nodes = (node for node in _written(analysis, keeping) if not (type(node) is ast.comprehension and id(node) in told))
+    return not any(_needs(node, keeping.name, freed=freed) for node in nodes)
+
+
+def _needs(node: ast.AST, name: str, *, freed: bool) -> bool:
+    """Whether a piece of code has a use for the graphs of what `name` keeps, or begins it anew."""
+    match node:
+        case ast.Call(ast.Attribute(owner, "backward")) if mentions(owner, name):
+            return True
+        case ast.Call(ast.Attribute(attr="append"), [arg]) if mentions(arg, name) and is_told(arg, name):
+            return False
+        case ast.Call(func, args) if not tells(func, name) and not (freed and sums_up(func)):
+            return any(gives(arg, name) for arg in args)
+        case ast.For(iter=source) | ast.comprehension(iter=source) if gives(source, name):
+            return True
+        case ast.For(iter=ast.Call(ast.Attribute(source, "values" | "items"))) if gives(source, name):
+            return _empties(node)
+        case ast.Attribute(ast.Name(owner), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear"):
+            return owner == name
+        case ast.Delete(targets):
+            return any(mentions(target, name) for target in targets)
+        case ast.Assign([ast.Name(target)]) if target == name and grows(node):
+            return False
+        case ast.Assign(_, ast.Call(func)) if freed and sums_up(func):
+            return False
+        case ast.Assign(_, value):
+            return mentions(value, name) and not is_told(value, name)
+        case _:
+            return False
 
 
 def _empties(loop: ast.For) -> bool:
