@@ -1,4 +1,4 @@
-"""Where the schedulers of torch, transformers and diffusers have their lengths.
+"""Schedules: by which words they are named, and where those of torch, transformers and diffusers have their lengths.
 
 It knows their parameters; it must not know rules.
 """
@@ -6,9 +6,13 @@ It knows their parameters; it must not know rules.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from gradlint.static.lowering.values import Construction, Object
+
+SCHEDULES = re.compile(r"sched|plateau", re.IGNORECASE)
+"""Names of schedules, and of choices among them."""
 
 _LENGTHS = {
     "CosineAnnealingLR": ((1, "T_max"),),

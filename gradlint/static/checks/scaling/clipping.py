@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Container, Iterable, Iterator
 
 from gradlint.diagnostics import Diagnostic, Location, Side
@@ -12,6 +11,7 @@ from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.facts.schedules import SCHEDULES
 from gradlint.static.flow.following import Effect, follow
 from gradlint.static.flow.kinship import overlap
 from gradlint.static.flow.subjects import clips, on_optimizer
@@ -22,7 +22,6 @@ from gradlint.static.syntax.nodes import walk_of
 from gradlint.static.syntax.questions import GRADIENT
 from gradlint.typestate import Marks, State
 
-_SCHEDULES = re.compile(r"sched|plateau", re.IGNORECASE)
 _USELESS = frozenset({"new", "clean", "discarded", "spent"})
 
 
@@ -133,7 +132,7 @@ def _behind_all_steps(analysis: Analysis, root: Root, event: Event) -> Iterator[
 
 def _is_step(event: Event) -> bool:
     """Whether somebody steps who is, or may be, an optimizer."""
-    return event.kind is EventKind.STEP or (event.kind is EventKind.OTHER_STEP and not _SCHEDULES.search(event.name))
+    return event.kind is EventKind.STEP or (event.kind is EventKind.OTHER_STEP and not SCHEDULES.search(event.name))
 
 
 def _of_anybody(clipping: Event, stepped: Container[Location]) -> Effect:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
@@ -12,6 +11,7 @@ from gradlint.messages import compose
 from gradlint.protocols import SCHEDULER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests, local_check
+from gradlint.static.facts.schedules import SCHEDULES
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.subjects import on_scheduler
 from gradlint.static.flow.tree import Event, Uid, events
@@ -20,8 +20,6 @@ from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import UNKNOWN, Kind, Object, const
 from gradlint.static.syntax.nodes import walk, words
 from gradlint.wordings.schedulers import NEVER_STEPPED, ONLY_BY_ANOTHER, ONLY_BY_HAND, STEP_IT
-
-_KIND = re.compile(r"plateau|sched", re.IGNORECASE)
 
 
 @check
@@ -251,7 +249,7 @@ def plateau_without_metric(analysis: Analysis) -> Iterator[Diagnostic]:
 def _is_for_another_kind(analysis: Analysis, step: ast.Call) -> bool:
     """Whether a condition on the kind of scheduler decides between this step and one that gets a value."""
     return any(
-        _KIND.search(ast.unparse(branch.test))
+        SCHEDULES.search(ast.unparse(branch.test))
         and any(step in nodes for nodes in sides)
         and any(_steps_with_value(node, step) for nodes in sides if step not in nodes for node in nodes)
         for branch in _branches(analysis)
