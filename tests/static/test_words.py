@@ -22,6 +22,21 @@ for x in torch.randn(9, 2, 4):
     print(net(x))
 """
 
+_TERMS = """
+import torch
+import torch.nn.functional as F
+
+net = torch.nn.Linear(4, 3)
+optimizer = torch.optim.Adam(net.parameters())
+bank = torch.full((9, 3), 1 / 3)
+for x in torch.randn(9, 2, 4):
+    optimizer.zero_grad()
+    found = F.softmax(net(x), dim=1)
+    terms = F.kl_div(found, bank[:2], reduction="{reduction}")
+    (terms.sum(-1) * torch.rand(2)).mean().backward()
+    optimizer.step()
+"""
+
 _BESIDE = """
 import torch
 {seen}
@@ -212,3 +227,12 @@ def test_a_mode_that_was_saved_is_a_guess(made: str, severity: Severity, words: 
     [found] = [each for each in check_source(_LOADED.format(made=made)) if each.code == "GL303"]
     assert found.severity is severity
     assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("reduction", "severity"),
+    [("batchmean", Severity.ERROR), ("none", Severity.INFO)],
+)
+def test_the_terms_of_a_divergence_may_be_another_loss(reduction: str, severity: Severity) -> None:
+    found = check_source(_TERMS.format(reduction=reduction), "train.py")
+    assert [(each.code, each.severity) for each in found] == [("GL907", severity)]

@@ -9,7 +9,8 @@ import ast
 import builtins
 import enum
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 from gradlint.diagnostics import Location
@@ -34,12 +35,16 @@ from gradlint.static.syntax.layers import (
     choices,
     drops,
     in_one_mode,
+    is_given,
+    is_named,
     is_of_one_layer,
     is_off,
+    rates_left_out,
     under_conditions,
 )
 from gradlint.static.syntax.nodes import asks_for, walk
 from gradlint.static.syntax.nodes import words as words_in
+from gradlint.static.syntax.questions import FunctionNode
 from gradlint.static.syntax.switches import on_request
 
 _LAYERS = re.compile(
@@ -52,6 +57,8 @@ _RECURRENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU)")
 _BY_ARGUMENT = re.compile(rf"{_RECURRENT.pattern}|torch\.nn\.(?:modules\.\w+\.)?MultiheadAttention")
 _ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
 _CLASS = re.compile(r"[A-Z]\w*")
+OF_ONE_BATCH = "batch_norm of one batch"
+"""What is known as a layer whose running statistics are those of the last batch: nobody means to evaluate with them."""
 _PUTS = frozenset(["append", "extend", "insert"])
 """Methods by which a list gets elements."""
 
@@ -74,6 +81,7 @@ class Makers:
         self._aside: frozenset[ast.AST] = frozenset()
         self._idle: dict[tuple[ast.ClassDef, ...], frozenset[ast.AST]] = {}
         self._without_dropout = self._with_dropout = False
+        self._rates: frozenset[str] = frozenset()
         self._met: set[str] = set()
 
     def layers(self, module: Uid) -> frozenset[str]:
@@ -107,7 +115,7 @@ class Makers:
             calls = self._calls_of(module)
             self._without_dropout = bool(calls) and all(any(map(is_off, call.keywords)) for call in calls)
             self._with_dropout = bool(calls) and all(map(drops, calls))
-            found = self._class(lowering.instances[module])
+            found = self._class(lowering.instances[module], *calls)
             self._without_dropout = self._with_dropout = False
             return found
         if self.is_saved(module):
@@ -247,9 +255,15 @@ class Makers:
         callee = self._analysis.value(node.func)
         return isinstance(callee, Library) and role_of(callee.name) == "wrapper"
 
-    def _class(self, cls: Class) -> Sensitivity:
+    def _class(self, cls: Class, *calls: ast.Call) -> Sensitivity:
+        """Return whether the mode of a class matters, made by such calls."""
+        lineage = list(self._analysis.lowering.lineage(cls))
+        makers = (node for each in lineage for node in each.node.body if getattr(node, "name", "") == "__init__")
+        with self._left_out(next(makers, None), calls):
+            return self._lineage(cls, lineage)
+
+    def _lineage(self, cls: Class, lineage: list[Class]) -> Sensitivity:
         lowering = self._analysis.lowering
-        lineage = list(lowering.lineage(cls))
         self._on_request |= {made for ancestor in lineage for made in on_request(ancestor.node)}
         if lowering.is_open(cls):
             return _most([*(self._expression(each.node, each.frame) for each in lineage), Sensitivity.UNSEEN])
@@ -257,6 +271,18 @@ class Makers:
         found = _most(self._expression(each.node, each.frame) for each in lineage)
         self._aside = outer
         return found
+
+    @contextmanager
+    def _left_out(self, made: ast.AST | None, calls: Sequence[ast.Call]) -> Iterator[None]:
+        """Read with the rates of dropout that all of some calls leave out: they are none."""
+        outer = self._rates
+        known = isinstance(made, FunctionNode) and bool(calls)
+        rates = [rates_left_out(made, call, outer) for call in calls] if known else [frozenset[str]()]  # type: ignore[arg-type]
+        self._rates = frozenset.intersection(*rates)
+        try:
+            yield
+        finally:
+            self._rates = outer
 
     def _never_run(self, lineage: tuple[ast.ClassDef, ...]) -> frozenset[ast.AST]:
         """Return the layers of a class that nobody reads, and its methods that ask for the mode, perhaps, but that nobody reaches."""
@@ -299,19 +325,21 @@ class Makers:
     def _call(self, node: ast.Call, callee: Value, frame: Uid) -> Sensitivity:
         match callee:
             case Class():
-                return self._class(callee)
+                return self._class(callee, node)
             case Function(node=body, frame=frame):
-                return self._expression(body, frame)
+                with self._left_out(body, [node]):
+                    return self._expression(body, frame)
             case Library(name) if _FUNCTIONS.fullmatch(name) and in_one_mode(node):
                 return Sensitivity.NO
             case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
-                return Sensitivity.NO if self._off(node, frame) else Sensitivity.YES
+                alike = self._off(node, frame) or is_given(node, "track_running_stats", False)
+                return Sensitivity.NO if alike else Sensitivity.YES
             case Library(name) if name in words("pretrained", "always"):
                 return Sensitivity.YES
             case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):
                 unseen = Sensitivity.UNSEEN if role_of(name) == "unknown" else Sensitivity.NO
                 off = self._off(node, frame) or (_RECURRENT.fullmatch(name) and is_of_one_layer(node))
-                return Sensitivity.YES if drops(node) and not off else unseen
+                return Sensitivity.YES if drops(node, self._rates) and not off else unseen
             case Unknown() if isinstance(node.func, ast.Name) and not hasattr(builtins, node.func.id):
                 return Sensitivity.UNSEEN
             case _:
@@ -322,6 +350,8 @@ class Makers:
         given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "p")]
         if self._without_dropout and any(DROPS.search(ast.unparse(each)) for each in given):
             return True
+        if any(is_named(each, self._rates) for each in given):
+            return True
         return any(isinstance(known := self._value(each, frame), Const) and known.value == 0 for each in given)
 
 
@@ -329,6 +359,8 @@ def _labels(part: ast.AST, known: Iterable[Value]) -> set[str]:
     """Return as what it is known that behaves as the mode says; of what is read, too, its parts tell it."""
     if not isinstance(part, ast.Call):
         return {ast.unparse(part)}
+    if is_given(part, "momentum", 1):
+        return {OF_ONE_BATCH}
     return {"dropout" if drops(part) else each.name for each in known if isinstance(each, Library)}
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Iterator
 
 from gradlint.static.lowering.instances import SAME
-from gradlint.static.syntax.nodes import children, walk, walk_of
+from gradlint.static.syntax.nodes import children, defaults, walk, walk_of
 
 DROPS = re.compile(r"drop", re.IGNORECASE)
 """What a rate of dropout is called, and what takes one."""
@@ -63,9 +63,39 @@ def in_one_mode(node: ast.Call) -> bool:
     return any(each.arg == "training" and isinstance(each.value, ast.Constant) for each in node.keywords)
 
 
-def drops(node: ast.Call) -> bool:
-    """Whether a call is given a rate of dropout other than 0."""
-    return any(bool(DROPS.search(each.arg or "")) and not is_off(each) for each in node.keywords)
+def is_given(node: ast.Call, name: str, value: object) -> bool:
+    """Whether an argument is a literal with some value."""
+    return any(
+        each.arg == name and isinstance(each.value, ast.Constant) and each.value.value == value
+        for each in node.keywords
+    )
+
+
+def drops(node: ast.Call, left_out: Container[str] = ()) -> bool:
+    """Whether a call is given a rate of dropout other than 0; that of a parameter that was `left_out` is."""
+    given = (each for each in node.keywords if DROPS.search(each.arg or "") and not is_off(each))
+    return any(not is_named(each.value, left_out) for each in given)
+
+
+def is_named(node: ast.expr, names: Container[str]) -> bool:
+    """Whether an expression is one of some names."""
+    return isinstance(node, ast.Name) and node.id in names
+
+
+def rates_left_out(
+    made: ast.FunctionDef | ast.AsyncFunctionDef, call: ast.Call, before: Container[str]
+) -> frozenset[str]:
+    """Return the rates of dropout of a function that a call leaves at none, as they are by default; `before` are those of its caller."""
+    if any(isinstance(each, ast.Starred) for each in call.args) or any(each.arg is None for each in call.keywords):
+        return frozenset()
+    names = [each.arg for each in (*made.args.posonlyargs, *made.args.args)]
+    given = {*names[: len(call.args) + (made.name == "__init__")]}
+    given |= {each.arg or "" for each in call.keywords if not is_off(each) and not is_named(each.value, before)}
+    return frozenset(
+        name
+        for name, default in defaults(made.args)
+        if DROPS.search(name) and isinstance(default, ast.Constant) and not default.value and name not in given
+    )
 
 
 def is_of_one_layer(node: ast.Call) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Side
+from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
@@ -71,10 +72,10 @@ def _divergence(analysis: Analysis, each: Compared, loss: str) -> Iterator[Diagn
     place = analysis.source.place(each.node)
     if _came_out_of(each.given(0, "input"), "softmax"):
         prediction = _spelled(each.node, 0, "input")
-        what = (
-            f"`{loss}` wants log-probabilities, but `{prediction}` is the output of a softmax: its value means nothing"
-        )
-        yield compose("GL907", Side.STATIC, place, what=what, remedy="use `log_softmax`")
+        what = f"`{loss}` wants log-probabilities, but `{prediction}` is the output of a softmax: its value is no divergence"
+        found = compose("GL907", Side.STATIC, place, what=what, remedy="use `log_softmax`")
+        # Whoever asks for the single terms makes a loss of his own of them, perhaps their product alone.
+        yield replace(found, severity=Severity.INFO) if _told(each, 2, "reduction") == "none" else found
     elif _came_out_of(each.given(1, "target"), "log_softmax") and _logarithmic(each) is False:
         target = _spelled(each.node, 1, "target")
         what = f"`{loss}` wants probabilities as its target, but `{target}` is the output of a `log_softmax`: it returns nan"
@@ -87,11 +88,17 @@ def _came_out_of(value: Value, op: str) -> bool:
 
 def _logarithmic(each: Compared) -> bool | None:
     """Return whether a divergence is told that its target is logarithmic; None where that is not certain."""
-    if each.criterion is None:
-        told = each.named.get("log_target", UNKNOWN if "**" in each.named else None)
-    elif len(each.criterion.calls) == 1:
-        told = each.criterion.calls[0].argument(3, "log_target")
-    else:
-        return None
-    flag = False if told is None else const(told)
+    flag = _told(each, 3, "log_target")
+    flag = False if flag is None else flag
     return flag if isinstance(flag, bool) else None
+
+
+def _told(each: Compared, position: int, name: str) -> object:
+    """Return an option of a loss, which is given where it is made or called (None: it is not given; ...: not known)."""
+    if each.criterion is None:
+        told = each.named.get(name, UNKNOWN if "**" in each.named else None)
+    elif len(each.criterion.calls) == 1:
+        told = each.criterion.calls[0].argument(position, name)
+    else:
+        return ...
+    return None if told is None else const(told)

@@ -111,11 +111,12 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             return
         state = min(lapsed, key=lambda each: each.marks)
         restored = [each for each in states if each.name == "restored"]
-        if not all(_only_outside(analysis, root, event, state, each) for each in restored):
+        around = _around(analysis, root, event, state)
+        if not all(_only_outside(analysis, root, around, each) for each in restored):
             continue
-        if _is_unknown(analysis, module) and _is_made_within(analysis, _around(analysis, root, event, state), module):
+        if _is_unknown(analysis, module) and _is_made_within(analysis, around, module):
             continue
-        place, marks = _remedy(analysis, root, event, state, restored=bool(restored))
+        place, marks = _remedy(analysis, event, state, around, restored=bool(restored))
         name = analysis.named(module)
         yield left_off(analysis, module, place, marks, name, AFTER_EVALUATION)
         return
@@ -151,12 +152,13 @@ def _excuses(state: State, lapsed: list[State]) -> bool:
     return state.name in ("unknown", "lapsed")
 
 
-def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, restored: bool) -> tuple[Location, Marks]:
+def _remedy(
+    analysis: Analysis, step: Event, lapsed: State, around: tuple[int, ...], *, restored: bool
+) -> tuple[Location, Marks]:
     """Return where `train()` is missing: behind an evaluation amid an epoch that is `restored` later, else in the loop around."""
     begun, marks = lapsed.mark("eval"), (*lapsed.marks, ("step", step.place))
-    if begun is not None and restored:
+    if begun is not None and restored and around == step.loops:
         return begun, marks[1:]
-    around = _around(analysis, root, step, lapsed)
     match analysis.lowering.loop_nodes.get(around[-1]) if around else None:
         case (ast.For(iter=last) | ast.AsyncFor(iter=last) | ast.While(test=last)) as loop:
             source = analysis.source.of(last)
@@ -169,10 +171,10 @@ def _remedy(analysis: Analysis, root: Root, step: Event, lapsed: State, *, resto
 
 
 def _around(analysis: Analysis, root: Root, step: Event, lapsed: State) -> tuple[int, ...]:
-    """Return the loops around both an evaluation and the training that goes on in its mode."""
+    """Return the loops around both an evaluation, where it is called closest to it, and the training that goes on in its mode."""
     begun = lapsed.mark("eval")
     switched = (each for each in analysis.events[root] if each.place == begun and each.kind is EventKind.EVAL)
-    return next((_common(each.loops, step.loops) for each in switched), ())
+    return max((_common(each.loops, step.loops) for each in switched), key=len, default=())
 
 
 def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
@@ -180,14 +182,11 @@ def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _only_outside(analysis: Analysis, root: Root, step: Event, lapsed: State, restored: State) -> bool:
-    """Whether `train()` stands around the loop in which `eval()` and the step are."""
-    loops = {event.place: event.loops for event in analysis.events[root]}
-    begun, back = lapsed.mark("eval"), restored.mark("train")
-    if begun is None or back is None:
-        return False
-    depth = len(step.loops)
-    return loops.get(begun, ())[:depth] == step.loops and len(loops.get(back, step.loops)) < depth
+def _only_outside(analysis: Analysis, root: Root, around: tuple[int, ...], restored: State) -> bool:
+    """Whether `train()` stands outside of the loop that is `around` both `eval()` and the step."""
+    back = restored.mark("train")
+    events = [each for each in analysis.events[root] if each.place == back and each.kind is EventKind.TRAIN]
+    return bool(around and events) and not any(each.is_in(around) for each in events)
 
 
 def _sensitive(analysis: Analysis, module: Uid) -> bool:

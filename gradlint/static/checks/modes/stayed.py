@@ -5,6 +5,7 @@ It knows which passes need an evaluation mode; `modes` asks it, which tells what
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from gradlint.static.flow.protocols import STAYED
 from gradlint.static.flow.trained import on_evaluated
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
+from gradlint.static.syntax.certain import first_time
 from gradlint.typestate import State
 from gradlint.wordings.modes import AFTER_AN_EVALUATION
 
@@ -64,6 +66,8 @@ def trained_as_left(analysis: Analysis, root: Root, module: Uid, owners: frozens
         begun = state.mark("eval") if state is not None else None
         if state is None or begun is None or not _matters(analysis, module, asked=state.mark("train") is not None):
             continue
+        if _is_switched_first(analysis, root, module, event):
+            continue
         marks = [("forward", place) for role, place in state.marks if role == "forward"]
         name = analysis.named(module)
         yield left_off(analysis, module, begun, marks, name, AFTER_AN_EVALUATION)
@@ -77,6 +81,28 @@ def _left(step: Event, worlds: set[World[State]]) -> State | None:
         return None
     broken = (state for state in states if STAYED.broken_by(state, step.kind) is not None)
     return min(broken, key=lambda each: each.marks, default=None)
+
+
+def _is_switched_first(analysis: Analysis, root: Root, module: Uid, step: Event) -> bool:
+    """Whether the model is told to train under a condition that certainly holds the first time, around no other loops than the step."""
+    return any(
+        event.kind is EventKind.TRAIN
+        and module in (event.targets or ())
+        and event.frame == step.frame
+        and step.is_in(event.loops)
+        and event.place < step.place
+        and any(_stands_in(event, each) for each in _first_time(analysis, event))
+        for event in analysis.events[root]
+    )
+
+
+def _first_time(analysis: Analysis, event: Event) -> frozenset[ast.If]:
+    frame = analysis.lowering.frames.get(event.frame)
+    return first_time(frame.node if frame is not None and frame.node is not None else analysis.tree)
+
+
+def _stands_in(event: Event, condition: ast.If) -> bool:
+    return condition.body[0].lineno <= event.place.row <= (condition.body[-1].end_lineno or 0)
 
 
 def _matters(analysis: Analysis, module: Uid, *, asked: bool) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from gradlint.diagnostics import Severity
-from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.facts.sensitivity import OF_ONE_BATCH, Makers, Sensitivity
 from gradlint.static.flow.tree import Uid
 from gradlint.wordings.modes import DROPS, FOLLOWS, STAYS_ON, TRAINING_MODE
 
@@ -23,7 +23,7 @@ def severity_of(makers: Makers, module: Uid) -> Severity | None:
     """Return how much the wrong mode of a module weighs: of one that is given, what the models in sight make likely."""
     match makers.sensitivity(module):
         case Sensitivity.YES:
-            return Severity.ERROR
+            return None if makers.layers(module) == {OF_ONE_BATCH} else Severity.ERROR
         case Sensitivity.UNSEEN if not makers.in_training_mode(module):
             return Severity.WARNING if makers.drops_as_returned(module) else _GIVEN[makers.in_sight()]
         case _:
