@@ -234,12 +234,17 @@ def _computed_aside(case: _Case) -> Event | None:
 def _would_train(case: _Case) -> bool:
     """Whether the loop around the step runs the model, so that a backward pass is what is missing."""
     ring = [event for event in case.events if event.loops[:1] == case.step.loops[:1]]
-    if any("loss" in event.roles for event in ring):
+    if any(map(_may_run_backward, ring)):
         return False
     if any(event.kind is EventKind.BACKWARD for event in ring):
         return True
     owned = case.optimizer.of
     return owned is not None and any(event.kind is EventKind.FORWARD and touches(event, owned) for event in ring)
+
+
+def _may_run_backward(event: Event) -> bool:
+    """Whether somebody unknown gets what carries a graph."""
+    return event.kind is EventKind.ESCAPE and bool(event.nodes)
 
 
 def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[State]) -> bool:
@@ -252,7 +257,10 @@ def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[S
     }
     if not cleared <= clearing.keys():
         return False
-    before = found[: min(clearing[place] for place in cleared if place is not None)]
+    begun = min(clearing[place] for place in cleared if place is not None)
+    if any(map(_may_run_backward, found[begun : found.index(step)])):
+        return False
+    before = found[:begun]
     here = [event for event in before if event.is_in(step.loops) and event.frame[: len(step.frame)] == step.frame]
     return (bool(step.loops) or len(step.frame) > 1) and any(
         event.kind is EventKind.FORWARD and "grad" in event.roles for event in here
