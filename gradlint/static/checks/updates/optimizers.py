@@ -15,6 +15,7 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.construction.coverage import given_twice
+from gradlint.static.facts.trials import is_of_one_number
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.kinship import overlap, touches
@@ -71,16 +72,25 @@ def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
             continue
         case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
         diagnostic = _verdict(case, root)
-        if diagnostic is not None and not _meant(analysis, root, event, diagnostic):
+        if diagnostic is not None and not _meant(analysis, root, case, diagnostic):
             # One root cause, one finding: what follows is downstream of it.
             yield diagnostic
             return
 
 
-def _meant(analysis: Analysis, root: Root, step: Event, found: Diagnostic) -> bool:
-    """Whether gradients add up on purpose: a window is declared, and nothing guards the step, so that it has no end."""
-    adds_up = found.code in ("GL101", "GL102", "GL108")
-    return adds_up and analysis.declared(step.loops) > 1 and not _guarded(root.tree, step)
+def _meant(analysis: Analysis, root: Root, case: _Case, found: Diagnostic) -> bool:
+    """Whether gradients may add up: a window is declared, and nothing guards the step, so that it has no end; or nothing is learned."""
+    step = case.step
+    if found.code not in ("GL101", "GL102", "GL108"):
+        return False
+    return (analysis.declared(step.loops) > 1 and not _guarded(root.tree, step)) or _only_timed(analysis, root, case)
+
+
+def _only_timed(analysis: Analysis, root: Root, case: _Case) -> bool:
+    """Whether all that a loop feeds the modules of an optimizer is of one number."""
+    owned, ring = case.optimizer.of or frozenset(), analysis.ring(root, case.step.loops)
+    forwards = [event for event in ring if event.kind is EventKind.FORWARD and touches(event, owned)]
+    return bool(forwards) and all(is_of_one_number(analysis, event) for event in forwards)
 
 
 def _verdict(case: _Case, root: Root) -> Diagnostic | None:
