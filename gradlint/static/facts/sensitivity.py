@@ -53,12 +53,16 @@ _LAYERS = re.compile(
     r"timm\.create_model|timm\.models\.create_model"
 )
 _FUNCTIONS = re.compile(r"torch\.nn\.functional\.(?:\w*dropout\w*|batch_norm|rrelu)")
+_STACKS = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?Transformer(?:En|De)coder")
+"""What runs copies of a layer that it is given drops where that does."""
 _RECURRENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU)")
 _BY_ARGUMENT = re.compile(rf"{_RECURRENT.pattern}|torch\.nn\.(?:modules\.\w+\.)?MultiheadAttention")
 _ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
 _CLASS = re.compile(r"[A-Z]\w*")
 OF_ONE_BATCH = "batch_norm of one batch"
 """What is known as a layer whose running statistics are those of the last batch: nobody means to evaluate with them."""
+_RATES = frozenset(["p", "dropout"])
+"""What torch's layers call the rate of their dropout."""
 _PUTS = frozenset(["append", "extend", "insert"])
 """Methods by which a list gets elements."""
 
@@ -329,7 +333,7 @@ class Makers:
             case Function(node=body, frame=frame):
                 with self._left_out(body, [node]):
                     return self._expression(body, frame)
-            case Library(name) if _FUNCTIONS.fullmatch(name) and in_one_mode(node):
+            case Library(name) if _STACKS.fullmatch(name) or (_FUNCTIONS.fullmatch(name) and in_one_mode(node)):
                 return Sensitivity.NO
             case Library(name) if _LAYERS.fullmatch(name) or _FUNCTIONS.fullmatch(name):
                 alike = self._off(node, frame) or is_given(node, "track_running_stats", False)
@@ -347,12 +351,16 @@ class Makers:
 
     def _off(self, node: ast.Call, frame: Uid) -> bool:
         """Whether a layer is given the probability 0, as it is written or as a name for it."""
-        given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "p")]
+        given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg in _RATES)]
         if self._without_dropout and any(DROPS.search(ast.unparse(each)) for each in given):
             return True
         if any(is_named(each, self._rates) for each in given):
             return True
-        return any(isinstance(known := self._value(each, frame), Const) and known.value == 0 for each in given)
+        return any(self._is_zero(each, frame) for each in given)
+
+    def _is_zero(self, rate: ast.expr, frame: Uid) -> bool:
+        known = rate if isinstance(rate, ast.Constant) else self._value(rate, frame)
+        return isinstance(known, (ast.Constant, Const)) and known.value == 0
 
 
 def _labels(part: ast.AST, known: Iterable[Value]) -> set[str]:

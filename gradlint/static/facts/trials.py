@@ -1,4 +1,4 @@
-"""Calls that only try whether a model runs.
+"""Calls that only try whether a model runs, or how fast.
 
 It knows what is looked at of what a call returns; it must not know rules.
 """
@@ -14,7 +14,16 @@ from gradlint.static.syntax.nodes import own, walk
 
 _MEASURES = frozenset(["device", "dim", "dtype", "ndim", "ndimension", "numel", "shape", "size", "type"])
 _DRAWS = frozenset(["empty", "normal", "ones", "rand", "randint", "randn", "random", "uniform", "zeros"])
+_FILLS = frozenset(["full", "ones", "zeros"])
 _WRAPS = frozenset(["FloatTensor", "Tensor", "Variable", "as_tensor", "from_numpy", "tensor"])
+
+
+def is_of_one_number(analysis: Analysis, event: Event) -> bool:
+    """Whether a forward is given tensors that are filled with one number: there is nothing to learn from them, but its time."""
+    frame = analysis.lowering.frames.get(event.frame)
+    nodes = list(own(analysis.tree if frame is None or frame.node is None else frame.node))
+    forwards = [each for each in nodes if isinstance(each, ast.Call) and analysis.source.place(each) == event.place]
+    return bool(forwards) and all(_takes(_FILLS, each, nodes) for each in forwards)
 
 
 def is_trial(analysis: Analysis, event: Event) -> bool:
@@ -25,7 +34,7 @@ def is_trial(analysis: Analysis, event: Event) -> bool:
     looked = [part for node in nodes for part in _measured(node)]
     if any(each in forwards for each in looked):
         return True
-    drawn = bool(forwards) and all(_takes_drawn(each, nodes) for each in forwards)
+    drawn = bool(forwards) and all(_takes(_DRAWS, each, nodes) for each in forwards)
     looked += [part for node in nodes for part in _printed(node)] if drawn else []
     assigned = [node for node in nodes if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)]
     names = {name for node in assigned if node.value in forwards for name in _names(node.targets)}
@@ -65,28 +74,28 @@ def _walked(loop: ast.For) -> tuple[ast.expr, ast.expr]:
             return loop.iter, loop.target
 
 
-def _takes_drawn(call: ast.Call, nodes: list[ast.AST]) -> bool:
-    """Whether a model is given drawn numbers only: by their call, or by a name that nothing else is given to."""
-    return bool(call.args) and all(_is_drawn(arg) or _stands_for_drawn(arg, nodes) for arg in call.args)
+def _takes(made: frozenset[str], call: ast.Call, nodes: list[ast.AST]) -> bool:
+    """Whether a model is given only what is `made` in one of some ways: by that call, or by a name that nothing else is given to."""
+    return bool(call.args) and all(_is(made, arg) or _stands_for(made, arg, nodes) for arg in call.args)
 
 
-def _stands_for_drawn(arg: ast.expr, nodes: list[ast.AST]) -> bool:
+def _stands_for(made: frozenset[str], arg: ast.expr, nodes: list[ast.AST]) -> bool:
     match arg:
         case ast.Name(name):
             stores = [each for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)]
             given = [node.value for node in nodes if isinstance(node, ast.Assign) and name in _names(node.targets)]
-            return len(given) == sum(each.id == name for each in stores) == 1 and _is_drawn(given[0])
+            return len(given) == sum(each.id == name for each in stores) == 1 and _is(made, given[0])
         case _:
             return False
 
 
-def _is_drawn(node: ast.expr) -> bool:
-    """Whether an expression is a tensor of drawn numbers, converted and moved at most."""
+def _is(made: frozenset[str], node: ast.expr) -> bool:
+    """Whether an expression is a tensor that is `made` in one of some ways, converted and moved at most."""
     match node:
         case ast.Call(ast.Attribute(_, name) | ast.Name(name), [inner, *_]) if name in _WRAPS:
-            return _is_drawn(inner)
+            return _is(made, inner)
         case ast.Call(ast.Attribute(owner, name)):
-            return name in _DRAWS or _is_drawn(owner)
+            return name in made or _is(made, owner)
         case _:
             return False
 

@@ -40,6 +40,9 @@ _WEIGHTS = words("pretrained", "arguments") | {name.rpartition(".")[2] for name 
 _OPTIM = frozenset(["optim", "Optim", "OPTIM"])
 """In the text of a function that has an optimizer."""
 
+_SWITCH = frozenset(["set_grad_enabled"])
+"""The statement that sets the grad mode for all that follows."""
+
 _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
 
@@ -101,6 +104,8 @@ class Lowering(Pieces):
     def _read_alone(self, function: FunctionNode, cls: ast.ClassDef | None, store: Store) -> Root:
         """Read a function that nobody was seen to call, from what the module has left."""
         self._begin_anew(store)
+        if self._turns_gradients_on(function):
+            self.grad = Grad.MAYBE
         with self.aside() as out:
             self._alone(function, cls)
         return Root(Seq(tuple(out)), False, function, frozenset(self.followed))
@@ -166,6 +171,16 @@ class Lowering(Pieces):
         self.store = dict(store)
         self.dead, self.grad, self.switch, self.followed, self.perhaps = False, Grad.ON, None, set(), 0
         self.inference = False
+
+    def _turns_gradients_on(self, function: FunctionNode) -> bool:
+        """Whether the first statement by which a function sets the grad mode turns gradients on: its callers may have them off."""
+        if not self.module.module.contents.says(_SWITCH, function):
+            return False
+        calls = (
+            each.value for each in function.body if isinstance(each, ast.Expr) and isinstance(each.value, ast.Call)
+        )
+        first = next((call for call in calls if called(call) in _SWITCH), None)
+        return first is not None and any(isinstance(each, ast.Constant) and each.value is True for each in first.args)
 
     def _training(self, functions: list[FunctionNode]) -> set[str]:
         """Return the names of the functions that take part in training: they act, or mention one that does."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
@@ -14,22 +16,41 @@ from gradlint.static.lowering.frames import PRESENT
 from gradlint.static.lowering.values import Kind, Object
 
 
+class _Misgiven(NamedTuple):
+    """An optimizer, the one that has the same parameters, a backward pass behind which it steps, and whose loss that is."""
+
+    optimizer: Object
+    twin: Object
+    behind: Event
+    meant: Uid
+
+
 @check
 def misgiven(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL801: two optimizers have the same parameters, and one of them steps behind the loss of a module that has no optimizer."""
-    optimizers = list(analysis.objects(Kind.OPTIMIZER))
+    optimizers = sorted(analysis.objects(Kind.OPTIMIZER), key=lambda each: each.place)
     if len({each.of for each in optimizers}) == len(optimizers) or not all(each.of for each in optimizers):
         return
-    for optimizer in optimizers:
-        others = [each for each in optimizers if each is not optimizer and each.of == optimizer.of]
-        behind = [*_behind(analysis, optimizer)] if others else []
-        meant = {node.module for event in behind for node in event.nodes}
-        if behind and len(meant) == 1 and all(_is_forgotten(analysis, uid) for uid in meant):
-            own, other = analysis.named(optimizer.uid), analysis.named(others[0].uid)
-            what = f"`{own}` steps behind its loss, but was given the parameters that `{other}` has"
-            marks = (("backward", behind[0].place), ("twin", others[0].place))
-            subject = analysis.named(min(meant))
-            yield compose("GL801", Side.STATIC, optimizer.place, marks, subject=subject, what=what)
+    # If both step behind losses of the same module, the later one was meant for it: of the other's loss not all need be known.
+    found = {
+        (each.optimizer.of, each.meant): each
+        for each in map(partial(_misgiven, analysis, optimizers), optimizers)
+        if each
+    }
+    for optimizer, twin, behind, meant in found.values():
+        own, other = analysis.named(optimizer.uid), analysis.named(twin.uid)
+        what = f"`{own}` steps behind its loss, but was given the parameters that `{other}` has"
+        marks = (("backward", behind.place), ("twin", twin.place))
+        yield compose("GL801", Side.STATIC, optimizer.place, marks, subject=analysis.named(meant), what=what)
+
+
+def _misgiven(analysis: Analysis, optimizers: list[Object], optimizer: Object) -> _Misgiven | None:
+    twin = next((each for each in optimizers if each is not optimizer and each.of == optimizer.of), None)
+    behind = [*_behind(analysis, optimizer)] if twin else []
+    meant = {node.module for event in behind for node in event.nodes}
+    if twin is None or not behind or len(meant) != 1 or not all(_is_forgotten(analysis, uid) for uid in meant):
+        return None
+    return _Misgiven(optimizer, twin, behind[0], min(meant))
 
 
 def _behind(analysis: Analysis, optimizer: Object) -> Iterator[Event]:

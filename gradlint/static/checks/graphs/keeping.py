@@ -15,6 +15,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs.graphs import is_trained
+from gradlint.static.facts.cadence import over_batches
 from gradlint.static.flow.tree import Event, GraphNode
 from gradlint.static.lowering.notes import Keeping
 from gradlint.static.lowering.values import Function
@@ -53,6 +54,8 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
         whole = keeping.nodes <= backwarded
         if not (used and whole) and _returned(analysis, keeping) and not _told_by_callers(analysis, keeping):
             continue
+        if used and whole and keeping.outer and over_batches(analysis, keeping.outer[-1]):
+            continue  # Of graphs that are freed little is left, and that until the next batch only.
         found = compose("GL501", Side.STATIC, keeping.place, [("created", keeping.created)], subject=keeping.name)
         # A graph that no backward has freed is kept whole, buffers and all.
         yield found if used else replace(found, severity=Severity.ERROR)

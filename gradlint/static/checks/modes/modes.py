@@ -208,6 +208,8 @@ def _updates(
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind not in (EventKind.BACKWARD, EventKind.STEP) or event in training or "engine" in event.roles:
             continue
+        if _is_for_others(analysis, root, event, owners):
+            continue
         if all(state.name in IN_EVALUATION and state.mark("eval") for state in states) and _validates(
             analysis, root, event
         ):
@@ -217,6 +219,14 @@ def _updates(
             where = EVALUATING.format(_module_name(analysis, owners))
             yield compose("GL301", Side.STATIC, event.place, marks, what=what, where=where)
             return
+
+
+def _is_for_others(analysis: Analysis, root: Root, event: Event, owners: frozenset[Uid]) -> bool:
+    """Whether each turn of the loop around a backward pass steps, but nobody who trains the module: something else is fitted to it."""
+    if event.kind is not EventKind.BACKWARD or not event.loops:
+        return False
+    steps = [each for each in analysis.ring(root, event.loops) if each.kind is EventKind.STEP]
+    return bool(steps) and not any(owners & (each.targets or frozenset()) for each in steps)
 
 
 def _module_name(analysis: Analysis, owners: frozenset[Uid]) -> str:

@@ -15,6 +15,7 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.construction.coverage import given_twice
+from gradlint.static.facts.trials import is_of_one_number
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.kinship import overlap, touches
@@ -71,16 +72,25 @@ def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
             continue
         case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
         diagnostic = _verdict(case, root)
-        if diagnostic is not None and not _meant(analysis, root, event, diagnostic):
+        if diagnostic is not None and not _meant(analysis, root, case, diagnostic):
             # One root cause, one finding: what follows is downstream of it.
             yield diagnostic
             return
 
 
-def _meant(analysis: Analysis, root: Root, step: Event, found: Diagnostic) -> bool:
-    """Whether gradients add up on purpose: a window is declared, and nothing guards the step, so that it has no end."""
-    adds_up = found.code in ("GL101", "GL102", "GL108")
-    return adds_up and analysis.declared(step.loops) > 1 and not _guarded(root.tree, step)
+def _meant(analysis: Analysis, root: Root, case: _Case, found: Diagnostic) -> bool:
+    """Whether gradients may add up: a window is declared, and nothing guards the step, so that it has no end; or nothing is learned."""
+    step = case.step
+    if found.code not in ("GL101", "GL102", "GL108"):
+        return False
+    return (analysis.declared(step.loops) > 1 and not _guarded(root.tree, step)) or _only_timed(analysis, root, case)
+
+
+def _only_timed(analysis: Analysis, root: Root, case: _Case) -> bool:
+    """Whether all that a loop feeds the modules of an optimizer is of one number."""
+    owned, ring = case.optimizer.of or frozenset(), analysis.ring(root, case.step.loops)
+    forwards = [event for event in ring if event.kind is EventKind.FORWARD and touches(event, owned)]
+    return bool(forwards) and all(is_of_one_number(analysis, event) for event in forwards)
 
 
 def _verdict(case: _Case, root: Root) -> Diagnostic | None:
@@ -234,12 +244,17 @@ def _computed_aside(case: _Case) -> Event | None:
 def _would_train(case: _Case) -> bool:
     """Whether the loop around the step runs the model, so that a backward pass is what is missing."""
     ring = [event for event in case.events if event.loops[:1] == case.step.loops[:1]]
-    if any("loss" in event.roles for event in ring):
+    if any(map(_may_run_backward, ring)):
         return False
     if any(event.kind is EventKind.BACKWARD for event in ring):
         return True
     owned = case.optimizer.of
     return owned is not None and any(event.kind is EventKind.FORWARD and touches(event, owned) for event in ring)
+
+
+def _may_run_backward(event: Event) -> bool:
+    """Whether somebody unknown gets what carries a graph."""
+    return event.kind is EventKind.ESCAPE and bool(event.nodes)
 
 
 def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[State]) -> bool:
@@ -252,7 +267,10 @@ def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[S
     }
     if not cleared <= clearing.keys():
         return False
-    before = found[: min(clearing[place] for place in cleared if place is not None)]
+    begun = min(clearing[place] for place in cleared if place is not None)
+    if any(map(_may_run_backward, found[begun : found.index(step)])):
+        return False
+    before = found[:begun]
     here = [event for event in before if event.is_in(step.loops) and event.frame[: len(step.frame)] == step.frame]
     return (bool(step.loops) or len(step.frame) > 1) and any(
         event.kind is EventKind.FORWARD and "grad" in event.roles for event in here
