@@ -28,6 +28,7 @@ from gradlint.static.lowering.values import (
     Value,
     const,
 )
+from gradlint.static.sources.library import words
 from gradlint.static.syntax.nodes import children
 from gradlint.static.syntax.questions import GRADIENT
 
@@ -154,6 +155,8 @@ class Expressions(Comprehensions):
             case Items(elements) if elements:
                 one = self._common(elements)
                 return one if isinstance(one, Library) else mixture(elements)
+            case _ if wanted in words("optimizer", "numbers"):
+                return UNKNOWN  # A number of a group of parameters has no hold on its optimizer.
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", holds)
             case Gathered():
