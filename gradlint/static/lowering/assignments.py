@@ -87,7 +87,7 @@ class Assignments(Succession):
                     self.renewed(f"{'/'.join(self.frame.path)}/{name}")
                 self.bind(name, value)
             case ast.Tuple(elements) | ast.List(elements):
-                for element, each in zip(elements, _spread(value, elements), strict=True):
+                for element, each in zip(elements, _spread(self.as_tuple(value), elements), strict=True):
                     self.assign(element, each, node)
             case ast.Starred(inner):
                 self.assign(inner, Unknown(holds=held((value,))), node)

@@ -105,6 +105,8 @@ class Constructors(Builtins):
                 return args[0]
             case "partial" if args and isinstance(args[0], Function):
                 return replace(args[0], args=(*args[0].args, *args[1:]))
+            case "record":
+                return self.record(node)
             case "calls" if args:
                 return self.call(args[0], node, args[1:], named)
             case "chain":

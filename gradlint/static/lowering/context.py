@@ -107,6 +107,7 @@ class Context(ABC):
         self.losses: dict[str, tuple[Value, ...]] = {}
         self.outputs: dict[Uid, str] = {}
         self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
+        self.records: dict[ast.Call, Class] = {}
         self.known_bases: dict[tuple[ast.ClassDef, Uid], tuple[Value, ...]] = {}
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.own_steps: dict[Uid, frozenset[str]] = {}

@@ -58,7 +58,7 @@ class Expressions(Comprehensions):
             case ast.Subscript(ast.Attribute(ast.Name("sys"), "modules"), ast.Name("__name__")):
                 return Library(ITSELF)
             case ast.Subscript(owner, index):
-                return self._element(self.evaluate(owner), self.evaluate(index))
+                return self._element(self.as_tuple(self.evaluate(owner)), self.evaluate(index))
             case ast.BinOp():
                 return self._binary(self.evaluate(node.left), node.op, self.evaluate(node.right), node)
             case ast.UnaryOp(op, operand):
@@ -98,6 +98,10 @@ class Expressions(Comprehensions):
 
     def gradient_read(self, gradient: ast.Attribute, node: ast.AST) -> None:
         """Emit that a gradient is taken for a tensor; the layer of gradients knows how."""
+        raise NotImplementedError
+
+    def as_tuple(self, value: Value) -> Value:
+        """Return a record as the tuple that it is; the layer of classes knows how."""
         raise NotImplementedError
 
     def evaluate_call(self, node: ast.Call) -> Value:
