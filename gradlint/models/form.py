@@ -18,7 +18,7 @@ BASES = ("optimizer", "scheduler", "scaler", "module", "criterion", "engine")
 """The kinds that are built in; every other kind is like one of them."""
 
 _VALUES = (
-    "pure tensor fresh-tensor parameter wrapper copy cast tool unknown partial calls chain exit seed spawn spawn-target "
+    "pure tensor fresh-tensor parameter wrapper copy cast tool unknown partial record calls chain exit seed spawn spawn-target "
     "loader sampler saved sharding backward grad clip no-grad enable-grad set-grad"
 )
 ROLES = frozenset((*BASES, *_VALUES.split()))

@@ -75,7 +75,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"spent": "the gradients were already used by this step"},
     ),
     "GL110": Wording(
-        "`{subject}` is named but not called: the statement does nothing",
+        "`{subject}` is named but not called: {effect}",
         "add the parentheses: `{subject}()`",
     ),
     "GL111": Wording(

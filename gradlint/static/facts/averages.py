@@ -14,6 +14,7 @@ from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.cadence import definitions
 from gradlint.static.facts.prepared import accumulates_nothing
+from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.values import (
     Const,
@@ -26,6 +27,7 @@ from gradlint.static.lowering.values import (
     Tensor,
     Unknown,
     Value,
+    unknown_uid,
 )
 from gradlint.static.syntax.nodes import own, walk
 
@@ -35,6 +37,7 @@ class Means:
 
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
+        self._makers = analysis.kept(Makers)
 
     def starts(self, backward: Event) -> bool:
         """Whether a backward pass starts from the mean loss of a batch, neither divided nor weighted."""
@@ -52,6 +55,13 @@ class Means:
                 return any(self._is_mean(side, scope, depth) for side in (left, right))
             case _, ast.Call(ast.Attribute(attr="scale"), [inner]):
                 return self._is_mean(inner, scope, depth)
+            case _, ast.Attribute(ast.Call() as call, "loss"):
+                return self._of_pretrained(call)
+            case _, ast.Attribute(ast.Name() as result, "loss"):
+                results = definitions(self.analysis, result, scope)
+                return bool(results) and all(
+                    isinstance(each, ast.Call) and self._of_pretrained(each) for each in results
+                )
             case _, ast.Name(name) if depth and not _augmented(name, scope or self.analysis.tree):
                 shared = list(_unpacked(name, scope or self.analysis.tree))
                 # What a name is in the functions of a script says nothing of the script's own.
@@ -64,6 +74,18 @@ class Means:
                 return bool(given or shared) and all(means) and all(starmap(self._returned, shared))
             case _, ast.Call():
                 return self._returned(node, None)
+            case _:
+                return False
+
+    def _of_pretrained(self, call: ast.Call) -> bool:
+        """Whether a call runs a model that a library has trained, which computes the mean loss of a batch as torch does."""
+        if any(keyword.arg == "num_items_in_batch" for keyword in call.keywords):
+            return False
+        match self.analysis.value(call.func):
+            case Object(kind=Kind.MODULE, uid=uid):
+                return self._makers.drops_as_returned(uid)
+            case Unknown(id=id_) if id_:
+                return self._makers.drops_as_returned(unknown_uid(id_))
             case _:
                 return False
 

@@ -87,7 +87,7 @@ class Assignments(Succession):
                     self.renewed(f"{'/'.join(self.frame.path)}/{name}")
                 self.bind(name, value)
             case ast.Tuple(elements) | ast.List(elements):
-                for element, each in zip(elements, _spread(value, elements), strict=True):
+                for element, each in zip(elements, _spread(self.as_tuple(value), elements), strict=True):
                     self.assign(element, each, node)
             case ast.Starred(inner):
                 self.assign(inner, Unknown(holds=held((value,))), node)
@@ -221,7 +221,7 @@ class Assignments(Succession):
 
     def _sum(self, targets: list[ast.expr], value: ast.expr, result: Value, node: ast.stmt) -> bool:
         """Whether an assignment is `total = total + loss`; it is made here."""
-        if not isinstance(value, ast.BinOp):
+        if not isinstance(value, (ast.BinOp, ast.IfExp)):
             return False
         match targets, value:
             case [ast.Name(name) as target], ast.BinOp(ast.Name(left), ast.Add(), right) if name == left:
@@ -229,7 +229,7 @@ class Assignments(Succession):
                     self.keep(target, self.latest[right], node)
                 self.grown(target, result, node)
                 return True
-            case [ast.Name(name) as target], ast.BinOp() if self.grad is Grad.ON and goes_on(value, name):
+            case [ast.Name(name) as target], _ if self.grad is Grad.ON and goes_on(value, name):
                 # `mean = (mean * i + loss) / (i + 1)`
                 self.keep(target, result, node)
                 return False

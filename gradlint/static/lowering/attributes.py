@@ -78,6 +78,11 @@ def window_end(owner: Uid) -> str:
     return f"{'/'.join(owner)}.window-end"
 
 
+def told_by(owner: Uid, name: str) -> Unknown:
+    """Return what a module tells of itself: whoever gets that has no hand on the module."""
+    return Unknown(f"{'/'.join(owner)}.{name}")
+
+
 class Attributes(Conditions):
     """Finds attributes of values."""
 
@@ -100,12 +105,16 @@ class Attributes(Conditions):
                     return owner
                 if name in MODULE_METHODS:
                     return Method(owner, name)
+                if name in words("module", "facts"):
+                    return told_by(owner.uid, name)
                 part = self.submodule(owner, name)
                 return self.optimizer_by_use(part, (*owner.uid, name), node) or part
             case Object():
                 return self._made_attribute(owner, name)
             case Tensor():
                 return self._tensor_attribute(owner, name, node)
+            case Unknown(id=id_) if id_ and name in words("module", "facts") and self._is_run(id_, node):
+                return told_by(unknown_uid(id_), name)
             case Unknown(id=id_, holds=holds):
                 unknown = Unknown(f"{id_}.{name}" if id_ else "", holds)
                 uid = unknown_uid(unknown.id)
@@ -159,6 +168,14 @@ class Attributes(Conditions):
     def submodule(self, owner: Object, name: str) -> Value:
         """Return the part `name` of a module of a library."""
         return Object(Kind.MODULE, (*owner.uid, name), "", owner.place)
+
+    def _is_run(self, id_: str, node: ast.expr) -> bool:
+        """Whether somebody unknown, of whom an attribute is asked, is a module by what is done with it here."""
+        return id_ in self.module_owners or (isinstance(node, ast.Attribute) and self.has_a_mode(node.value, id_))
+
+    def has_a_mode(self, callee: ast.expr, id_: str) -> bool:
+        """Whether somebody unknown is put into a mode; the layer of instances knows how."""
+        raise NotImplementedError
 
     def member(self, owner: Instance, name: str, node: ast.expr) -> Value:
         """Return an attribute of an instance of this file's class; the layer of classes knows how."""

@@ -19,6 +19,7 @@ from gradlint.static.lowering.values import (
     Class,
     Function,
     Instance,
+    Items,
     Library,
     Made,
     Method,
@@ -28,7 +29,7 @@ from gradlint.static.lowering.values import (
 )
 from gradlint.static.syntax.computing import computed_parts
 from gradlint.static.syntax.endings import Forward
-from gradlint.static.syntax.initializers import DATACLASSES, initializer
+from gradlint.static.syntax.initializers import DATACLASSES, RECORDS, fields_of, initializer, record
 from gradlint.static.syntax.nodes import receiver, walk_of
 
 _ACTIVATIONS = frozenset(["oftmax", "igmoid"])
@@ -85,7 +86,26 @@ class Classes(Functions):
                 return Function(self.initializers[each.node], each.frame)
         return self.method_of(cls, "__init__")
 
+    def record(self, node: ast.Call) -> Value:
+        """Return the class that a call of `namedtuple` makes."""
+        if node not in self.records and (made := record(node)) is not None:
+            self.records[node] = Class(made, self.frame.path)
+        return self.records.get(node, UNKNOWN)
+
+    def is_record(self, cls: Class) -> bool:
+        """Whether instances of a class are tuples whose elements have names."""
+        return cls in self.records.values() or self.is_a(cls, *RECORDS)
+
+    def as_tuple(self, value: Value) -> Value:
+        """Return a record as the tuple that it is, anything else as it is."""
+        if not isinstance(value, Instance) or not self.is_record(value.cls):
+            return value
+        fields = fields_of(value.cls.node)
+        return Items(tuple(self.store.get((value.uid, name), UNKNOWN) for name in fields))
+
     def _is_dataclass(self, cls: Class) -> bool:
+        if self.is_record(cls):
+            return True
         callees = (node.func if isinstance(node, ast.Call) else node for node in cls.node.decorator_list)
         known = [self.seen_from(cls.frame, callee) for callee in callees]
         return any(isinstance(value, Library) and value.name in DATACLASSES for value in known)
@@ -217,7 +237,7 @@ class Classes(Functions):
 
     def is_open(self, cls: Class) -> bool:
         """Whether a class has a base whose source is not here (`object` and torch's modules aside)."""
-        closed = ("builtins.object", "torch.nn.Module", "torch.nn.modules.Module", "abc.ABC")
+        closed = ("builtins.object", "torch.nn.Module", "torch.nn.modules.Module", "abc.ABC", *RECORDS)
         for ancestor in self.lineage(cls):
             for base in self.bases(ancestor):
                 if not isinstance(base, Class) and not (isinstance(base, Library) and base.name in closed):

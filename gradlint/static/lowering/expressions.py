@@ -28,6 +28,7 @@ from gradlint.static.lowering.values import (
     Value,
     const,
 )
+from gradlint.static.sources.library import words
 from gradlint.static.syntax.nodes import children
 from gradlint.static.syntax.questions import GRADIENT
 
@@ -57,7 +58,7 @@ class Expressions(Comprehensions):
             case ast.Subscript(ast.Attribute(ast.Name("sys"), "modules"), ast.Name("__name__")):
                 return Library(ITSELF)
             case ast.Subscript(owner, index):
-                return self._element(self.evaluate(owner), self.evaluate(index))
+                return self._element(self.as_tuple(self.evaluate(owner)), self.evaluate(index))
             case ast.BinOp():
                 return self._binary(self.evaluate(node.left), node.op, self.evaluate(node.right), node)
             case ast.UnaryOp(op, operand):
@@ -97,6 +98,10 @@ class Expressions(Comprehensions):
 
     def gradient_read(self, gradient: ast.Attribute, node: ast.AST) -> None:
         """Emit that a gradient is taken for a tensor; the layer of gradients knows how."""
+        raise NotImplementedError
+
+    def as_tuple(self, value: Value) -> Value:
+        """Return a record as the tuple that it is; the layer of classes knows how."""
         raise NotImplementedError
 
     def evaluate_call(self, node: ast.Call) -> Value:
@@ -154,6 +159,8 @@ class Expressions(Comprehensions):
             case Items(elements) if elements:
                 one = self._common(elements)
                 return one if isinstance(one, Library) else mixture(elements)
+            case _ if wanted in words("optimizer", "numbers"):
+                return UNKNOWN  # A number of a group of parameters has no hold on its optimizer.
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", holds)
             case Gathered():

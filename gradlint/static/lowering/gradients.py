@@ -172,7 +172,18 @@ class Gradients(Forwards):
                 known = replace(value if isinstance(value, Tensor) else Tensor(), nodes=frozenset({part}))
                 self.bind(written.id, known)
                 self.turned_out(value, part)
+                self._terms_too(written.id, part)
                 yield known
+
+    def _terms_too(self, name: str, part: GraphNode) -> None:
+        """Remember of a sum that turned out to have a graph that its terms have one: they were computed of the same thing."""
+        scope = self.frame.node or self.frame.module.contents.tree
+        for term in self.syntax.terms_by_name(scope).get(name, ()):
+            value = self.lookup(term)
+            if _may_have_graph(value) and self._is_used_as_tensor(term):
+                known = value if isinstance(value, Tensor) else Tensor()
+                self.bind(term, replace(known, nodes=frozenset({part})))
+                self.turned_out(value, part)
 
     def _unscaled(self, written: ast.expr) -> ast.expr:
         """Return what is only multiplied by a number, or by a gradient scaler: `loss` of `(loss / 4)` and of `scaler.scale(loss)`."""

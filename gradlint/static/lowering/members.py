@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.static.lowering.attributes import told_by
 from gradlint.static.lowering.classes import Classes, decorators
 from gradlint.static.lowering.functions import name_of
 from gradlint.static.lowering.values import (
@@ -193,6 +194,8 @@ class Members(Classes):
                 self.set_member(owner.uid, name, found := Unknown(self._path(owner, name)))
             return found or Unknown(self._path(owner, name), frozenset({owner.uid}))
         if self.is_module(owner.cls):
+            if name in words("module", "facts"):
+                return told_by(owner.uid, name)
             # Only what wraps it has one, and a wrapper stands for what it wraps.
             return owner if name == "module" else Method(owner, name)
         told = name in words("trainer", "attributes") and self.is_a(owner.cls, *words("trainer", "bases"))

@@ -22,6 +22,7 @@ from gradlint.static.lowering.values import (
     Instance,
     Items,
     Kind,
+    Library,
     Method,
     Object,
     Tensor,
@@ -48,10 +49,19 @@ class Remembering(Context):
 
     def begin(self, key: tuple[Uid, str], value: Value, node: ast.AST) -> None:
         """Remember where a name became an empty sum or list, or a dict of such; anything else makes it forgotten."""
-        if _is_empty(value) or (isinstance(value, Tensor) and not value.nodes and not is_computed(value)):
+        empty = _is_empty(value) or (isinstance(value, Unknown) and self._is_made_empty(node))
+        if empty or (isinstance(value, Tensor) and not value.nodes and not is_computed(value)):
             self.begun[key] = (self.loops, self.place(node))
         else:
             self.begun.pop(key, None)
+
+    def _is_made_empty(self, node: ast.AST) -> bool:
+        """Whether a statement gives a name a dict of lists, or of numbers, that are made when they are asked for."""
+        match node:
+            case ast.Assign(value=ast.Call(callee, [ast.Name("list" | "float" | "int")], [])):
+                return self.latest.get(callee) == Library("collections.defaultdict")
+            case _:
+                return False
 
     def keep(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Remember that `target` from outside the loop now holds a graph of this iteration."""

@@ -81,6 +81,7 @@ class Who:
         self.losses: dict[str, tuple[Value, ...]] = {}  # ... and the losses
         self.cycles: dict[str, Cycle] = {}
         self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
+        self.records: dict[ast.Call, Class] = {}  # named tuples, by the call that makes the class
         self.known_bases: dict[tuple[ast.ClassDef, Uid], tuple[Value, ...]] = {}
         self.ended: dict[ast.AST, tuple[Made | None, ...]] = {}  # what the `forward` of a class ends in
         self.weighed: dict[ast.AST, int] = {}  # how many results it computes

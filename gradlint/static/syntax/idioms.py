@@ -15,6 +15,9 @@ def goes_on(value: ast.expr, name: str) -> bool:
             return any(_is_multiple(each, name) or goes_on(each, name) for each in (left, right))
         case ast.BinOp(left, ast.Mult() | ast.Div(), right):
             return goes_on(left, name) or goes_on(right, name)
+        case ast.IfExp(ast.Compare(ast.Name(asked), [ast.Is() | ast.IsNot()], [ast.Constant(None)]), body, orelse):
+            # `x if mean is None else 0.9 * mean + x`
+            return asked == name and (goes_on(body, name) or goes_on(orelse, name))
         case _:
             return False
 

@@ -1,4 +1,4 @@
-"""The `__init__` that a dataclass is given, as the syntax that nobody wrote.
+"""The `__init__` that a dataclass or a named tuple is given, and the class that `namedtuple` makes, as the syntax that nobody wrote.
 
 It knows `ast` and the form of a field; it must not know values. Whether a class is a dataclass is for others to say.
 """
@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 DATACLASSES = frozenset(["dataclasses.dataclass", "attr.s", "attr.define", "attrs.define", "attrs.frozen"])
 """Decorators that write an `__init__`."""
+RECORDS = frozenset(["typing.NamedTuple", "typing_extensions.NamedTuple"])
+"""Bases that do so, of tuples whose elements have names."""
 
 
 def initializer(classes: Iterable[ast.ClassDef], *, goes_on: bool) -> ast.FunctionDef:
@@ -29,6 +31,26 @@ def initializer(classes: Iterable[ast.ClassDef], *, goes_on: bool) -> ast.Functi
     arguments = ast.arguments([], [ast.arg("self"), *args], None, [], [], None, defaults)
     made = ast.FunctionDef("__init__", arguments, body or [ast.Pass()], [], lineno=1, col_offset=0)
     return ast.fix_missing_locations(ast.copy_location(made, next(iter(ordered.values()), made)))
+
+
+def record(call: ast.Call) -> ast.ClassDef | None:
+    """Return the class that `namedtuple("Name", "its fields")` makes, if both are written out."""
+    match call.args:
+        case [ast.Constant(str(name)), ast.Constant(str(told))]:
+            fields = told.replace(",", " ").split()
+        case [ast.Constant(str(name)), ast.List(elements) | ast.Tuple(elements)]:
+            fields = [each.value for each in elements if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+        case _:
+            return None
+    body: list[ast.stmt] = [ast.AnnAssign(ast.Name(each, ast.Store()), ast.Constant(None), None, 1) for each in fields]
+    made = ast.ClassDef(name, [], [], body or [ast.Pass()], [])
+    return ast.fix_missing_locations(ast.copy_location(made, call))
+
+
+def fields_of(cls: ast.ClassDef) -> list[str]:
+    """Return the fields that the body of a class declares, in their order."""
+    fields = (each.target for each in cls.body if isinstance(each, ast.AnnAssign))
+    return [target.id for target in fields if isinstance(target, ast.Name)]
 
 
 def _is_given(field: ast.AnnAssign) -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import TypeVar
 
 from gradlint.static.syntax import uses
 from gradlint.static.syntax.nodes import children, own, walk, walk_of
 from gradlint.static.syntax.options import always_on
+from gradlint.static.syntax.terms import terms_by_name
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 T = TypeVar("T")
@@ -80,6 +81,10 @@ class Syntax:
     def asked_of(self, scope: ast.AST, name: str) -> frozenset[str]:
         """Return the methods that are called of a name in a function."""
         return frozenset(self._once(uses.methods_asked, scope).get(name, ()))
+
+    def terms_by_name(self, scope: ast.AST) -> Mapping[str, tuple[str, ...]]:
+        """Return the terms of the sums that a function gives names, as far as they are computed of the same thing."""
+        return self._once(terms_by_name, scope)
 
     def stepped_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who is asked, in a function or class, for what only an optimizer does, as it is spelled: to clear gradients and to step."""

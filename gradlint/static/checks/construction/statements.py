@@ -1,4 +1,4 @@
-"""Statements that do not do what they say: GL110, GL307, GL803 and GL804."""
+"""Statements that do not do what they say: GL307, GL803 and GL804."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
+from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check, in_tests
-from gradlint.static.flow.subjects import MANY_EVALUATIONS
+from gradlint.static.checks.construction.uncalled import calling, required, uncalled
 from gradlint.static.lowering.values import (
     UNKNOWN,
     Class,
@@ -21,79 +21,13 @@ from gradlint.static.lowering.values import (
     Method,
     Object,
     Params,
-    Tensor,
     Unknown,
     Value,
 )
 from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import root, walk
 
-_ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "train", "detach_", "requires_grad_"])
 _PARAMETERS = ("parameters", "named_parameters")
-
-
-@check
-@by_words
-@in_tests
-def uncalled_method(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL110: `optimizer.zero_grad` without parentheses."""
-    for node in analysis.nodes(ast.Expr):
-        match node.value:
-            case ast.Attribute(value=owner, attr=name) as value if name in _ACTIONS or name == "update":
-                known = analysis.value(owner)
-                if _acts(analysis, known, name):
-                    yield _uncalled("GL110", analysis, value, mended=_takes_nothing(analysis, known, name))
-            case _:
-                continue
-
-
-def _acts(analysis: Analysis, owner: Value, name: str) -> bool:
-    match owner:
-        case Object(kind=Kind.SCALER):
-            return name in ("update", "step")
-        case Object() | Tensor():
-            return name in _ACTIONS
-        case Instance(cls=cls):
-            lowering = analysis.lowering
-            method = lowering.method_of(cls, name)
-            plain = method is not None and not getattr(method.node, "decorator_list", ())
-            return name in _ACTIONS and (plain or (method is None and lowering.is_module(cls)))
-        case Unknown():
-            return name in ("zero_grad", "backward")
-        case _:
-            return False
-
-
-def _takes_nothing(analysis: Analysis, owner: Value, name: str) -> bool:
-    """Whether a call without arguments is right."""
-    match owner:
-        case Object(kind=Kind.SCALER):
-            return name == "update"
-        case Object(origin=origin):
-            return name != "step" or not (origin in MANY_EVALUATIONS or origin.endswith(".ReduceLROnPlateau"))
-        case Instance(cls=cls):
-            method = analysis.lowering.method_of(cls, name)
-            return method is None or _required(method.node) <= 1
-        case _:
-            return True
-
-
-def _required(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> int:
-    """Return how many arguments a function must be given, `self` included."""
-    args = function.args
-    named = sum(default is None for default in args.kw_defaults)
-    return len(args.posonlyargs) + len(args.args) - len(args.defaults) + named
-
-
-def _uncalled(code: str, analysis: Analysis, node: ast.expr, *, mended: bool = True) -> Diagnostic:
-    place = analysis.source.place(node)
-    found = compose(code, Side.STATIC, place, subject=ast.unparse(node))
-    return replace(found, fix=_called(place)) if mended else found
-
-
-def _called(place: Location) -> Fix:
-    end = Location(place.filename, place.end_row, place.end_column, place.end_row, place.end_column)
-    return Fix("Call it", (Edit(end, "()"),), safe=True)
 
 
 @check
@@ -113,7 +47,7 @@ def grad_mode_not_entered(analysis: Analysis) -> Iterator[Diagnostic]:
         mode = item.context_expr
         if _is_imported(analysis, mode) and _is_grad_mode(analysis, mode):
             place = analysis.source.place(mode)
-            yield replace(_not_entered(place, mode, "` after `with`", _RAISES, "call"), fix=_called(place))
+            yield replace(_not_entered(place, mode, "` after `with`", _RAISES, "call"), fix=calling(place))
 
 
 _IDLE = "does nothing: gradients stay enabled"
@@ -165,13 +99,13 @@ def _wants_parameters(callee: Value) -> bool:
 def _method_given(analysis: Analysis, node: ast.Attribute) -> Iterator[Diagnostic]:
     match analysis.value(node):
         case Method(name=name) if name in _PARAMETERS:
-            yield _uncalled("GL803", analysis, node)
+            yield uncalled("GL803", analysis, node)
         case Function(function, _, receiver):
-            mended = _required(function) <= (receiver is not None)
-            yield _uncalled("GL803", analysis, node, mended=mended)
+            mended = required(function) <= (receiver is not None)
+            yield uncalled("GL803", analysis, node, mended=mended)
         case Unknown() if node.attr in _PARAMETERS and isinstance(analysis.value(node.value), Unknown):
             if not _is_attribute(analysis, node.attr):
-                yield _uncalled("GL803", analysis, node)
+                yield uncalled("GL803", analysis, node)
         case _:
             return
 

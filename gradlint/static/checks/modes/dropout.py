@@ -45,7 +45,7 @@ def _modules(analysis: Analysis) -> Iterator[ast.ClassDef]:
 
 
 def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
-    """Yield `forward` and the methods of the class that it calls, at whatever remove."""
+    """Yield `forward` and the methods of the class that it calls, at whatever remove, in whichever phase."""
     methods = {each.name: each for each in cls.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))}
     todo, seen = ["forward"], {"__init__"}
     while todo:
@@ -54,10 +54,18 @@ def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
             continue
         seen.add(name)
         yield methods[name]
-        for node in walk(methods[name]):
-            match node:
-                case ast.Call(ast.Attribute(ast.Name("self"), called)):
+        if _leaves_by_phase(methods[name]):
+            continue
+        for node, _ in _unguarded(methods[name].body, frozenset()):
+            match node.func:
+                case ast.Attribute(ast.Name("self"), called):
                     todo.append(called)
+
+
+def _leaves_by_phase(method: FunctionNode) -> bool:
+    """Whether a method is left early in some phase: what it calls behind that belongs to the others."""
+    guards = (node for node in walk(method) if isinstance(node, ast.If) and _PHASE.search(ast.unparse(node.test)))
+    return any(isinstance(node.body[-1], ast.Return) for node in guards)
 
 
 def _by_design(cls: ast.ClassDef, method: FunctionNode, text: str) -> bool:
