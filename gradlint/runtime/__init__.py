@@ -23,6 +23,7 @@ from gradlint.records import Record
 from gradlint.runtime.versions import require
 
 require(torch.__version__)  # before what is newer is imported
+from gradlint.runtime import swapping
 from gradlint.runtime.guard import TrainingMistake
 from gradlint.runtime.hooks import Hooks
 from gradlint.runtime.loaders import Loaders
@@ -58,6 +59,7 @@ class Report:
         self._pictures.install(self._installed)
         for each in (self._hooks, self._samplers, self._loaders, self._piles, self._replicas):
             self._installed.enter_context(each.install())
+        self._installed.enter_context(swapping.install())
         return self._installed
 
     def abandon(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
+from types import FrameType, FunctionType, MethodType
 from typing import Any
 
 from gradlint.diagnostics import Location
@@ -20,12 +20,20 @@ from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.sites import name_of, place_of
 
 Closure = Callable[[], Any]
+_OF_DECORATORS = frozenset({"__wrapped__"})
 
 
 def closure_in(arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
     """Return the closure among the arguments of an optimizer's `step`; trainers pass None where there is none."""
     args, kwargs = arguments
     return kwargs.get("closure", args[1] if len(args) > 1 else None)
+
+
+def can_be_replaced(closure: Any) -> bool:
+    """Tell whether a function may stand in for a closure: nobody can ask that for anything but its value."""
+    if not isinstance(closure, FunctionType | MethodType | functools.partial):
+        return False
+    return vars(getattr(closure, "__func__", closure)).keys() <= _OF_DECORATORS
 
 
 @dataclass(slots=True)

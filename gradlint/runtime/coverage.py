@@ -20,6 +20,7 @@ from gradlint.runtime.graph import is_parameter, leaves
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
 from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.outgrown import Outgrown, outgrown
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.sites import name_of
 
@@ -52,6 +53,7 @@ class _Seen:
     alone: int = 0  # passes that fed no other optimizer
     emptied: int = 0  # how often its module was cleared instead
     fresh: Location | None = None
+    outgrown: Outgrown | None = None
     beside: bool = False  # while it stepped in vain, parameters that nobody holds were trained
 
 
@@ -127,8 +129,13 @@ class Coverage(Observer):
             self._hold(watched)
             seen.first_step, seen.name = place, name_of(watched.optimizer, frame)
             self._walks = min(self._walks, _WALKS - 1)
-        elif not seen.passes and seen.watched.steps == _STEPS - 1:
-            seen.beside = self._strays() and all(parameter.grad is None for parameter in watched.parameters())
+        elif seen.watched.steps == _STEPS - 1 and (strays := self._strays()):
+            if not seen.passes:
+                seen.beside = all(parameter.grad is None for parameter in watched.parameters())
+            else:
+                seen.outgrown = outgrown(watched, strays, frame)
+        elif seen.outgrown is not None and not self._is_outgrown(seen.outgrown):
+            seen.outgrown = None
         seen.holds = seen.holds or next(watched.parameters(), None) is not None
         seen.trains = seen.trains or any(each.requires_grad or each.grad is not None for each in watched.parameters())
 
@@ -146,6 +153,9 @@ class Coverage(Observer):
                 what = f"`{seen.name}` holds parameters that no backward pass reaches, and nobody holds the ones that are trained"
                 self._ledger.report("GL806", seen.first_step, what=what)
                 seen.watched.explained = True
+            elif seen.outgrown is not None and self._is_outgrown(seen.outgrown):
+                marks = (("built", seen.watched.built),) if seen.watched.built is not None else ()
+                self._ledger.report("GL806", seen.first_step, marks, what=seen.outgrown.told(seen.name))
 
     def _never_stepped(self, seen: _Seen) -> None:
         """GL106: gradients came again and again, the run went on to its end, and nobody ever used them."""
@@ -158,13 +168,21 @@ class Coverage(Observer):
         if not any(moved.read() for moved in seen.moves):
             self._ledger.report("GL106", seen.fresh, subject=seen.name, done="computed in a loop")
 
-    def _strays(self) -> bool:
-        """Tell whether gradients reach a parameter that no optimizer ever held and nobody has changed."""
-        for key, (reached, version) in self._reached.items():
-            parameter = reached()
-            if parameter is not None and key not in self._held and parameter._version == version:
-                return True
-        return False
+    def _strays(self) -> list[Any]:
+        """Return the parameters that gradients reach, but that no optimizer ever held and nobody has changed."""
+        known = [(key, reached(), version) for key, (reached, version) in self._reached.items()]
+        return [each for key, each, version in known if each is not None and self._is_stray(key, each, version)]
+
+    def _is_stray(self, key: int, parameter: Any, version: int) -> bool:
+        return key not in self._held and parameter._version == version
+
+    def _is_outgrown(self, outgrown: Outgrown) -> bool:
+        """Tell whether nobody has trained the new parameters meanwhile, or computed a gradient for the old ones."""
+        strays, new = {id(each) for each in self._strays()}, [each() for each in outgrown.new]
+        old = [each() for each in outgrown.old]
+        return all(each is None or id(each) in strays for each in new) and all(
+            each is None or each.grad is None for each in old
+        )
 
     def _hold(self, watched: WatchedOptimizer) -> None:
         self._held |= {id(parameter) for parameter in watched.parameters()}

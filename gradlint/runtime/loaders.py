@@ -17,7 +17,7 @@ from typing import Any
 
 from torch.nn import Module
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.guard import Guard, guarded
@@ -33,6 +33,7 @@ from gradlint.runtime.tracing import compiled, is_compiling
 from gradlint.wordings.modes import STAYS_ON, TRAINING_MODE
 
 _FORWARDS = 2
+_LOOPS = 2  # over a single batch, which may be a mere look
 _CALLS = 64  # of modules that nobody trains, after which no more is asked
 
 
@@ -150,8 +151,12 @@ class Loaders:
             self._epochs[id(loader)] += 1
             self._registry.epochs = max(self._registry.epochs, self._epochs[id(loader)])
             self._trained[id(loader)] = loop.loader
-        elif loop.forwards >= _FORWARDS and self._stepped() == loop.stepped:
+        elif self._is_pass(loop) and self._stepped() == loop.stepped:
             self._measured.setdefault(loop.place, []).append(loop)
+
+    def _is_pass(self, loop: _Loop) -> bool:
+        """Tell whether a loop is no mere look at a batch or two, but goes through all that there is."""
+        return loop.forwards >= _FORWARDS or (loop.forwards == 1 and (not loop.trains or _batches(loop.loader()) == 1))
 
     @guarded
     def ended(self) -> None:
@@ -159,8 +164,18 @@ class Loaders:
         self._end()
         for place, loops in self._measured.items():
             first = loops[0]
-            if all(loop.trains for loop in loops):
+            if all(loop.trains for loop in loops) and (first.forwards >= _FORWARDS or len(loops) >= _LOOPS):
                 marks = (("stepped", first.step),) if first.step is not None else ()
                 self._ledger.report(
                     "GL303", place, marks, count=len(loops), subject=first.name, mode=TRAINING_MODE, effect=STAYS_ON
                 )
+
+
+def _batches(loader: Any) -> int | None:
+    """Return how many batches a loader has, None if it does not know."""
+    if loader is None or isinstance(getattr(loader, "dataset", None), IterableDataset):
+        return None
+    try:
+        return len(loader)
+    except Exception:  # noqa: BLE001 (a sampler or dataset of the user's may have no length, in whichever words)
+        return None

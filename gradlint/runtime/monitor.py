@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.runtime.bytecode import calls_reader_of_gradients, reads_gradients
-from gradlint.runtime.closures import closure_call, closure_in
+from gradlint.runtime.closures import can_be_replaced, closure_call, closure_in
 from gradlint.runtime.graph import clock, heads, leaves, nodes
 from gradlint.runtime.guard import guarded
 from gradlint.runtime.observers import Pass
@@ -117,7 +117,7 @@ class Monitor(Surroundings):
                 hear(watched, step.place, caller)
         if outer is not None and outer.closure is None:
             step.judged = False
-        elif callable(given):
+        elif can_be_replaced(given):
             demanding, unused = is_lbfgs(optimizer), self.registry.unused(watched)
             step.closure = closure_call(self.ledger, watched, given, caller, demanding=demanding, unused=unused)
             return with_closure(arguments, step.closure.wrapped(self.guard))

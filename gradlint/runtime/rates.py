@@ -16,7 +16,7 @@ from gradlint.runtime.lengths import counts_steps, counts_updates, overrun
 from gradlint.runtime.observers import Observer
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
-from gradlint.runtime.schedule import Schedule, is_constant, length_of
+from gradlint.runtime.schedule import Schedule, is_constant, length_of, turns_of
 from gradlint.runtime.sites import name_of, text_at
 from gradlint.runtime.unstepped import Unstepped
 
@@ -55,7 +55,7 @@ class Rates(Observer):
     def _begins_again(self, schedule: Schedule, place: Location) -> None:
         """Count how often a schedule takes the place of one of the same optimizer that had only just begun."""
         before = next((each for each in reversed(self._schedules[:-1]) if each.built is place), None)
-        if before is None or before.watched is not schedule.watched or before.steps > 1:
+        if before is None or before.steps > 1 or not self._registry.sharing(before.watched, schedule.watched):
             return
         schedule.again = before.again + (before.steps == 1 < (before.length or 0) - 1)
 
@@ -116,7 +116,7 @@ class Rates(Observer):
         if known is None or known.scheduler() is not scheduler:
             watched = self._registry.of(scheduler.optimizer)
             cls = type(scheduler).__name__
-            known = Schedule(weakref.ref(scheduler), watched, cls, cls, length_of(scheduler))
+            known = Schedule(weakref.ref(scheduler), watched, cls, cls, length_of(scheduler), turns_of(scheduler))
             self._known[id(scheduler)] = known
             self._schedules.append(known)
         return known
@@ -161,9 +161,13 @@ class Rates(Observer):
         """Tell whether a schedule that was stepped with every batch counts epochs: it was over soon, or began again and again."""
         epochs, batches = self._registry.epochs, schedule.taken
         if schedule.cls == "CosineAnnealingLR":
-            return schedule.length == epochs and not schedule.restarted and 2 * epochs <= min(schedule.last, batches)
+            return (
+                schedule.length == epochs > 0 and not schedule.restarted and 2 * epochs <= min(schedule.last, batches)
+            )
         if schedule.cls == "ReduceLROnPlateau":
             return schedule.gone is not None and _PATIENCE * epochs < batches and epochs > 1
+        if schedule.turns is not None and 1 < schedule.turns < epochs and 2 * epochs <= min(schedule.last, batches):
+            return True
         return schedule.gone is not None and 2 * schedule.gone < schedule.steps
 
     def _counts_batches(self, schedule: Schedule) -> bool:

@@ -32,6 +32,7 @@ class Schedule:
     cls: str
     name: str
     length: int | None
+    turns: int | None = None  # the last of the steps at which it lowers the rate
     built: Location | None = None
     place: Location | None = None
     before: int = 0  # the steps that its optimizer had taken when it was made
@@ -71,6 +72,14 @@ def length_of(scheduler: Any) -> int | None:
         factors = getattr(scheduler, "lr_lambdas", None) or [None]
         length = getattr(factors[0], "keywords", {}).get("num_training_steps")
     return length if isinstance(length, int) else None
+
+
+def turns_of(scheduler: Any) -> int | None:
+    """Return after how many steps a schedule lowers the rate for the last time, None if it goes on or raises it."""
+    milestones = getattr(scheduler, "milestones", None)
+    if type(scheduler).__name__ != "MultiStepLR" or not milestones or scheduler.gamma >= 1:
+        return None
+    return int(max(milestones))
 
 
 def is_constant(scheduler: Any) -> bool:

@@ -733,4 +733,75 @@ def steps_of_a_generator(wrong: bool) -> list[Tensor]:
     return weights(model)
 
 
+def parameters_that_are_swapped(wrong: bool) -> list[Tensor]:
+    x, y = data()
+    model = net()
+    opt = optim.SGD(model.parameters(), lr=0.05)
+    before = torch.__future__.get_swap_module_params_on_conversion()
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        for step in range(2 * STEPS):
+            if step == STEPS:
+                model.double()
+                x, y = x.double(), y.double()
+            opt.zero_grad(set_to_none=step % 2 == 0)
+            F.mse_loss(model(x), y).backward()
+            if wrong and step > STEPS:
+                opt.zero_grad()
+            opt.step()  # GL103
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(before)
+    return weights(model)
+
+
+class Careful(optim.Optimizer):
+    """Asks its closure for more than one evaluation, by a method and an attribute of it."""
+
+    @torch.no_grad()
+    def step(self, closure: Any) -> Tensor:
+        with torch.enable_grad():
+            before = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.add_(parameter.grad, alpha=-group["lr"])
+        if closure.value() > before or not closure.evaluations:
+            self.param_groups[0]["lr"] *= 0.5
+        return before
+
+
+def closure_that_is_an_object(wrong: bool) -> list[Tensor]:
+    x, y = data()
+    model, other = net(), net()
+    opt, plain = Careful(model.parameters(), {"lr": 0.5}), optim.SGD(other.parameters(), lr=0.05)
+
+    class Closure:
+        evaluations = 0
+
+        def value(self) -> Tensor:
+            return F.mse_loss(model(x), y)
+
+        def __call__(self) -> Tensor:
+            self.evaluations += 1
+            opt.zero_grad()
+            loss = self.value()
+            loss.backward()
+            return loss
+
+    def closure() -> Tensor:
+        closure.evaluations += 1
+        opt.zero_grad()
+        loss = F.mse_loss(model(x), y)
+        loss.backward()
+        return loss
+
+    closure.evaluations, closure.value = 0, lambda: F.mse_loss(model(x), y)
+    for step in range(STEPS):
+        opt.step(Closure() if step % 2 else closure)
+        if not wrong:
+            plain.zero_grad()
+        F.mse_loss(other(x), y).backward()
+        plain.step()  # GL101
+    return weights(model, other)
+
+
 Program = Callable[[bool], list[Tensor]]
