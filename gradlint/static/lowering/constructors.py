@@ -92,6 +92,8 @@ class Constructors(Builtins):
                 return args[0]
             case "partial" if args and isinstance(args[0], Function):
                 return replace(args[0], args=(*args[0].args, *args[1:]))
+            case "record":
+                return self.record(node)
             case "calls" if args:
                 return self.call(args[0], node, args[1:], named)
             case "loader":
@@ -143,17 +145,6 @@ class Constructors(Builtins):
             case "set-grad":
                 self._set_grad(node, args)
                 return UNKNOWN
-<<<<<<< HEAD
-=======
-            case "partial" if args and isinstance(args[0], Library) and len(args) == 1:
-                return args[0]
-            case "partial" if args and isinstance(args[0], Function):
-                return replace(args[0], args=(*args[0].args, *args[1:]))
-            case "record":
-                return self.record(node)
-            case "calls" if args:
-                return self.call(args[0], node, args[1:], named)
->>>>>>> hC
             case "chain":
                 return self._chained([*args, *named.values()])
             case "spawn" | "spawn-target":
