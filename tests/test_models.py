@@ -24,7 +24,19 @@ FILES = sorted((Path(gradlint.__file__).parent / "models").glob("*.toml"))
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_shipped_model_has_the_form(file: Path) -> None:
     table = tomllib.loads(file.read_text(encoding="utf-8"))
-    words = {"stdlib", "builtins", "tensor", "made", "pretrained", "module", "average", "saved", "parallel", "trainer"}
+    words = {
+        "stdlib",
+        "builtins",
+        "tensor",
+        "made",
+        "pretrained",
+        "module",
+        "average",
+        "saved",
+        "parallel",
+        "trainer",
+        "optimizer",
+    }
     model = read_model({key: value for key, value in table.items() if key not in words}, built_in_kinds())
     assert model.names or words & set(table)
 
