@@ -1,0 +1,126 @@
+"""Where an evaluation is: in what draws from such data, has such a name, or is the twin of what trains.
+
+It knows words, trees and events; it must not know modes or rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from gradlint.events import EventKind
+from gradlint.static.analysis import Analysis
+from gradlint.static.flow.tree import Event
+from gradlint.static.syntax.nodes import walk, walk_of
+
+EVALUATION_WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
+_HOLDERS = r"loader|set|data|iter|dl|gen|batch"
+VALIDATION_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{EVALUATION_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
+EVALUATES = re.compile(rf"(?:^|_)(?:{EVALUATION_WORDS})(?:$|_)", re.IGNORECASE)
+TRAINS = re.compile(r"train|fit", re.IGNORECASE)
+UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
+
+Region = Callable[[Event], bool]
+
+
+class Evaluations(NamedTuple):
+    """The evaluations among the events `found` of a root."""
+
+    analysis: Analysis
+    found: list[Event]
+
+    def holds(self, event: Event) -> bool:
+        """Whether a forward is certainly a part of a validation: a region that says so and in which nothing is trained."""
+        if "no-grad" not in event.roles and self.trained_through(event):
+            return False
+        updates = [other for other in self.found if other.kind in UPDATES]
+        return any(not any(map(region, updates)) for region in self._regions(event))
+
+    def trained_through(self, event: Event) -> bool:
+        """Whether some backward runs through what is computed here."""
+        updates = (other for other in self.found if other.kind in UPDATES and other.phase == event.phase)
+        return any(node.place == event.place for other in updates for node in other.nodes)
+
+    def _regions(self, event: Event) -> Iterator[Region]:
+        """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
+        if is_validation_phase(event):
+            yield lambda other: other.phase == event.phase
+        for depth, number in enumerate(event.loops, 1):
+            loop = self.analysis.lowering.loop_nodes.get(number)
+            if over_validation_data(loop) and ("no-grad" in event.roles or not isinstance(loop, ast.While)):
+                yield inside_loops(event, depth)
+        if self._drawn_from_validation_data(event):
+            yield lambda other: other is event
+        for depth, called in enumerate(event.frame, 1):
+            name = called.partition(":")[0]
+            if EVALUATES.search(name) and not TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
+                yield _inside_frame(event, depth)
+        if "no-grad" in event.roles and event.loops and self.trained_through(event):
+            # One function serves both phases: the same call trains in another activation.
+            yield inside_loops(event, len(event.loops))
+
+    def _drawn_from_validation_data(self, event: Event) -> bool:
+        """Whether a forward runs what the same block has just drawn from validation data: `x, y = next(iter(test_loader))`."""
+        frame = self.analysis.lowering.frames.get(event.frame)
+        around = self.analysis.tree if frame is None or frame.node is None else frame.node
+        if not any(map(_draws, walk_of(around, ast.Assign))):
+            return False
+        for block in _blocks(around):
+            index = next((number for number, each in enumerate(block) if self._makes(each, event)), None)
+            if index is not None and any(map(_draws, block[:index])):
+                return not any(self._trains_behind(each, event) for each in block[index:])
+        return False
+
+    def _makes(self, statement: ast.stmt, event: Event) -> bool:
+        """Whether a statement that is no block of its own makes the call of an event."""
+        if not isinstance(statement, (ast.Assign, ast.Expr, ast.AugAssign)):
+            return False
+        source = self.analysis.source
+        return any(isinstance(node, ast.Call) and source.place(node) == event.place for node in walk(statement))
+
+    def _trains_behind(self, statement: ast.stmt, event: Event) -> bool:
+        rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+        inside = (other for other in self.found if other.frame == event.frame and other.place.row in rows)
+        return any(other.kind in UPDATES for other in inside)
+
+
+def is_validation_phase(event: Event) -> bool:
+    """Whether a loop over the names of phases says that something happens in a validation."""
+    return bool(VALIDATION_DATA.search(event.phase)) and not TRAINS.search(event.phase)
+
+
+def inside_loops(event: Event, depth: int) -> Region:
+    """Return the region of the first `depth` loops around an event."""
+    return lambda other: other.loops[:depth] == event.loops[:depth]
+
+
+def _inside_frame(event: Event, depth: int) -> Region:
+    return lambda other: other.frame[:depth] == event.frame[:depth]
+
+
+def _blocks(around: ast.AST) -> Iterator[list[ast.stmt]]:
+    for node in walk(around):
+        for block in (getattr(node, "body", None), getattr(node, "orelse", None)):
+            if isinstance(block, list):
+                yield block
+
+
+def _draws(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Assign(value=ast.Call(ast.Name("next"), [source])):
+            told = ast.unparse(source)
+            return bool(VALIDATION_DATA.search(told)) and not TRAINS.search(told)
+        case _:
+            return False
+
+
+def over_validation_data(loop: ast.AST | None) -> bool:
+    """Whether the head of a loop says that it goes over validation data."""
+    match loop:
+        case ast.For(iter=told) | ast.AsyncFor(iter=told) | ast.While(test=told):
+            source = ast.unparse(told)
+            return bool(VALIDATION_DATA.search(source)) and not TRAINS.search(source)
+        case _:
+            return False
