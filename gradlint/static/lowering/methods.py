@@ -190,6 +190,9 @@ class Methods(Tensors):
                 kind = EventKind.EPOCH if name == "set_epoch" else EventKind.ZERO
                 self.emit(kind, node, None, self._spelled_receiver(node))
                 return UNKNOWN
+            case "train" | "eval" if held([*args, *named.values()]) and not self._has_modules(receiver):
+                # It is given somebody: a trainer, not a module.
+                return Unknown(holds=self.escape(node, values))
         known = self._of_somebody(receiver, name, node, args, named) if isinstance(receiver, Unknown) else None
         known = self.as_of_tensor(receiver, name, node, args, named) if known is None else known
         if known is None and name == "step" and not args and isinstance(receiver, Unknown) and receiver.id:
@@ -200,7 +203,7 @@ class Methods(Tensors):
         self, somebody: Unknown, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]
     ) -> Value | None:
         """Return what somebody unknown returns who may prove to be a module; None: nobody knows."""
-        uid, is_module = unknown_uid(somebody.id), somebody.id in self.module_owners
+        uid, is_module = unknown_uid(somebody.id), self._has_modules(somebody)
         match name:
             case _ if not somebody.id:
                 return None
@@ -208,7 +211,7 @@ class Methods(Tensors):
                 return self.proven_module(somebody, node)
             case "train" | "eval" if is_module:
                 return self.on_module(uid, somebody, name, node, args, named)
-            case "train" | "eval" if not args and not held(named.values()):  # Who is given somebody is a trainer.
+            case "train" | "eval" if not args:
                 return self._put_in_mode(somebody, name, node)
             case "requires_grad_":
                 wanted = next(iter((*args, *named.values())), Const(True))
@@ -221,6 +224,10 @@ class Methods(Tensors):
                 return self._ran_by_owner(uid, node, args, named)
             case _:
                 return None
+
+    def _has_modules(self, receiver: Value) -> bool:
+        """Whether somebody unknown has proven to be a module, or to have some."""
+        return isinstance(receiver, Unknown) and receiver.id in self.module_owners
 
     def _put_in_mode(self, somebody: Unknown, name: str, node: ast.Call) -> Value:
         """Set the mode of somebody who may turn out to be a module; whoever it is, nobody's gradients change."""
