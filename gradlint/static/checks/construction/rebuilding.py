@@ -108,9 +108,15 @@ class _Turn:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """The names that are read in the loop, and in the function that builds."""
-        nodes = (node for node in (self.loop, self.call.scope) if node is not None and not isinstance(node, ast.Module))
+        """The names that are read in the loop, and in the function that builds, if the loop calls it."""
+        called = self.call.scope if not self.is_in_sight else None
+        nodes = (node for node in (self.loop, called) if node is not None and not isinstance(node, ast.Module))
         return frozenset().union(*(self.analysis.lowering.syntax.mentioned(node) for node in nodes))
+
+    @cached_property
+    def is_in_sight(self) -> bool:
+        """Whether the construction stands in the loop itself."""
+        return self.loop is not None and any(node is self.call.node for node in walk(self.loop))
 
     @cached_property
     def changing(self) -> frozenset[str]:
@@ -154,7 +160,7 @@ class _Turn:
     def _given(self) -> dict[str, frozenset[str]] | None:
         """What the names of the function that builds come from, if it is called in the loop (None: the loop is in it)."""
         scope = self.call.scope
-        if self.loop is None or scope is None or any(node is self.call.node for node in walk(self.loop)):
+        if self.loop is None or self.is_in_sight:
             return None
         if not isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef)):
             return None
