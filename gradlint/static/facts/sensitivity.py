@@ -122,7 +122,7 @@ class Makers:
         node = self._maker(module) if made is None else self._call_at(made.place)
         if node is None:
             original = self._original(module)
-            return self.sensitivity(original) if original is not None else Sensitivity.UNSEEN
+            return self.sensitivity(original) if original is not None else self._declared(module)
         parts = (self._expression(each, lowering.module.path) for each in self._put_in(node))
         return _most([self._expression(node, lowering.module.path), *parts])
 
@@ -229,14 +229,41 @@ class Makers:
 
     def _written(self, module: Uid) -> ast.expr | None:
         """Return what the name of an unknown module was given, without the methods that return itself, and wrappers."""
+        made, inner = self._assigned(module)
+        before = self._before(module, inner)
+        return made if before is None else self._written(before)
+
+    def _declared(self, module: Uid) -> Sensitivity:
+        """Return whether the mode matters to what a parameter is declared to be, and to each class of that kind in sight."""
+        before: Uid | None = module
+        while before is not None:
+            module, before = before, self._before(before, self._assigned(before)[1])
+        lowering = self._analysis.lowering
+        cls = lowering.annotations.get("/".join(module[1:]))
+        if cls is None or not any(
+            isinstance(each, ast.FunctionDef) and each.name == "forward" for each in cls.node.body
+        ):
+            return Sensitivity.UNSEEN
+        kinds = [
+            cls,
+            *(each for each in self._classes() if any(base.node is cls.node for base in lowering.lineage(each))),
+        ]
+        insensitive = all(self._class(each) is Sensitivity.NO for each in kinds)
+        return Sensitivity.NO if insensitive else Sensitivity.UNSEEN
+
+    def _assigned(self, module: Uid) -> tuple[ast.expr | None, ast.expr | None]:
+        """Return what is assigned to the name of an unknown module, and what is in there if it is a wrapper."""
         told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
         made = bare(self._assignments.get((told["name"], int(told["row"]))) if told else None)
-        inner = made.args[0] if isinstance(made, ast.Call) and made.args and self._wraps(made) else made
+        return made, made.args[0] if isinstance(made, ast.Call) and made.args and self._wraps(made) else made
+
+    def _before(self, module: Uid, inner: ast.expr | None) -> Uid | None:
+        """Return as whom a module was known before it was assigned."""
         match self._analysis.lowering.values.get(inner) if isinstance(inner, ast.Name) else None:
             case Unknown(id=before) if before and unknown_uid(before) != module:
-                return self._written(unknown_uid(before))
+                return unknown_uid(before)
             case _:
-                return made
+                return None
 
     def _original(self, module: Uid) -> Uid | None:
         """Return of which known module an unknown one is a copy."""

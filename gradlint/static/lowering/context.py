@@ -97,6 +97,8 @@ class Context(ABC):
         """Whom an instance has ever had among its attributes: the store forgets it with the function that made it."""
         self.module_owners: set[str] = set()
         self.proven: set[str] = set()
+        self.annotations: dict[str, Class] = {}
+        """Of which class the annotation of a parameter says that it is, which no caller in sight gives."""
         self.loaded: set[str] = set()
         self.wrapped_by_others: set[ast.AST] = set()
         self.hooks: dict[Uid, list[Value]] = {}
