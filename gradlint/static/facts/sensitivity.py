@@ -10,10 +10,10 @@ import builtins
 import enum
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
+from gradlint.static.facts.names import Names
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.values import (
     Class,
@@ -24,7 +24,6 @@ from gradlint.static.lowering.values import (
     Object,
     Unknown,
     Value,
-    unknown_uid,
 )
 from gradlint.static.sources.library import role_of, words
 from gradlint.static.syntax.asides import asides, unread
@@ -52,7 +51,6 @@ _STACKS = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?Transformer(?:En|De)coder")
 """What runs copies of a layer that it is given drops where that does."""
 _RECURRENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU)")
 _BY_ARGUMENT = re.compile(rf"{_RECURRENT.pattern}|torch\.nn\.(?:modules\.\w+\.)?MultiheadAttention")
-_ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
 _CLASS = re.compile(r"[A-Z]\w*")
 _RATES = frozenset(["p", "dropout"])
 """What torch's layers call the rate of their dropout."""
@@ -73,6 +71,7 @@ class Makers:
 
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
+        self._names = Names(analysis)
         self._busy: set[ast.AST] = set()
         self._on_request: set[ast.AST] = set()
         self._aside: frozenset[ast.AST] = frozenset()
@@ -143,7 +142,7 @@ class Makers:
     def _calls_of(self, module: Uid) -> list[ast.Call]:
         """Return the calls that make whatever gets the module's name; none if something else gets it, too."""
         name = module[-1].rpartition("/")[2]
-        made = [bare(value) for (target, _), value in self._assignments.items() if target == name]
+        made = [bare(value) for (target, _), value in self._names.assignments.items() if target == name]
         # What is made of what had the name before is the same model, moved or wrapped.
         made = [each for each in made if each is None or name not in words_in(each)]
         made = [each for each in made if not isinstance(each, ast.Constant)]
@@ -176,18 +175,9 @@ class Makers:
             if lowering.is_module(cls):
                 yield cls
 
-    @cached_property
-    def _assignments(self) -> dict[tuple[str, int], ast.expr]:
-        return {
-            (target.id if isinstance(target, ast.Name) else target.attr, node.lineno): node.value
-            for node in self._analysis.nodes(ast.Assign)
-            for target in node.targets
-            if isinstance(target, (ast.Name, ast.Attribute))
-        }
-
     def pretrained(self, module: Uid) -> Location | None:
         """Return where a library returned an unknown module in evaluation mode, as a `from_pretrained` of Transformers does."""
-        made = self._written(module)
+        made = self._names.given(module)
         return (
             self._analysis.source.place(made)
             if made and self._package(made) in words("pretrained", "evaluating")
@@ -196,7 +186,7 @@ class Makers:
 
     def drops_as_returned(self, module: Uid) -> bool:
         """Whether a library that has dropout in most of its models returned an unknown module."""
-        made = self._written(module)
+        made = self._names.given(module)
         return made is not None and self._package(made) in words("pretrained", "dropping")
 
     def _package(self, made: ast.expr) -> str:
@@ -210,7 +200,7 @@ class Makers:
 
     def is_pretrained(self, module: Uid) -> bool:
         """Whether an unknown module is what some `from_pretrained` returned, in whichever mode."""
-        match self._written(module):
+        match self._names.given(module):
             case ast.Call(ast.Attribute(attr="from_pretrained")):
                 return True
             case _:
@@ -218,7 +208,7 @@ class Makers:
 
     def _maker(self, module: Uid) -> ast.Call | None:
         """Return the call of another package's class that made an unknown module, if its name tells that it was one."""
-        made = self._written(module)
+        made = self._names.given(module)
         match made:
             case ast.Call(ast.Name(name) | ast.Attribute(attr=name) as callee) if _CLASS.match(name):
                 known = self._analysis.value(callee)
@@ -227,19 +217,10 @@ class Makers:
             case _:
                 return None
 
-    def _written(self, module: Uid) -> ast.expr | None:
-        """Return what the name of an unknown module was given, without the methods that return itself, and wrappers."""
-        made, inner = self._assigned(module)
-        before = self._before(module, inner)
-        return made if before is None else self._written(before)
-
     def _declared(self, module: Uid) -> Sensitivity:
         """Return whether the mode matters to what a parameter is declared to be, and to each class of that kind in sight."""
-        before: Uid | None = module
-        while before is not None:
-            module, before = before, self._before(before, self._assigned(before)[1])
         lowering = self._analysis.lowering
-        cls = lowering.annotations.get("/".join(module[1:]))
+        cls = lowering.annotations.get("/".join(self._names.first(module)[1:]))
         if cls is None or not any(
             isinstance(each, ast.FunctionDef) and each.name == "forward" for each in cls.node.body
         ):
@@ -251,32 +232,14 @@ class Makers:
         insensitive = all(self._class(each) is Sensitivity.NO for each in kinds)
         return Sensitivity.NO if insensitive else Sensitivity.UNSEEN
 
-    def _assigned(self, module: Uid) -> tuple[ast.expr | None, ast.expr | None]:
-        """Return what is assigned to the name of an unknown module, and what is in there if it is a wrapper."""
-        told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
-        made = bare(self._assignments.get((told["name"], int(told["row"]))) if told else None)
-        return made, made.args[0] if isinstance(made, ast.Call) and made.args and self._wraps(made) else made
-
-    def _before(self, module: Uid, inner: ast.expr | None) -> Uid | None:
-        """Return as whom a module was known before it was assigned."""
-        match self._analysis.lowering.values.get(inner) if isinstance(inner, ast.Name) else None:
-            case Unknown(id=before) if before and unknown_uid(before) != module:
-                return unknown_uid(before)
-            case _:
-                return None
-
     def _original(self, module: Uid) -> Uid | None:
         """Return of which known module an unknown one is a copy."""
-        made = self._written(module)
+        made = self._names.given(module)
         callee = self._analysis.value(made.func) if isinstance(made, ast.Call) and made.args else None
         if not isinstance(made, ast.Call) or not isinstance(callee, Library) or role_of(callee.name) != "copy":
             return None
         copied = self._analysis.value(made.args[0])
         return copied.uid if isinstance(copied, (Instance, Object)) else None
-
-    def _wraps(self, node: ast.Call) -> bool:
-        callee = self._analysis.value(node.func)
-        return isinstance(callee, Library) and role_of(callee.name) == "wrapper"
 
     def _class(self, cls: Class) -> Sensitivity:
         lowering = self._analysis.lowering
