@@ -11,10 +11,10 @@ import enum
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
+from gradlint.static.facts.names import Names
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.values import (
     Class,
@@ -25,7 +25,6 @@ from gradlint.static.lowering.values import (
     Object,
     Unknown,
     Value,
-    unknown_uid,
 )
 from gradlint.static.sources.library import role_of, words
 from gradlint.static.syntax.asides import asides, unread
@@ -57,7 +56,6 @@ _STACKS = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?Transformer(?:En|De)coder")
 """What runs copies of a layer that it is given drops where that does."""
 _RECURRENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU)")
 _BY_ARGUMENT = re.compile(rf"{_RECURRENT.pattern}|torch\.nn\.(?:modules\.\w+\.)?MultiheadAttention")
-_ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
 _CLASS = re.compile(r"[A-Z]\w*")
 OF_ONE_BATCH = "batch_norm of one batch"
 """What is known as a layer whose running statistics are those of the last batch: nobody means to evaluate with them."""
@@ -80,6 +78,7 @@ class Makers:
 
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
+        self._names = Names(analysis)
         self._busy: set[ast.AST] = set()
         self._on_request: set[ast.AST] = set()
         self._aside: frozenset[ast.AST] = frozenset()
@@ -130,7 +129,7 @@ class Makers:
         node = self._maker(module) if made is None else self._call_at(made.place)
         if node is None:
             original = self._original(module)
-            return self.sensitivity(original) if original is not None else Sensitivity.UNSEEN
+            return self.sensitivity(original) if original is not None else self._declared(module)
         parts = (self._expression(each, lowering.module.path) for each in self._put_in(node))
         return _most([self._expression(node, lowering.module.path), *parts])
 
@@ -151,7 +150,7 @@ class Makers:
     def _calls_of(self, module: Uid) -> list[ast.Call]:
         """Return the calls that make whatever gets the module's name; none if something else gets it, too."""
         name = module[-1].rpartition("/")[2]
-        made = [bare(value) for (target, _), value in self._assignments.items() if target == name]
+        made = [bare(value) for (target, _), value in self._names.assignments.items() if target == name]
         # What is made of what had the name before is the same model, moved or wrapped.
         made = [each for each in made if each is None or name not in words_in(each)]
         made = [each for each in made if not isinstance(each, ast.Constant)]
@@ -184,18 +183,9 @@ class Makers:
             if lowering.is_module(cls):
                 yield cls
 
-    @cached_property
-    def _assignments(self) -> dict[tuple[str, int], ast.expr]:
-        return {
-            (target.id if isinstance(target, ast.Name) else target.attr, node.lineno): node.value
-            for node in self._analysis.nodes(ast.Assign)
-            for target in node.targets
-            if isinstance(target, (ast.Name, ast.Attribute))
-        }
-
     def pretrained(self, module: Uid) -> Location | None:
         """Return where a library returned an unknown module in evaluation mode, as a `from_pretrained` of Transformers does."""
-        made = self._written(module)
+        made = self._names.given(module)
         return (
             self._analysis.source.place(made)
             if made and self._package(made) in words("pretrained", "evaluating")
@@ -204,7 +194,7 @@ class Makers:
 
     def drops_as_returned(self, module: Uid) -> bool:
         """Whether a library that has dropout in most of its models returned an unknown module."""
-        made = self._written(module)
+        made = self._names.given(module)
         return made is not None and self._package(made) in words("pretrained", "dropping")
 
     def _package(self, made: ast.expr) -> str:
@@ -218,7 +208,7 @@ class Makers:
 
     def is_pretrained(self, module: Uid) -> bool:
         """Whether an unknown module is what some `from_pretrained` returned, in whichever mode."""
-        match self._written(module):
+        match self._names.given(module):
             case ast.Call(ast.Attribute(attr="from_pretrained")):
                 return True
             case _:
@@ -226,7 +216,7 @@ class Makers:
 
     def _maker(self, module: Uid) -> ast.Call | None:
         """Return the call of another package's class that made an unknown module, if its name tells that it was one."""
-        made = self._written(module)
+        made = self._names.given(module)
         match made:
             case ast.Call(ast.Name(name) | ast.Attribute(attr=name) as callee) if _CLASS.match(name):
                 known = self._analysis.value(callee)
@@ -235,29 +225,29 @@ class Makers:
             case _:
                 return None
 
-    def _written(self, module: Uid) -> ast.expr | None:
-        """Return what the name of an unknown module was given, without the methods that return itself, and wrappers."""
-        told = _ASSIGNED_AT.fullmatch(module[-1].rpartition("/")[2]) if module[0] == "?" else None
-        made = bare(self._assignments.get((told["name"], int(told["row"]))) if told else None)
-        inner = made.args[0] if isinstance(made, ast.Call) and made.args and self._wraps(made) else made
-        match self._analysis.lowering.values.get(inner) if isinstance(inner, ast.Name) else None:
-            case Unknown(id=before) if before and unknown_uid(before) != module:
-                return self._written(unknown_uid(before))
-            case _:
-                return made
+    def _declared(self, module: Uid) -> Sensitivity:
+        """Return whether the mode matters to what a parameter is declared to be, and to each class of that kind in sight."""
+        lowering = self._analysis.lowering
+        cls = lowering.annotations.get("/".join(self._names.first(module)[1:]))
+        if cls is None or not any(
+            isinstance(each, ast.FunctionDef) and each.name == "forward" for each in cls.node.body
+        ):
+            return Sensitivity.UNSEEN
+        kinds = [
+            cls,
+            *(each for each in self._classes() if any(base.node is cls.node for base in lowering.lineage(each))),
+        ]
+        insensitive = all(self._class(each) is Sensitivity.NO for each in kinds)
+        return Sensitivity.NO if insensitive else Sensitivity.UNSEEN
 
     def _original(self, module: Uid) -> Uid | None:
         """Return of which known module an unknown one is a copy."""
-        made = self._written(module)
+        made = self._names.given(module)
         callee = self._analysis.value(made.func) if isinstance(made, ast.Call) and made.args else None
         if not isinstance(made, ast.Call) or not isinstance(callee, Library) or role_of(callee.name) != "copy":
             return None
         copied = self._analysis.value(made.args[0])
         return copied.uid if isinstance(copied, (Instance, Object)) else None
-
-    def _wraps(self, node: ast.Call) -> bool:
-        callee = self._analysis.value(node.func)
-        return isinstance(callee, Library) and role_of(callee.name) == "wrapper"
 
     def _class(self, cls: Class, *calls: ast.Call) -> Sensitivity:
         """Return whether the mode of a class matters, made by such calls."""

@@ -12,6 +12,7 @@ from gradlint.static.lowering.expressions import Expressions
 from gradlint.static.lowering.values import (
     OPTIMIZERS,
     UNKNOWN,
+    Class,
     Const,
     Items,
     Kind,
@@ -90,6 +91,8 @@ class Parameters(Expressions):
                     return self._annotated(Object(Kind.ENGINE, uid, annotation.name, self.place(arg)))
                 case "module":
                     return Object(Kind.MODULE, uid, "", self.place(arg))
+        if isinstance(annotation, Class):
+            self.annotations["/".join(uid)] = annotation
         kind = self._kind_by_use(arg.arg) if arg.annotation is None else None
         if kind is not None:
             return self._annotated(Object(kind, uid, "", self.place(arg), self._trained_beside(arg.arg, kind)))

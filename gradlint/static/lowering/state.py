@@ -74,6 +74,7 @@ class Who:
         self.windows: set[Uid] = set()  # accelerators by which steps are held back
         self.samplers: dict[Uid, Object] = {}
         self.proven: set[str] = set()  # modules
+        self.annotations: dict[str, Class] = {}  # of parameters that no caller in sight gives
         self.module_owners: set[str] = set()
         self.loaded: set[str] = set()  # by `load_state_dict`
         self.made_here: set[str] = set()  # not given to the code that is read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.bearing import bears_weights, built_in_place
+from gradlint.static.facts.cadence import conditional
 from gradlint.static.flow.following import pruned
 from gradlint.static.flow.interpreter import Flow, World
 from gradlint.static.flow.kinship import overlap, within
@@ -19,9 +21,12 @@ from gradlint.static.flow.relevance import relevant
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Construction, Instance, Kind, Object, Params, Value
+from gradlint.static.syntax.nodes import spelled, walk_of
 from gradlint.wordings.construction import rebuilt
 
 _K = EventKind
+_EITHER = re.compile(r"#\d+$")
+"""At the end of the identity of a name to which two paths have given different values."""
 
 
 class _Tie(NamedTuple):
@@ -157,7 +162,7 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
         match event.kind:
             case _K.REPLACE if targets & owners:
                 return _K.REPLACE
-            case _K.STEP:
+            case _K.STEP | _K.OTHER_STEP:
                 return _K.STEP
             case _K.SCHEDULE | _K.CREATE if scheduler.uid in targets:
                 return event.kind
@@ -175,18 +180,44 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
             case _K.STEP if tie.lost is not None:
                 if event.targets and event.targets <= built_in_place(analysis, tie.lost):
                     return _Tie(tie.lost, "step")
+                if event.kind is _K.OTHER_STEP:
+                    return _Tie(tie.lost, "either") if _steps_either(tie.lost, event) else tie
                 return _Tie() if event.targets is None or event.targets & owners else tie
             case _:
                 return tie
 
     flow: Flow[_Tie] = Flow(advance)
     flow.run(relevant(pruned(root.bare, concerns)), _beginning(analysis, root, scheduler.uid))
-    for place, schedule in _lost_before(flow, _K.SCHEDULE, "step").items():
+    found = _lost_before(flow, _K.SCHEDULE, "step")
+    perhaps = _lost_before(flow, _K.SCHEDULE, "either").items()
+    found |= {place: schedule for place, schedule in perhaps if _goes_on(analysis, root, schedule)}
+    for place, schedule in found.items():
         marks = (("built", scheduler.place), ("scheduled", schedule.place))
         name = next(each.name for each in analysis.events[root] if each.kind is _K.REPLACE and each.place == place)
         what = f"`{name}` is built anew here, after it, and its learning rate never changes"
         way = "build the scheduler after this"
         yield compose("GL211", Side.STATIC, place, marks, subject=schedule.name, what=what, way=way)
+
+
+def _steps_either(lost: Event, step: Event) -> bool:
+    """Whether the name steps that was given what was built in the place of something: on other paths, it has what it had."""
+    either = any(_EITHER.search(uid[-1]) for uid in step.targets or ())
+    return either and (step.name, step.frame) == (lost.name, lost.frame)
+
+
+def _is_asked_for(analysis: Analysis, schedule: Event) -> bool:
+    """Whether a condition is written around a scheduler's step, in its loop, even one that holds wherever the scheduler is known."""
+    loop, row = analysis.lowering.loop_nodes.get(schedule.loops[-1]), schedule.place.row
+    conditions = walk_of(loop, ast.If) if loop is not None else ()
+    return any(each.lineno <= row <= (each.end_lineno or 0) for each in conditions)
+
+
+def _goes_on(analysis: Analysis, root: Root, schedule: Event) -> bool:
+    """Whether a scheduler steps in each turn of its loop, and is not told which optimizer is its own."""
+    if schedule.loops and (conditional(root.tree, schedule, schedule.loops[-1]) or _is_asked_for(analysis, schedule)):
+        return False  # The condition may be known only where nothing was built anew.
+    targets = (target for node in analysis.nodes(ast.Assign) for target in node.targets)
+    return not any(spelled(target) == f"{schedule.name}.optimizer" for target in targets)
 
 
 @check

@@ -53,7 +53,8 @@ _YIELDING_PARAMETERS = ("parameters", "named_parameters")
 def discarded_tensor(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL522: `target.detach()` as a statement, of a name that its function uses as a tensor: whoever calls it."""
     for node, owner in _thrown_away(analysis):
-        if _is_used_as_tensor(analysis, owner) or _is_parameter(analysis, ast.unparse(owner), node.value):
+        used = _is_used_as_tensor(analysis, owner) or _is_detached_term(analysis, node.value)
+        if used or _is_parameter(analysis, ast.unparse(owner), node.value):
             yield _unchanged(analysis, node, owner)
 
 
@@ -166,6 +167,19 @@ def _is_used_as_tensor(analysis: Analysis, owner: ast.expr) -> bool:
         for call in own_of(scope, ast.Call)
         if any(isinstance(each, ast.Name) and each.id == owner.id for each in call.args)
     )
+
+
+def _is_detached_term(analysis: Analysis, call: ast.expr) -> bool:
+    """Whether what is detached is a term or factor, as no handler is, before its function gives the name another value."""
+    match call:
+        case ast.Call(ast.Attribute(ast.Name(name), "detach"), [], []):
+            scope, row = analysis.function_in(call.lineno) or analysis.tree, call.lineno
+        case _:
+            return False
+    named = [each for each in own_of(scope, ast.Name) if each.id == name and each.lineno > row]
+    following = min((each.lineno for each in named if isinstance(each.ctx, ast.Store)), default=sys.maxsize)
+    terms = {id(side) for each in own_of(scope, ast.BinOp) for side in (each.left, each.right)}
+    return any(id(each) in terms for each in named if each.lineno <= following)
 
 
 def _is_made(analysis: Analysis, value: ast.expr) -> bool:

@@ -244,17 +244,12 @@ def _computed_aside(case: _Case) -> Event | None:
 def _would_train(case: _Case) -> bool:
     """Whether the loop around the step runs the model, so that a backward pass is what is missing."""
     ring = [event for event in case.events if event.loops[:1] == case.step.loops[:1]]
-    if any(map(_may_run_backward, ring)):
-        return False
+    if any(event.kind is EventKind.ESCAPE and event.nodes for event in ring):
+        return False  # Somebody unknown gets what carries a graph.
     if any(event.kind is EventKind.BACKWARD for event in ring):
         return True
     owned = case.optimizer.of
     return owned is not None and any(event.kind is EventKind.FORWARD and touches(event, owned) for event in ring)
-
-
-def _may_run_backward(event: Event) -> bool:
-    """Whether somebody unknown gets what carries a graph."""
-    return event.kind is EventKind.ESCAPE and bool(event.nodes)
 
 
 def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[State]) -> bool:
@@ -268,8 +263,8 @@ def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[S
     if not cleared <= clearing.keys():
         return False
     begun = min(clearing[place] for place in cleared if place is not None)
-    if any(map(_may_run_backward, found[begun : found.index(step)])):
-        return False
+    if any(event.kind is EventKind.ESCAPE for event in found[begun : found.index(step)]):
+        return False  # What is given to somebody unknown may hold the loss.
     before = found[:begun]
     here = [event for event in before if event.is_in(step.loops) and event.frame[: len(step.frame)] == step.frame]
     return (bool(step.loops) or len(step.frame) > 1) and any(
