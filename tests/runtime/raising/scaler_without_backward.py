@@ -9,6 +9,6 @@ scaler = torch.amp.GradScaler("cpu")
 for _ in range(3):
     opt.zero_grad()
     loss = scaler.scale(criterion(net(torch.randn(2, 4)), torch.randn(2, 1)))
-    pass  # right: loss.backward()
+    # right: loss.backward()
     scaler.step(opt)  # GL104 in iteration 0, `opt` steps without a backward pass
     scaler.update()
