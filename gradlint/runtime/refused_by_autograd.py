@@ -106,12 +106,20 @@ def _rebound(spelled: ast.expr, refusal: Refusal) -> Location | None:
 
 
 def _gradients_in(refusal: Refusal) -> Iterator[tuple[ast.Attribute, Location]]:
-    """Yield where the row that failed says `.grad`; a generator stands in the function around it."""
+    """Yield where the row that failed says `.grad`, or `.grad.` and what None has not; a generator stands in the function around it."""
+    wanted = re.search(r"has no attribute '(\w+)'", refusal.message)
     sources = (source_of(caller.f_code) for caller in (refusal.frame, *refusal.around[:1]))
     for source in (each for each in sources if each is not None):
         for node in ast.walk(source.tree):
-            if isinstance(node, ast.Attribute) and node.attr == "grad" and _covers(refusal.place, node):
-                yield node, source.place(node)
+            match node:
+                case ast.Attribute(value=ast.Attribute(attr="grad") as gradient, attr=attr) if wanted is not None:
+                    found = gradient if attr == wanted[1] else None
+                case ast.Attribute(attr="grad") if wanted is None:
+                    found = node
+                case _:
+                    continue
+            if found is not None and _covers(refusal.place, found):
+                yield found, source.place(found)
 
 
 def _covers(place: Location, node: ast.expr) -> bool:

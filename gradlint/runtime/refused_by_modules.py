@@ -46,13 +46,14 @@ def _holds_reducer(value: object) -> bool:
 def single_value(refusal: Refusal, ledger: Ledger) -> None:
     """A layer that normalizes over the batch is given one value for each channel."""
     layer = next((each.f_locals["self"] for each in refusal.below if _normalizes(each.f_locals.get("self"))), None)
+    if layer is None:
+        return
     bound = ((name, value) for each in user_frames(refusal.frame, _FRAMES) for name, value in bindings(each))
     models = [(name, value) for name, value in bound if isinstance(value, Module) and name != "self"]
     paths = (path for name, model in models for path, each in model.named_modules(prefix=name) if each is layer)
     said = re.search(r"got input size (.*)", refusal.message)
     shape = said[1].removeprefix("torch.Size(").removesuffix(")") if said else "a batch of one"
-    subject = next(paths, None) or (type(layer).__name__ if layer is not None else "a layer")
-    ledger.report("GL922", refusal.place, subject=subject, shape=shape)
+    ledger.report("GL922", refusal.place, subject=next(paths, None) or type(layer).__name__, shape=shape)
 
 
 def _normalizes(value: object) -> bool:

@@ -88,6 +88,23 @@ def test_refusal_that_the_program_catches_is_not_explained() -> None:
     assert report.diagnostics == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "log.add(w.grad)",
+        "torch.nn.GroupNorm(1, 1)(torch.ones(1, 1))",
+        "list(log.__class__.mro)",
+        "(1.0).backward()",
+        "bool(w)",
+        "copy.deepcopy([w * 2])",
+    ],
+)
+def test_error_of_another_kind_is_not_explained(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(f"import copy, torch\nlog, w = None, torch.zeros(2, requires_grad=True)\n{line}\n", "utf-8")
+    assert raised(path, watched=True)[1] == []
+
+
 @pytest.mark.parametrize("name", ["two_losses", "no_scalar", "exhausted"])
 def test_torch_has_the_first_word(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     [path] = (each for each in SCRIPTS if each.stem == name)
