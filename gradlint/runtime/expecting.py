@@ -104,19 +104,19 @@ def zero_grad(original: Callable[..., None], rhythm: Rhythm, listener: Listener)
     """Stand in for clearing gradients."""
     clearing = listener.clearing
 
-    def run(owner: Any, set_to_none: Any = ...) -> None:
+    def run(self: Any, set_to_none: Any = ...) -> None:  # so called where torch's message names it
         if clearing and not is_compiling():
             for tell in clearing:
-                tell(owner)
+                tell(self)
         if set_to_none is ...:
-            original(owner)
+            original(self)
         else:
-            original(owner, set_to_none=set_to_none)
-        if is_traced() or next(rhythm.coming).cleared == id(owner):
+            original(self, set_to_none=set_to_none)
+        if is_traced() or next(rhythm.coming).cleared == id(self):
             return
         rhythm.unexpected()
         if not is_compiling():
-            listener.zeroed(owner)
+            listener.zeroed(self)
 
     return run
 

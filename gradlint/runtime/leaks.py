@@ -26,6 +26,7 @@ _KEY = "gradlint"
 _MANY = 16
 _FEW = 3
 _SOME = 8
+_LOOPS = 2  # over a loader, whose losses were all kept to the end
 _SEARCHES = frozenset({3, 8, _MANY})
 _NEAR = 64
 _TERMS = 16
@@ -58,6 +59,9 @@ class _Roots:
     made: Location | None = None
     holder: _Holder | None = None
     reported: bool = False
+    before: int = 0  # how many there were when the loop over a loader began
+    kept: int = 0  # how many of those of the loop were alive at its last pass, itself among them
+    loops: int = 0
 
 
 class Leaks:
@@ -85,7 +89,18 @@ class Leaks:
             each.metadata.setdefault(_KEY, token)
         alive.append(weakref.ref(token))
         roots.total += 1
+        roots.kept = len(alive)
         roots.made = made_at(node) or roots.made
+
+    def loop_begins(self) -> None:
+        """A loop over a loader begins, which ends the one before: if all its losses were kept, a longer one would keep more."""
+        for roots in self._roots.values():
+            passes, roots.before = roots.total - roots.before, roots.total
+            if passes:
+                whole = _FEW < passes <= roots.kept and roots.holder is not None and roots.holder.adds is not None
+                roots.loops = roots.loops + 1 if whole else 0
+                if roots.loops >= _LOOPS and not roots.reported:
+                    self._report(roots)
 
     @property
     def suspicious(self) -> bool:

@@ -24,7 +24,8 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.sites import Origin, origin_of, place_of
 from gradlint.runtime.sources import Source, entries, source_of
 from gradlint.runtime.switches import switched_off
-from gradlint.wordings.updates import DIFFERENTIABLE, KEEP, SCORES, THAW
+from gradlint.runtime.values import value_of
+from gradlint.wordings.updates import DIFFERENTIABLE, KEEP, NO_REENTRY, SCORES, THAW
 
 LOST = "does not require grad and does not have a grad_fn"
 _NODES = 300
@@ -39,7 +40,7 @@ _OFF = ("no_grad", "inference_mode", "set_grad_enabled(False)")
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class Cut:
     """How the graph was lost, in words, where, and which rule is broken; `subject` is what an update by hand gave up."""
 
     what: str
@@ -62,9 +63,9 @@ def explain_lost(failure: Failure, ledger: Ledger) -> None:
     source = source_of(failure.frame.f_code)
     root = _root(source, failure.place) if source is not None else None
     name = ast.unparse(root) if root is not None else "the loss"
-    cut = next(_cuts(source, root, failure.frame, set()), None) if source is not None and root is not None else None
+    cut = cut_of(source, root, failure.frame) if source is not None and root is not None else None
     if cut is None:
-        cut = _Cut("comes from nothing that requires gradients", failure.place, _code_of_none())
+        cut = Cut("comes from nothing that requires gradients", failure.place, _code_of_none())
     statement = switched_off(failure.frame) if cut.code == "GL306" and not torch.is_grad_enabled() else None
     if statement is not None and cut.place == failure.place:
         failure.report(ledger, "GL310", [("backward", failure.place)], statement, subject=name)
@@ -79,6 +80,11 @@ def explain_lost(failure: Failure, ledger: Ledger) -> None:
             failure.report(ledger, "GL114", (), cut.place, subject=cut.subject, what=cut.what)
         case _:
             failure.report(ledger, "GL112", marks, what=f"has no graph: `{name}` {cut.what}", remedy=cut.remedy)
+
+
+def cut_of(source: Source, root: ast.expr, frame: FrameType) -> Cut | None:
+    """Return where the value of an expression lost its graph, if its source shows that."""
+    return next(_cuts(source, root, frame, set()), None)
 
 
 def _code_of_none() -> str:
@@ -97,32 +103,35 @@ def _root(source: Source | None, place: Location) -> ast.expr | None:
     return None
 
 
-def _cuts(source: Source, node: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+def _cuts(source: Source, node: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[Cut]:
     """Yield where the value of an expression lost its graph, the nearest place first."""
     key = (source.place(node), type(node).__name__, frame is None)
     if key in seen or len(seen) > _NODES:
         return
     seen.add(key)
     if _off(source, node):
-        yield _Cut("it is computed with gradients off", source.place(node), "GL306")
+        yield Cut("it is computed with gradients off", source.place(node), "GL306")
     match node:
         case ast.Name() | ast.Attribute() if frame is not None and isinstance(
-            _value(node, frame), Tensor | float | int
+            value_of(node, frame), Tensor | float | int
         ):
             yield from _cuts_of_name(source, node, frame, seen)
         case ast.Name(id=name) if frame is None:
-            yield from _cuts_of_value(source, name, node, frame, seen)
+            yield from _cuts_ofvalue_of(source, name, node, frame, seen)
         case ast.Attribute(value=owner, attr="data"):
             yield from _cuts_at(source, node, owner, frame, seen)
         case ast.Compare():
-            yield _Cut("comes from a comparison, which has no gradient", source.place(node), remedy=SCORES)
+            yield Cut("comes from a comparison, which has no gradient", source.place(node), remedy=SCORES)
         case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr in _CUTTING and not _is_module(owner):
             yield from _cuts_at(source, node, owner, frame, seen)
         case ast.Call(func=func, args=[first, *_]) if ast.unparse(func).rpartition(".")[2] in _COPYING:
             yield from _cuts_at(source, node, first, frame, seen)
         case ast.Call(func=func) if ast.unparse(func).endswith("autograd.grad") and not _creates_graph(node):
             what = "comes from `autograd.grad` without `create_graph=True`, whose gradients have no graph"
-            yield _Cut(what, source.place(node), remedy=DIFFERENTIABLE)
+            yield Cut(what, source.place(node), remedy=DIFFERENTIABLE)
+        case ast.Call(func=func) if ast.unparse(func).endswith("checkpoint") and _is_reentrant(node):
+            what = f"comes from `{ast.unparse(func)}`, which is reentrant, and none of its inputs requires gradients"
+            yield Cut(what, source.place(node), remedy=NO_REENTRY)
         case ast.Call():
             yield from _cuts_of_call(source, node, frame, seen)
         case ast.Subscript(value=ast.Name() as owner, slice=ast.Constant(value=under)):
@@ -135,11 +144,14 @@ def _creates_graph(call: ast.Call) -> bool:
     return any(keyword.arg == "create_graph" for keyword in call.keywords)
 
 
-def _cuts_of_entry(
-    source: Source, owner: ast.Name, key: object, frame: FrameType | None, seen: _Seen
-) -> Iterator[_Cut]:
+def _is_reentrant(call: ast.Call) -> bool:
+    given = (each.value for each in call.keywords if each.arg == "use_reentrant")
+    return any(isinstance(each, ast.Constant) and each.value is True for each in given)
+
+
+def _cuts_of_entry(source: Source, owner: ast.Name, key: object, frame: FrameType | None, seen: _Seen) -> Iterator[Cut]:
     """Yield where what lies in a dict under a key was cut: where it was written out, or in the function that returns it."""
-    value = _value(owner, frame) if frame is not None else None
+    value = value_of(owner, frame) if frame is not None else None
     entry = value.get(key) if isinstance(value, dict) else None
     if isinstance(entry, Tensor) and entry.requires_grad:
         return
@@ -148,7 +160,7 @@ def _cuts_of_entry(
             case ast.Dict() as written:
                 yield from (cut for each in entries(written, key) for cut in _cuts(source, each, frame, seen))
             case ast.Call() as call:
-                called = _value(call.func, frame) if frame is not None else None
+                called = value_of(call.func, frame) if frame is not None else None
                 for inside, returned in _returned_by(type(called).forward if isinstance(called, Module) else called):
                     parts = entries(returned, key) if isinstance(returned, ast.Dict) else [returned]
                     yield from (cut for each in parts for cut in _cuts(inside, each, None, seen))
@@ -162,39 +174,39 @@ def _is_module(owner: ast.expr) -> bool:
     return ast.unparse(owner) in ("torch", "np", "numpy")
 
 
-def _cuts_at(source: Source, node: ast.expr, inner: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+def _cuts_at(source: Source, node: ast.expr, inner: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[Cut]:
     """Yield a cut that the source shows, unless what it cuts had no graph either: then the reason lies below."""
-    value = _value(inner, frame) if frame is not None else None
+    value = value_of(inner, frame) if frame is not None else None
     if not isinstance(value, Tensor) or value.requires_grad:
         remedy = SCORES if ast.unparse(node.func if isinstance(node, ast.Call) else node).endswith(_INDICES) else KEEP
-        yield _Cut(f"comes from `{ast.unparse(node)}`, which cuts it off", source.place(node), remedy=remedy)
+        yield Cut(f"comes from `{ast.unparse(node)}`, which cuts it off", source.place(node), remedy=remedy)
     yield from _cuts(source, inner, frame, seen)
 
 
-def _cuts_of_name(source: Source, node: ast.expr, frame: FrameType, seen: _Seen) -> Iterator[_Cut]:
-    value = _value(node, frame)
+def _cuts_of_name(source: Source, node: ast.expr, frame: FrameType, seen: _Seen) -> Iterator[Cut]:
+    value = value_of(node, frame)
     if isinstance(value, Tensor) and value.requires_grad:
         return
     name = ast.unparse(node)
     if source.assigned(name, node.lineno) is not None:
-        yield from _cuts_of_value(source, name, node, frame, seen)
+        yield from _cuts_ofvalue_of(source, name, node, frame, seen)
     elif name in frame.f_code.co_varnames[: frame.f_code.co_argcount]:
         yield from _cuts_of_argument(name, frame, seen)
 
 
-def _cuts_of_value(source: Source, name: str, used: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+def _cuts_ofvalue_of(source: Source, name: str, used: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[Cut]:
     """Follow a name to what was assigned to it."""
     for assigned in source.assignments(name, used.lineno):
         value = assigned.value
         if value is None:
             continue
         if _off(source, assigned) and any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(value)):
-            yield _Cut(_REBOUND, source.place(assigned), "GL114", name)
+            yield Cut(_REBOUND, source.place(assigned), "GL114", name)
         else:
             yield from _cuts(source, value, frame, seen)
 
 
-def _cuts_of_argument(name: str, frame: FrameType, seen: _Seen) -> Iterator[_Cut]:
+def _cuts_of_argument(name: str, frame: FrameType, seen: _Seen) -> Iterator[Cut]:
     """Follow a parameter to the caller's argument, if the caller is the user's own code."""
     caller = frame.f_back
     if caller is None or origin_of(caller.f_code) is not Origin.USER:
@@ -210,17 +222,17 @@ def _cuts_of_argument(name: str, frame: FrameType, seen: _Seen) -> Iterator[_Cut
         yield from _cuts(source, argument, caller, seen)
 
 
-def _cuts_of_call(source: Source, node: ast.Call, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+def _cuts_of_call(source: Source, node: ast.Call, frame: FrameType | None, seen: _Seen) -> Iterator[Cut]:
     """Yield what the call's receiver and arguments are, and what the called function does; first what must have done it."""
-    called = _value(node.func, frame) if frame is not None else None
-    given = [_value(each, frame) for each in node.args] if frame is not None else []
+    called = value_of(node.func, frame) if frame is not None else None
+    given = [value_of(each, frame) for each in node.args] if frame is not None else []
     trained = any(isinstance(each, Tensor) and each.requires_grad for each in given)
     if isinstance(called, Module):
         parameters = list(called.parameters())
         trained = trained or any(each.requires_grad for each in parameters)
         if parameters and not trained:
             what = f"comes from `{ast.unparse(node.func)}`, whose parameters are all frozen (`requires_grad=False`)"
-            yield _Cut(what, source.place(node), remedy=THAW)
+            yield Cut(what, source.place(node), remedy=THAW)
         called = type(called).forward
     if trained:
         yield from _cuts_inside(called, seen)
@@ -229,7 +241,7 @@ def _cuts_of_call(source: Source, node: ast.Call, frame: FrameType | None, seen:
         yield from _cuts_inside(called, seen)
 
 
-def _cuts_inside(called: object, seen: _Seen) -> Iterator[_Cut]:
+def _cuts_inside(called: object, seen: _Seen) -> Iterator[Cut]:
     """Yield where what a function of the user's returns is cut."""
     for source, returned in _returned_by(called):
         yield from _cuts(source, returned, None, seen)
@@ -244,7 +256,7 @@ def _returned_by(called: object) -> Iterator[tuple[Source, ast.expr]]:
             yield from ((source, returned) for returned in source.returned())
 
 
-def _cuts_of_returned(source: Source, loss: ast.expr) -> Iterator[_Cut]:
+def _cuts_of_returned(source: Source, loss: ast.expr) -> Iterator[Cut]:
     """Yield where a step cuts off the very loss that it returns; what the loss is made of may be cut off for a reason."""
     match loss:
         case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr in _CUTTING and not _is_module(owner):
@@ -253,19 +265,7 @@ def _cuts_of_returned(source: Source, loss: ast.expr) -> Iterator[_Cut]:
             yield from _cuts_at(source, loss, first, None, set())
 
 
-def _cuts_below(source: Source, node: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[_Cut]:
+def _cuts_below(source: Source, node: ast.expr, frame: FrameType | None, seen: _Seen) -> Iterator[Cut]:
     for below in ast.iter_child_nodes(node):
         if isinstance(below, ast.expr):
             yield from _cuts(source, below, frame, seen)
-
-
-def _value(node: ast.expr, frame: FrameType) -> object:
-    """Return what a dotted name is bound to in a frame, without running code of the user's; None if it is nothing."""
-    match node:
-        case ast.Name(id=name):
-            return frame.f_locals.get(name, frame.f_globals.get(name))
-        case ast.Attribute(value=owner, attr=attr):
-            value = _value(owner, frame)
-            found = value._modules.get(attr) if isinstance(value, Module) else None
-            return found if found is not None else inspect.getattr_static(value, attr, None)
-    return None

@@ -26,6 +26,7 @@ _TAKE_EPOCHS = ("CosineAnnealingWarmRestarts",)  # step(epoch + batch / batches)
 _GONE = 1e-6
 _MOST = 0.9
 _STEPS = 3
+_SOON = 4
 _IDLE = 3  # A warm-up begins with 0, and some step twice for each step of the schedule.
 _SKIPPED = 3
 _AGAIN = 2  # after which a third one begins
@@ -166,9 +167,10 @@ class Rates(Observer):
             )
         if schedule.cls == "ReduceLROnPlateau":
             return schedule.gone is not None and _PATIENCE * epochs < batches and epochs > 1
-        if schedule.turns is not None and 1 < schedule.turns < epochs and 2 * epochs <= min(schedule.last, batches):
-            return True
-        return schedule.gone is not None and 2 * schedule.gone < schedule.steps
+        # Turns that all lie within the epochs, and were over in a fraction of the batches, were meant for epochs.
+        turns = schedule.turns or 0
+        soon = 1 < turns < epochs and _SOON * turns <= min(schedule.last, batches)
+        return soon or (schedule.gone is not None and 2 * schedule.gone < schedule.steps)
 
     def _counts_batches(self, schedule: Schedule) -> bool:
         """Tell whether a schedule that was stepped with every epoch is exactly as long as its optimizer has stepped."""

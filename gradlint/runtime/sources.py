@@ -59,6 +59,12 @@ class Source:
         """Return the assignment of `name` that comes first in `assignments`."""
         return next(iter(self.assignments(name, before)), None)
 
+    def assigned_in(self, row: int) -> str | None:
+        """Return the name that the statement around a row assigns, if it does."""
+        found = (node for node in self.own() if isinstance(node, _ASSIGNMENTS))
+        around = next((node for node in found if node.lineno <= row <= (node.end_lineno or row)), None)
+        return None if around is None else min(_targets(around), default=None)
+
     def made(self, spelled: ast.expr) -> ast.expr | None:
         """Return what was assigned last to a name, or written into a dict under the key that is asked for."""
         assigned = self.assigned(ast.unparse(spelled), spelled.lineno)

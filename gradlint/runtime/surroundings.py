@@ -102,6 +102,7 @@ class Surroundings(Watchers):
 
     def loop_begins(self, frame: FrameType) -> None:
         """A loop over a loader begins."""
+        self._leaks.loop_begins()
         if self._nonfinite.is_due(self.rhythm.progress) and self._nonfinite.finds():
             self._unsettle()
             self._nonfinite.unsettled(user_frame(frame))

@@ -75,6 +75,10 @@ WORDINGS: Mapping[str, Wording] = {
         "{remedy}",
         {"built": "the optimizer decays weights", "step": "it steps here"},
     ),
+    "GL816": Wording(
+        "{what}: that is the state of an optimizer of other parameters",
+        "build `{subject}` over the same parameters, in the same groups, as the one that was saved, before its state is loaded",
+    ),
     "GL815": Wording(
         "`{subject}` shares its tensors with `{module}`: every later step changes them, and what is kept is the last",
         "keep a copy: `copy.deepcopy(...)`",

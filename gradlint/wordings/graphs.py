@@ -13,6 +13,16 @@ APART = "add the losses and call `backward()` once; where each needs gradients o
 ONCE = "call `backward()` once; after a step, run the forward pass again"
 RETAIN = "pass `retain_graph=True` to the first one, or `create_graph=True` where the gradients themselves are to be differentiated"
 
+THAW_FIRST = "call `{subject}.requires_grad_()` before anything is computed from it"
+LEAVE_OUT = "give only those that require gradients: `[p for p in parameters if p.requires_grad]`"
+ASK_FIRST = (
+    "compute the one from the other itself, not from a copy, and after that requires gradients; "
+    "where it may take no part, pass `allow_unused=True` and skip None"
+)
+LEFT_ASIDE = "leave out what takes no part, or pass `allow_unused=True` and skip the None that it gets"
+COMPUTE_FROM = "compute `{subject}` first, and {loss} from it"
+"""What to do about a gradient by something that takes no part (GL525)."""
+
 LOOPED = {"where": "the loop", "turn": "iteration"}
 """Where a graph should be built, of which the second turn of a loop finds nothing."""
 
@@ -114,6 +124,11 @@ WORDINGS: Mapping[str, Wording] = {
         "pass `create_graph=True` to `autograd.grad`",
         {"backward": "the backward pass starts here"},
     ),
+    "GL515": Wording(
+        "`{subject}` is a part of a graph, and a graph cannot be copied: `{copied}` holds what a forward pass has left there",
+        "keep it cut off (`.detach()`), or drop it before the copy; of a model, `state_dict()` can be copied at any time",
+    ),
+    "GL525": Wording("{what}", "{remedy}", {"made": "`{subject}` is made here"}),
     "GL516": Wording(
         "{subject} {shape}: a backward pass starts from one number",
         "reduce it first, by `.mean()` or `.sum()`",

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from gradlint.wordings.wording import Wording
 
+WANTS_CLASSES = "whole numbers that are classes"
+"""What is given in the place of a prediction (GL907)."""
+
 WORDINGS: Mapping[str, Wording] = {
     "GL901": Wording(
         "`{loss}` {does}, but gets the output of {harm}",
@@ -31,6 +34,10 @@ WORDINGS: Mapping[str, Wording] = {
         "loop over it, `for batch in {subject}:`, or call `iter({subject})` once, before the loop",
     ),
     "GL907": Wording("{what}", "{remedy}"),
+    "GL922": Wording(
+        "`{subject}` normalizes over the batch, and gets one value for each channel ({shape}): of one there is no variance",
+        "leave out a last batch of one: `DataLoader(..., drop_last=True)`; call `eval()` before single samples are predicted",
+    ),
     "GL909": Wording(
         "`{subject}` has made {what}{when}: from then on every output, loss and gradient is NaN, and nothing is learned",
         "find what is not finite first: `torch.autograd.set_detect_anomaly(True)`, or `error_if_nonfinite=True` where gradients are clipped, "

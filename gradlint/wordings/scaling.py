@@ -41,6 +41,10 @@ WORDINGS: Mapping[str, Wording] = {
         "make it a list: `{subject} = list(...)`",
         {"made": "the iterator is made here", "drained": "it is read to its end here"},
     ),
+    "GL617": Wording(
+        "{subject} is of half precision itself: `{scaler}` works with gradients in float32 only",
+        "keep the parameters in float32 (no `.half()`), and run the forward pass under `torch.autocast`",
+    ),
     "GL610": Wording(
         "`{clipped}` are clipped, but no optimizer steps them: the gradients that `{subject}` uses are not bounded",
         "clip the parameters that `{subject}` was built with",

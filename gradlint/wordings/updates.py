@@ -19,9 +19,23 @@ BOTH_STEPS = "the two steps of a turn, so that the second repeats the first"
 TRACKED = "autograd records it, and torch raises RuntimeError: a leaf that requires gradients is changed in place"
 REBOUND = "`{subject}` is not a leaf any more after the first one, and its `.grad` is None from then on"
 
+IF_THERE = "ask `if {0} is not None` first, or clear after the step"
+NOT_YET = (
+    "no backward pass has computed it yet, or since it was cleared, and using it raises AttributeError",
+    IF_THERE,
+)
+NO_PART = ("`{name}` takes no part in the loss", "ask `if {0} is not None` first, or leave out what is not trained")
+STAYS_NONE = ("`{name}` does not require gradients", "ask `if {0} is not None` first, or leave out what is frozen")
+NO_LEAF = (
+    "`{name}` is computed from others, and torch keeps gradients of leaves only",
+    "make it a leaf, by `.detach().requires_grad_()` when it is made, or call `.retain_grad()` on it before the backward pass",
+)
+"""Why a gradient is None, and what to do (GL116)."""
+
 KEEP = "compute the loss from the model's output, by parameters that require gradients, without `.item()`, `.detach()` or `torch.tensor()`"
 THAW = "let the parameters that are to be trained require gradients: `requires_grad_(True)`"
 SCORES = "compute the loss from the scores themselves, by a function that has a gradient, such as `F.cross_entropy`"
+NO_REENTRY = "pass `use_reentrant=False`, or let the inputs require gradients, too"
 DIFFERENTIABLE = "pass `create_graph=True` to it"
 """What to do about a loss that has no graph (GL112)."""
 
@@ -103,8 +117,8 @@ WORDINGS: Mapping[str, Wording] = {
         {"cleared": "the gradients are cleared here", "fresh": "after they were written here"},
     ),
     "GL116": Wording(
-        "`{subject}` is None here: no backward pass has computed it yet, or since it was cleared, and using it raises AttributeError",
-        "ask `if {subject} is not None` first, or clear after the step",
+        "`{subject}` is None here: {what}",
+        "{remedy}",
         {"cleared": "cleared here, which sets it to None"},
     ),
     "GL121": Wording(

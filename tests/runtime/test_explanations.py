@@ -36,7 +36,7 @@ def raised(path: Path, *, watched: bool) -> tuple[str, list[Diagnostic]]:
     try:
         with watching as report:
             exec(compile(path.read_text("utf-8"), str(path), "exec"), {"__name__": "__main__"})  # noqa: S102
-    except (RuntimeError, ValueError) as caught:
+    except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError) as caught:
         error = f"{type(caught).__name__}: {caught}"
     return error, report.diagnostics if report is not None else []
 
@@ -86,6 +86,23 @@ def test_refusal_that_the_program_catches_is_not_explained() -> None:
     with gradlint.watch(output=None) as report, contextlib.suppress(RuntimeError):
         torch.ones(2, requires_grad=True).exp().backward()
     assert report.diagnostics == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "log.add(w.grad)",
+        "torch.nn.GroupNorm(1, 1)(torch.ones(1, 1))",
+        "list(log.__class__.mro)",
+        "(1.0).backward()",
+        "bool(w)",
+        "copy.deepcopy([w * 2])",
+    ],
+)
+def test_error_of_another_kind_is_not_explained(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(f"import copy, torch\nlog, w = None, torch.zeros(2, requires_grad=True)\n{line}\n", "utf-8")
+    assert raised(path, watched=True)[1] == []
 
 
 @pytest.mark.parametrize("name", ["two_losses", "no_scalar", "exhausted"])

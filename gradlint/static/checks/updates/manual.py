@@ -20,7 +20,7 @@ from gradlint.static.flow.tree import Event, Kill, Uid, walk
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.gradients import is_own
 from gradlint.typestate import State
-from gradlint.wordings.updates import REBOUND, TRACKED
+from gradlint.wordings.updates import NOT_YET, REBOUND, TRACKED
 
 _HARM = {
     "tracked": TRACKED,
@@ -133,5 +133,8 @@ def no_gradient(analysis: Analysis) -> Iterator[Diagnostic]:
                 if effect(event) is EventKind.READ and sure and event.place not in seen:
                     seen.add(event.place)
                     state = min(sure, key=lambda state: state.marks)
-                    yield compose("GL116", Side.STATIC, event.place, state.marks, subject=event.name)
+                    what, remedy = NOT_YET[0], NOT_YET[1].format(event.name)
+                    yield compose(
+                        "GL116", Side.STATIC, event.place, state.marks, subject=event.name, what=what, remedy=remedy
+                    )
                     break
