@@ -15,7 +15,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.flow.tree import Cycle, Event, GraphNode, Jump, JumpKind, Kill, Node, Uid
-from gradlint.static.lowering.algebra import INERT, exchanged, graph_of, held, parts, scalers_of
+from gradlint.static.lowering.algebra import INERT, exchanged, graph_of, held, parameters_in, parts, scalers_of
 from gradlint.static.lowering.frames import Frame, Grad, Pending, Store
 from gradlint.static.lowering.notes import Compared, Descent, Hooked, Keeping, Mirrored, Refused, StateCall, Written
 from gradlint.static.lowering.provenance import without
@@ -96,6 +96,7 @@ class Context(ABC):
         self.contained: dict[Uid, set[Uid]] = {}
         """Whom an instance has ever had among its attributes: the store forgets it with the function that made it."""
         self.module_owners: set[str] = set()
+        self.presumed: dict[Uid, frozenset[Uid]] = {}
         self.proven: set[str] = set()
         self.loaded: set[str] = set()
         self.wrapped_by_others: set[ast.AST] = set()
@@ -202,6 +203,9 @@ class Context(ABC):
         targets, nodes = self.reach(values) | scaled, graph_of(values)
         if targets:
             self.escaped |= targets
+            others = [value for value in values if parameters_in(value) is None]
+            if len(others) < len(values) and not self.reach(others):
+                roles = (*roles, "parameters")  # By its parameters nobody puts a module into a mode.
             self.emit(EventKind.ESCAPE, node, targets, nodes=nodes, roles=roles)
         if not targets - scaled and nodes:
             # It has no hand on parameters, but it may run backward.
