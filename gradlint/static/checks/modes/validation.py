@@ -25,7 +25,9 @@ from gradlint.static.flow.trained import on_validated
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Function, Instance
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk, words
+from gradlint.static.syntax.passing import given_to
+from gradlint.static.syntax.questions import FunctionNode
 from gradlint.typestate import Marks, State
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
@@ -276,6 +278,9 @@ def _regions(asked: _Question, event: Event) -> Iterator[Region]:
         name = called.partition(":")[0]
         if EVALUATES.search(name) and not TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
             yield _inside_frame(event, depth)
+    for depth, number in enumerate(event.loops, 1):
+        if _is_given_validation_data(asked, event, number):
+            yield _inside_loops(event, depth)
     if "no-grad" in event.roles and event.loops and _trained_through(asked.found, event):
         # One function serves both phases: the same call trains in another activation.
         yield _inside_loops(event, len(event.loops))
@@ -284,6 +289,19 @@ def _regions(asked: _Question, event: Event) -> Iterator[Region]:
 def is_validation_phase(event: Event) -> bool:
     """Whether a loop over the names of phases says that something happens in a validation."""
     return bool(VALIDATION_DATA.search(event.phase)) and not TRAINS.search(event.phase)
+
+
+def _is_given_validation_data(asked: _Question, event: Event, number: int) -> bool:
+    """Whether a loop runs over what its function is given, and the call names that validation data."""
+    loop, frame = asked.analysis.lowering.loop_nodes.get(number), asked.analysis.lowering.frames.get(event.frame)
+    while frame is not None and frame.callers and isinstance(loop, (ast.For, ast.AsyncFor)):
+        call, node = frame.callers[-1][1], frame.node
+        if isinstance(call, ast.Call) and isinstance(node, FunctionNode) and loop in walk(node):
+            given = given_to(node, call, bound=frame.receiver is not None)
+            told = [ast.unparse(given[name]) for name in words(loop.iter) & given.keys()]
+            return any(VALIDATION_DATA.search(each) and not TRAINS.search(each) for each in told)
+        frame = asked.analysis.lowering.frames.get(frame.path[:-1])
+    return False
 
 
 def _inside_loops(event: Event, depth: int) -> Region:
