@@ -16,9 +16,9 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.left_off import left_off
 from gradlint.static.checks.modes.phases import is_over_validation
+from gradlint.static.checks.modes.regions import is_validation_phase
 from gradlint.static.checks.modes.stayed import trained_as_left
 from gradlint.static.checks.modes.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, behind_training, tracked
-from gradlint.static.checks.modes.validation import is_validation_phase
 from gradlint.static.facts.bearing import owners_of_all
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.flow.following import follow_to

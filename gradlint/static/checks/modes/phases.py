@@ -15,7 +15,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.modes.validation import TRAINS, VALIDATION_DATA
+from gradlint.static.checks.modes.regions import TRAINS, VALIDATION_DATA
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk, words

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gradlint.diagnostics import Diagnostic, Location, Severity, Side
@@ -13,6 +12,15 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.checks.modes.regions import (
+    INFERS,
+    TRAINS,
+    UPDATES,
+    Around,
+    inside_loops,
+    over_validation_data,
+    trained_through,
+)
 from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
 from gradlint.static.facts.bearing import bears_weights, built_in_place, owners_of_all
 from gradlint.static.facts.running import Run, only_runs, run_of
@@ -25,20 +33,8 @@ from gradlint.static.flow.trained import on_validated
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Function, Instance
-from gradlint.static.syntax.nodes import walk, words
-from gradlint.static.syntax.passing import given_to
-from gradlint.static.syntax.questions import FunctionNode
+from gradlint.static.syntax.nodes import walk
 from gradlint.typestate import Marks, State
-
-_WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
-_HOLDERS = r"loader|set|data|iter|dl|gen|batch"
-VALIDATION_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
-EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
-TRAINS = re.compile(r"train|fit", re.IGNORECASE)
-_INFERS = re.compile(rf"(?:^|_)(?:{_WORDS}|predict|prediction|infer|inference)(?:$|_)", re.IGNORECASE)
-UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
-
-Region = Callable[[Event], bool]
 
 
 @check
@@ -74,6 +70,11 @@ class _Question:
     def found(self) -> list[Event]:
         """The events of the root."""
         return self.analysis.events[self.root]
+
+    @property
+    def around(self) -> Around:
+        """What of the root is a validation."""
+        return Around(self.analysis, self.found)
 
     @property
     def owners(self) -> frozenset[Uid]:
@@ -155,7 +156,7 @@ class _Question:
 
 def _may_be_found(asked: _Question) -> bool:
     """Whether a forward is in a validation at all, or may run what was loaded in a file that trains nothing."""
-    if any(_validates(asked, event) for event in asked.forwards):
+    if any(asked.around.validates(event) for event in asked.forwards):
         return True
     trains = _trains(asked.analysis) and not any(_is_inference(asked, event) for event in asked.forwards)
     return not trains and any(event.kind is EventKind.LOAD for event in asked.found)
@@ -166,7 +167,7 @@ def _is_inference(asked: _Question, event: Event) -> bool:
     if any(other.kind in UPDATES for other in asked.found):
         return False
     names = [called.partition(":")[0] for called in event.frame[1:]]
-    return any(_INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
+    return any(INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
 
 
 def _trains(analysis: Analysis) -> bool:
@@ -189,7 +190,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         names = {state.name for state in states if state.mark("told") not in heads}
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         known = names <= {"trained", "new", "loaded", "unknown"}
-        validated = "trained" in names and known and _validates(asked, event)
+        validated = "trained" in names and known and asked.around.validates(event)
         # Weights that are loaded where there are any are what a file that trains nothing is for.
         loaded = "loaded" in names and names <= {"loaded", "new"} and not is_trial(asked.analysis, event)
         loaded = loaded and (not trains or _is_inference(asked, event))
@@ -234,7 +235,7 @@ def _begin(asked: _Question, forward: Event) -> Location:
     heads = heads[-1:] if forward.phase else heads
     here = [head for loop, head in heads if own is None or loop in own]
     # A function that trains as well is no place for it: a caller's loop is.
-    others = [head for _, head in heads] if _trained_through(asked.found, forward) else []
+    others = [head for _, head in heads] if trained_through(asked.found, forward) else []
     head = next(iter((*here, *others)), None)
     return forward.place if head is None else asked.analysis.source.of(head).place(head)
 
@@ -242,121 +243,9 @@ def _begin(asked: _Question, forward: Event) -> Location:
 def _evaluating_loops(asked: _Question, forward: Event) -> Iterator[tuple[ast.AST, ast.expr]]:
     """Yield the loops around a forward in which nothing is trained, the outermost first, with what their heads say."""
     for depth, number in enumerate(forward.loops, 1):
-        loop, region = asked.analysis.lowering.loop_nodes.get(number), _inside_loops(forward, depth)
+        loop, region = asked.analysis.lowering.loop_nodes.get(number), inside_loops(forward, depth)
         trains = any(region(other) and other.phase == forward.phase for other in asked.found if other.kind in UPDATES)
         head = loop.iter if isinstance(loop, (ast.For, ast.AsyncFor)) else getattr(loop, "test", None)
-        told = not isinstance(loop, ast.While) or _over_validation_data(loop)
+        told = not isinstance(loop, ast.While) or over_validation_data(loop)
         if loop is not None and head is not None and told and not trains:
             yield loop, head
-
-
-def _validates(asked: _Question, event: Event) -> bool:
-    """Whether a forward is certainly a part of a validation: a region that says so and in which nothing is trained."""
-    if "no-grad" not in event.roles and _trained_through(asked.found, event):
-        return False
-    updates = [other for other in asked.found if other.kind in UPDATES]
-    return any(not any(map(region, updates)) for region in _regions(asked, event))
-
-
-def _trained_through(found: list[Event], event: Event) -> bool:
-    """Whether some backward runs through what is computed here."""
-    updates = (other for other in found if other.kind in UPDATES and other.phase == event.phase)
-    return any(node.place == event.place for other in updates for node in other.nodes)
-
-
-def _regions(asked: _Question, event: Event) -> Iterator[Region]:
-    """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
-    if is_validation_phase(event):
-        yield lambda other: other.phase == event.phase
-    for depth, number in enumerate(event.loops, 1):
-        loop = asked.analysis.lowering.loop_nodes.get(number)
-        if _over_validation_data(loop) and ("no-grad" in event.roles or not isinstance(loop, ast.While)):
-            yield _inside_loops(event, depth)
-    if _drawn_from_validation_data(asked, event):
-        yield lambda other: other is event
-    for depth, called in enumerate(event.frame, 1):
-        name = called.partition(":")[0]
-        if EVALUATES.search(name) and not TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
-            yield _inside_frame(event, depth)
-    for depth, number in enumerate(event.loops, 1):
-        if _is_given_validation_data(asked, event, number):
-            yield _inside_loops(event, depth)
-    if "no-grad" in event.roles and event.loops and _trained_through(asked.found, event):
-        # One function serves both phases: the same call trains in another activation.
-        yield _inside_loops(event, len(event.loops))
-
-
-def is_validation_phase(event: Event) -> bool:
-    """Whether a loop over the names of phases says that something happens in a validation."""
-    return bool(VALIDATION_DATA.search(event.phase)) and not TRAINS.search(event.phase)
-
-
-def _is_given_validation_data(asked: _Question, event: Event, number: int) -> bool:
-    """Whether a loop runs over what its function is given, and the call names that validation data."""
-    loop, frame = asked.analysis.lowering.loop_nodes.get(number), asked.analysis.lowering.frames.get(event.frame)
-    while frame is not None and frame.callers and isinstance(loop, (ast.For, ast.AsyncFor)):
-        call, node = frame.callers[-1][1], frame.node
-        if isinstance(call, ast.Call) and isinstance(node, FunctionNode) and loop in walk(node):
-            given = given_to(node, call, bound=frame.receiver is not None)
-            told = [ast.unparse(given[name]) for name in words(loop.iter) & given.keys()]
-            return any(VALIDATION_DATA.search(each) and not TRAINS.search(each) for each in told)
-        frame = asked.analysis.lowering.frames.get(frame.path[:-1])
-    return False
-
-
-def _inside_loops(event: Event, depth: int) -> Region:
-    return lambda other: other.loops[:depth] == event.loops[:depth]
-
-
-def _inside_frame(event: Event, depth: int) -> Region:
-    return lambda other: other.frame[:depth] == event.frame[:depth]
-
-
-def _drawn_from_validation_data(asked: _Question, event: Event) -> bool:
-    """Whether a forward runs what the same block has just drawn from validation data: `x, y = next(iter(test_loader))`."""
-    frame = asked.analysis.lowering.frames.get(event.frame)
-    around = asked.analysis.tree if frame is None or frame.node is None else frame.node
-    for block in _blocks(around):
-        index = next((number for number, each in enumerate(block) if _holds(asked, each, event)), None)
-        if index is not None and any(map(_draws, block[:index])):
-            return not any(_trains_behind(asked, each, event) for each in block[index:])
-    return False
-
-
-def _blocks(around: ast.AST) -> Iterator[list[ast.stmt]]:
-    for node in walk(around):
-        for block in (getattr(node, "body", None), getattr(node, "orelse", None)):
-            if isinstance(block, list):
-                yield block
-
-
-def _holds(asked: _Question, statement: ast.stmt, event: Event) -> bool:
-    """Whether a statement that is no block of its own makes the call of an event."""
-    if not isinstance(statement, (ast.Assign, ast.Expr, ast.AugAssign)):
-        return False
-    source = asked.analysis.source
-    return any(isinstance(node, ast.Call) and source.place(node) == event.place for node in walk(statement))
-
-
-def _draws(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Assign(value=ast.Call(ast.Name("next"), [source])):
-            told = ast.unparse(source)
-            return bool(VALIDATION_DATA.search(told)) and not TRAINS.search(told)
-        case _:
-            return False
-
-
-def _trains_behind(asked: _Question, statement: ast.stmt, event: Event) -> bool:
-    rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
-    inside = (other for other in asked.found if other.frame == event.frame and other.place.row in rows)
-    return any(other.kind in UPDATES for other in inside)
-
-
-def _over_validation_data(loop: ast.AST | None) -> bool:
-    match loop:
-        case ast.For(iter=told) | ast.AsyncFor(iter=told) | ast.While(test=told):
-            source = ast.unparse(told)
-            return bool(VALIDATION_DATA.search(source)) and not TRAINS.search(source)
-        case _:
-            return False
