@@ -132,13 +132,15 @@ def _is_made_within(analysis: Analysis, loops: tuple[int, ...], module: Uid) -> 
     if not isinstance(loop, (ast.For, ast.AsyncFor, ast.While)):
         return False
     rows = range(loop.lineno + 1, (loop.end_lineno or loop.lineno) + 1)
-    path, frames = tuple("/".join(module).removeprefix("?/").split("/")), analysis.lowering.frames
-    around = (frames.get(path[:length]) for length in range(len(path)))
-    home = analysis.source.of(loop.test if isinstance(loop, ast.While) else loop.iter).filename
-    # Rows of another file say nothing of the loop's.
-    here = [frame is None or frame.module.source.filename == home for frame in around]
-    told = (row for part, near in zip(path, here, strict=True) if near for row in _ROWS.findall(f"{part}/"))
-    return any(int(row) in rows for row in told)
+    path, home = "/".join(module).removeprefix("?/").split("/"), analysis.lowering.frames.get(("module",))
+    own = analysis.source.of(loop.test if isinstance(loop, ast.While) else loop.iter).filename
+    for length, part in enumerate(path):
+        home = analysis.lowering.frames.get(tuple(path[:length]), home)
+        # Rows of another file say nothing of the loop's.
+        if home is None or home.module.source.filename == own:
+            if any(int(row) in rows for row in _ROWS.findall(f"{part}/")):
+                return True
+    return False
 
 
 def _asks_mode(analysis: Analysis, event: Event) -> bool:
