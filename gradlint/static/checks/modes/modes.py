@@ -137,9 +137,9 @@ def _is_made_within(analysis: Analysis, loops: tuple[int, ...], module: Uid) -> 
     for length, part in enumerate(path):
         home = analysis.lowering.frames.get(tuple(path[:length]), home)
         # Rows of another file say nothing of the loop's.
-        if home is None or home.module.source.filename == own:
-            if any(int(row) in rows for row in _ROWS.findall(f"{part}/")):
-                return True
+        near = home is None or home.module.source.filename == own
+        if near and any(int(row) in rows for row in _ROWS.findall(f"{part}/")):
+            return True
     return False
 
 
