@@ -159,7 +159,7 @@ class Expressions(Comprehensions):
             case Items(elements) if elements:
                 one = self._common(elements)
                 return one if isinstance(one, Library) else mixture(elements)
-            case _ if wanted in words("optimizer", "numbers"):
+            case _ if wanted in words("module", "numbers"):
                 return UNKNOWN  # A number of a group of parameters has no hold on its optimizer.
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", holds)
