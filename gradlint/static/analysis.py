@@ -269,7 +269,7 @@ class Analysis(Index):
         """The optimizers of each module that has one."""
         owners: dict[Uid, set[Uid]] = defaultdict(set)
         for optimizer in self.objects(Kind.OPTIMIZER):
-            for module in optimizer.of or ():
+            for module in optimizer.of or self.lowering.presumed.get(optimizer.uid, frozenset()):
                 owners[module].add(optimizer.uid)
         return {module: frozenset(found) for module, found in owners.items()}
 

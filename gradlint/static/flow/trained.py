@@ -106,7 +106,7 @@ def on_module(module: Uid, optimizers: frozenset[Uid], parts: frozenset[Uid] = f
                 return _K.STEP
             case _K.HAND_STEP if targets is not None and is_within_any(module, targets):
                 return _K.STEP
-            case _K.ESCAPE if touches(event, (module,)):
+            case _K.ESCAPE if "parameters" not in event.roles and touches(event, (module,)):
                 return _K.ESCAPE
             case _:
                 return None
@@ -168,6 +168,8 @@ def on_validated(module: Uid, optimizers: frozenset[Uid], given: EventKind) -> E
                 return given
             case _K.CREATE | _K.LOAD | _K.TRAIN | _K.EVAL if whole:
                 return event.kind
+            case _K.ESCAPE if "parameters" in event.roles:
+                return None
             case _K.TRAIN | _K.EVAL | _K.ESCAPE if any(overlap(module, target) for target in targets):
                 # A part may be all that its mode matters to.
                 return _K.ESCAPE

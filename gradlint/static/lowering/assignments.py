@@ -111,6 +111,7 @@ class Assignments(Succession):
         made = Object(kind, (*self.frame.path, name), "", self.place(node))
         self.objects[made.uid] = made
         if kind is Kind.OPTIMIZER:
+            self.presume(made.uid, value)
             self.emit(EventKind.ESCAPE, node, frozenset({made.uid}), roles=("another",) if _differs(node) else ())
         return made
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 
+from gradlint.static.flow.kinship import within
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.algebra import held, part_of
 from gradlint.static.lowering.conditions import Conditions
@@ -135,7 +136,34 @@ class Attributes(Conditions):
             return None
         if any(self.objects[each].kind is Kind.OPTIMIZER for each in held((value,)) - {uid} if each in self.objects):
             return None
+        self.presume(uid, value)
         return self.objects.setdefault(uid, Object(Kind.OPTIMIZER, uid, "", self.place(node)))
+
+    def presume(self, optimizer: Uid, made: Value) -> None:
+        """Take an optimizer to train the only module, with its parts, that somebody unknown was given who made it, or its parameters.
+
+        Where another optimizer is known to train any of it, they share it, nobody knows how.
+        """
+        if not isinstance(made, Unknown) or not made.holds or optimizer in self.presumed:
+            return
+        modules = [uid for uid in made.holds if self._is_a_module(uid)]
+        whole = (uid for uid in modules if all(other in self._parts_of(uid) or within(other, uid) for other in modules))
+        found = next(whole, None)
+        known = (each.of for uid, each in self.objects.items() if each.kind is Kind.OPTIMIZER and uid != optimizer)
+        owned = {uid for of in (*known, *self.presumed.values()) for uid in of or ()}
+        if found is not None and not owned & {found, *self._parts_of(found)}:
+            self.presumed.setdefault(optimizer, frozenset({found}))
+
+    def _is_a_module(self, uid: Uid) -> bool:
+        known, cls = self.objects.get(uid), self.instances.get(uid)
+        if known is not None:
+            return known.kind is Kind.MODULE
+        return self.is_module(cls) if cls is not None else uid[0] == "?" and ".".join(uid[1:]) in self.module_owners
+
+    def _parts_of(self, uid: Uid) -> frozenset[Uid]:
+        cls, known = self.instances.get(uid), self.objects.get(uid)
+        whole: Value | None = known if known is not None else Instance(cls, uid) if cls is not None else None
+        return self.reach([whole]) if whole is not None else frozenset()
 
     def _made_attribute(self, owner: Object, name: str) -> Value:
         """Return an attribute of an object that a framework makes: what it was made with, a flag, or a method."""

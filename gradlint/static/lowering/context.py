@@ -13,7 +13,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.flow.tree import Event, GraphNode, Jump, JumpKind, Kill, Uid
-from gradlint.static.lowering.algebra import INERT, exchanged, graph_of, held, parts, scalers_of
+from gradlint.static.lowering.algebra import INERT, exchanged, graph_of, held, parameters_in, parts, scalers_of
 from gradlint.static.lowering.frames import Frame
 from gradlint.static.lowering.provenance import without
 from gradlint.static.lowering.state import Noted, Where, Who
@@ -121,6 +121,9 @@ class Context(Where, Who, Noted, ABC):
         targets, nodes = self.reach(values) | scaled, graph_of(values)
         if targets:
             self.escaped |= targets
+            others = [value for value in values if parameters_in(value) is None]
+            if len(others) < len(values) and not self.reach(others):
+                roles = (*roles, "parameters")  # By its parameters nobody puts a module into a mode.
             self.emit(EventKind.ESCAPE, node, targets, nodes=nodes, roles=roles)
         if not targets - scaled and nodes:
             # It has no hand on parameters, but it may run backward.

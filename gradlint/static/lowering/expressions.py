@@ -159,10 +159,10 @@ class Expressions(Comprehensions):
             case Items(elements) if elements:
                 one = self._common(elements)
                 return one if isinstance(one, Library) else mixture(elements)
-            case _ if wanted in words("optimizer", "numbers"):
-                return UNKNOWN  # A number of a group of parameters has no hold on its optimizer.
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
-                return Unknown(f"{id_}[{wanted!r}]", holds)
+                return Unknown(f"{id_}[{wanted!r}]", frozenset() if wanted in words("module", "numbers") else holds)
+            case _ if wanted in words("module", "numbers"):
+                return UNKNOWN  # A number of a group of parameters has no hold on its optimizer.
             case Gathered():
                 return self.one_of_many(owner)
             case _:

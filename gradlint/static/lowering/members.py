@@ -67,6 +67,8 @@ class Members(Classes):
         asks = ((Kind.OPTIMIZER, self.syntax.stepped_by_name), (Kind.SCALER, self.syntax.scaled_by_name))
         for kind, asked in asks if value.id else ():
             if kind not in kinds and any(f"self.{name}" in asked(each.node) for each in self.lineage(owner.cls)):
+                if kind is Kind.OPTIMIZER:
+                    self.presume(unknown_uid(value.id), value)
                 return self.objects.setdefault(
                     unknown_uid(value.id), Object(kind, unknown_uid(value.id), "", self.place(node))
                 )

@@ -76,6 +76,7 @@ class Who:
         self.proven: set[str] = set()  # modules
         self.annotations: dict[str, Class] = {}  # of parameters that no caller in sight gives
         self.module_owners: set[str] = set()
+        self.presumed: dict[Uid, frozenset[Uid]] = {}  # whom an optimizer trains, in all likelihood
         self.loaded: set[str] = set()  # by `load_state_dict`
         self.made_here: set[str] = set()  # not given to the code that is read
         self.alternatives: dict[str, tuple[Value, ...]] = {}  # the modules of which it is one

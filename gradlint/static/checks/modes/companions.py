@@ -16,8 +16,8 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.modes.evaluations import EVALUATES, TRAINS, UPDATES
 from gradlint.static.checks.modes.left_off import left_off
+from gradlint.static.checks.modes.regions import EVALUATES, TRAINS, UPDATES
 from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
 from gradlint.static.facts.sensitivity import Makers, Sensitivity
 from gradlint.static.flow.kinship import overlap

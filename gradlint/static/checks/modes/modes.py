@@ -14,9 +14,9 @@ from gradlint.messages import compose
 from gradlint.protocols import MODE
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.modes.evaluations import is_validation_phase
 from gradlint.static.checks.modes.left_off import left_off
 from gradlint.static.checks.modes.phases import is_over_validation
+from gradlint.static.checks.modes.regions import is_validation_phase
 from gradlint.static.checks.modes.stayed import trained_as_left
 from gradlint.static.checks.modes.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, behind_training, tracked
 from gradlint.static.facts.bearing import owners_of_all
@@ -136,7 +136,15 @@ def _is_made_within(analysis: Analysis, loops: tuple[int, ...], module: Uid) -> 
     if not isinstance(loop, (ast.For, ast.AsyncFor, ast.While)):
         return False
     rows = range(loop.lineno + 1, (loop.end_lineno or loop.lineno) + 1)
-    return any(int(row) in rows for row in _ROWS.findall("/".join(module)))
+    path, home = "/".join(module).removeprefix("?/").split("/"), analysis.lowering.frames.get(("module",))
+    own = analysis.source.of(loop.test if isinstance(loop, ast.While) else loop.iter).filename
+    for length, part in enumerate(path):
+        home = analysis.lowering.frames.get(tuple(path[:length]), home)
+        # Rows of another file say nothing of the loop's.
+        near = home is None or home.module.source.filename == own
+        if near and any(int(row) in rows for row in _ROWS.findall(f"{part}/")):
+            return True
+    return False
 
 
 def _asks_mode(analysis: Analysis, event: Event) -> bool:

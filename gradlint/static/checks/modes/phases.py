@@ -15,10 +15,11 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.modes.evaluations import TRAINS, VALIDATION_DATA
+from gradlint.static.checks.modes.regions import TRAINS, VALIDATION_DATA
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk, words
+from gradlint.static.syntax.passing import given_to
 from gradlint.static.syntax.questions import FunctionNode
 
 _PHASES = frozenset(["training", "is_grad_enabled"])
@@ -80,8 +81,7 @@ def _asks(function: FunctionNode) -> bool:
 
 
 def _given(step: Event, call: ast.Call, function: FunctionNode, wanted: set[str], *, bound: bool) -> Iterator[_Pass]:
-    names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)][bound:]
-    given = dict(zip(names, call.args, strict=False)) | {each.arg or "**": each.value for each in call.keywords}
+    given = given_to(function, call, bound=bound)
     for name, value in given.items():
         if name in wanted and isinstance(value, (ast.Name, ast.Attribute, ast.Subscript)):
             rest = sorted(f"{other}={ast.unparse(each)}" for other, each in given.items() if other != name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,13 +12,14 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.modes.evaluations import (
-    EVALUATION_WORDS,
+from gradlint.static.checks.modes.regions import (
+    INFERS,
     TRAINS,
     UPDATES,
-    Evaluations,
+    Around,
     inside_loops,
     over_validation_data,
+    trained_through,
 )
 from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
 from gradlint.static.facts.bearing import bears_weights, built_in_place, owners_of_all
@@ -35,8 +35,6 @@ from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Function, Instance
 from gradlint.static.syntax.nodes import walk
 from gradlint.typestate import Marks, State
-
-_INFERS = re.compile(rf"(?:^|_)(?:{EVALUATION_WORDS}|predict|prediction|infer|inference)(?:$|_)", re.IGNORECASE)
 
 
 @check
@@ -74,9 +72,9 @@ class _Question:
         return self.analysis.events[self.root]
 
     @property
-    def evaluations(self) -> Evaluations:
-        """The evaluations of the root."""
-        return Evaluations(self.analysis, self.found)
+    def around(self) -> Around:
+        """What of the root is a validation."""
+        return Around(self.analysis, self.found)
 
     @property
     def owners(self) -> frozenset[Uid]:
@@ -158,7 +156,7 @@ class _Question:
 
 def _may_be_found(asked: _Question) -> bool:
     """Whether a forward is in a validation at all, or may run what was loaded in a file that trains nothing."""
-    if any(asked.evaluations.holds(event) for event in asked.forwards):
+    if any(asked.around.validates(event) for event in asked.forwards):
         return True
     trains = _trains(asked.analysis) and not any(_is_inference(asked, event) for event in asked.forwards)
     return not trains and any(event.kind is EventKind.LOAD for event in asked.found)
@@ -169,7 +167,7 @@ def _is_inference(asked: _Question, event: Event) -> bool:
     if any(other.kind in UPDATES for other in asked.found):
         return False
     names = [called.partition(":")[0] for called in event.frame[1:]]
-    return any(_INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
+    return any(INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
 
 
 def _trains(analysis: Analysis) -> bool:
@@ -192,7 +190,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
         names = {state.name for state in states if state.mark("told") not in heads}
         # Paths on which somebody unknown had the model excuse none on which nobody had.
         known = names <= {"trained", "new", "loaded", "unknown"}
-        validated = "trained" in names and known and asked.evaluations.holds(event)
+        validated = "trained" in names and known and asked.around.validates(event)
         # Weights that are loaded where there are any are what a file that trains nothing is for.
         loaded = "loaded" in names and names <= {"loaded", "new"} and not is_trial(asked.analysis, event)
         loaded = loaded and (not trains or _is_inference(asked, event))
@@ -237,7 +235,7 @@ def _begin(asked: _Question, forward: Event) -> Location:
     heads = heads[-1:] if forward.phase else heads
     here = [head for loop, head in heads if own is None or loop in own]
     # A function that trains as well is no place for it: a caller's loop is.
-    others = [head for _, head in heads] if asked.evaluations.trained_through(forward) else []
+    others = [head for _, head in heads] if trained_through(asked.found, forward) else []
     head = next(iter((*here, *others)), None)
     return forward.place if head is None else asked.analysis.source.of(head).place(head)
 

@@ -12,7 +12,7 @@ from gradlint.messages import compose
 from gradlint.protocols import SAMPLER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.modes.evaluations import VALIDATION_DATA
+from gradlint.static.checks.modes.regions import VALIDATION_DATA
 from gradlint.static.facts.cadence import turns
 from gradlint.static.flow.following import follow
 from gradlint.static.flow.subjects import on_sampler

@@ -1,6 +1,6 @@
-"""Where an evaluation is: in what draws from such data, has such a name, or is the twin of what trains.
+"""Regions: which part of a program around a forward is a validation, by its own words or by what its callers give it.
 
-It knows words, trees and events; it must not know modes or rules.
+It knows the names of data and functions, and where parameters are updated; it must not know modes.
 """
 
 from __future__ import annotations
@@ -8,40 +8,39 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from gradlint.events import EventKind
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import Event
-from gradlint.static.syntax.nodes import walk, walk_of
+from gradlint.static.syntax.nodes import walk, words
+from gradlint.static.syntax.passing import given_to
+from gradlint.static.syntax.questions import FunctionNode
 
-EVALUATION_WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
+_WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
 _HOLDERS = r"loader|set|data|iter|dl|gen|batch"
-VALIDATION_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{EVALUATION_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
-EVALUATES = re.compile(rf"(?:^|_)(?:{EVALUATION_WORDS})(?:$|_)", re.IGNORECASE)
+VALIDATION_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
+EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
 TRAINS = re.compile(r"train|fit", re.IGNORECASE)
+INFERS = re.compile(rf"(?:^|_)(?:{_WORDS}|predict|prediction|infer|inference)(?:$|_)", re.IGNORECASE)
 UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
 
 Region = Callable[[Event], bool]
 
 
-class Evaluations(NamedTuple):
-    """The evaluations among the events `found` of a root."""
+@dataclass(frozen=True)
+class Around:
+    """Some events of a program, and what of it is a validation."""
 
     analysis: Analysis
     found: list[Event]
 
-    def holds(self, event: Event) -> bool:
+    def validates(self, event: Event) -> bool:
         """Whether a forward is certainly a part of a validation: a region that says so and in which nothing is trained."""
-        if "no-grad" not in event.roles and self.trained_through(event):
+        if "no-grad" not in event.roles and trained_through(self.found, event):
             return False
         updates = [other for other in self.found if other.kind in UPDATES]
         return any(not any(map(region, updates)) for region in self._regions(event))
-
-    def trained_through(self, event: Event) -> bool:
-        """Whether some backward runs through what is computed here."""
-        updates = (other for other in self.found if other.kind in UPDATES and other.phase == event.phase)
-        return any(node.place == event.place for other in updates for node in other.nodes)
 
     def _regions(self, event: Event) -> Iterator[Region]:
         """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
@@ -57,23 +56,36 @@ class Evaluations(NamedTuple):
             name = called.partition(":")[0]
             if EVALUATES.search(name) and not TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
                 yield _inside_frame(event, depth)
-        if "no-grad" in event.roles and event.loops and self.trained_through(event):
+        for depth, number in enumerate(event.loops, 1):
+            if self._is_given_validation_data(event, number):
+                yield inside_loops(event, depth)
+        if "no-grad" in event.roles and event.loops and trained_through(self.found, event):
             # One function serves both phases: the same call trains in another activation.
             yield inside_loops(event, len(event.loops))
+
+    def _is_given_validation_data(self, event: Event, number: int) -> bool:
+        """Whether a loop runs over what its function is given, and the call names that validation data."""
+        loop, frame = self.analysis.lowering.loop_nodes.get(number), self.analysis.lowering.frames.get(event.frame)
+        while frame is not None and frame.callers and isinstance(loop, (ast.For, ast.AsyncFor)):
+            call, node = frame.callers[-1][1], frame.node
+            if isinstance(call, ast.Call) and isinstance(node, FunctionNode) and loop in walk(node):
+                given = given_to(node, call, bound=frame.receiver is not None)
+                told = [ast.unparse(given[name]) for name in words(loop.iter) & given.keys()]
+                return any(VALIDATION_DATA.search(each) and not TRAINS.search(each) for each in told)
+            frame = self.analysis.lowering.frames.get(frame.path[:-1])
+        return False
 
     def _drawn_from_validation_data(self, event: Event) -> bool:
         """Whether a forward runs what the same block has just drawn from validation data: `x, y = next(iter(test_loader))`."""
         frame = self.analysis.lowering.frames.get(event.frame)
         around = self.analysis.tree if frame is None or frame.node is None else frame.node
-        if not any(map(_draws, walk_of(around, ast.Assign))):
-            return False
         for block in _blocks(around):
-            index = next((number for number, each in enumerate(block) if self._makes(each, event)), None)
+            index = next((number for number, each in enumerate(block) if self._holds(each, event)), None)
             if index is not None and any(map(_draws, block[:index])):
                 return not any(self._trains_behind(each, event) for each in block[index:])
         return False
 
-    def _makes(self, statement: ast.stmt, event: Event) -> bool:
+    def _holds(self, statement: ast.stmt, event: Event) -> bool:
         """Whether a statement that is no block of its own makes the call of an event."""
         if not isinstance(statement, (ast.Assign, ast.Expr, ast.AugAssign)):
             return False
@@ -86,13 +98,19 @@ class Evaluations(NamedTuple):
         return any(other.kind in UPDATES for other in inside)
 
 
+def trained_through(found: list[Event], event: Event) -> bool:
+    """Whether some backward runs through what is computed here."""
+    updates = (other for other in found if other.kind in UPDATES and other.phase == event.phase)
+    return any(node.place == event.place for other in updates for node in other.nodes)
+
+
 def is_validation_phase(event: Event) -> bool:
     """Whether a loop over the names of phases says that something happens in a validation."""
     return bool(VALIDATION_DATA.search(event.phase)) and not TRAINS.search(event.phase)
 
 
 def inside_loops(event: Event, depth: int) -> Region:
-    """Return the region of the first `depth` loops around an event."""
+    """Return the region inside of the outer loops around an event."""
     return lambda other: other.loops[:depth] == event.loops[:depth]
 
 
@@ -117,7 +135,7 @@ def _draws(statement: ast.stmt) -> bool:
 
 
 def over_validation_data(loop: ast.AST | None) -> bool:
-    """Whether the head of a loop says that it goes over validation data."""
+    """Whether a loop goes over validation data by the name of what it goes over."""
     match loop:
         case ast.For(iter=told) | ast.AsyncFor(iter=told) | ast.While(test=told):
             source = ast.unparse(told)
