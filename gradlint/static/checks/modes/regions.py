@@ -79,6 +79,8 @@ class Around:
         """Whether a forward runs what the same block has just drawn from validation data: `x, y = next(iter(test_loader))`."""
         frame = self.analysis.lowering.frames.get(event.frame)
         around = self.analysis.tree if frame is None or frame.node is None else frame.node
+        if not any(map(_draws, walk_of(around, ast.Assign))):
+            return False
         for block in _blocks(around):
             index = next((number for number, each in enumerate(block) if self._holds(each, event)), None)
             if index is not None and any(map(_draws, block[:index])):
