@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gradlint.events import EventKind
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import Event
-from gradlint.static.syntax.nodes import walk, walk_of
+from gradlint.static.syntax.nodes import walk, walk_of, words
 from gradlint.static.syntax.passing import given_to
 from gradlint.static.syntax.questions import FunctionNode
 
