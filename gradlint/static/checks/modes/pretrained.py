@@ -21,6 +21,7 @@ from gradlint.static.flow.kinship import name_of, within
 from gradlint.static.flow.trained import on_module
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
+from gradlint.static.sources.library import words
 from gradlint.typestate import State
 from gradlint.wordings.modes import AS_RETURNED
 
@@ -59,8 +60,14 @@ def _trained(
             place, marks = _training_loop(analysis, event), min(state.marks for state in lost)
             found = left_off(analysis, module, place, marks, name_of(module), AS_RETURNED)
             # The source of the model is not in sight: it may have nothing that its mode matters to.
-            yield replace(found, severity=Severity.WARNING)
+            yield replace(found, severity=Severity.INFO if _seldom_drops(analysis, returned) else Severity.WARNING)
             return
+
+
+def _seldom_drops(analysis: Analysis, returned: Location) -> bool:
+    """Whether a model was made of a class whose models seldom have dropout."""
+    calls = (node for node in analysis.calls_in(returned.row) if analysis.source.place(node) == returned)
+    return any(not words("pretrained", "undropping").isdisjoint(ast.unparse(call.func).split(".")) for call in calls)
 
 
 def _unless_frozen(module: Uid, usual: Effect) -> Effect:
