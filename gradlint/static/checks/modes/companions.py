@@ -19,7 +19,8 @@ from gradlint.static.checks import check
 from gradlint.static.checks.modes.left_off import left_off
 from gradlint.static.checks.modes.regions import EVALUATES, TRAINS, UPDATES
 from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
-from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.facts.layers import Sensitivity
+from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.kinship import overlap
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root

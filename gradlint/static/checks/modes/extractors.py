@@ -13,7 +13,8 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import local_check
-from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.facts.layers import Sensitivity
+from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.syntax.nodes import walk
 from gradlint.wordings.modes import STAYS_ON, TRAINING_MODE

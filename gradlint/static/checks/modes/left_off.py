@@ -11,7 +11,8 @@ from dataclasses import replace
 from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
-from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.facts.layers import Sensitivity
+from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.tree import Uid
 from gradlint.wordings.modes import IS_OFF, MAY_BE_OFF
 

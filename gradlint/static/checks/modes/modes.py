@@ -20,7 +20,8 @@ from gradlint.static.checks.modes.regions import is_validation_phase
 from gradlint.static.checks.modes.stayed import trained_as_left
 from gradlint.static.checks.modes.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, behind_training, tracked
 from gradlint.static.facts.bearing import owners_of_all
-from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.facts.layers import Sensitivity
+from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.kinship import Nearby
 from gradlint.static.flow.trained import on_module

@@ -14,7 +14,8 @@ from gradlint.events import EventKind
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.left_off import left_off
-from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.facts.layers import Sensitivity
+from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.protocols import STAYED

@@ -23,8 +23,9 @@ from gradlint.static.checks.modes.regions import (
 )
 from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
 from gradlint.static.facts.bearing import bears_weights, built_in_place, owners_of_all
+from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.running import Run, only_runs, run_of
-from gradlint.static.facts.sensitivity import Makers, Sensitivity
+from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.facts.trials import is_trial
 from gradlint.static.flow.following import Effect, follow_to
 from gradlint.static.flow.kinship import overlap, within

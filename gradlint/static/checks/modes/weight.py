@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 from gradlint.diagnostics import Severity
-from gradlint.static.facts.sensitivity import OF_ONE_BATCH, Makers, Sensitivity
+from gradlint.static.facts.layers import OF_ONE_BATCH, Sensitivity
+from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.tree import Uid
 from gradlint.wordings.modes import DROPS, FOLLOWS, STAYS_ON, TRAINING_MODE
 
