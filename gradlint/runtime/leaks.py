@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
 from types import FrameType, FunctionType
 from typing import Any
@@ -42,11 +43,12 @@ class _Token:
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    """A variable that keeps graphs alive, and the lines that add to it and create it."""
+    """A variable that keeps graphs alive, and the lines that add to it and create it; what is `bounded` keeps a few for good."""
 
     name: str
     adds: Location | None
     creates: Location | None
+    bounded: bool = False
 
 
 @dataclass(slots=True)
@@ -120,6 +122,8 @@ class Leaks:
         roots.reported = True
         roots.alive.clear()
         holder = roots.holder or _Holder("something", None, None)
+        if holder.bounded:
+            return
         marks = [("made", roots.made or roots.place)]
         if holder.creates is not None:
             marks.append(("created", holder.creates))
@@ -143,7 +147,8 @@ def _find_holder(frame: FrameType, tokens: set[int]) -> _Holder | None:
     for caller in user_frames(frame, 3):
         for name, value in (*bindings(caller), *_attributes(caller)):
             if len(set(_tokens_of(value)) & tokens) > 1:
-                return _holder(caller, name, _key_of(value, tokens))
+                holder = _holder(caller, name, _key_of(value, tokens))
+                return replace(holder, bounded=isinstance(value, deque) and value.maxlen is not None)
     within = takewhile(lambda each: each is not frame, frames(sys._getframe()))
     for caller in (each for each in within if origin_of(each.f_code) is Origin.LIBRARY):
         for name, value in _attributes(caller):
