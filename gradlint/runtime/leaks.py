@@ -147,8 +147,8 @@ def _find_holder(frame: FrameType, tokens: set[int]) -> _Holder | None:
     for caller in user_frames(frame, 3):
         for name, value in (*bindings(caller), *_attributes(caller)):
             if len(set(_tokens_of(value)) & tokens) > 1:
-                holder = _holder(caller, name, _key_of(value, tokens))
-                return replace(holder, bounded=isinstance(value, deque) and value.maxlen is not None)
+                bounded = isinstance(value, deque) and value.maxlen is not None
+                return replace(_holder(caller, name, _key_of(value, tokens)), bounded=bounded)
     within = takewhile(lambda each: each is not frame, frames(sys._getframe()))
     for caller in (each for each in within if origin_of(each.f_code) is Origin.LIBRARY):
         for name, value in _attributes(caller):
