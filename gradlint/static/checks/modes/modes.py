@@ -115,8 +115,8 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
         around = _around(analysis, root, event, state)
         if not all(_only_outside(analysis, root, around, each) for each in restored):
             continue
-        # Where somebody has thought of the mode, no word is said of layers that may have none.
-        if restored and analysis.kept(Makers).sensitivity(module) is not Sensitivity.YES:
+        # Where somebody has thought of the mode of each pass, no word is said of layers that may have none.
+        if restored and around != event.loops and analysis.kept(Makers).sensitivity(module) is not Sensitivity.YES:
             continue
         if _is_unknown(analysis, module) and _is_made_within(analysis, around, module):
             continue
