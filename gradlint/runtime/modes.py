@@ -5,23 +5,19 @@ Knows modules and optimizers by what they offer; must not know how torch is hook
 
 from __future__ import annotations
 
-import weakref
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.protocols import MODE
+from gradlint.runtime.evaluated import Evaluation, WatchedModule
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.optimizers import WatchedOptimizer
 from gradlint.runtime.registry import Registry
 from gradlint.runtime.reuse import Begun
 from gradlint.runtime.sensitivity import lapsed
 from gradlint.runtime.sites import name_of, place_of, text_at, user_frame
-from gradlint.runtime.tracks import Track
 from gradlint.typestate import State
 from gradlint.wordings.modes import AFTER_EVALUATION, AS_RETURNED, BUILDS, EVALUATING, IS_OFF
 
@@ -32,45 +28,6 @@ _TRAINED = 2
 _PASS = 2  # forwards that make an evaluation
 _LOOKS = 8
 _ALIKE = 3  # evaluations of one forward each, such as those of a whole graph, that make one, too
-_TRAINED_IN_EVAL = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
-
-
-@dataclass(slots=True)
-class Evaluation:
-    """What happened since a module was put into evaluation mode at `place`."""
-
-    place: Location
-    began: int  # the number of the next graph node, then and at the end
-    ended: int = 0
-    forwards: int = 0
-    looks: int = 0  # forwards with gradients off
-    forward: Location | None = None
-    used: bool = False  # some backward pass ran: its graphs are wanted
-    training: dict[int, Location] = field(default_factory=dict)  # the backward passes of the training before
-    measures: bool = False  # it began with gradients off: it is there to measure, not to freeze
-    measured: bool = False  # its first forward was one with gradients off
-    returned: bool = False  # a library put the module into it, and no user has since
-    steps: int = 0  # those of the owners until it began
-    optimizers: frozenset[int] = frozenset()  # those that there were when it began
-
-
-class WatchedModule:
-    """A module whose mode the user changes, and its state."""
-
-    def __init__(self, module: Module, owners: list[WatchedOptimizer], was: bool, name: str) -> None:
-        self.module = weakref.ref(module)
-        self.owners = owners
-        self.name = name
-        trained = was and any(owner.steps for owner in owners)
-        self.track = Track(MODE, State("trained") if trained else State("train" if was else "eval"))
-        self.evaluation: Evaluation | None = None
-        self.single: Counter[int] = Counter()  # evaluations of one forward, by its place
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether no part of the module was put back into training mode."""
-        module = self.module()
-        return module is not None and not any(part.training for part in module.modules())
 
 
 class Modes:
@@ -138,7 +95,7 @@ class Modes:
             watched.evaluation = evaluation
             self._evaluating.append(watched)
             self._unmeasured.add(id(module))
-        elif watched.evaluation.place is place and (watched.evaluation.measures or _is_left_behind(watched)):
+        elif watched.evaluation.place is place and (watched.evaluation.measures or watched.is_left_behind):
             self._trained_meanwhile(watched, watched.evaluation, AFTER_EVALUATION)
         elif watched.evaluation.returned and _says_so(place):
             watched.name = name_of(module, frame)
@@ -155,7 +112,7 @@ class Modes:
         if module is None or not trained or not lapsed(module):
             return
         for owner in watched.owners:
-            if owner.last_step is not None and (self._whole_in_evaluation(owner) or _is_left_behind(watched)):
+            if owner.last_step is not None and (self._whole_in_evaluation(owner) or watched.is_left_behind):
                 evaluation.measures = False
                 marks = (("pretrained" if when is AS_RETURNED else "eval", evaluation.place),)
                 self._ledger.report(
@@ -248,7 +205,7 @@ class Modes:
             if evaluation is None:
                 continue
             self._use(watched)
-            if watched.track.state.name not in _TRAINED_IN_EVAL or not any(owner in fed for owner in watched.owners):
+            if not watched.was_trained or not any(owner in fed for owner in watched.owners):
                 continue
             if id(place) in evaluation.training:
                 # What was called first was the training, if a measurement came before it.
@@ -305,15 +262,6 @@ class Modes:
         for watched in self._watched.values():
             self._close(watched, clock)
         self.judge(set())
-
-
-def _is_left_behind(watched: WatchedModule) -> bool:
-    """Tell whether a part was trained in training mode before it was measured, and is still to be trained."""
-    module, evaluation = watched.module(), watched.evaluation
-    if evaluation is None or not (evaluation.measures or evaluation.measured):
-        return False
-    trained = module is not None and any(parameter.requires_grad for parameter in module.parameters())
-    return trained and watched.track.state.name in _TRAINED_IN_EVAL
 
 
 def _says_so(place: Location) -> bool:

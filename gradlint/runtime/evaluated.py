@@ -1,0 +1,74 @@
+"""Modules whose mode the user changes, and what has happened to each since it was put into evaluation mode.
+
+Knows modules by what they offer; must not know what is to be said of them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gradlint.diagnostics import Location
+from gradlint.protocols import MODE
+from gradlint.runtime.optimizers import WatchedOptimizer
+from gradlint.runtime.tracks import Track
+from gradlint.typestate import State
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+_TRAINED_IN_EVAL = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """What happened since a module was put into evaluation mode at `place`."""
+
+    place: Location
+    began: int  # the number of the next graph node, then and at the end
+    ended: int = 0
+    forwards: int = 0
+    looks: int = 0  # forwards with gradients off
+    forward: Location | None = None
+    used: bool = False  # some backward pass ran: its graphs are wanted
+    training: dict[int, Location] = field(default_factory=dict)  # the backward passes of the training before
+    measures: bool = False  # it began with gradients off: it is there to measure, not to freeze
+    measured: bool = False  # its first forward was one with gradients off
+    returned: bool = False  # a library put the module into it, and no user has since
+    steps: int = 0  # those of the owners until it began
+    optimizers: frozenset[int] = frozenset()  # those that there were when it began
+
+
+class WatchedModule:
+    """A module whose mode the user changes, and its state."""
+
+    def __init__(self, module: Module, owners: list[WatchedOptimizer], was: bool, name: str) -> None:
+        self.module = weakref.ref(module)
+        self.owners = owners
+        self.name = name
+        trained = was and any(owner.steps for owner in owners)
+        self.track = Track(MODE, State("trained") if trained else State("train" if was else "eval"))
+        self.evaluation: Evaluation | None = None
+        self.single: Counter[int] = Counter()  # evaluations of one forward, by its place
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no part of the module was put back into training mode."""
+        module = self.module()
+        return module is not None and not any(part.training for part in module.modules())
+
+    @property
+    def was_trained(self) -> bool:
+        """Whether the module was trained in training mode before."""
+        return self.track.state.name in _TRAINED_IN_EVAL
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether a part was trained in training mode before it was measured, and is still to be trained."""
+        module, evaluation = self.module(), self.evaluation
+        if evaluation is None or not (evaluation.measures or evaluation.measured):
+            return False
+        trained = module is not None and any(parameter.requires_grad for parameter in module.parameters())
+        return trained and self.was_trained
