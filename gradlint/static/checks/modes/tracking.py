@@ -29,7 +29,7 @@ from gradlint.static.syntax.nodes import called, own_of, spelled, walk, walk_of
 from gradlint.static.syntax.reaching import Assigned
 from gradlint.static.syntax.telling import begins_anew
 from gradlint.typestate import State
-from gradlint.wordings.modes import BUILDS, VOLATILE
+from gradlint.wordings.modes import BUILDS, UNLESS_CALLERS, VOLATILE
 
 _SWITCHING = ("enable_grad", "set_grad_enabled")
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
@@ -72,8 +72,10 @@ def tracked(
             *(("kept", place) for place in keepings[:1]),
         ]
         effect = VOLATILE if analysis.says("volatile") and _is_volatile(_scope(analysis, event)) else BUILDS
+        perhaps = _may_be_off(root, event, {state}, proven)
+        effect = f"{effect}, {UNLESS_CALLERS}" if perhaps else effect
         found = compose("GL302", Side.STATIC, place, marks, subject=name, effect=effect)
-        if held:
+        if held and not perhaps:
             yield found
         else:
             evaluation = _evaluation_loops(analysis, root, event, state)
@@ -164,9 +166,8 @@ def _untouched(
         if _is_for_training(analysis, event):
             continue
         evaluated = {state for state in states if state.name in IN_EVALUATION and state.mark("eval")}
-        given = not root.complete and event not in proven and any(state.name not in _LAPSED for state in evaluated)
-        if not evaluated or given:
-            # Callers may have switched gradients off; where a step has gone before, they have not.
+        own = evaluated == states and _is_own(analysis, event, evaluated, used)
+        if not evaluated or (_may_be_off(root, event, evaluated, proven) and not own):
             continue
         state = min(evaluated, key=lambda each: each.marks)
         evaluation = _evaluation_loops(analysis, root, event, state)
@@ -175,6 +176,21 @@ def _untouched(
         alone = alone or _is_apart(analysis, root, event, state, used)
         if alone and not _asks_gradients(analysis, event) and not _is_trained_through(analysis, event):
             yield event, state
+
+
+def _may_be_off(root: Root, event: Event, evaluated: set[State], proven: frozenset[Event]) -> bool:
+    """Whether callers may have switched gradients off; where a step has gone before, they have not."""
+    return not root.complete and event not in proven and any(state.name not in _LAPSED for state in evaluated)
+
+
+def _is_own(analysis: Analysis, event: Event, evaluated: set[State], used: list[Event]) -> bool:
+    """Whether the function that runs a module puts it into evaluation mode, and trains nobody: what that needs is its own affair."""
+    scope = _scope(analysis, event)
+    rows = range(getattr(scope, "lineno", 0), (getattr(scope, "end_lineno", 0) or 0) + 1)
+    places = [state.mark("eval") for state in evaluated]
+    return all(place is not None and place.row in rows for place in places) and not any(
+        other.place.row in rows for other in used
+    )
 
 
 def _is_trained_through(analysis: Analysis, event: Event) -> bool:
