@@ -68,20 +68,30 @@ def _loses(analysis: Analysis, optimizer: Object, event: Event) -> bool:
 
 
 def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
-    others = analysis.lowering.objects
+    ownership = _Ownership(analysis, optimizer)
+    flow: Flow[_Tie] = Flow(ownership.advance)
+    flow.run(relevant(pruned(root.bare, ownership.effect)), _beginning(analysis, root, optimizer.uid))
+    found = _lost_before(flow, _K.STEP, "backward")
+    yield from (_report(analysis, optimizer, root, place, step) for place, step in found.items())
 
-    def concerns(event: Event) -> EventKind | None:
-        targets = event.targets or frozenset()
+
+class _Ownership(NamedTuple):
+    """What events mean to an optimizer and what it was built for."""
+
+    analysis: Analysis
+    optimizer: Object
+
+    def effect(self, event: Event) -> EventKind | None:
+        """Return what an event does: to what the optimizer owns, to what takes its place or by the optimizer."""
+        targets, objects = event.targets or frozenset(), self.analysis.lowering.objects
         match event.kind:
-            case _K.REPLACE if _loses(analysis, optimizer, event):
+            case _K.REPLACE if _loses(self.analysis, self.optimizer, event):
                 return _K.REPLACE
-            case _K.STEP if optimizer.uid in targets:
-                return _K.STEP
-            case _K.CREATE if optimizer.uid in targets:
-                return _K.CREATE
-            case _K.CREATE if any(_takes_over(others.get(uid), optimizer) for uid in targets):
+            case _K.STEP | _K.CREATE if self.optimizer.uid in targets:
+                return event.kind
+            case _K.CREATE if any(_takes_over(objects.get(uid), self.optimizer) for uid in targets):
                 return _K.ESCAPE
-            case _K.ESCAPE if event.targets is None or any(overlap(optimizer.uid, uid) for uid in targets):
+            case _K.ESCAPE if event.targets is None or any(overlap(self.optimizer.uid, uid) for uid in targets):
                 return _K.ESCAPE
             case _K.BACKWARD:
                 return _K.BACKWARD
@@ -90,23 +100,19 @@ def _stale(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
             case _:
                 return None
 
-    def advance(tie: _Tie, event: Event) -> _Tie:
-        match concerns(event):
+    def advance(self, tie: _Tie, event: Event) -> _Tie:
+        """Return how they stand after an event."""
+        match self.effect(event):
             case _K.REPLACE:
                 return _Tie(event) if tie.built else tie
             case _K.CREATE | _K.ESCAPE:
                 return _Tie()
-            case _K.FORWARD if tie.lost is not None and not tie.used and _runs_new(analysis, tie.lost, event):
+            case _K.FORWARD if tie.lost is not None and not tie.used and _runs_new(self.analysis, tie.lost, event):
                 return _Tie(tie.lost, "forward")
             case _K.BACKWARD if tie.used == "forward":
                 return _Tie(tie.lost, "backward")
             case _:
                 return tie
-
-    flow: Flow[_Tie] = Flow(advance)
-    flow.run(relevant(pruned(root.bare, concerns)), _beginning(analysis, root, optimizer.uid))
-    found = _lost_before(flow, _K.STEP, "backward")
-    yield from (_report(analysis, optimizer, root, place, step) for place, step in found.items())
 
 
 def _lost_before(flow: Flow[_Tie], kind: EventKind, used: str) -> dict[Location, Event]:
@@ -155,39 +161,9 @@ def stale_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Diagnostic]:
-    owners = scheduler.of or frozenset()
-
-    def concerns(event: Event) -> EventKind | None:
-        targets = event.targets or frozenset()
-        match event.kind:
-            case _K.REPLACE if targets & owners:
-                return _K.REPLACE
-            case _K.STEP | _K.OTHER_STEP:
-                return _K.STEP
-            case _K.SCHEDULE | _K.CREATE if scheduler.uid in targets:
-                return event.kind
-            case _K.ESCAPE if event.targets is None or any(overlap(scheduler.uid, uid) for uid in targets):
-                return _K.ESCAPE
-            case _:
-                return None
-
-    def advance(tie: _Tie, event: Event) -> _Tie:
-        match concerns(event):
-            case _K.REPLACE:
-                return _Tie(event) if tie.built else tie
-            case _K.CREATE | _K.ESCAPE:
-                return _Tie()
-            case _K.STEP if tie.lost is not None:
-                if event.targets and event.targets <= built_in_place(analysis, tie.lost):
-                    return _Tie(tie.lost, "step")
-                if event.kind is _K.OTHER_STEP:
-                    return _Tie(tie.lost, "either") if _steps_either(tie.lost, event) else tie
-                return _Tie() if event.targets is None or event.targets & owners else tie
-            case _:
-                return tie
-
-    flow: Flow[_Tie] = Flow(advance)
-    flow.run(relevant(pruned(root.bare, concerns)), _beginning(analysis, root, scheduler.uid))
+    scheduling = _Scheduling(analysis, scheduler)
+    flow: Flow[_Tie] = Flow(scheduling.advance)
+    flow.run(relevant(pruned(root.bare, scheduling.effect)), _beginning(analysis, root, scheduler.uid))
     found = _lost_before(flow, _K.SCHEDULE, "step")
     perhaps = _lost_before(flow, _K.SCHEDULE, "either").items()
     found |= {place: schedule for place, schedule in perhaps if _goes_on(analysis, root, schedule)}
@@ -197,6 +173,47 @@ def _scheduled_in_vain(analysis: Analysis, root: Root, scheduler: Object) -> Ite
         what = f"`{name}` is built anew here, after it, and its learning rate never changes"
         way = "build the scheduler after this"
         yield compose("GL211", Side.STATIC, place, marks, subject=schedule.name, what=what, way=way)
+
+
+class _Scheduling(NamedTuple):
+    """What events mean to a scheduler and the optimizers that it was built for."""
+
+    analysis: Analysis
+    scheduler: Object
+
+    def effect(self, event: Event) -> EventKind | None:
+        """Return what an event does: to the optimizers, by any of them or by the scheduler."""
+        targets = event.targets or frozenset()
+        match event.kind:
+            case _K.REPLACE if targets & (self.scheduler.of or frozenset()):
+                return _K.REPLACE
+            case _K.STEP | _K.OTHER_STEP:
+                return _K.STEP
+            case _K.SCHEDULE | _K.CREATE if self.scheduler.uid in targets:
+                return event.kind
+            case _K.ESCAPE if event.targets is None or any(overlap(self.scheduler.uid, uid) for uid in targets):
+                return _K.ESCAPE
+            case _:
+                return None
+
+    def advance(self, tie: _Tie, event: Event) -> _Tie:
+        """Return how they stand after an event."""
+        match self.effect(event):
+            case _K.REPLACE:
+                return _Tie(event) if tie.built else tie
+            case _K.CREATE | _K.ESCAPE:
+                return _Tie()
+            case _K.STEP if tie.lost is not None:
+                return self._stepped(tie, tie.lost, event)
+            case _:
+                return tie
+
+    def _stepped(self, tie: _Tie, lost: Event, step: Event) -> _Tie:
+        if step.targets and step.targets <= built_in_place(self.analysis, lost):
+            return _Tie(lost, "step")
+        if step.kind is _K.OTHER_STEP:
+            return _Tie(lost, "either") if _steps_either(lost, step) else tie
+        return _Tie() if step.targets is None or step.targets & (self.scheduler.of or frozenset()) else tie
 
 
 def _steps_either(lost: Event, step: Event) -> bool:
