@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
@@ -128,7 +129,10 @@ class Creation(Gradients):
         if other is None or other.place == made.place:
             return made
         either = join(made, other)
-        return either if isinstance(either, Object) else made
+        if not isinstance(either, Object):
+            return made
+        # Two of one sort are equal, however each was made.
+        return replace(either, calls=(*made.calls, *(call for call in other.calls if call not in made.calls)))
 
     def _identity_of(self, node: ast.Call) -> Uid:
         """Return who is made here: two branches that make one name make one object, a name made anew is another one."""

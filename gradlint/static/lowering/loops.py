@@ -134,6 +134,8 @@ class Loops(Calls):
         """Lower what is done again and again: `head`, then the statements of `body`; `node` is the loop, or what stands for one."""
         number = self.number(node)
         self.loop_nodes[number] = node
+        if self.frame.module is not self.module.module:
+            self.foreign[node] = self.frame.module
         renewed = self._renew(node, number)
         outer, self.loops = self.loops, (*self.loops, number)
         before, mode = dict(self.store), self.grad

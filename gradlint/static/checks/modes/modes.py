@@ -28,6 +28,7 @@ from gradlint.static.flow.trained import on_module
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.turns import at_last
 from gradlint.typestate import Marks, State
 from gradlint.wordings.modes import AFTER_EVALUATION, EVALUATING
 
@@ -115,6 +116,8 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
         around = _around(analysis, root, event, state)
         if not all(_only_outside(analysis, root, around, each) for each in restored):
             continue
+        if restored and _ends_its_loop(analysis, root, around, state):
+            continue
         # Where somebody has thought of the mode of each pass, no word is said of layers that may have none.
         if restored and around != event.loops and analysis.kept(Makers).sensitivity(module) is not Sensitivity.YES:
             continue
@@ -199,6 +202,23 @@ def _only_outside(analysis: Analysis, root: Root, around: tuple[int, ...], resto
     back = restored.mark("train")
     events = [each for each in analysis.events[root] if each.place == back and each.kind is EventKind.TRAIN]
     return bool(around and events) and not any(each.is_in(around) for each in events)
+
+
+def _ends_its_loop(analysis: Analysis, root: Root, around: tuple[int, ...], lapsed: State) -> bool:
+    """Whether an evaluation stands in the last turn of the loop around it and the training: nothing is trained behind it there."""
+    loop = analysis.lowering.loop_nodes.get(around[-1]) if around else None
+    begun = [
+        each for each in analysis.events[root] if each.place == lapsed.mark("eval") and each.kind is EventKind.EVAL
+    ]
+    return loop is not None and bool(begun) and all(at_last(loop, _row_in(analysis, loop, each)) for each in begun)
+
+
+def _row_in(analysis: Analysis, loop: ast.AST, event: Event) -> int:
+    """Return the row of a loop in which something happens, or the call of the function in which it does."""
+    frame = analysis.lowering.frames.get(event.frame)
+    calls = [getattr(call, "lineno", 0) for _, call in reversed(frame.callers)] if frame is not None else []
+    first, last = getattr(loop, "lineno", 0), getattr(loop, "end_lineno", 0) or 0
+    return next((row for row in (event.place.row, *calls) if first <= row <= last), 0)
 
 
 def _sensitive(analysis: Analysis, module: Uid) -> bool:

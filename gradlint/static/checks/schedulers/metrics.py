@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -72,24 +73,23 @@ def _epoch(analysis: Analysis, node: ast.Call, scheduler: Object, given: ast.exp
 @check
 def wrong_direction(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL207: a plateau scheduler that waits for a falling metric is given one that rises, or the other way round."""
+    asked: dict[ast.Call, list[Object]] = defaultdict(list)
     for node, scheduler in _told(analysis):
+        if scheduler.origin.endswith(".ReduceLROnPlateau") and scheduler.calls:
+            asked[node].append(scheduler)
+    for node, schedulers in asked.items():
         given = (
             node.args[0] if node.args else next((each.value for each in node.keywords if each.arg == "metrics"), None)
         )
-        if not scheduler.origin.endswith(".ReduceLROnPlateau") or given is None or not scheduler.calls:
-            continue
-        modes = {_mode(call.argument(1, "mode")) for call in scheduler.calls}
-        goes = direction(analysis, given, _scope(analysis, node))
-        if goes is not None and len(modes) == 1 and modes <= {"min", "max"} - {goes}:
+        # Of several, the one that is meant may be chosen by what also chose the metric.
+        made = [analysis.lowering.objects.get(scheduler.uid, scheduler) for scheduler in schedulers]
+        modes = {_mode(call.argument(1, "mode")) for scheduler in made for call in scheduler.calls}
+        goes = None if given is None else direction(analysis, given, _scope(analysis, node))
+        if given is not None and goes is not None and len(modes) == 1 and modes <= {"min", "max"} - {goes}:
+            place, marks = analysis.source.place(node), [("built", each.place) for each in schedulers[:1]]
+            metric, mode = ast.unparse(given), modes.pop()
             yield compose(
-                "GL207",
-                Side.STATIC,
-                analysis.source.place(node),
-                (("built", scheduler.place),),
-                subject=_receiver(node),
-                metric=ast.unparse(given),
-                mode=modes.pop(),
-                other=goes,
+                "GL207", Side.STATIC, place, marks, subject=_receiver(node), metric=metric, mode=mode, other=goes
             )
 
 

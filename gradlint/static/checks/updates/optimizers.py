@@ -23,6 +23,7 @@ from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
+from gradlint.static.syntax.turns import once
 from gradlint.typestate import State
 from gradlint.wordings.updates import ALL_STEPS, BOTH_STEPS
 
@@ -83,7 +84,15 @@ def _meant(analysis: Analysis, root: Root, case: _Case, found: Diagnostic) -> bo
     step = case.step
     if found.code not in ("GL101", "GL102", "GL108"):
         return False
+    if found.code == "GL102" and _steps_once(analysis, step):
+        return True
     return (analysis.declared(step.loops) > 1 and not _guarded(root.tree, step)) or _only_timed(analysis, root, case)
+
+
+def _steps_once(analysis: Analysis, step: Event) -> bool:
+    """Whether a step is taken in one turn of its loop only: what is cleared in front of the loop is cleared for each step."""
+    loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
+    return loop is not None and once(loop, step.place.row)
 
 
 def _only_timed(analysis: Analysis, root: Root, case: _Case) -> bool:
