@@ -140,10 +140,13 @@ def _is_made_within(analysis: Analysis, loops: tuple[int, ...], module: Uid) -> 
     if not isinstance(loop, (ast.For, ast.AsyncFor, ast.While)):
         return False
     rows = range(loop.lineno + 1, (loop.end_lineno or loop.lineno) + 1)
-    path, home = "/".join(module).removeprefix("?/").split("/"), analysis.lowering.frames.get(("module",))
+    path, frames = "/".join(module).removeprefix("?/").split("/"), analysis.lowering.frames
     own = analysis.source.of(loop.test if isinstance(loop, ast.While) else loop.iter).filename
-    for length, part in enumerate(path):
-        home = analysis.lowering.frames.get(tuple(path[:length]), home)
+    begin, home = 0, frames.get(("module",))
+    for index, part in enumerate(path):
+        if part == "module":  # The identity of an owner begins, which is one of its own.
+            begin, home = index, frames.get(("module",))
+        home = frames.get(tuple(path[begin:index]), home)
         # Rows of another file say nothing of the loop's.
         near = home is None or home.module.source.filename == own
         if near and any(int(row) in rows for row in _ROWS.findall(f"{part}/")):
