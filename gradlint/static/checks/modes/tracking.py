@@ -174,8 +174,19 @@ def _untouched(
         inside = [other for other in used if other.is_in(evaluation) and other.phase == event.phase]
         alone = not inside if evaluated == states else _is_another_phase(event, inside, arrivals)
         alone = alone or _is_apart(analysis, root, event, state, used)
-        if alone and not _asks_gradients(analysis, event) and not _is_trained_through(analysis, event):
+        if _asks_gradients(analysis, event) or _is_trained_through(analysis, event):
+            continue
+        if alone and not _is_used_in_its_turn(analysis, root, event):
             yield event, state
+
+
+def _is_used_in_its_turn(analysis: Analysis, root: Root, event: Event) -> bool:
+    """Whether a module that still is as an evaluation left it trains: told so behind the forward, by a backward pass through that."""
+    ring = [
+        each for each in analysis.ring(root, event.loops) if each.loops == event.loops and each.frame == event.frame
+    ]
+    told = any(each.kind is EventKind.TRAIN and event.place < each.place for each in ring)
+    return told and any(node.place == event.place for each in ring if each.kind in _USES for node in each.nodes)
 
 
 def _may_be_off(root: Root, event: Event, evaluated: set[State], proven: frozenset[Event]) -> bool:
