@@ -83,6 +83,8 @@ class Builtins(Creation):
         match name:
             case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
                 return args[-1] if isinstance(args[-1], (Items, Gathered, Params)) else Unknown(holds=held(args))
+            case "list" | "tuple" if not named:
+                return Items(())
             case "dict" if not args:
                 return (
                     Items(tuple(named.values()), tuple(named))
