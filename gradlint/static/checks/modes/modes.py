@@ -73,7 +73,7 @@ def _module(
     """Look at one module, which goes into evaluation mode `together` with others."""
     owners = owners_of_all(analysis, module)
     proven = frozenset() if root.complete else behind_training(analysis, root, module)
-    tracks = module not in analysis.lowering.frozen
+    tracks = (root.complete or bool(owners) or bool(proven)) and module not in analysis.lowering.frozen
     if not owners and not tracks:
         return
     effect = on_module(module, owners, together)

@@ -29,7 +29,7 @@ from gradlint.static.syntax.nodes import called, own_of, spelled, walk, walk_of
 from gradlint.static.syntax.reaching import Assigned
 from gradlint.static.syntax.telling import begins_anew
 from gradlint.typestate import State
-from gradlint.wordings.modes import BUILDS, UNLESS_CALLERS, VOLATILE
+from gradlint.wordings.modes import BUILDS, VOLATILE
 
 _SWITCHING = ("enable_grad", "set_grad_enabled")
 _LAPSED = frozenset({"lapsed", "lapsed-forward", "lapsed-backward"})
@@ -72,10 +72,8 @@ def tracked(
             *(("kept", place) for place in keepings[:1]),
         ]
         effect = VOLATILE if analysis.says("volatile") and _is_volatile(_scope(analysis, event)) else BUILDS
-        perhaps = _may_be_off(root, event, {state}, proven)
-        effect = f"{effect}, {UNLESS_CALLERS}" if perhaps else effect
         found = compose("GL302", Side.STATIC, place, marks, subject=name, effect=effect)
-        if held and not perhaps:
+        if held:
             yield found
         else:
             evaluation = _evaluation_loops(analysis, root, event, state)
@@ -166,8 +164,9 @@ def _untouched(
         if _is_for_training(analysis, event):
             continue
         evaluated = {state for state in states if state.name in IN_EVALUATION and state.mark("eval")}
-        own = evaluated == states and _is_own(analysis, event, evaluated, used)
-        if not evaluated or (_may_be_off(root, event, evaluated, proven) and not own):
+        given = not root.complete and event not in proven and any(state.name not in _LAPSED for state in evaluated)
+        if not evaluated or given:
+            # Callers may have switched gradients off; where a step has gone before, they have not.
             continue
         state = min(evaluated, key=lambda each: each.marks)
         evaluation = _evaluation_loops(analysis, root, event, state)
@@ -187,21 +186,6 @@ def _is_used_in_its_turn(analysis: Analysis, root: Root, event: Event) -> bool:
     ]
     told = any(each.kind is EventKind.TRAIN and event.place < each.place for each in ring)
     return told and any(node.place == event.place for each in ring if each.kind in _USES for node in each.nodes)
-
-
-def _may_be_off(root: Root, event: Event, evaluated: set[State], proven: frozenset[Event]) -> bool:
-    """Whether callers may have switched gradients off; where a step has gone before, they have not."""
-    return not root.complete and event not in proven and any(state.name not in _LAPSED for state in evaluated)
-
-
-def _is_own(analysis: Analysis, event: Event, evaluated: set[State], used: list[Event]) -> bool:
-    """Whether the function that runs a module puts it into evaluation mode, and trains nobody: what that needs is its own affair."""
-    scope = _scope(analysis, event)
-    rows = range(getattr(scope, "lineno", 0), (getattr(scope, "end_lineno", 0) or 0) + 1)
-    places = [state.mark("eval") for state in evaluated]
-    return all(place is not None and place.row in rows for place in places) and not any(
-        other.place.row in rows for other in used
-    )
 
 
 def _is_trained_through(analysis: Analysis, event: Event) -> bool:
