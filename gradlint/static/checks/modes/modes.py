@@ -118,8 +118,10 @@ def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, s
             continue
         if restored and _ends_its_loop(analysis, root, around, state):
             continue
-        # Where somebody has thought of the mode of each pass, no word is said of layers that may have none.
-        if restored and around != event.loops and analysis.kept(Makers).sensitivity(module) is not Sensitivity.YES:
+        # Where somebody has thought of the mode of each pass, no word is said of layers that may have none, but of a stranger's
+        # right where it ends.
+        near = around == event.loops and module not in analysis.lowering.instances
+        if restored and not near and analysis.kept(Makers).sensitivity(module) is not Sensitivity.YES:
             continue
         if _is_unknown(analysis, module) and _is_made_within(analysis, around, module):
             continue
@@ -190,9 +192,13 @@ def _remedy(
 
 def _around(analysis: Analysis, root: Root, step: Event, lapsed: State) -> tuple[int, ...]:
     """Return the loops around both an evaluation, where it is called closest to it, and the training that goes on in its mode."""
-    begun = lapsed.mark("eval")
-    switched = (each for each in analysis.events[root] if each.place == begun and each.kind is EventKind.EVAL)
-    return max((_common(each.loops, step.loops) for each in switched), key=len, default=())
+    return max((_common(each.loops, step.loops) for each in _begun(analysis, root, lapsed)), key=len, default=())
+
+
+def _begun(analysis: Analysis, root: Root, lapsed: State) -> list[Event]:
+    """Return the events by which an evaluation begins."""
+    place = lapsed.mark("eval")
+    return [each for each in analysis.events[root] if each.place == place and each.kind is EventKind.EVAL]
 
 
 def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
@@ -210,9 +216,7 @@ def _only_outside(analysis: Analysis, root: Root, around: tuple[int, ...], resto
 def _ends_its_loop(analysis: Analysis, root: Root, around: tuple[int, ...], lapsed: State) -> bool:
     """Whether an evaluation stands in the last turn of the loop around it and the training: nothing is trained behind it there."""
     loop = analysis.lowering.loop_nodes.get(around[-1]) if around else None
-    begun = [
-        each for each in analysis.events[root] if each.place == lapsed.mark("eval") and each.kind is EventKind.EVAL
-    ]
+    begun = _begun(analysis, root, lapsed)
     return loop is not None and bool(begun) and all(at_last(loop, _row_in(analysis, loop, each)) for each in begun)
 
 
