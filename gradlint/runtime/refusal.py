@@ -18,15 +18,16 @@ from gradlint.runtime.sources import Source, source_of
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error: the user's frame and the place of his call, and the frames of torch's below it, the outermost first."""
+    """An error: the user's frame and the place of his call, and the frames of torch's below it, the outermost first.
+
+    `around` are the frames that called the user's, the nearest first: of a generator nobody else knows.
+    """
 
     message: str
     frame: FrameType
     place: Location
     below: tuple[FrameType, ...]
-    around: tuple[
-        FrameType, ...
-    ] = ()  # those that called the user's frame, the nearest first; of a generator nobody else knows
+    around: tuple[FrameType, ...] = ()
 
     @property
     def source(self) -> Source | None:

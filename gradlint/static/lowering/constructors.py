@@ -57,17 +57,16 @@ class Constructors(Builtins):
         if name.startswith("torch._foreach"):
             self.emit(EventKind.ESCAPE, node, None)
         meaning = self.models.meaning_of(name)
-        found: Value | None = None
         if meaning.role == "acts":
-            found = self.perform(meaning, node, None, args, named)
-        elif meaning.role in ("tensor", "fresh-tensor"):
-            found = self._tensors(name, meaning.role, node, args, named)
-        elif meaning.role in _DOES:
-            found = self._done(name, meaning.role, node, args, named)
-        elif meaning.role not in ("pure", "seed", "enable-grad"):
-            found = self._built_by_role(name, meaning.role, node, args, named)
-            return Unknown(holds=self.escape(node, values, self._built(name, values))) if found is None else found
-        return UNKNOWN if found is None else found
+            return self.perform(meaning, node, None, args, named)
+        if meaning.role in ("tensor", "fresh-tensor"):
+            return self._tensors(name, meaning.role, node, args, named)
+        if meaning.role in _DOES:
+            return self._done(name, meaning.role, node, args, named)
+        if meaning.role in ("pure", "seed", "enable-grad"):
+            return UNKNOWN
+        made = self._built_by_role(name, meaning.role, node, args, named)
+        return Unknown(holds=self.escape(node, values, self._built(name, values))) if made is None else made
 
     def _built_by_role(
         self, name: str, role: str, node: ast.Call, args: list[Value], named: dict[str, Value]
@@ -133,7 +132,7 @@ class Constructors(Builtins):
         result = marked(result, made_by(name), self.place(node))
         return ranked(result, plain, self.place(node), along=has_dimension(node, 1))
 
-    def _done(self, name: str, role: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value | None:
+    def _done(self, name: str, role: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Do what changes gradients, modes or the way on; return what comes of it, if anything."""
         match role:
             case "backward":

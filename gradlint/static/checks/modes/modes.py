@@ -18,7 +18,14 @@ from gradlint.static.checks.modes.left_off import left_off
 from gradlint.static.checks.modes.phases import is_over_validation
 from gradlint.static.checks.modes.regions import is_validation_phase
 from gradlint.static.checks.modes.stayed import trained_as_left
-from gradlint.static.checks.modes.tracking import DIFFERENTIATES, IN_EVALUATION, ON_INPUTS, behind_training, tracked
+from gradlint.static.checks.modes.tracking import (
+    DIFFERENTIATES,
+    IN_EVALUATION,
+    ON_INPUTS,
+    begun_by,
+    behind_training,
+    tracked,
+)
 from gradlint.static.facts.bearing import owners_of_all
 from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.sensitivity import Makers
@@ -192,13 +199,7 @@ def _remedy(
 
 def _around(analysis: Analysis, root: Root, step: Event, lapsed: State) -> tuple[int, ...]:
     """Return the loops around both an evaluation, where it is called closest to it, and the training that goes on in its mode."""
-    return max((_common(each.loops, step.loops) for each in _begun(analysis, root, lapsed)), key=len, default=())
-
-
-def _begun(analysis: Analysis, root: Root, lapsed: State) -> list[Event]:
-    """Return the events by which an evaluation begins."""
-    place = lapsed.mark("eval")
-    return [each for each in analysis.events[root] if each.place == place and each.kind is EventKind.EVAL]
+    return max((_common(each.loops, step.loops) for each in begun_by(analysis, root, lapsed)), key=len, default=())
 
 
 def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
@@ -216,7 +217,7 @@ def _only_outside(analysis: Analysis, root: Root, around: tuple[int, ...], resto
 def _ends_its_loop(analysis: Analysis, root: Root, around: tuple[int, ...], lapsed: State) -> bool:
     """Whether an evaluation stands in the last turn of the loop around it and the training: nothing is trained behind it there."""
     loop = analysis.lowering.loop_nodes.get(around[-1]) if around else None
-    begun = _begun(analysis, root, lapsed)
+    begun = begun_by(analysis, root, lapsed)
     return loop is not None and bool(begun) and all(at_last(loop, _row_in(analysis, loop, each)) for each in begun)
 
 

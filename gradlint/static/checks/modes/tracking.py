@@ -56,7 +56,7 @@ def tracked(
     told = False
     reported = {found.location for found in kept(analysis)}
     for event, state in _untouched(analysis, root, arrivals, proven):
-        begun = _begun(analysis, root, state)
+        begun = begun_by(analysis, root, state)
         held_by = [each for each in analysis.lowering.keepings if keeps(each, event) and _lasts(analysis, each, begun)]
         keepings = [each.place for each in held_by]
         held = bool(keepings) or event.place in analysis.collected
@@ -118,8 +118,8 @@ def _counts_data(node: ast.Call) -> bool:
     return len(node.args) > 2 or any(isinstance(part, ast.Call) for arg in node.args for part in walk(arg))
 
 
-def _begun(analysis: Analysis, root: Root, state: State) -> list[Event]:
-    """Return the events by which an evaluation begins."""
+def begun_by(analysis: Analysis, root: Root, state: State) -> list[Event]:
+    """Return the events by which the evaluation begins of which a state tells."""
     begun = state.mark("eval")
     return [event for event in analysis.events[root] if event.place == begun and event.kind is EventKind.EVAL]
 
@@ -215,7 +215,7 @@ def _is_apart(analysis: Analysis, root: Root, event: Event, state: State, used: 
     if (
         frame is None
         or frame.node is None
-        or not any(each.frame == event.frame for each in _begun(analysis, root, state))
+        or not any(each.frame == event.frame for each in begun_by(analysis, root, state))
     ):
         return False
     if any(other.frame[: len(event.frame)] == event.frame for other in used):
