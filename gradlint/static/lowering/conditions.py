@@ -85,7 +85,8 @@ class Conditions(Modules):
         if isinstance(node, ast.Name) and node.id == "__name__":
             return True
         if right == NONE and isinstance(op, (ast.Is, ast.IsNot)):
-            known = _is_none(left)
+            # Who was cleared may have no gradient.
+            known = None if isinstance(node, ast.Attribute) and node.attr in GRADIENT else _is_none(left)
             return None if known is None else known is isinstance(op, ast.Is)
         if (
             isinstance(left, Object)
