@@ -95,12 +95,13 @@ class Layers:
 
     def _lineage(self, cls: Class, lineage: list[Class]) -> Sensitivity:
         lowering = self._analysis.lowering
+        nodes = [ancestor.node for ancestor in lineage]
         # What runs an element of its own runs what was read where it was made.
-        self._on_request |= {each for own in lineage for each in (*on_request(own.node), *of_own_parts(own.node))}
+        self._on_request |= of_own_parts(nodes).union(*map(on_request, nodes))
         if lowering.is_open(cls):
             return most([*(self.of_expression(each.node, each.frame) for each in lineage), Sensitivity.UNSEEN])
-        off = frozenset(made for each in lineage for made in switched_off(each.node, self._rates))
-        never = self._never_run(tuple(each.node for each in lineage))
+        off = frozenset(made for each in nodes for made in switched_off(each, self._rates))
+        never = self._never_run(tuple(nodes))
         outer, self._aside = self._aside, self._aside | never | off
         found = most(self.of_expression(each.node, each.frame) for each in lineage)
         self._aside = outer

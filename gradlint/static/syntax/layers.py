@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 
 from gradlint.static.lowering.instances import SAME
 from gradlint.static.syntax.nodes import children, defaults, walk, walk_of, words
@@ -58,16 +58,33 @@ def _alternatives(value: ast.expr) -> list[ast.expr]:
     return [*_alternatives(value.body), *_alternatives(value.orelse)] if isinstance(value, ast.IfExp) else [value]
 
 
-def of_own_parts(cls: ast.ClassDef) -> frozenset[ast.AST]:
-    """Return the calls of what a loop takes out of an attribute of `self`, as in `for layer in self.layers: x = layer(x)`."""
-    loops: list[tuple[ast.expr, ast.expr, ast.AST]] = [(each.target, each.iter, each) for each in walk_of(cls, ast.For)]
-    loops += [(turn.target, turn.iter, each) for each in walk_of(cls, ast.ListComp) for turn in each.generators[:1]]
+def of_own_parts(lineage: Sequence[ast.ClassDef]) -> frozenset[ast.AST]:
+    """Return the calls of what a loop takes out of layers that a class makes: `for layer in self.layers: x = layer(x)`."""
+    loops: list[tuple[ast.expr, ast.expr, ast.AST]] = []
+    for cls in lineage:
+        loops += [(each.target, each.iter, each) for each in walk_of(cls, ast.For)]
+        loops += [(turn.target, turn.iter, each) for each in walk_of(cls, ast.ListComp) for turn in each.generators[:1]]
+    made = frozenset(name for cls in lineage for name in _made(cls)) if loops else frozenset()
     found: set[ast.AST] = set()
     for target, source, loop in loops:
-        if "self" in words(source):
+        if any(part.attr in made and ast.unparse(part.value) == "self" for part in walk_of(source, ast.Attribute)):
             taken, calls = words(target), walk_of(loop, ast.Call)
             found |= {call for call in calls if isinstance(call.func, ast.Name) and call.func.id in taken}
     return frozenset(found)
+
+
+def _made(cls: ast.ClassDef) -> set[str]:
+    """Return the attributes of `self` that a class gives what it makes itself, not what it was given."""
+    made, given = set[str](), set[str]()
+    for method in (each for each in cls.body if isinstance(each, ast.FunctionDef)):
+        arguments = {each.arg for each in method.args.args}
+        for node in walk(method):
+            match node:
+                case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(args=args)):
+                    (given if any(is_named(each, arguments) for each in args) else made).add(name)
+                case ast.Call(ast.Attribute(ast.Attribute(ast.Name("self"), name)), [*_, ast.Name()]):
+                    given.add(name)  # Whatever it is, it has a name of its own: it is put in here.
+    return made - given
 
 
 def in_one_mode(node: ast.Call) -> bool:
