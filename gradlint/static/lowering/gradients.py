@@ -199,7 +199,7 @@ class Gradients(Forwards):
     def _is_used_as_tensor(self, name: str) -> bool:
         """Whether what a name stands for here is asked for nothing but what tensors are asked for."""
         scope = self.frame.node or self.frame.module.contents.tree
-        return self.syntax.asked_of(scope, name) <= words("tensor", "cut") | words("tensor", "keep") | {"backward"}
+        return self.syntax.asked_of(scope, name) <= words("tensor", "cut", "keep") | {"backward"}
 
     def _scaled(self, roots: list[Value]) -> tuple[frozenset[Uid], bool]:
         """Return the gradient scalers that have multiplied the roots of a backward pass, and whether that is certain."""

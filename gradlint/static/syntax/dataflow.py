@@ -157,7 +157,7 @@ def is_cut(node: ast.expr) -> bool:
 def base(node: ast.expr) -> ast.Name | None:
     """Return the name at the beginning of a chain of methods of tensors."""
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        if node.func.attr not in words("tensor", "keep") | words("tensor", "cut"):
+        if node.func.attr not in words("tensor", "keep", "cut"):
             return None
         node = node.func.value
     return node if isinstance(node, ast.Name) else None
