@@ -79,6 +79,7 @@ class Who:
         self.presumed: dict[Uid, frozenset[Uid]] = {}  # whom an optimizer trains, in all likelihood
         self.loaded: set[str] = set()  # by `load_state_dict`
         self.made_here: set[str] = set()  # not given to the code that is read
+        self.taken: set[str] = set()  # by a loop, of a collection with objects in sight: none of them is None
         self.alternatives: dict[str, tuple[Value, ...]] = {}  # the modules of which it is one
         self.losses: dict[str, tuple[Value, ...]] = {}  # ... and the losses
         self.cycles: dict[str, Cycle] = {}
