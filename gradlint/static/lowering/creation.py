@@ -126,11 +126,12 @@ class Creation(Gradients):
     def _with_alternatives(self, made: Object) -> Object:
         """Return an object that two branches make as what is known of either."""
         other = self.objects.get(made.uid)
-        if other is None or other.place == made.place:
+        either = made if other is None else join(made, other)
+        if other is None or not isinstance(either, Object):
             return made
-        either = join(made, other)
-        if not isinstance(either, Object):
-            return made
+        if other.place == made.place:
+            # One call makes it in each turn of a loop, perhaps for another module.
+            return replace(made, of=either.of)
         # Two of one sort are equal, however each was made.
         return replace(either, calls=(*made.calls, *(call for call in other.calls if call not in made.calls)))
 
