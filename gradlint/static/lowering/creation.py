@@ -74,8 +74,10 @@ class Creation(Gradients):
                 # A module that is built of others has their parameters.
                 self.set_member(uid, f"*{index}", value)
         self.objects[uid] = made
-        if kind is Kind.OPTIMIZER and made.of is None and values:
-            self.presume(uid, values[0])
+        if kind is Kind.OPTIMIZER:
+            self.store.pop((uid, RESTORED), None)  # Another one, of the same name, may have been.
+            if made.of is None and values:
+                self.presume(uid, values[0])
         for owner in made.of or () if kind is Kind.SCHEDULER else ():
             restored = const(self.store.get((owner, RESTORED), UNKNOWN))
             if isinstance(restored, Location):
