@@ -59,6 +59,7 @@ class Who:
         """Whom an instance has ever had among its attributes: the store forgets it with the function that made it."""
         self.kept: set[Uid] = set()  # in an attribute
         self.escaped: set[Uid] = set()  # to somebody unknown
+        self.lent: set[Uid] = set()  # in a collection that a function was given: its callers have them, too
         self.successors: dict[tuple[Uid, Location], Uid] = {}  # who takes the place of a part
         self.frozen: set[Uid] = set()
         self.pretrained: dict[Uid, Location] = {}
