@@ -164,6 +164,11 @@ def join(left: Value, right: Value) -> Value:
             return drawing
         case ((Function() | Choice()), (Function() | Choice())):
             return _choice(left, right)
+        # Who is put into a list unless it is one, and is one, is no list of lists.
+        case Items((inner,), None), Items() if inner == right:
+            return right
+        case Items(), Items((inner,), None) if inner == left:
+            return left
         case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
             return Items(tuple(map(join, left.elements, right.elements)), left.keys)
         case Tensor(), Tensor():

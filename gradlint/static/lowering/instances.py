@@ -65,7 +65,7 @@ class Instances(Constructors):
         match name:
             case "zero_grad":
                 roles = ("module", *self.fills([*args, *named.values()]))
-                cleared = self.reach((module,)) | self._as_part(uid)
+                cleared = None if self._was_taken(uid) else self.reach((module,)) | self._as_part(uid)
                 self.emit(EventKind.ZERO, node, cleared, spelled, roles=roles)
             case "train" | "eval":
                 self.set_mode(name, node, self.reach((module,)), spelled, [*args, *named.values()])
@@ -115,6 +115,10 @@ class Instances(Constructors):
                 return Unknown(holds=self.escape(node, [module, *args, *named.values()]))
             case _:
                 return self._ran_by_owner(uid, node, args, named)
+
+    def _was_taken(self, uid: Uid) -> bool:
+        """Whether somebody was taken out of a collection: he has another name, too."""
+        return uid[0] == "?" and ".".join(uid[1:]) in self.taken
 
     def _with_parts(self, uid: Uid, module: Value, *, own: bool = True) -> frozenset[Uid]:
         """Return a module and those of its parts that were made under names of their own, by itself only if `own`."""
@@ -268,7 +272,7 @@ class Instances(Constructors):
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
                 for uid in held((self.latest[owner],)):
                     self.set_member(uid, name, module)
-        return Params(frozenset({module.uid}))
+        return Params(None if self._was_taken(module.uid) else frozenset({module.uid}))
 
 
 def _prefixes(id_: str) -> Iterator[str]:
