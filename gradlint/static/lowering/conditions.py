@@ -89,7 +89,7 @@ class Conditions(Modules):
         if isinstance(node, ast.Name) and node.id == "__name__":
             return True
         if right == NONE and isinstance(op, (ast.Is, ast.IsNot)):
-            known = False if isinstance(left, Unknown) and left.id in self.taken else _is_none(left)
+            known = self._none(node, left)
             return None if known is None else known is isinstance(op, ast.Is)
         if (
             isinstance(left, Object)
@@ -101,6 +101,12 @@ class Conditions(Modules):
         if a is ... or b is ... or not isinstance(op, (ast.Eq, ast.NotEq, ast.Is, ast.IsNot)):
             return None
         return (a == b) is isinstance(op, (ast.Eq, ast.Is))
+
+    def _none(self, node: ast.expr, value: Value) -> bool | None:
+        """Return whether a value is None, if that is known."""
+        if isinstance(node, ast.Attribute) and node.attr in GRADIENT:
+            return None  # Who was cleared may have no gradient.
+        return False if isinstance(value, Unknown) and value.id in self.taken else _is_none(value)
 
     def truth(self, value: Value) -> bool | None:
         """Return whether a value is true, if that is known."""
