@@ -31,7 +31,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"built": "its arguments count batches", "stepped": "it is stepped here"},
     ),
     "GL205": Wording(
-        "`{subject}` is a ReduceLROnPlateau and needs the value it watches: `step()` without it raises TypeError",
+        "`{subject}` is a ReduceLROnPlateau{when} and needs the value it watches: `step()` without it raises TypeError",
         "pass the metric: `{subject}.step(val_loss)`",
     ),
     "GL206": Wording(

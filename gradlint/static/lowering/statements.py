@@ -30,6 +30,8 @@ from gradlint.static.syntax.questions import FunctionNode
 UNCALLED = frozenset(["zero_grad", "step", "backward", "eval", "train"])
 """Methods that a statement without parentheses was meant to call."""
 
+_FAILURES = frozenset(["NotImplementedError", "ValueError", "KeyError", "TypeError", "RuntimeError"])
+
 
 class Statements(Assignments):
     """Lowers statements; in an `abridged` document, `...` stands for what is left out."""
@@ -71,6 +73,8 @@ class Statements(Assignments):
                 for base in bases:
                     self.evaluate(base)
                 self.bind(node.name, Class(node, self.frame.path))
+            case ast.Return(ast.Call(ast.Name(name))) if name in _FAILURES:
+                self.jump(JumpKind.RAISE)  # Whoever returns an error meant to raise it: nothing goes well from here.
             case ast.Return():
                 self._return(node.value)
             case ast.Break():
