@@ -186,7 +186,9 @@ class Members(Classes):
             if "staticmethod" in around:
                 return method
             function = replace(method, receiver=owner.cls if "classmethod" in around else owner)
-            return self.inline(function, node, [], {}) if around & {"property", "cached_property"} else function
+            if "cached_property" in around:
+                return self._made_once(owner, name, function, node)
+            return self.inline(function, node, [], {}) if "property" in around else function
         if name == "module" and owner.uid in self.parallel:
             # What a wrapper wraps is its `module`.
             return owner
@@ -203,6 +205,13 @@ class Members(Classes):
         told = name in words("trainer", "attributes") and self.is_a(owner.cls, *words("trainer", "bases"))
         acts = self.is_open(owner.cls) and not told
         return Unknown(self._path(owner, name), frozenset({owner.uid}) if acts else frozenset())
+
+    def _made_once(self, owner: Instance, name: str, function: Function, node: ast.expr) -> Value:
+        """Return what a property makes that keeps it: at whichever use, which is no event of that one."""
+        with self.aside():
+            value = self.inline(function, node, [], {})
+        self.set_member(owner.uid, name, value)
+        return value
 
     def _begins(self, cls: Class, name: str) -> bool:
         """Whether the body of a class gives its instances an attribute, so that nobody needs to have assigned it yet."""
