@@ -29,7 +29,7 @@ from gradlint.static.lowering.values import (
     unknown_uid,
 )
 from gradlint.static.sources.library import words
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk, walk_of
 
 
 class Members(Classes):
@@ -196,7 +196,8 @@ class Members(Classes):
             found = self.store.get((owner.uid, name))
             if isinstance(found, Const) and self._begins(owner.cls, name):
                 self.set_member(owner.uid, name, found := Unknown(self._path(owner, name)))
-            return found or Unknown(self._path(owner, name), frozenset({owner.uid}))
+            knows = frozenset({owner.uid} if self._may_know(owner, name) else ())
+            return found or Unknown(self._path(owner, name), knows)
         if self.is_module(owner.cls):
             if name in words("module", "facts"):
                 return told_by(owner.uid, name)
@@ -235,6 +236,16 @@ class Members(Classes):
             self._replaced(before, self._objects_of(owner), node)
         return bool(setters)
 
+    def _may_know(self, owner: Instance, name: str) -> bool:
+        """Whether what methods give an attribute may have a hold on the object itself: it is made of what that has."""
+        for setter in self._setters(owner, name):
+            arguments = setter.node.args.args
+            given = [value for target, value in _assigned(setter.node) if _is_attribute(target, name)]
+            named = {part.id for value in given for part in walk(value) if isinstance(part, ast.Name)}
+            if not given or not arguments or arguments[0].arg in named:
+                return True
+        return False
+
     def _objects_of(self, owner: Instance) -> dict[str, Object]:
         """Return the objects of training among the attributes of an instance."""
         held = {name: self.store.get((owner.uid, name)) for name in self.members.get(owner.uid, ())}
@@ -261,3 +272,15 @@ class Members(Classes):
             self.inline(setter, setter.node, [], {})
         self.loops, self.reached = loops, reached
         self.grad, self.switch = mode
+
+
+def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield what a function assigns to what, one target at a time."""
+    for each in walk_of(node, ast.Assign):
+        yield from (
+            (part, each.value) for target in each.targets for part in walk(target) if isinstance(part, ast.expr)
+        )
+
+
+def _is_attribute(target: ast.expr, name: str) -> bool:
+    return isinstance(target, ast.Attribute) and target.attr == name

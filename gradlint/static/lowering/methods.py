@@ -49,6 +49,8 @@ _OPTIMIZER_NEUTRAL = frozenset(
 
 _PROFILER = re.compile(r"(?:^|[._/])prof(?:iler)?(?:[@#%]\d+)?$")
 """At the end of the identity of somebody unknown: what a profiler is called."""
+_SCHEDULE = re.compile(r"(?:^|[._/])\w*sched(?:uler)?(?:[@#%]\d+)?$", re.IGNORECASE)
+"""At the end of the identity of somebody unknown: what a schedule is called."""
 
 
 class Methods(Tensors):
@@ -202,6 +204,8 @@ class Methods(Tensors):
         known = self.as_of_tensor(receiver, name, node, args, named) if known is None else known
         if known is None and name == "step" and not args and isinstance(receiver, Unknown) and receiver.id:
             self._stepped_by_somebody(receiver.id, node)
+            if _SCHEDULE.search(receiver.id):
+                return UNKNOWN  # Whatever it moves, it leaves the gradients of the optimizer that it was built on.
         return Unknown(holds=self.escape(node, values)) if known is None else known
 
     def _stepped_by_somebody(self, id_: str, node: ast.Call) -> None:
