@@ -89,12 +89,14 @@ class Expressions(Comprehensions):
                 return self._others(node)
 
     def _yielded(self, node: ast.Yield | ast.YieldFrom) -> Value:
-        """Hand a value to whoever goes through a generator, who has what it was given in his hands until the next one."""
+        """Hand a value to whoever goes through a generator, who has all in his hands until the next one that it did not make itself."""
         if node.value is not None:
             self.frame.yielded.append(self.evaluate(node.value))
-        if self.frame.pauses and isinstance(self.frame.node, FunctionNode):
-            given = [self.lookup(arg.arg) for arg in walk_of(self.frame.node.args, ast.arg)]
-            self.escape(node, [*self.frame.yielded[-1:], *given])
+        function = self.frame.node
+        if self.frame.pauses and isinstance(function, FunctionNode):
+            given = {arg.arg for arg in walk_of(function.args, ast.arg)}
+            shared = given | (self.syntax.mentioned(function) - self.syntax.assigned(function))
+            self.escape(node, [*self.frame.yielded[-1:], *map(self.lookup, sorted(shared))])
         return UNKNOWN
 
     def _attribute(self, node: ast.Attribute) -> Value:
