@@ -256,7 +256,7 @@ def _hint(target: ast.expr) -> str:
 
 
 def _with(container: Value, index: ast.expr, value: Value) -> Items | None:
-    """Return a dict of tensors, or of objects, with one more, or with another one under its key."""
+    """Return a dict of tensors, or of objects, with one more, or any one with another value under its key."""
     sorts = (Tensor,) if isinstance(value, Tensor) else (Object, Instance)
     match container, index:
         case Items(elements, tuple() as keys), ast.Constant(key) if all(
@@ -264,6 +264,9 @@ def _with(container: Value, index: ast.expr, value: Value) -> Items | None:
         ):
             known = dict(zip(keys, elements, strict=True)) | {key: value}
             return Items(tuple(known.values()), tuple(known))
+        case Items(elements, tuple() as keys), ast.Constant(key) if key in keys:
+            # What else is in there stays what it is: a model and its optimizer, beside the number of the step.
+            return Items(tuple(value if each == key else old for each, old in zip(keys, elements, strict=True)), keys)
         case _:
             return None
 

@@ -57,7 +57,7 @@ class Calls(Methods):
                 self.writes_data(node.func.value, node)
             if node.func.attr in ("append", "extend", "insert", "add") and not isinstance(receiver, (Items, Gathered)):
                 self.put_away(args)
-            if node.func.attr in ("append", "add_") and len(args) == 1:
+            if node.func.attr in ("append", "appendleft", "extend", "add_") and len(args) == 1:
                 self.keep(node.func.value, args[0], node)
             if node.func.attr == "detach_":
                 self._detached_in_place(node.func.value, node)

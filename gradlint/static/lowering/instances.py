@@ -6,7 +6,6 @@ It knows events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from gradlint.static.flow.tree import (
     Uid,
 )
 from gradlint.static.lowering.algebra import held
-from gradlint.static.lowering.attributes import MODULE_METHODS
+from gradlint.static.lowering.attributes import MODULE_METHODS, SUSPECT
 from gradlint.static.lowering.constructors import Constructors
 from gradlint.static.lowering.notes import Hooked
 from gradlint.static.lowering.values import (
@@ -43,10 +42,6 @@ SAME = frozenset(
     ["to", "cuda", "cpu", "half", "double", "float", "bfloat16", "apply", "requires_grad_", "share_memory", "compile"]
 )
 """Methods that return the module itself."""
-
-SUSPECT = re.compile(r"zero|clear|reset|step|optim|train|update|fit|backward|learn|grad|adapt|run|epoch")
-"""Words in a method's name for which we do not presume that it only runs the module."""
-
 
 _TAKES_IN = frozenset(["append", "extend", "insert", "add_module", "register_module", "update"])
 """Methods by which torch's containers of modules are given more of them."""

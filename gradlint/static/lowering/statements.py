@@ -30,6 +30,8 @@ from gradlint.static.syntax.questions import FunctionNode
 UNCALLED = frozenset(["zero_grad", "step", "backward", "eval", "train"])
 """Methods that a statement without parentheses was meant to call."""
 
+_FAILURES = frozenset(["NotImplementedError", "ValueError", "KeyError", "TypeError", "RuntimeError"])
+
 
 class Statements(Assignments):
     """Lowers statements; in an `abridged` document, `...` stands for what is left out."""
@@ -94,6 +96,8 @@ class Statements(Assignments):
 
     def _jump(self, node: ast.Return | ast.Break | ast.Continue | ast.Raise) -> None:
         match node:
+            case ast.Return(ast.Call(ast.Name(name))) if name in _FAILURES:
+                self.jump(JumpKind.RAISE)  # Whoever returns an error meant to raise it: nothing goes well from here.
             case ast.Return(value):
                 self._return(value)
             case ast.Break():

@@ -8,8 +8,8 @@ from __future__ import annotations
 import ast
 
 from gradlint.static.lowering.algebra import held
+from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.containers import Containers
-from gradlint.static.lowering.instances import SUSPECT
 from gradlint.static.lowering.provenance import (
     changes_in_place,
     cut,
