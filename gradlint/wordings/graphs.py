@@ -23,6 +23,16 @@ LEFT_ASIDE = "leave out what takes no part, or pass `allow_unused=True` and skip
 COMPUTE_FROM = "compute `{subject}` first, and {loss} from it"
 """What to do about a gradient by something that takes no part (GL525)."""
 
+LOOK_INSIDE = (
+    "mend it there; what it may use is what its forward has kept: `ctx.save_for_backward(...)`, `ctx.saved_tensors`"
+)
+ONE_FOR_EACH = "return a gradient for each of them, in their order, and None for what needs none"
+FITTING = "return it in the shape, type and device of `{0}`: `.sum_to_size({0}.shape)`, `.to({0})`"
+"""What to do about the backward of a function of one's own (GL526)."""
+
+AS_NUMBERS = "make it of floating point numbers: `.float()`, or `dtype=torch.float32`"
+"""What to do about whole numbers that shall require gradients (GL527)."""
+
 LOOPED = {"where": "the loop", "turn": "iteration"}
 """Where a graph should be built, of which the second turn of a loop finds nothing."""
 
@@ -127,6 +137,16 @@ WORDINGS: Mapping[str, Wording] = {
     "GL515": Wording(
         "`{subject}` is a part of a graph, and a graph cannot be copied: `{copied}` holds what a forward pass has left there",
         "keep it cut off (`.detach()`), or drop it before the copy; of a model, `state_dict()` can be copied at any time",
+    ),
+    "GL526": Wording(
+        "the backward pass of `{subject}` {what}",
+        "{remedy}",
+        {"made": "it was applied here", "pass": "this backward runs through it"},
+    ),
+    "GL527": Wording(
+        "{subject} is of {kind}, and only floating point numbers can have gradients: torch raises RuntimeError",
+        "{remedy}",
+        {"made": "made here"},
     ),
     "GL525": Wording("{what}", "{remedy}", {"made": "`{subject}` is made here"}),
     "GL516": Wording(
