@@ -42,6 +42,7 @@ CUT = "cut it at the start of the iteration: `{subject} = {subject}.detach()`"
 CUT_WHATEVER = CUT + ", part by part if it is a tuple"
 CUT_PARTS = "cut it at the start of the iteration: `{subject} = tuple(each.detach() for each in {subject})`"
 CUT_EACH = "keep what is cut off in `{subject}` (`.detach()`), or empty it before the iteration"
+COMPUTE_ANEW = "compute `{subject}` anew in each iteration; or keep it cut off (`.detach()`), where it shall not learn"
 CUT_SOMETHING = "cut it at the start of the iteration, by `.detach()`"
 BEGIN_ANEW = "run backward from the loss of this iteration alone, and add its `.detach()` to `{subject}`; or begin `{subject}` anew after the step"
 
