@@ -6,12 +6,14 @@ It knows roles and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+import re
 
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import Atom
 from gradlint.static.lowering.algebra import held
+from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.creation import RESTORED
-from gradlint.static.lowering.instances import SAME, SUSPECT
+from gradlint.static.lowering.instances import SAME
 from gradlint.static.lowering.notes import StateCall
 from gradlint.static.lowering.tensors import Tensors
 from gradlint.static.lowering.values import (
@@ -45,6 +47,11 @@ _OPTIMIZER_NEUTRAL = frozenset(
         "defaults",
     ]
 )
+
+_PROFILER = re.compile(r"(?:^|[._/])prof(?:iler)?(?:[@#%]\d+)?$")
+"""At the end of the identity of somebody unknown: what a profiler is called."""
+_SCHEDULE = re.compile(r"(?:^|[._/])\w*sched(?:uler)?(?:[@#%]\d+)?$", re.IGNORECASE)
+"""At the end of the identity of somebody unknown: what a schedule is called."""
 
 
 class Methods(Tensors):
@@ -197,8 +204,15 @@ class Methods(Tensors):
         known = self._of_somebody(receiver, name, node, args, named) if isinstance(receiver, Unknown) else None
         known = self.as_of_tensor(receiver, name, node, args, named) if known is None else known
         if known is None and name == "step" and not args and isinstance(receiver, Unknown) and receiver.id:
-            self.emit(EventKind.OTHER_STEP, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node))
+            self._stepped_by_somebody(receiver.id, node)
+            if _SCHEDULE.search(receiver.id):
+                return UNKNOWN  # Whatever it moves, it leaves the gradients of the optimizer that it was built on.
         return Unknown(holds=self.escape(node, values)) if known is None else known
+
+    def _stepped_by_somebody(self, id_: str, node: ast.Call) -> None:
+        """Emit that somebody unknown steps, who may be an optimizer; of a profiler, that only tells that a turn is over."""
+        if not _PROFILER.search(id_):
+            self.emit(EventKind.OTHER_STEP, node, frozenset({unknown_uid(id_)}), self._spelled_receiver(node))
 
     def _of_somebody(
         self, somebody: Unknown, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]

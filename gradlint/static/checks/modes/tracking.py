@@ -98,7 +98,7 @@ def _lasts(analysis: Analysis, keeping: Keeping, begun: list[Event]) -> bool:
     anew = any(len(keeping.outer) > len(event.loops) for event in begun)
     if not anew and not any(over_batches(analysis, number) for number in keeping.outer):
         return True
-    made = Assigned()[nodes[keeping.outer[-1]]] if keeping.outer[-1] in nodes else frozenset()
+    made = frozenset(Assigned()[nodes[keeping.outer[-1]]] if keeping.outer[-1] in nodes else ())
     return not all(_is_of_a_turn(nodes.get(number), made) for number in keeping.loops[len(keeping.outer) :])
 
 

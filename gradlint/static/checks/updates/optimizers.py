@@ -259,7 +259,7 @@ def _would_train(case: _Case) -> bool:
     if any(event.kind is EventKind.BACKWARD for event in ring):
         return True
     owned = case.optimizer.of
-    return owned is not None and any(event.kind is EventKind.FORWARD and touches(event, owned) for event in ring)
+    return owned is not None and any(_computes(event) and touches(event, owned) for event in ring)
 
 
 def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[State]) -> bool:
@@ -280,8 +280,13 @@ def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[S
     before = found[:begun]
     here = [event for event in before if event.is_in(step.loops) and event.frame[: len(step.frame)] == step.frame]
     return (bool(step.loops) or len(step.frame) > 1) and any(
-        event.kind is EventKind.FORWARD and "grad" in event.roles for event in here
+        _computes(event) and "grad" in event.roles for event in here
     )
+
+
+def _computes(event: Event) -> bool:
+    """Whether a model is run, and not only told something by a method of its own."""
+    return event.kind is EventKind.FORWARD and "told" not in event.roles
 
 
 def _repeated(case: _Case) -> Diagnostic | None:
