@@ -111,20 +111,19 @@ def is_named(node: ast.expr, names: Container[str]) -> bool:
     return isinstance(node, ast.Name) and node.id in names
 
 
-def rates_left_out(
-    made: ast.FunctionDef | ast.AsyncFunctionDef, call: ast.Call, before: Container[str]
-) -> frozenset[str]:
-    """Return the rates of dropout of a function that a call leaves at none, as they are by default; `before` are those of its caller."""
+def left_out(made: ast.FunctionDef | ast.AsyncFunctionDef, call: ast.Call, before: Container[str]) -> frozenset[str]:
+    """Return the arguments of a function that a call leaves at nothing, as they are by default; `before` are those of its caller."""
     if any(isinstance(each, ast.Starred) for each in call.args) or any(each.arg is None for each in call.keywords):
         return frozenset()
     names = [each.arg for each in (*made.args.posonlyargs, *made.args.args)]
     given = {*names[: len(call.args) + (made.name == "__init__")]}
-    given |= {each.arg or "" for each in call.keywords if not is_off(each) and not is_named(each.value, before)}
-    return frozenset(
-        name
-        for name, default in defaults(made.args)
-        if DROPS.search(name) and isinstance(default, ast.Constant) and not default.value and name not in given
-    )
+    given |= {each.arg or "" for each in call.keywords if not _is_none(each.value) and not is_named(each.value, before)}
+    return frozenset(name for name, default in defaults(made.args) if _is_none(default) and name not in given)
+
+
+def _is_none(value: ast.expr) -> bool:
+    """Whether an argument is a literal that is false: no rate, no flag."""
+    return isinstance(value, ast.Constant) and not value.value
 
 
 def is_of_one_layer(node: ast.Call) -> bool:
@@ -136,8 +135,7 @@ def is_of_one_layer(node: ast.Call) -> bool:
 
 def is_off(keyword: ast.keyword) -> bool:
     """Whether an argument is a rate of dropout that drops nothing."""
-    rate = keyword.value
-    return bool(DROPS.search(keyword.arg or "")) and isinstance(rate, ast.Constant) and not rate.value
+    return bool(DROPS.search(keyword.arg or "")) and _is_none(keyword.value)
 
 
 def bare(made: ast.expr | None) -> ast.expr | None:
