@@ -120,7 +120,9 @@ class Comprehensions(Arithmetic):
         self.assign(target, value, target)
         named = (self.lookup(part.id) for part in walk(target) if isinstance(part, ast.Name))
         unknown = [each for each in named if isinstance(each, Unknown) and each.id]
-        self.taken.update(each.id for each in unknown if each.holds)
+        self.taken.update(
+            each.id for each in unknown if any(uid in self.objects or uid in self.instances for uid in each.holds)
+        )
         others = frozenset(unknown_uid(each.id) for each in unknown)
         if others:
             self.emit(EventKind.CREATE, target, others, roles=("given",))
