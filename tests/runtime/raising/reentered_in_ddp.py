@@ -30,4 +30,5 @@ try:
         loss.backward()  # GL716 in iteration 0, of `net` gets a second gradient # help: `use_reentrant=False`
         opt.step()
 finally:
+    distributed.barrier()  # What is still on its way would wait for whoever waits for it.
     distributed.destroy_process_group()

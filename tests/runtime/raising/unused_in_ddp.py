@@ -27,4 +27,5 @@ try:
         loss.backward()
         opt.step()
 finally:
+    distributed.barrier()  # What is still on its way would wait for whoever waits for it.
     distributed.destroy_process_group()
