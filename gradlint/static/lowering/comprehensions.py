@@ -23,6 +23,7 @@ from gradlint.static.lowering.values import (
     Library,
     Object,
     Params,
+    Rows,
     Tensor,
     Unknown,
     Value,
@@ -52,6 +53,8 @@ class Comprehensions(Arithmetic):
                 return UNKNOWN
             case Tensor() | Params():
                 return value
+            case Rows(each):
+                return each
             case Library() | Object(kind=Kind.LOADER) if is_loader(value):
                 return DATA
             case Gathered():
