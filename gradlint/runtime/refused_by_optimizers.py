@@ -231,7 +231,7 @@ def no_metric(refusal: Refusal, ledger: Ledger) -> None:
     """A schedule that waits for a plateau is not told the metric."""
     match refusal.call:
         case ast.Call(func=ast.Attribute(value=owner, attr="step"), args=[]):
-            ledger.report("GL205", refusal.place, subject=ast.unparse(owner))
+            ledger.report("GL205", refusal.place, subject=ast.unparse(owner), when="")
 
 
 def no_optimizer(refusal: Refusal, ledger: Ledger) -> None:

@@ -37,7 +37,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"built": "its arguments count batches", "stepped": "it is stepped here"},
     ),
     "GL205": Wording(
-        "`{subject}` is a ReduceLROnPlateau and needs the value it watches: `step()` without it raises TypeError",
+        "`{subject}` is a ReduceLROnPlateau{when} and needs the value it watches: `step()` without it raises TypeError",
         "pass the metric: `{subject}.step(val_loss)`",
     ),
     "GL206": Wording(
@@ -61,7 +61,12 @@ WORDINGS: Mapping[str, Wording] = {
     "GL211": Wording(
         "`{subject}` does not schedule the optimizer that steps: {what}",
         "{way}",
-        {"built": "the scheduler is built here", "scheduled": "it steps the schedule of the old optimizer here"},
+        {
+            "built": "the scheduler is built here",
+            "scheduled": "it steps the schedule of the old optimizer here",
+            "owner": "the optimizer that it schedules is built here",
+            "moved": "it steps the schedule of that one here",
+        },
     ),
     "GL212": Wording(
         "`{subject}` moves on with every batch, but was built for as many steps as `{other}` takes, once in several batches: "

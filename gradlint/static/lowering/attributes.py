@@ -6,6 +6,7 @@ It knows values and the models of libraries; instances and classes of the file a
 from __future__ import annotations
 
 import ast
+import re
 
 from gradlint.static.flow.kinship import within
 from gradlint.static.flow.tree import Uid
@@ -33,6 +34,8 @@ from gradlint.static.lowering.values import (
 from gradlint.static.sources.library import words
 from gradlint.static.syntax.nodes import spelled, walk
 
+SUSPECT = re.compile(r"zero|clear|reset|step|optim|train|update|fit|backward|learn|grad|adapt|run|epoch")
+"""Words in a method's name for which we do not presume that it only runs the module."""
 MODULE_METHODS = frozenset(
     [
         "parameters",
@@ -191,7 +194,7 @@ class Attributes(Conditions):
         # What an unknown module returned may be a record: its parts carry its graph. (A method that is called is not read here.)
         if owner.nodes and not any(node.sure for node in owner.nodes) and name not in words("tensor", "facts"):
             return part_of(owner, name)
-        return Method(owner, name) if name in words("tensor", "keep") | words("tensor", "cut") else UNKNOWN
+        return Method(owner, name) if name in words("tensor", "keep", "cut") else UNKNOWN
 
     def submodule(self, owner: Object, name: str) -> Value:
         """Return the part `name` of a module of a library."""

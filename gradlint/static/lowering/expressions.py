@@ -29,8 +29,8 @@ from gradlint.static.lowering.values import (
     const,
 )
 from gradlint.static.sources.library import words
-from gradlint.static.syntax.nodes import children
-from gradlint.static.syntax.questions import GRADIENT
+from gradlint.static.syntax.nodes import children, walk_of
+from gradlint.static.syntax.questions import GRADIENT, FunctionNode
 
 
 class Expressions(Comprehensions):
@@ -50,6 +50,9 @@ class Expressions(Comprehensions):
             return self.evaluate_call(node)
         if isinstance(node, ast.Constant):
             return Const(node.value)
+        return self._seldom(node)
+
+    def _seldom(self, node: ast.expr) -> Value:
         match node:
             case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
                 return self._display(elements)
@@ -83,11 +86,21 @@ class Expressions(Comprehensions):
                 return self._comparison([left, *others], op, node)
             case ast.Starred(value) | ast.Await(value):
                 return self.evaluate(value)
-            case ast.Yield(value) if value is not None:
-                self.frame.yielded.append(self.evaluate(value))
-                return UNKNOWN
+            case ast.Yield() | ast.YieldFrom():
+                return self._yielded(node)
             case _:
                 return self._others(node)
+
+    def _yielded(self, node: ast.Yield | ast.YieldFrom) -> Value:
+        """Hand a value to whoever goes through a generator, who has all in his hands until the next one that it did not make itself."""
+        if node.value is not None:
+            self.frame.yielded.append(self.evaluate(node.value))
+        function = self.frame.node
+        if self.frame.pauses and isinstance(function, FunctionNode):
+            given = {arg.arg for arg in walk_of(function.args, ast.arg)}
+            shared = given | (self.syntax.mentioned(function) - self.syntax.assigned(function))
+            self.escape(node, [*self.frame.yielded[-1:], *map(self.lookup, sorted(shared))])
+        return UNKNOWN
 
     def _attribute(self, node: ast.Attribute) -> Value:
         owner = node.value

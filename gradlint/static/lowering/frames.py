@@ -46,6 +46,7 @@ class Frame:
     receiver: Value | None = None
     returned: list[Value] = field(default_factory=list)
     yielded: list[Value] = field(default_factory=list)
+    pauses: bool = False
     left: list[tuple[Grad, Location | None]] = field(default_factory=list)
     exits: list[Store] = field(default_factory=list)
     captured: bool = False

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import Call, Seq, Uid
 from gradlint.static.lowering.algebra import graph_of, held, join
+from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.frames import Frame, Grad
 from gradlint.static.lowering.parameters import Parameters
 from gradlint.static.lowering.values import NONE, Class, Const, Function, Instance, Library, Params, Unknown, Value
-from gradlint.static.syntax.nodes import own, root, walk
+from gradlint.static.syntax.nodes import own, own_of, root, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
 _NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
@@ -41,17 +42,33 @@ class Functions(Parameters):
             return Unknown(holds=held([*given, *named.values()]))
         if self.syntax.is_generator(function.node) and self._only_yields(function):
             return Unknown(holds=held([*given, *named.values()]))
-        if self.exhausted(function) or self.syntax.is_generator(function.node) or _is_left_open(function.node):
-            holds = self.escape(node, [*given, *named.values(), Function(function.node, function.frame)])
-            self.entered.pop(node, None)
-            if not self.exhausted(function) and self._makes_context(function):
-                self._yield_from(function, node, given, named)
-            return Unknown(holds=holds)
+        alone = node is function.node and not self._makes_context(function)
+        generates = self.syntax.is_generator(function.node) and not alone
+        if self.exhausted(function) or generates or _is_left_open(function.node):
+            return self._left_to_others(function, node, given, named)
         self.reached.add(function.node)
         self.followed.add(function.node)
-        ended = self._lowered(frame := self._enter(function, node), function, node, given, named)
+        frame = self._enter(function, node)
+        frame.pauses = self.syntax.is_generator(function.node)
+        ended = self._lowered(frame, function, node, given, named)
         self._leave(frame)
         return self._result(frame, ended)
+
+    def _left_to_others(
+        self, function: Function, node: ast.AST, given: list[Value], named: dict[str, Value]
+    ) -> Unknown:
+        """Return what a function makes whose body does not run at its call, or is not known; it may use whatever it is given."""
+        context = not self.exhausted(function) and self._makes_context(function)
+        values = [*given, *named.values()]
+        if context and self._is_beside_training(function):
+            holds = held(values)
+        else:
+            values = values[1:] if _is_left_open(function.node) and self._only_computes(function, node) else values
+            holds = self.escape(node, [*values, Function(function.node, function.frame)])
+        self.entered.pop(node, None)
+        if context:
+            self._yield_from(function, node, given, named)
+        return Unknown(holds=holds)
 
     def _lowered(
         self, frame: Frame, function: Function, node: ast.AST, given: list[Value], named: dict[str, Value]
@@ -85,6 +102,20 @@ class Functions(Parameters):
         calls = (each.func for each in walk(function.node) if isinstance(each, ast.Call))
         asks = any(isinstance(each, ast.Attribute) and isinstance(root(each), ast.Name) for each in calls)
         return not asks and not self._makes_context(function) and not self.footprints.trains(function.node, module)
+
+    def _is_beside_training(self, function: Function) -> bool:
+        """Whether nothing in a function trains, and it calls no method of what it is given, such as the object whose method it is."""
+        module = self.frames.get(function.frame, self.module).module
+        given = {arg.arg for arg in walk(function.node.args) if isinstance(arg, ast.arg)}
+        methods = (each.func for each in walk_of(function.node, ast.Call) if isinstance(each.func, ast.Attribute))
+        asked = {each.value.id for each in methods if isinstance(each.value, ast.Name)}
+        return given.isdisjoint(asked) and not self.footprints.trains(function.node, module)
+
+    def _only_computes(self, function: Function, call: ast.AST) -> bool:
+        """Whether a method that subclasses write is presumed to compute something, and to leave the object's optimizers alone."""
+        scope = self.frame.node or self.frame.module.contents.tree
+        used = not any(each.value is call for each in own_of(scope, ast.Expr))
+        return used and isinstance(function.receiver, Instance) and not SUSPECT.search(name_of(function))
 
     def _makes_context(self, function: Function) -> bool:
         """Whether a function is decorated to make a context of what it does around its `yield`."""

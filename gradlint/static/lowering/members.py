@@ -29,7 +29,7 @@ from gradlint.static.lowering.values import (
     unknown_uid,
 )
 from gradlint.static.sources.library import words
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk, walk_of
 
 
 class Members(Classes):
@@ -186,7 +186,9 @@ class Members(Classes):
             if "staticmethod" in around:
                 return method
             function = replace(method, receiver=owner.cls if "classmethod" in around else owner)
-            return self.inline(function, node, [], {}) if around & {"property", "cached_property"} else function
+            if "cached_property" in around:
+                return self._made_once(owner, name, function, node)
+            return self.inline(function, node, [], {}) if "property" in around else function
         if name == "module" and owner.uid in self.parallel:
             # What a wrapper wraps is its `module`.
             return owner
@@ -194,7 +196,8 @@ class Members(Classes):
             found = self.store.get((owner.uid, name))
             if isinstance(found, Const) and self._begins(owner.cls, name):
                 self.set_member(owner.uid, name, found := Unknown(self._path(owner, name)))
-            return found or Unknown(self._path(owner, name), frozenset({owner.uid}))
+            knows = frozenset({owner.uid} if self._may_know(owner, name) else ())
+            return found or Unknown(self._path(owner, name), knows)
         if self.is_module(owner.cls):
             if name in words("module", "facts"):
                 return told_by(owner.uid, name)
@@ -203,6 +206,13 @@ class Members(Classes):
         told = name in words("trainer", "attributes") and self.is_a(owner.cls, *words("trainer", "bases"))
         acts = self.is_open(owner.cls) and not told
         return Unknown(self._path(owner, name), frozenset({owner.uid}) if acts else frozenset())
+
+    def _made_once(self, owner: Instance, name: str, function: Function, node: ast.expr) -> Value:
+        """Return what a property makes that keeps it: at whichever use, which is no event of that one."""
+        with self.aside():
+            value = self.inline(function, node, [], {})
+        self.set_member(owner.uid, name, value)
+        return value
 
     def _begins(self, cls: Class, name: str) -> bool:
         """Whether the body of a class gives its instances an attribute, so that nobody needs to have assigned it yet."""
@@ -225,6 +235,16 @@ class Members(Classes):
             self._assigns(setters[0])
             self._replaced(before, self._objects_of(owner), node)
         return bool(setters)
+
+    def _may_know(self, owner: Instance, name: str) -> bool:
+        """Whether what methods give an attribute may have a hold on the object itself: it is made of what that has."""
+        for setter in self._setters(owner, name):
+            arguments = setter.node.args.args
+            given = [value for target, value in _assigned(setter.node) if _is_attribute(target, name)]
+            named = {part.id for value in given for part in walk(value) if isinstance(part, ast.Name)}
+            if not given or not arguments or arguments[0].arg in named:
+                return True
+        return False
 
     def _objects_of(self, owner: Instance) -> dict[str, Object]:
         """Return the objects of training among the attributes of an instance."""
@@ -252,3 +272,15 @@ class Members(Classes):
             self.inline(setter, setter.node, [], {})
         self.loops, self.reached = loops, reached
         self.grad, self.switch = mode
+
+
+def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield what a function assigns to what, one target at a time."""
+    for each in walk_of(node, ast.Assign):
+        yield from (
+            (part, each.value) for target in each.targets for part in walk(target) if isinstance(part, ast.expr)
+        )
+
+
+def _is_attribute(target: ast.expr, name: str) -> bool:
+    return isinstance(target, ast.Attribute) and target.attr == name

@@ -6,12 +6,14 @@ It knows roles and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+import re
 
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import Atom
 from gradlint.static.lowering.algebra import held
+from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.creation import RESTORED
-from gradlint.static.lowering.instances import SAME, SUSPECT
+from gradlint.static.lowering.instances import SAME
 from gradlint.static.lowering.notes import StateCall
 from gradlint.static.lowering.tensors import Tensors
 from gradlint.static.lowering.values import (
@@ -31,6 +33,7 @@ from gradlint.static.lowering.values import (
     Value,
     unknown_uid,
 )
+from gradlint.static.syntax.nodes import words
 
 _OPTIMIZER_NEUTRAL = frozenset(
     [
@@ -44,6 +47,11 @@ _OPTIMIZER_NEUTRAL = frozenset(
         "defaults",
     ]
 )
+
+_PROFILER = re.compile(r"(?:^|[._/])prof(?:iler)?(?:[@#%]\d+)?$")
+"""At the end of the identity of somebody unknown: what a profiler is called."""
+_SCHEDULE = re.compile(r"(?:^|[._/])\w*sched(?:uler)?(?:[@#%]\d+)?$", re.IGNORECASE)
+"""At the end of the identity of somebody unknown: what a schedule is called."""
 
 
 class Methods(Tensors):
@@ -181,8 +189,8 @@ class Methods(Tensors):
         match name:
             case "backward" if not args or all(isinstance(arg, Tensor) and not arg.nodes for arg in args):
                 return self.backward(node, [receiver], named)
-            case "backward":
-                # Y.backward(x) of an unknown Y: an engine that owns the whole cycle.
+            case "backward" | "manual_backward":
+                # Y.backward(x) of an unknown Y: an engine that owns the whole cycle, or a module of Lightning.
                 self.emit(EventKind.BACKWARD, node, None, roles=("engine",))
                 self.emit(EventKind.ESCAPE, node, None)
                 return UNKNOWN
@@ -196,8 +204,15 @@ class Methods(Tensors):
         known = self._of_somebody(receiver, name, node, args, named) if isinstance(receiver, Unknown) else None
         known = self.as_of_tensor(receiver, name, node, args, named) if known is None else known
         if known is None and name == "step" and not args and isinstance(receiver, Unknown) and receiver.id:
-            self.emit(EventKind.OTHER_STEP, node, frozenset({unknown_uid(receiver.id)}), self._spelled_receiver(node))
+            self._stepped_by_somebody(receiver.id, node)
+            if _SCHEDULE.search(receiver.id):
+                return UNKNOWN  # Whatever it moves, it leaves the gradients of the optimizer that it was built on.
         return Unknown(holds=self.escape(node, values)) if known is None else known
+
+    def _stepped_by_somebody(self, id_: str, node: ast.Call) -> None:
+        """Emit that somebody unknown steps, who may be an optimizer; of a profiler, that only tells that a turn is over."""
+        if not _PROFILER.search(id_):
+            self.emit(EventKind.OTHER_STEP, node, frozenset({unknown_uid(id_)}), self._spelled_receiver(node))
 
     def _of_somebody(
         self, somebody: Unknown, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]
@@ -233,9 +248,18 @@ class Methods(Tensors):
         """Set the mode of somebody who may turn out to be a module; whoever it is, nobody's gradients change."""
         self.set_mode(name, node, frozenset({unknown_uid(somebody.id)}), self._spelled_receiver(node), [])
         for each in self.alternatives.get(somebody.id, ()):
-            self._perhaps_in_mode(somebody.id, each, name, node)
+            if not self._is_routine(each, name):
+                self._perhaps_in_mode(somebody.id, each, name, node)
         if somebody.id in self.loaded:
             # What restores a state is a module or an optimizer, and only one of them has a mode.
             self.proven.add(somebody.id)
             self.module_owners.add(somebody.id)
         return somebody
+
+    def _is_routine(self, somebody: Value, name: str) -> bool:
+        """Whether the method that switches the mode of modules is a routine of the class's own, which is told of none."""
+        method = self.method_of(somebody.cls, name) if isinstance(somebody, Instance) else None
+        if method is None:
+            return False
+        taken = method.node.args
+        return len(taken.args) == 1 and taken.vararg is None and "super" not in words(method.node)

@@ -56,10 +56,14 @@ class Remembering(Context):
             self.begun.pop(key, None)
 
     def _is_made_empty(self, node: ast.AST) -> bool:
-        """Whether a statement gives a name a dict of lists, or of numbers, that are made when they are asked for."""
+        """Whether a statement gives a name a queue without an end, a zero, or a dict of lists or numbers that are made when asked for."""
         match node:
             case ast.Assign(value=ast.Call(callee, [ast.Name("list" | "float" | "int")], [])):
                 return self.latest.get(callee) == Library("collections.defaultdict")
+            case ast.Assign(value=ast.Call(ast.Name("float" | "int"), [] | [ast.Constant(0)], [])):
+                return True
+            case ast.Assign(value=ast.Call(callee, [], [])):
+                return self.latest.get(callee) == Library("collections.deque")
             case _:
                 return False
 
@@ -73,7 +77,9 @@ class Remembering(Context):
             # The steps of one sequence: the state that goes from turn to turn keeps them all.
             self.keepings = [each for each in self.keepings if each.place != self.place(node)]
             return
-        target = target.value if isinstance(target, ast.Subscript) else target
+        match target:
+            case ast.Subscript(owner) | ast.Call(ast.Attribute(owner, "setdefault")):
+                target = owner
         match target:
             case ast.Name(name):
                 key, scope = (self.frame.path, name), self.frame.node

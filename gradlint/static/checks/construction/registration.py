@@ -17,6 +17,8 @@ from gradlint.static.lowering.values import Class, Library
 from gradlint.static.syntax.nodes import children, walk
 
 _BASES = ("torch.nn.Module", "torch.nn.modules.Module", "torch.nn.modules.module.Module")
+_BASES_OF_LIBRARIES = (".LightningModule", ".ComposerModel", ".PreTrainedModel")
+"""Modules of libraries that leave their parts to torch."""
 _KEEPS_BOOKS = frozenset(
     [
         "parameters",
@@ -106,7 +108,7 @@ def _is_plain(analysis: Analysis, base: ast.expr) -> bool:
         case Class(node=node):
             return _leaves_it_to_torch(analysis, node)
         case Library(name):
-            return name in _BASES or name.endswith(".LightningModule")
+            return name in _BASES or name.endswith(_BASES_OF_LIBRARIES)
         case _:
             return False
 

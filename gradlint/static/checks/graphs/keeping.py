@@ -222,7 +222,9 @@ def _needs(node: ast.AST, name: str, *, freed: bool) -> bool:
             return True
         case ast.For(iter=ast.Call(ast.Attribute(source, "values" | "items"))) if gives(source, name):
             return _empties(node)
-        case ast.Attribute(ast.Name(owner), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "clear"):
+        case ast.Attribute(
+            ast.Name(owner), "backward" | "mean" | "sum" | "requires_grad" | "pop" | "popleft" | "clear"
+        ):
             return owner == name
         case ast.Delete(targets):
             return any(mentions(target, name) for target in targets)

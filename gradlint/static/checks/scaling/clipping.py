@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
+from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
@@ -116,18 +117,42 @@ def _misplaced(
 
 def _behind_all_steps(analysis: Analysis, root: Root, event: Event) -> Iterator[Diagnostic]:
     """GL602 where nobody knows whose parameters are clipped: all have stepped, and nobody does before the next backward pass."""
-    here = (each for each in analysis.events[root] if each.frame == event.frame and each.loops == event.loops)
+    here = (
+        each
+        for each in analysis.events[root]
+        if each.loops == event.loops and (event.loops or each.frame == event.frame)
+    )
     found = [each for each in here if each.kind in (EventKind.BACKWARD, EventKind.CLIP) or _is_step(each)]
     before, after = found[: found.index(event)], found[found.index(event) + 1 :]
     computed = any(each.kind is EventKind.BACKWARD for each in before)
     if not computed or not _is_step(before[-1]) or any(map(_is_step, after[:1])):
         return
-    # Its norm is the same behind the step.
-    if any(analysis.source.place(each.value) == event.place for each in analysis.nodes(ast.Expr)):
-        effect = _of_anybody(event, {each.place for each in before if each.kind is EventKind.OTHER_STEP})
+    if _bounds(analysis, event):
+        held = {uid for each in (event, *filter(_is_step, before)) for uid in each.targets or ()}
+        effect = _of_anybody(event, {each.place for each in before if each.kind is EventKind.OTHER_STEP}, held)
         states = follow(root.bare, OPTIMIZER, effect).get(event, set())
         if {state.name for state in states} == {"spent"}:
-            yield _report(event, before[-1], _after(event, before[-1]), (("spent", before[-1].place),))
+            there = replace(event, place=_beside(analysis, event, before[-1]))
+            yield _report(there, before[-1], _after(event, before[-1]), (("spent", before[-1].place),))
+
+
+def _beside(analysis: Analysis, event: Event, step: Event) -> Location:
+    """Return where an event happens as the file of a step sees it: a call in there, if a helper in another file does it."""
+    frame = analysis.lowering.frames.get(event.frame)
+    calls = [analysis.source.place(call) for _, call in reversed(frame.callers)] if frame is not None else []
+    return next((each for each in (event.place, *calls) if each.filename == step.place.filename), event.place)
+
+
+def _bounds(analysis: Analysis, event: Event) -> bool:
+    """Whether a call is there to clip: nobody takes its norm, which is the same behind the step, or its bound is an option."""
+    frame = analysis.lowering.frames.get(event.frame)
+    source, tree = (frame.module.source, frame.module.contents.tree) if frame else (analysis.source.own, analysis.tree)
+    if any(source.place(each.value) == event.place for each in walk_of(tree, ast.Expr)):
+        return True
+    calls = (each for each in walk_of(tree, ast.Call) if each.lineno == event.place.row)
+    found = next((each for each in calls if source.place(each) == event.place), None)
+    bounds = [*found.args[1:2], *(each.value for each in found.keywords if each.arg == "max_norm")] if found else []
+    return any(isinstance(each, (ast.Name, ast.Attribute)) and "inf" not in ast.unparse(each) for each in bounds)
 
 
 def _is_step(event: Event) -> bool:
@@ -135,14 +160,19 @@ def _is_step(event: Event) -> bool:
     return event.kind is EventKind.STEP or (event.kind is EventKind.OTHER_STEP and not SCHEDULES.search(event.name))
 
 
-def _of_anybody(clipping: Event, stepped: Container[Location]) -> Effect:
-    """Return what events mean to the gradients of all who may step; whoever nobody knows does no more than that at these places."""
+def _of_anybody(clipping: Event, stepped: Container[Location], held: Collection[Uid]) -> Effect:
+    """Return what events mean to the gradients of all who may step; whoever nobody knows does no more than that at these places.
+
+    Who gets none of those who are `held` has nothing to do with their gradients.
+    """
 
     def effect(event: Event) -> EventKind | None:
         if event.kind is EventKind.ESCAPE and event.place in stepped:
             return None
         if _is_step(event):
             return EventKind.STEP
+        if event.kind is EventKind.ESCAPE and event.targets is not None and not _overlaps(event.targets, held):
+            return None
         known = (EventKind.BACKWARD, EventKind.SETGRAD, EventKind.ESCAPE)
         return event.kind if event == clipping or event.kind in known else None
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedulers: GL201, GL202 and GL205."""
+"""Learning-rate schedulers: GL201 and GL202."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import SCHEDULER
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import check, in_tests, local_check
-from gradlint.static.facts.schedules import SCHEDULES
+from gradlint.static.checks import check, local_check
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.subjects import on_scheduler
 from gradlint.static.flow.tree import Event, Uid, events
@@ -104,7 +103,7 @@ def _step_after(found: list[Event], schedule: Event, scheduler: Object) -> Event
 @check
 def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL202: a scheduler that nobody can step, beside an optimizer that steps."""
-    hidden = analysis.lowering.escaped | analysis.stepped
+    hidden = analysis.lowering.escaped | analysis.lowering.lent | analysis.stepped
     # A method may be read twice, the second time only for what it gives to attributes.
     read = {uid[-2:] for uid in hidden}
     for scheduler in analysis.objects(Kind.SCHEDULER):
@@ -233,36 +232,3 @@ def _name(scheduler: Object) -> str:
     last = scheduler.uid[-1].partition("#")[0]
     # What a function returns has no name of its own, and one of several has no origin.
     return (scheduler.origin.rpartition(".")[2] or "scheduler") if last.startswith("@") or last == "return" else last
-
-
-@check
-@in_tests
-def plateau_without_metric(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL205: ReduceLROnPlateau.step() needs the value that it watches."""
-    for node, scheduler in analysis.lowering.schedules:
-        bare = scheduler.origin.endswith(".ReduceLROnPlateau") and not node.args and not node.keywords
-        if bare and not _is_for_another_kind(analysis, node):
-            assert isinstance(node.func, ast.Attribute)
-            yield compose("GL205", Side.STATIC, analysis.source.place(node), subject=ast.unparse(node.func.value))
-
-
-def _is_for_another_kind(analysis: Analysis, step: ast.Call) -> bool:
-    """Whether a condition on the kind of scheduler decides between this step and one that gets a value."""
-    return any(
-        SCHEDULES.search(ast.unparse(branch.test))
-        and any(step in nodes for nodes in sides)
-        and any(_steps_with_value(node, step) for nodes in sides if step not in nodes for node in nodes)
-        for branch in _branches(analysis)
-        if (sides := [[node for each in body for node in walk(each)] for body in (branch.body, branch.orelse)])
-    )
-
-
-def _branches(analysis: Analysis) -> Iterator[ast.If]:
-    """Yield the conditions of the file, and of the functions of other files that were followed."""
-    yield from analysis.nodes(ast.If)
-    for function in analysis.lowering.foreign:
-        yield from (node for node in walk(function) if isinstance(node, ast.If))
-
-
-def _steps_with_value(node: ast.AST, step: ast.Call) -> bool:
-    return isinstance(node, ast.Call) and bool(node.args) and ast.unparse(node.func) == ast.unparse(step.func)

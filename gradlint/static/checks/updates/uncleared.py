@@ -21,8 +21,8 @@ from gradlint.static.checks import check
 from gradlint.static.flow.following import Effect, breaches, follow
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event, Node, Seq
+from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.files import Root
-from gradlint.static.lowering.instances import SUSPECT
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.wordings.updates import ALL_STEPS
 
