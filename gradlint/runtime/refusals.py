@@ -71,6 +71,10 @@ _EXPLAIN: dict[str, Callable[[Refusal, Ledger], None]] = {
 }
 
 
+_OF_SAVED = ("modified by an inplace operation", "backward through the graph a second time")
+"""What a function of the user's is told of the tensors that it asks for; `failures` has explained it where it was raised."""
+
+
 def explain_refusal(error: BaseException, ledger: Ledger) -> None:
     """Report what an error that leaves the run means, if it is one of those known here."""
     refusal = refusal_of(error) if isinstance(error, Exception) else None
@@ -78,7 +82,8 @@ def explain_refusal(error: BaseException, ledger: Ledger) -> None:
         return
     function = functions.running(refusal)
     if function is not None:
-        functions.failed(refusal, function, ledger)
+        if not any(said in refusal.message for said in _OF_SAVED):
+            functions.failed(refusal, function, ledger)
         return
     explain = next((each for said, each in _EXPLAIN.items() if said in refusal.message), None)
     if explain is not None:
