@@ -31,6 +31,16 @@ def loop_around(code: CodeType, instruction: int) -> range | None:
     return min((loop for loop in _loops(code) if instruction in loop), key=len, default=None)
 
 
+def begins_with_loop(code: CodeType, instruction: int, row: int) -> bool:
+    """Tell whether a row of `code` runs once for each run of the innermost loop around an instruction: in the loop around that one."""
+    inner = loop_around(code, instruction)
+    if inner is None:
+        return False
+    around = [loop for loop in _loops(code) if instruction in loop and len(loop) > len(inner)]
+    offsets = [start for start, _, each in code.co_lines() if each == row]
+    return any(start in loop and start not in inner for start in offsets for loop in around)
+
+
 def _loops(code: CodeType) -> Iterator[range]:
     """Yield the loops: since Python 3.12 several jumps may lead back to where one begins."""
     ends: dict[int, int] = {}

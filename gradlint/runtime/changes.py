@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch.autograd.function import BackwardCFunction
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.failure import Failure
@@ -68,6 +69,17 @@ def _changed_tensor(node: Any) -> Any:
                     raw = getattr(node, f"_raw{name}")
                     saved = raw[0] if isinstance(raw, tuple | list) else raw
                     return getattr(saved, "data", None)  # torch 2.3, 2.4 and 2.9 do not hand it out
+    return _changed_tensor_of_own(node) if isinstance(node, BackwardCFunction) else None
+
+
+def _changed_tensor_of_own(node: Any) -> Any:
+    """Return the same of a function of the user's, which has them all in one list: the first one of the version that torch tells."""
+    try:
+        _ = node.saved_tensors
+    except RuntimeError as error:
+        said = re.search(r"is at version (\d+)", str(error)) if CHANGED in str(error) else None
+        saved = (getattr(each, "data", None) for each in (node._raw_saved_tensors if said else ()))
+        return next((each for each in saved if said and each is not None and each._version == int(said[1])), None)
     return None
 
 

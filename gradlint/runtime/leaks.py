@@ -17,7 +17,7 @@ from types import FrameType, FunctionType
 from typing import Any
 
 from gradlint.diagnostics import Location
-from gradlint.runtime.bytecode import growth_of
+from gradlint.runtime.bytecode import begins_with_loop, growth_of
 from gradlint.runtime.graph import bindings, leaf, nodes, tensors_in
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
@@ -43,12 +43,16 @@ class _Token:
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    """A variable that keeps graphs alive, and the lines that add to it and create it; what is `bounded` keeps a few for good."""
+    """A variable that keeps graphs alive, and the lines that add to it and create it.
+
+    What is `bounded` keeps a few for good; what is `renewed` begins anew with each run of the loop that adds to it.
+    """
 
     name: str
     adds: Location | None
     creates: Location | None
     bounded: bool = False
+    renewed: bool = False
 
 
 @dataclass(slots=True)
@@ -108,8 +112,8 @@ class Leaks:
                     self._report(roots)
 
     def _let_go(self, roots: _Roots) -> None:
-        """Many losses died between two passes: they were kept together, and a longer loop would have kept more."""
-        if roots.holder is not None and roots.holder.adds is not None:
+        """Many losses died between two passes: if what kept them begins with a loop, a longer one would have kept more."""
+        if roots.holder is not None and roots.holder.adds is not None and roots.holder.renewed:
             roots.heaps += 1
             if roots.heaps >= _LOOPS:
                 self._report(roots)
@@ -195,7 +199,9 @@ def _holder(frame: FrameType, name: str, key: str) -> _Holder:
         more, made = growth_of(code, last, key)
         adds = adds or (Location(code.co_filename, more) if more else None)
         creates = creates or (Location(code.co_filename, made) if made else None)
-    return _Holder(name, adds, creates)
+    own = creates is not None and creates.filename == frame.f_code.co_filename
+    renewed = own and creates is not None and begins_with_loop(frame.f_code, frame.f_lasti, creates.row)
+    return _Holder(name, adds, creates, renewed=renewed)
 
 
 def _tokens_of(value: object) -> Iterator[int]:

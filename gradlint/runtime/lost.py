@@ -26,7 +26,7 @@ from gradlint.runtime.sites import Origin, origin_of, place_of, user_frames
 from gradlint.runtime.sources import Source, entries, source_of
 from gradlint.runtime.switches import switched_off
 from gradlint.runtime.values import value_of
-from gradlint.wordings.updates import DIFFERENTIABLE, KEEP, NO_REENTRY, SCORES, THAW
+from gradlint.wordings.updates import BY_GRADIENT, DIFFERENTIABLE, KEEP, NO_REENTRY, SCORES, THAW
 
 LOST = "does not require grad and does not have a grad_fn"
 _NODES = 300
@@ -80,7 +80,8 @@ def explain_lost(failure: Failure, ledger: Ledger) -> None:
             effect = "`backward()` raises RuntimeError"
             failure.report(ledger, "GL306", marks, cut.place, Severity.ERROR, subject=name, effect=effect)
         case "GL114":
-            failure.report(ledger, "GL114", (), cut.place, subject=cut.subject, what=cut.what)
+            update = BY_GRADIENT.format(cut.subject)
+            failure.report(ledger, "GL114", (), cut.place, subject=cut.subject, what=cut.what, update=update)
         case _:
             failure.report(ledger, "GL112", marks, what=f"has no graph: `{name}` {cut.what}", remedy=cut.remedy)
 

@@ -1,7 +1,7 @@
-"""Hooks that pile up on modules: registered at one place in one turn of training after the other, and never removed.
+"""Hooks that pile up on modules and parameters: registered at one place in one turn of training after the other, and never removed.
 
-A turn is what lies between two registrations with a step of an optimizer in it. Knows modules and the handles of their hooks; must
-not know how an optimizer is watched.
+A turn is what lies between two registrations with a step of an optimizer in it. Knows the handles of
+hooks, and which table each is in; must not know how an optimizer is watched.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Any
 
-from torch.nn import Module
+from torch import Tensor
+from torch.nn import Module, Parameter
 from torch.optim import Optimizer
 
 from gradlint.diagnostics import Location
@@ -21,20 +22,24 @@ from gradlint.runtime.guard import Guard, guarded
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.seams import replace
 from gradlint.runtime.sites import name_of, place_of, user_frame
+from gradlint.runtime.tracing import is_compiling
 
 _METHODS = ("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook")
+_OF_TENSORS = ("register_hook", "register_post_accumulate_grad_hook")  # only parameters outlive a turn
 _TURNS = 3
 
 
 class _Pile:
-    """The handles of the hooks that one place has registered on one module, each with its turn."""
+    """The handles of the hooks that one place has put into one table, that of a module or a parameter, each with its turn."""
 
-    def __init__(self, module: Module) -> None:
-        self.module = weakref.ref(module)
+    def __init__(self) -> None:
+        self.table: weakref.ref[Any] | None = None
         self.handles: list[tuple[int, Any]] = []
 
     def add(self, turn: int, handle: Any) -> int:
-        """Add a hook, and return how many turns have left one."""
+        """Add a hook, and return how many turns have left one; another table is that of another object."""
+        if self.table is None or self.table() is not handle.hooks_dict_ref():
+            self.table, self.handles = handle.hooks_dict_ref, []
         self.handles = [(each, other) for each, other in self.handles if other.id in (other.hooks_dict_ref() or ())]
         self.handles.append((turn, handle))
         return len({each for each, _ in self.handles})
@@ -54,14 +59,17 @@ class Piles:
         """Start to watch; closing the returned stack undoes everything."""
         stack = ExitStack()
         for name in _METHODS:
-            replace(stack, Module, name, self._registering(name))
+            replace(stack, Module, name, self._registering(name, Module))
+        for name in _OF_TENSORS:
+            replace(stack, Tensor, name, self._registering(name, Parameter))
         return stack
 
-    def _registering(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def _registering(self, name: str, kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-            def run(module: Module, *args: Any, **kwargs: Any) -> Any:
-                handle = original(module, *args, **kwargs)
-                self.registered(module, name, handle, sys._getframe(1))
+            def run(owner: Any, *args: Any, **kwargs: Any) -> Any:
+                handle = original(owner, *args, **kwargs)
+                if isinstance(owner, kind) and not is_compiling():
+                    self.registered(owner, name, handle, sys._getframe(1))
                 return handle
 
             return run
@@ -69,15 +77,13 @@ class Piles:
         return wrap
 
     @guarded
-    def registered(self, module: Module, name: str, handle: Any, frame: FrameType) -> None:
-        """A hook was registered on `module`."""
+    def registered(self, owner: Any, name: str, handle: Any, frame: FrameType) -> None:
+        """A hook was registered on a module or a parameter."""
         caller = user_frame(frame)
         place = place_of(caller)
-        pile = self._piles.get((id(module), place))
-        if pile is None or pile.module() is not module:
-            pile = self._piles[id(module), place] = _Pile(module)
+        pile = self._piles.setdefault((id(owner), place), _Pile())
         if pile.add(self._turn, handle) >= _TURNS:
-            self._ledger.report("GL517", place, subject=f"{name_of(module, caller)}.{name}")
+            self._ledger.report("GL517", place, subject=f"{name_of(owner, caller)}.{name}")
         if self.stepped not in self._stepping:
             self._stepping.append(self.stepped)
 

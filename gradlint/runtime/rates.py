@@ -227,5 +227,5 @@ def _is_late(schedule: Schedule, steps: int) -> bool:
 
 def _skipped(schedule: Schedule) -> int:
     """Return how often a schedule that moves on with every step has moved on where a scaler had skipped the step."""
-    tries = schedule.watched.tries
-    return tries - schedule.watched.steps if _MOST * tries <= schedule.steps else 0
+    tries, steps = schedule.watched.tries, schedule.watched.steps
+    return min(tries, schedule.steps) - steps if _MOST * tries <= schedule.steps else 0

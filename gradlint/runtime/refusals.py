@@ -30,6 +30,8 @@ _EXPLAIN: dict[str, Callable[[Refusal, Ledger], None]] = {
     "optimizer can only optimize Tensors": optimizers.no_parameters,
     "params argument given to the optimizer should be": optimizers.no_parameters,
     "param_group must be a dict": optimizers.no_parameters,
+    "'params'": optimizers.no_parameters,
+    "'initial_lr' is not specified": optimizers.resumed,
     "object is not iterable": optimizers.no_parameters,
     "does not support sparse gradients": optimizers.sparse,
     "add(sparse, dense) is not supported": optimizers.sparse,
@@ -56,6 +58,7 @@ _EXPLAIN: dict[str, Callable[[Refusal, Ledger], None]] = {
     "grad can be implicitly created only for scalar outputs": autograd.no_scalar,
     "Expected f(*args) to return a scalar": autograd.no_scalar_returned,
     "is being used in an in-place operation": autograd.tracked,
+    "as parameter '": autograd.replaced,
     "Inference tensors cannot be saved for backward": autograd.of_inference,
     "Setting requires_grad=True on inference tensor": autograd.of_inference,
     "Inplace update to inference tensor": autograd.of_inference,
@@ -68,6 +71,10 @@ _EXPLAIN: dict[str, Callable[[Refusal, Ledger], None]] = {
 }
 
 
+_OF_SAVED = ("modified by an inplace operation", "backward through the graph a second time")
+"""What a function of the user's is told of the tensors that it asks for; `failures` has explained it where it was raised."""
+
+
 def explain_refusal(error: BaseException, ledger: Ledger) -> None:
     """Report what an error that leaves the run means, if it is one of those known here."""
     refusal = refusal_of(error) if isinstance(error, Exception) else None
@@ -75,7 +82,8 @@ def explain_refusal(error: BaseException, ledger: Ledger) -> None:
         return
     function = functions.running(refusal)
     if function is not None:
-        functions.failed(refusal, function, ledger)
+        if not any(said in refusal.message for said in _OF_SAVED):
+            functions.failed(refusal, function, ledger)
         return
     explain = next((each for said, each in _EXPLAIN.items() if said in refusal.message), None)
     if explain is not None:

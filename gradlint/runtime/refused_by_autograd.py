@@ -21,11 +21,23 @@ from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lost import cut_of
 from gradlint.runtime.refusal import Refusal
 from gradlint.runtime.sites import name_of
-from gradlint.runtime.sources import source_of
+from gradlint.runtime.sources import Source, source_of
 from gradlint.runtime.values import value_of
 from gradlint.wordings.graphs import AS_NUMBERS, ASK_FIRST, COMPUTE_FROM, LEAVE_OUT, LEFT_ASIDE, THAW_FIRST
 from gradlint.wordings.modes import HAS_TO_SAVE, IS_CHANGED, IS_STEPPED
-from gradlint.wordings.updates import NO_LEAF, NO_PART, NOT_YET, REBOUND, SCORES, STAYS_NONE, TRACKED
+from gradlint.wordings.updates import (
+    BY_GRADIENT,
+    NO_LEAF,
+    NO_PART,
+    NOT_YET,
+    REBOUND,
+    REPLACED,
+    RETURN_IT,
+    SCORES,
+    STAYS_NONE,
+    TAKE_OUT,
+    TRACKED,
+)
 
 _NODES = 20_000
 _NAMED = 3
@@ -102,9 +114,8 @@ def no_floats(refusal: Refusal, ledger: Ledger) -> None:
 
 def tracked(refusal: Refusal, ledger: Ledger) -> None:
     """A leaf that requires gradients is changed in place, and autograd records it."""
-    source = refusal.source
-    statements = (each for each in source.own() if isinstance(each, ast.stmt)) if source is not None else ()
-    match next((each for each in statements if each.lineno == refusal.place.row and not hasattr(each, "body")), None):
+    statement = refusal.source.statement_at(refusal.place.row) if refusal.source is not None else None
+    match statement:
         case ast.AugAssign(target=changed) | ast.Assign(targets=[changed]):
             pass
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=changed))):
@@ -113,7 +124,18 @@ def tracked(refusal: Refusal, ledger: Ledger) -> None:
             return
     while isinstance(changed, ast.Subscript):
         changed = changed.value
-    ledger.report("GL114", refusal.place, subject=ast.unparse(changed), what=TRACKED)
+    update = ast.unparse(statement)
+    ledger.report("GL114", refusal.place, subject=ast.unparse(changed), what=TRACKED, update=update)
+
+
+def replaced(refusal: Refusal, ledger: Ledger) -> None:
+    """A parameter of a module is to be replaced by what an update has made of it."""
+    match refusal.source.statement_at(refusal.place.row) if refusal.source is not None else None:
+        case ast.Assign(targets=[ast.Attribute() as target], value=ast.BinOp() as value):
+            name = ast.unparse(target)
+            if name in map(ast.unparse, ast.walk(value)):
+                update = BY_GRADIENT.format(name)
+                ledger.report("GL114", refusal.place, subject=name, what=REPLACED, update=update)
 
 
 def absent(refusal: Refusal, ledger: Ledger) -> None:
@@ -125,7 +147,8 @@ def absent(refusal: Refusal, ledger: Ledger) -> None:
         rebound = _rebound(node.value, refusal) if not tensor.is_leaf else None
         spelled = ast.unparse(node.value)
         if rebound is not None:
-            ledger.report("GL114", rebound, subject=spelled, what=REBOUND.format(subject=spelled))
+            update, what = BY_GRADIENT.format(spelled), REBOUND.format(subject=spelled)
+            ledger.report("GL114", rebound, subject=spelled, what=what, update=update)
             return
         what, remedy = _why_absent(tensor, refusal)
         what, remedy = what.format(name=_named(tensor, refusal) or spelled), remedy.format(f"{spelled}.grad")
@@ -184,14 +207,36 @@ def _why_absent(tensor: Tensor, refusal: Refusal) -> tuple[str, str]:
 
 
 def no_number(refusal: Refusal, ledger: Ledger) -> None:
-    """A backward pass is started from a plain number: the loss was turned into one."""
+    """A backward pass is started from a plain number, for the loss was turned into one; or from several things, or from nothing."""
     match refusal.source, refusal.call:
         case source, ast.Call(func=ast.Attribute(value=root, attr="backward")) if source is not None:
+            value = value_of(root, refusal.frame)
+            if value is None or isinstance(value, tuple | list | dict):
+                _no_loss(refusal, ledger, source, root, value)
+                return
             cut = cut_of(source, root, refusal.frame)
             if cut is not None:
                 what = f"is a plain number: `{ast.unparse(root)}` {cut.what}"
                 marks = [("cut", cut.place)] if cut.place != refusal.place else []
                 ledger.report("GL112", refusal.place, marks, what=what, remedy=cut.remedy)
+
+
+def _no_loss(refusal: Refusal, ledger: Ledger, source: Source, root: ast.expr, value: object) -> None:
+    """What is called the loss is the whole of what a function returns, or the nothing that it returns."""
+    name, made = ast.unparse(root), source.made(root)
+    if not isinstance(made, ast.Call) or not isinstance(root, ast.Name | ast.Attribute):
+        return
+    marks = [("returned", source.place(made))]
+    if value is None:
+        what, remedy = f"is None: `{ast.unparse(made.func)}` returns nothing", RETURN_IT.format(ast.unparse(made.func))
+    else:
+        pairs = (
+            value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, tuple | list) else ())
+        )
+        found = [f"{name}[{key!r}]" for key, each in pairs if isinstance(each, Tensor) and each.requires_grad]
+        what = f"is a {type(value).__name__}: `{name}` is all that `{ast.unparse(made.func)}` returns"
+        remedy = TAKE_OUT.format(" or ".join(f"`{each}`" for each in found[:_NAMED]) or "the one that is the loss")
+    ledger.report("GL112", refusal.place, marks, what=what, remedy=remedy)
 
 
 def unused(refusal: Refusal, ledger: Ledger) -> None:

@@ -99,8 +99,9 @@ def _range(target: Tensor, prediction: Tensor, name: str, scores: str) -> tuple[
     low, high = int(target.min()), int(target.max())
     many = prediction.shape[1 if prediction.dim() > 1 else 0]
     what = f"{name} holds classes from {low} to {high}, and {scores} has {many} scores, for the classes 0 to {many - 1}"
-    if low < 0:
-        return what, IGNORE.format(low)
+    strange = set(target[(target < 0) | (target >= many)].tolist())
+    if len(strange) == 1 and (low < 0 or high > many):
+        return what, IGNORE.format(strange.pop())
     return what, COUNT_FROM_ZERO.format(name.strip("`")) if low > 0 and high == many else MORE_SCORES.format(high + 1)
 
 

@@ -24,9 +24,11 @@ from gradlint.wordings.construction import (
     GIVE_A_LIST,
     GIVE_EACH,
     GIVE_GROUPS,
+    GIVE_GROUPS_IN_A_LIST,
     GIVE_PARAMETERS,
     WITHOUT_DECAY,
 )
+from gradlint.wordings.schedulers import RESTORE_FIRST
 
 _TAKE_PARAMETERS = ("__init__", "add_param_group", "clip_grad_norm_", "clip_grad_value_")
 
@@ -146,6 +148,10 @@ def no_parameters(refusal: Refusal, ledger: Ledger) -> None:
         what, remedy = f"`{name}` is a module, not what is trained of it", GIVE_PARAMETERS.format(name)
     elif isinstance(value, Tensor):
         what, remedy = f"`{name}` is a tensor, not a list of them", GIVE_A_LIST.format(name)
+    elif isinstance(given, ast.Dict) and "params" in map(_key, given.keys):
+        what, remedy = "a group of parameters is given, not a list of groups", GIVE_GROUPS_IN_A_LIST
+    elif any(isinstance(each, ast.Dict) and "params" not in map(_key, each.keys) for each in parts):
+        what, remedy = "a group has no `'params'`", GIVE_GROUPS_IN_A_LIST
     elif name.endswith(".state_dict()"):
         what = f"`{name}` gives names"
         remedy = GIVE_PARAMETERS.format(name.removesuffix(".state_dict()"))
@@ -157,6 +163,21 @@ def no_parameters(refusal: Refusal, ledger: Ledger) -> None:
     else:
         return
     ledger.report("GL825", source.place(given), what=what, remedy=remedy)
+
+
+def _key(node: ast.expr | None) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def resumed(refusal: Refusal, ledger: Ledger) -> None:
+    """A schedule is to go on where an optimizer has never had one."""
+    source, scheduler = refusal.source, refusal.local("__init__", "self")
+    optimizer = name_of(refusal.local("__init__", "optimizer"), refusal.frame)
+    name = (source.assigned_in(refusal.place.row) if source is not None else None) or "the scheduler"
+    what = f"`{name}` shall go on from step {refusal.local('__init__', 'last_epoch')}, but `{optimizer}` does not know at which rate it began"
+    if scheduler is not None:
+        remedy = RESTORE_FIRST.format(optimizer=optimizer, scheduler=name)
+        ledger.report("GL217", refusal.place, what=what, remedy=remedy)
 
 
 def sparse(refusal: Refusal, ledger: Ledger) -> None:

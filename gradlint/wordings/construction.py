@@ -18,6 +18,7 @@ GIVE_PARAMETERS = "give its parameters: `{0}.parameters()`"
 GIVE_A_LIST = "put it into a list: `[{0}]`"
 GIVE_EACH = "give the parameters of each of them: `[*first.parameters(), *second.parameters()]`"
 GIVE_GROUPS = "make each of them a group, `{{'params': ...}}`, or all of them one list: `[*first, *second]`"
+GIVE_GROUPS_IN_A_LIST = "give a list of groups: `[{'params': model.parameters(), 'lr': 0.1}]`"
 GIVE_A_GROUP = "make it a group: `{{'params': {0}}}`"
 """What to give to an optimizer, or to what clips (GL825)."""
 

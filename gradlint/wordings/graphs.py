@@ -87,7 +87,7 @@ WORDINGS: Mapping[str, Wording] = {
         },
     ),
     "GL517": Wording(
-        "`{subject}` is called in every turn of the loop and never undone: hooks pile up, and in turn n the module calls n of them",
+        "`{subject}` is called in every turn of the loop and never undone: hooks pile up, and in turn n there are n of them",
         "register it once, before the loop, or keep the handle and call `handle.remove()` at the end of the turn",
         {"loop": "in each turn of this loop"},
     ),

@@ -11,6 +11,12 @@ ONLY_BY_HAND = "is built but never stepped: the learning rate is only what the c
 ONLY_BY_ANOTHER = "is built but never stepped: only another schedule of its optimizer moves the learning rate"
 STEP_IT = "call it once per epoch (or per step, as its arguments count)"
 
+RESTORE_FIRST = (
+    "restore the state of `{optimizer}` before the schedule is built; or build it without `last_epoch`, and restore its own: "
+    "`{scheduler}.load_state_dict(...)`"
+)
+"""What to do about a schedule that cannot go on (GL217)."""
+
 WORDINGS: Mapping[str, Wording] = {
     "GL201": Wording(
         "`{subject}` steps before `{other}` has: the first value of the schedule is skipped, and each change comes a step early",

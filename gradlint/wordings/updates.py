@@ -17,6 +17,9 @@ BOTH_STEPS = "the two steps of a turn, so that the second repeats the first"
 """Between which steps nothing clears gradients that are used again (GL101)."""
 
 TRACKED = "autograd records it, and torch raises RuntimeError: a leaf that requires gradients is changed in place"
+REPLACED = "torch refuses a tensor in the place of a parameter, and an optimizer would not know the new one"
+BY_GRADIENT = "{0} -= lr * {0}.grad"
+"""An update by hand as it should be (GL114)."""
 REBOUND = "`{subject}` is not a leaf any more after the first one, and its `.grad` is None from then on"
 
 IF_THERE = "ask `if {0} is not None` first, or clear after the step"
@@ -36,6 +39,8 @@ KEEP = "compute the loss from the model's output, by parameters that require gra
 THAW = "let the parameters that are to be trained require gradients: `requires_grad_(True)`"
 SCORES = "compute the loss from the scores themselves, by a function that has a gradient, such as `F.cross_entropy`"
 NO_REENTRY = "pass `use_reentrant=False`, or let the inputs require gradients, too"
+RETURN_IT = "end `{0}` with `return loss`"
+TAKE_OUT = "take the loss out of it: {0}"
 DIFFERENTIABLE = "pass `create_graph=True` to it"
 """What to do about a loss that has no graph (GL112)."""
 
@@ -100,11 +105,11 @@ WORDINGS: Mapping[str, Wording] = {
     "GL112": Wording(
         "the loss of this backward {what}",
         "{remedy}",
-        {"cut": "the graph is lost here"},
+        {"cut": "the graph is lost here", "returned": "returned by this call"},
     ),
     "GL114": Wording(
         "this update of `{subject}` by hand goes wrong: {what}",
-        "change the parameter in place under `torch.no_grad()`: `with torch.no_grad(): {subject} -= lr * {subject}.grad`",
+        "change the parameter in place under `torch.no_grad()`: `with torch.no_grad(): {update}`",
     ),
     "GL115": Wording(
         "`{subject}` is updated by gradients that it has already used: nothing clears them, so every update repeats all earlier ones",

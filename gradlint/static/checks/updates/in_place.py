@@ -194,7 +194,9 @@ def _changes(analysis: Analysis, known: _Parameters) -> Iterator[Diagnostic]:
         changed = _changed(analysis, node)
         if changed is not None and known.is_view(changed):
             spelled = ast.unparse(changed)
-            found = compose("GL114", Side.STATIC, analysis.source.place(node), subject=spelled, what=_REFUSED)
+            found = compose(
+                "GL114", Side.STATIC, analysis.source.place(node), subject=spelled, what=_REFUSED, update=spelled
+            )
             yield replace(
                 found, help=f"change `{spelled}` under `torch.no_grad()`, or by a function of `torch.nn.init`"
             )

@@ -20,7 +20,7 @@ from gradlint.static.flow.tree import Event, Kill, Uid, walk
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.gradients import is_own
 from gradlint.typestate import State
-from gradlint.wordings.updates import NOT_YET, REBOUND, TRACKED
+from gradlint.wordings.updates import BY_GRADIENT, NOT_YET, REBOUND, TRACKED
 
 _HARM = {
     "tracked": TRACKED,
@@ -50,7 +50,8 @@ def _broken(analysis: Analysis, root: Root, found: list[Event]) -> Iterator[Diag
         # A caller may have switched gradients off; one that runs backward has not.
         if role is not None and (trains or root.complete or role == "name-only"):
             what = _HARM[role].format(subject=event.name)
-            yield compose("GL114", Side.STATIC, event.place, subject=event.name, what=what)
+            update = BY_GRADIENT.format(event.name)
+            yield compose("GL114", Side.STATIC, event.place, subject=event.name, what=what, update=update)
 
 
 def _stale(analysis: Analysis, root: Root, found: list[Event]) -> Iterator[Diagnostic]:
