@@ -164,6 +164,6 @@ def made_by(name: str) -> str:
 
 
 @functools.cache
-def words(section: str, key: str) -> frozenset[str]:
-    """Return a word list of the models, such as the tensor methods that `cut` the graph."""
-    return frozenset(word for table in _tables() for word in table.get(section, {}).get(key, ()))
+def words(section: str, *keys: str) -> frozenset[str]:
+    """Return word lists of the models as one, such as the tensor methods that `cut` the graph."""
+    return frozenset(word for table in _tables() for key in keys for word in table.get(section, {}).get(key, ()))

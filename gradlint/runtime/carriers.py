@@ -5,7 +5,10 @@ Works after torch has raised. Knows frames, graph nodes and sources; must not kn
 
 from __future__ import annotations
 
+import ast
+import functools
 import gc
+import inspect
 import linecache
 import re
 from collections import deque
@@ -13,15 +16,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from types import CellType, FrameType, FunctionType, GeneratorType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 from torch.nn import Module
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import loop_around, stores_in
-from gradlint.runtime.graph import bindings, nodes, tensors_in
+from gradlint.runtime.graph import bindings, nodes, parts_of, tensors_in
 from gradlint.runtime.sites import Origin, origin_of, text_at, user_frames
+from gradlint.runtime.sources import parsed
+from gradlint.runtime.values import value_of
 
 _FRAMES = 4
 _NODES = 100_000
@@ -33,11 +38,15 @@ _FILLS = re.compile(r"\] *=(?!=)|\.(append|appendleft|add|extend|insert|setdefau
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """What holds a tensor of an old graph: its name and value, and whether it gets another one in each turn of the loop."""
+    """What holds a tensor of an old graph: its name and value, and whether it gets another one in each turn of the loop.
+
+    What is `kept` was computed when it was asked for the first time.
+    """
 
     name: str
     value: object
     renewed: bool
+    kept: bool = False
 
     @property
     def collects(self) -> bool:
@@ -63,7 +72,7 @@ def carrier_of(entry: Any, made: Location | None, used: Location | None, frame: 
     held = list(_held(frame))
     for where, name, value, tensor in held:
         if tensor.grad_fn is entry:
-            return Carrier(name, value, _is_renewed(where, name, value, made))
+            return Carrier(name, value, _is_renewed(where, name, value, made), _is_kept_once(where, name, made))
     heirs = [each for each in held if _is_kept(each) and entry in set(islice(nodes([each.tensor.grad_fn]), _NODES))]
     said, kind = _words(used), type(entry)
     alike = [each for each in heirs if type(each.tensor.grad_fn) is kind]
@@ -93,7 +102,7 @@ def _words(place: Location | None) -> set[str]:
 def _held(frame: FrameType | None) -> Iterator[_Held]:
     """Yield the tensors with a graph that the user's frames can name, nearest first, then those of what is suspended."""
     for where in chain(user_frames(frame, _FRAMES), _suspended()):
-        for name, value in chain(bindings(where), _of_modules(where), _of_closures(where)):
+        for name, value in chain(bindings(where), _of_modules(where), _of_closures(where), _of_records(where)):
             if not name.endswith(_TABLES):
                 yield from (_Held(where, name, value, tensor) for tensor in tensors_in(value))
 
@@ -107,11 +116,17 @@ def _suspended() -> Iterator[FrameType]:
 
 def _of_modules(frame: FrameType) -> Iterator[tuple[str, object]]:
     """Yield the attributes and buffers of the modules that a frame names, and of the modules within them."""
-    seen: set[Module] = set()
+    for path, part in parts_of(frame):
+        buffers = vars(part).get("_buffers") or {}
+        yield from ((f"{path}.{key}", each) for key, each in chain(vars(part).items(), buffers.items()))
+
+
+def _of_records(frame: FrameType) -> Iterator[tuple[str, object]]:
+    """Yield the attributes of the objects that are attributes themselves, such as a state of several tensors."""
     for name, value in bindings(frame):
-        for path, part in value.named_modules(seen, name) if isinstance(value, Module) else ():
-            buffers = vars(part).get("_buffers") or {}
-            yield from ((f"{path}.{key}", each) for key, each in chain(vars(part).items(), buffers.items()))
+        if not isinstance(value, type | Module | Tensor) and not name.startswith("_"):
+            fields = getattr(type(value), "__slots__", ()) if not hasattr(value, "__dict__") else vars(value)
+            yield from ((f"{name}.{key}", getattr(value, key, None)) for key in list(fields) if isinstance(key, str))
 
 
 def _of_closures(frame: FrameType) -> Iterator[tuple[str, object]]:
@@ -142,6 +157,20 @@ def _made_with(owner: object, made: Location | None) -> bool:
     if code is None or made is None or code.co_filename != made.filename:
         return False
     return made.row in {row for _, _, row in code.co_lines()}
+
+
+def _is_kept_once(frame: FrameType, name: str, made: Location | None) -> bool:
+    """Whether an attribute is a cached property, or is assigned only where it is not there yet."""
+    first, *rest = name.split(".")
+    if made is None or not rest:
+        return False
+    owner = functools.reduce(lambda node, part: ast.Attribute(node, part), rest[:-1], cast(ast.expr, ast.Name(first)))
+    if isinstance(inspect.getattr_static(type(value_of(owner, frame)), rest[-1], None), functools.cached_property):
+        return True
+    tree, key = parsed(linecache.getlines(made.filename)), re.escape(rest[-1])
+    around = (each for each in (ast.walk(tree) if tree is not None else ()) if isinstance(each, ast.If))
+    tests = (ast.unparse(each.test) for each in around if each.lineno < made.row <= (each.body[-1].end_lineno or 0))
+    return any(re.search(rf"\b{key}\b is None|not hasattr\(.*\b{key}\b", test) for test in tests)
 
 
 def _fills(made: Location | None) -> bool:

@@ -16,7 +16,8 @@ import torch
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.failure import Failure
-from gradlint.runtime.graph import bindings, nodes, parameters_of, visible
+from gradlint.runtime.graph import bindings, nodes, parameters_of, parts_of, visible
+from gradlint.runtime.handwork import changed_by_hand, changed_by_methods
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lines import made_at
 from gradlint.runtime.optimizers import WatchedOptimizer
@@ -48,7 +49,7 @@ def explain_change(failure: Failure, registry: Registry, ledger: Ledger) -> None
         return
     parameter = _parameter_name(changed, failure.frame)
     if parameter is not None:
-        marks = [("made", made_at(node)), ("changed", _changed_by_hand(parameter, failure.frame))]
+        marks = [("made", made_at(node)), ("changed", changed_by_hand(parameter, failure.frame))]
         what = f"the parameter `{parameter}`, saved by {_short(node)}"
         failure.report(ledger, "GL521", marks, what=what, remedy=AFTERWARDS)
         return
@@ -88,13 +89,6 @@ def _parameter_name(changed: Any, frame: FrameType | None) -> str | None:
     return next((path for path, parameter in known if _same(parameter, changed)), None)
 
 
-def _changed_by_hand(parameter: str, frame: FrameType | None) -> Location | None:
-    """Return where the user's functions that run change a parameter in place, by its own name."""
-    sources = (source_of(caller.f_code) for caller in user_frames(frame, _FRAMES))
-    places = (source.changed(parameter) for source in sources if source is not None)
-    return next((place for place in places if place is not None), None)
-
-
 def _modules(frame: FrameType | None) -> Iterator[tuple[str, torch.nn.Module]]:
     for caller in user_frames(frame, _FRAMES):
         yield from ((name, value) for name, value in bindings(caller) if isinstance(value, torch.nn.Module))
@@ -114,6 +108,9 @@ def _who_changed(changed: Any, node: Any, failure: Failure) -> tuple[str, Locati
     for caller, name in _plain_aliases(changed, failure.frame):
         source = source_of(caller.f_code)
         return f"`{name}`, {saver}", source.changed(name) if source is not None else None
+    for part, path, key in _buffers(failure.frame):
+        if _same(vars(part)["_buffers"][key], changed):
+            return f"`{path}.{key}`, {saver}", changed_by_methods(type(part), f"self.{key}")
     return _who_changed_the_dead(node, failure, saver)
 
 
@@ -123,6 +120,13 @@ def _plain_aliases(changed: Any, frame: FrameType | None) -> Iterator[tuple[Fram
         for name, value in bindings(caller):
             if type(value) is torch.Tensor and _same(value, changed):
                 yield caller, name
+
+
+def _buffers(frame: FrameType | None) -> Iterator[tuple[torch.nn.Module, str, str]]:
+    """Yield the buffers of all modules that the user's frames can name: the module, its path and the buffer's name."""
+    for caller in user_frames(frame, _FRAMES):
+        for path, part in parts_of(caller):
+            yield from ((part, path, key) for key, each in vars(part).get("_buffers", {}).items() if each is not None)
 
 
 def _who_changed_the_dead(node: Any, failure: Failure, saver: str) -> tuple[str, Location | None]:

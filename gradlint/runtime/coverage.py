@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gradlint.diagnostics import Location
 from gradlint.runtime.answers import Answer, can_be_asked
 from gradlint.runtime.bytecode import calls_reader_of_gradients, reads_gradients
-from gradlint.runtime.gradients import few_of, is_bound
+from gradlint.runtime.gradients import few_of, is_bound, version_of
 from gradlint.runtime.graph import is_parameter, leaves
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
@@ -80,7 +80,7 @@ class Coverage(Observer):
             self._walks += 1
             for tensor in leaves(passing.roots, _NODES):
                 if is_parameter(tensor):
-                    self._reached.setdefault(id(tensor), (weakref.ref(tensor), tensor._version))
+                    self._reached.setdefault(id(tensor), (weakref.ref(tensor), version_of(tensor)))
 
     def after_backward(self, passing: Pass, fed: Sequence[WatchedOptimizer]) -> None:
         """Count the passes that feed an optimizer whose parameters nobody moves."""
@@ -174,7 +174,7 @@ class Coverage(Observer):
         return [each for key, each, version in known if each is not None and self._is_stray(key, each, version)]
 
     def _is_stray(self, key: int, parameter: Any, version: int) -> bool:
-        return key not in self._held and parameter._version == version
+        return key not in self._held and version_of(parameter) == version
 
     def _is_outgrown(self, outgrown: Outgrown) -> bool:
         """Tell whether nobody has trained the new parameters meanwhile, or computed a gradient for the old ones."""

@@ -132,7 +132,11 @@ def before_step(rhythm: Rhythm, listener: Listener) -> Callable[[Optimizer, Any,
                 if grad._version == event.constant or _is_next(grad, event):
                     event.last = ref(grad)
                     return None
-            except (AttributeError, TypeError):  # there is no such parameter, or no gradient
+            except (
+                AttributeError,
+                TypeError,
+                RuntimeError,
+            ):  # no such parameter, no gradient, or one that counts nothing
                 pass
         rhythm.unexpected()
         return listener.before_step(optimizer, (args, kwargs))

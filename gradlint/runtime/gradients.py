@@ -218,9 +218,12 @@ class Gradient:
 
 
 def version_of(grad: Tensor) -> int:
-    """Return how often `grad` was changed in place; a DTensor counts in itself or, under FSDP, in its local part."""
-    local: Tensor | None = getattr(grad, "_local_tensor", None)
-    return grad._version if local is None else grad._version + local._version
+    """Return how often a tensor was changed in place; a DTensor counts in itself or, under FSDP, in its local part."""
+    try:
+        local: Tensor | None = getattr(grad, "_local_tensor", None)
+        return grad._version if local is None else grad._version + local._version
+    except RuntimeError:  # what was made in inference mode does not count
+        return 0
 
 
 def is_zero(grad: Tensor) -> bool:

@@ -88,6 +88,13 @@ def bindings(frame: FrameType) -> Iterator[tuple[str, object]]:
             yield from ((f"{name}.{key}", each) for key, each in list(vars(value).items()) if isinstance(key, str))
 
 
+def parts_of(frame: FrameType) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Yield the modules that a frame names, and the modules within them, by their paths."""
+    seen: set[torch.nn.Module] = set()
+    for name, value in bindings(frame):
+        yield from value.named_modules(seen, name) if isinstance(value, torch.nn.Module) else ()
+
+
 def named(tensor: torch.Tensor | None, frame: FrameType | None) -> str | None:
     """Return what a tensor is called: a variable of the user's, or its path from a module that one names."""
     for caller in user_frames(frame, _FRAMES):

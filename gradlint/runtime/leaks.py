@@ -27,7 +27,7 @@ _KEY = "gradlint"
 _MANY = 16
 _FEW = 3
 _SOME = 8
-_LOOPS = 2  # over a loader, whose losses were all kept to the end
+_LOOPS = 2  # whose losses were all kept to the end
 _SEARCHES = frozenset({3, 8, _MANY})
 _NEAR = 64
 _TERMS = 16
@@ -64,6 +64,7 @@ class _Roots:
     before: int = 0  # how many there were when the loop over a loader began
     kept: int = 0  # how many of those of the loop were alive at its last pass, itself among them
     loops: int = 0
+    heaps: int = 0  # how often many that were kept have died together
 
 
 class Leaks:
@@ -82,6 +83,8 @@ class Leaks:
         if node is None or roots.reported:
             return
         alive = roots.alive = [each for each in roots.alive if each() is not None]
+        if roots.kept - len(alive) > _FEW:
+            self._let_go(roots)
         if len(alive) in _SEARCHES and frame is not None:
             roots.holder = _find_holder(frame, {id(each()) for each in alive}) or roots.holder
         if len(alive) >= _MANY:
@@ -103,6 +106,13 @@ class Leaks:
                 roots.loops = roots.loops + 1 if whole else 0
                 if roots.loops >= _LOOPS and not roots.reported:
                     self._report(roots)
+
+    def _let_go(self, roots: _Roots) -> None:
+        """Many losses died between two passes: they were kept together, and a longer loop would have kept more."""
+        if roots.holder is not None and roots.holder.adds is not None:
+            roots.heaps += 1
+            if roots.heaps >= _LOOPS:
+                self._report(roots)
 
     @property
     def suspicious(self) -> bool:

@@ -9,6 +9,7 @@ from gradlint.runtime.schedule import Schedule
 
 _CLOSE = 0.1
 _WINDOW = 2
+_TWICE = 2  # what the last step of all sets is used by nobody
 
 
 def counts_updates(schedule: Schedule) -> bool:
@@ -27,6 +28,8 @@ def overrun(schedule: Schedule) -> str | None:
     What the last step of all sets is used by nobody. Whole periods of a cosine are a choice, as are several of them.
     """
     length, used = schedule.length, schedule.last - 1
+    if schedule.below >= _TWICE and not schedule.restarted:
+        return f"is stepped {schedule.last} times, and has come below 0 before: with a negative rate each step goes away from the minimum"
     if length is None or schedule.restarted or used <= length:
         return None
     told = f"is stepped {schedule.last} times, but its schedule is {length} steps long"

@@ -6,6 +6,7 @@ Knows torch; must not know events or rules.
 from __future__ import annotations
 
 import gc
+import inspect
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,10 +34,12 @@ def _descent(kind: type) -> Iterator[type]:
 
 
 def optimizers() -> list[Optimizer]:
-    """Return the optimizers that exist already."""
+    """Return the optimizers that exist already; one whose making failed may live on in the traceback, and is none."""
     if _remembered is None:
-        return living(Optimizer)
-    return list({id(each): each for each in (known() for known in _remembered) if each is not None}.values())
+        found = living(Optimizer)
+    else:
+        found = list({id(each): each for each in (known() for known in _remembered) if each is not None}.values())
+    return [each for each in found if inspect.getattr_static(each, "param_groups", None) is not None]
 
 
 @contextmanager

@@ -50,6 +50,7 @@ class _Loop:
     forwards: int = 0
     calls: int = 0
     trains: bool = False
+    matters: bool = True  # the module is in evaluation mode, or in training mode to which that matters
     name: str = ""
     step: Location | None = None
 
@@ -137,7 +138,8 @@ class Loaders:
         caller = user_frame(frame)
         loop.module, loop.forward, loop.forwards = weakref.ref(module), place_of(caller), 1
         # Whoever says `train()` after the last backward pass wants it so.
-        loop.trains = module.training and trains(module) and not self._modes.told_to_train(module, loop.before)
+        loop.matters = not module.training or trains(module)
+        loop.trains = module.training and loop.matters and not self._modes.told_to_train(module, loop.before)
         loop.name, loop.step = name_of(module, caller), owners[0].last_step
 
     def _end(self) -> None:
@@ -151,7 +153,7 @@ class Loaders:
             self._epochs[id(loader)] += 1
             self._registry.epochs = max(self._registry.epochs, self._epochs[id(loader)])
             self._trained[id(loader)] = loop.loader
-        elif self._is_pass(loop) and self._stepped() == loop.stepped:
+        elif loop.matters and self._is_pass(loop) and self._stepped() == loop.stepped:
             self._measured.setdefault(loop.place, []).append(loop)
 
     def _is_pass(self, loop: _Loop) -> bool:

@@ -19,9 +19,10 @@ from torch.nn import Module
 
 from gradlint.diagnostics import Location, Severity
 from gradlint.runtime.failure import Failure
+from gradlint.runtime.graph import bindings
 from gradlint.runtime.hosts import losses_of_steps
 from gradlint.runtime.ledger import Ledger
-from gradlint.runtime.sites import Origin, origin_of, place_of
+from gradlint.runtime.sites import Origin, origin_of, place_of, user_frames
 from gradlint.runtime.sources import Source, entries, source_of
 from gradlint.runtime.switches import switched_off
 from gradlint.runtime.values import value_of
@@ -29,6 +30,8 @@ from gradlint.wordings.updates import DIFFERENTIABLE, KEEP, NO_REENTRY, SCORES, 
 
 LOST = "does not require grad and does not have a grad_fn"
 _NODES = 300
+_FRAMES = 4
+_NOTHING = "comes from nothing that requires gradients"
 _CUTTING = frozenset(
     {"detach", "item", "numpy", "tolist", "argmax", "argmin", "argsort", "long", "int", "bool", "eq", "ne"}
 )
@@ -61,11 +64,11 @@ def explain_lost(failure: Failure, ledger: Ledger) -> None:
         failure.report(ledger, "GL112", (), returned.place, what=what, remedy=returned.remedy)
         return
     source = source_of(failure.frame.f_code)
-    root = _root(source, failure.place) if source is not None else None
+    root = _root(source, failure) if source is not None else None
     name = ast.unparse(root) if root is not None else "the loss"
     cut = cut_of(source, root, failure.frame) if source is not None and root is not None else None
     if cut is None:
-        cut = Cut("comes from nothing that requires gradients", failure.place, _code_of_none())
+        cut = Cut(*_why_none(failure))
     statement = switched_off(failure.frame) if cut.code == "GL306" and not torch.is_grad_enabled() else None
     if statement is not None and cut.place == failure.place:
         failure.report(ledger, "GL310", [("backward", failure.place)], statement, subject=name)
@@ -87,17 +90,34 @@ def cut_of(source: Source, root: ast.expr, frame: FrameType) -> Cut | None:
     return next(_cuts(source, root, frame, set()), None)
 
 
-def _code_of_none() -> str:
-    """Return the rule that is broken where the source shows nothing: gradients may be off for the whole program."""
-    return "GL112" if torch.is_grad_enabled() else "GL306"
+def _why_none(failure: Failure) -> tuple[str, Location, str, str, str]:
+    """Say why there is no graph where the source shows nothing: gradients are off for the whole program, or all models are frozen."""
+    models = [each for each in _models(failure.frame) if any(True for _ in each[1].parameters())]
+    if not torch.is_grad_enabled():
+        return _NOTHING, failure.place, "GL306", "", KEEP
+    if models and not any(weight.requires_grad for _, model in models for weight in model.parameters()):
+        name = next((name for name, _ in models if name != "self"), "self")
+        what = (
+            f"comes from no parameter that requires gradients: those of `{name}` are all frozen (`requires_grad=False`)"
+        )
+        return what, failure.place, "GL112", "", THAW
+    return _NOTHING, failure.place, "GL112", "", KEEP
 
 
-def _root(source: Source | None, place: Location) -> ast.expr | None:
-    """Return what a backward pass at `place` starts from: the owner of `.backward()`, or the first argument."""
-    call = source.call_at(place) if source is not None else None
-    match call:
+def _models(frame: FrameType | None) -> Iterator[tuple[str, Module]]:
+    for caller in user_frames(frame, _FRAMES):
+        yield from ((name, value) for name, value in bindings(caller) if isinstance(value, Module))
+
+
+def _root(source: Source, failure: Failure) -> ast.expr | None:
+    """Return what a backward pass starts from: the owner of `.backward()`, or the first argument, unless that is its gradient."""
+    match source.call_at(failure.place):
         case ast.Call(func=ast.Attribute(value=owner, attr="backward"), args=[]):
             return owner
+        case ast.Call(func=ast.Attribute(value=owner, attr="backward"), args=[first, *_]) if failure.frame is not None:
+            given = value_of(first, failure.frame)
+            is_gradient = isinstance(given, Tensor) and not any(given is root for root in failure.roots)
+            return owner if is_gradient else first
         case ast.Call(args=[first, *_]):
             return first
     return None

@@ -155,12 +155,15 @@ class Modes:
 
     def forward(self, module: Module, frame: FrameType) -> None:
         """`module` is called with gradients enabled."""
-        watched = self._watched.get(id(module))
-        if watched is None or watched.evaluation is None or watched.module() is not module or module.training:
+        watched, place = self._watched.get(id(module)), None
+        if watched is None or watched.evaluation is None or watched.module() is not module:
+            parts = ((each, each.called_in_part(module, frame)) for each in self._evaluating)
+            watched, place = next((found for found in parts if found[1] is not None), (None, None))
+        if watched is None or watched.evaluation is None or module.training:
             return
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return
-        place = place_of(user_frame(frame))
+        place = place or place_of(user_frame(frame))
         watched.evaluation.forwards += 1
         watched.evaluation.forward = watched.evaluation.forward or place
         watched.track.advance(EventKind.FORWARD, place)

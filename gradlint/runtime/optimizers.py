@@ -127,7 +127,7 @@ class WatchedOptimizer:
             return None
         self._full_until = self.steps + _EVERY  # what goes wrong is counted
         if worst.code == "GL104":
-            self._versions = [parameter._version for parameter in self.parameters()]
+            self._versions = [version_of(parameter) for parameter in self.parameters()]
         return worst
 
     def fed(self, place: Location, *, accumulated: bool) -> None:
@@ -171,7 +171,7 @@ class WatchedOptimizer:
     def moved(self) -> bool:
         """Tell whether a step that looked empty changed a parameter after all."""
         before, self._versions = self._versions, None
-        return before is not None and before != [parameter._version for parameter in self.parameters()]
+        return before is not None and before != [version_of(parameter) for parameter in self.parameters()]
 
     def after_step(self, place: Location) -> None:
         """Take the gradients as the step left them, and choose which ones to look at from now on."""

@@ -75,6 +75,7 @@ class Rates(Observer):
     def _look_at_rates(self, schedule: Schedule, scheduler: Any) -> None:
         """See whether the rates have gone: to nothing by division, down after a few steps, or to 0 at the end of a schedule."""
         optimizer = scheduler.optimizer
+        schedule.below += any(_is_negative(group) for group in optimizer.param_groups)
         if schedule.gone is None and schedule.cls in _EPOCHS:
             rates = [(group["lr"], group.get("initial_lr", 0.0)) for group in optimizer.param_groups]
             if all(_is_gone(now, first) for now, first in rates):
@@ -195,6 +196,12 @@ class Rates(Observer):
 def _is_gone(now: Any, first: Any) -> bool:
     """Tell whether a rate has shrunk to nothing; one that lives on the device is not waited for."""
     return isinstance(now, float) and isinstance(first, float) and 0 < now < _GONE * first
+
+
+def _is_negative(group: Any) -> bool:
+    """Tell whether a rate that began above 0 is below it; one that lives on the device is not waited for."""
+    now, first = group["lr"], group.get("initial_lr", 0.0)
+    return isinstance(now, float) and isinstance(first, float) and now < 0 < first
 
 
 def _is_idle(optimizer: Any) -> bool:

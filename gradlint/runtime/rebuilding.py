@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from gradlint.diagnostics import Location
+from gradlint.runtime.gradients import version_of
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer
 from gradlint.runtime.optimizers import WatchedOptimizer
@@ -44,7 +45,7 @@ class Rebuilding(Observer):
         optimizer, parameter = watched.optimizer, next(watched.parameters(), None)
         if optimizer is None or parameter is None:
             return
-        now = _Built(watched, id(parameter), optimizer.param_groups[0].get("lr"), parameter._version)
+        now = _Built(watched, id(parameter), optimizer.param_groups[0].get("lr"), version_of(parameter))
         before, self._built[id(place)] = self._built.get(id(place)), now
         if before is None or not before.remembers or before.watched.steps > _STEPS:
             return
@@ -62,7 +63,7 @@ class Rebuilding(Observer):
             return
         for built in self._built.values():
             if built.watched is watched:
-                built.version = parameter._version
+                built.version = version_of(parameter)
                 state = optimizer.state.get(parameter, {})
                 built.remembers = any(hasattr(value, "untyped_storage") for value in state.values())
                 built.name = name_of(optimizer, frame)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradlint.runtime import refused_by_autograd as autograd
+from gradlint.runtime import refused_by_functions as functions
+from gradlint.runtime import refused_by_losses as losses
 from gradlint.runtime import refused_by_modules as modules
 from gradlint.runtime import refused_by_optimizers as optimizers
 from gradlint.runtime import refused_by_scalers as scalers
@@ -25,18 +27,39 @@ _EXPLAIN: dict[str, Callable[[Refusal, Ledger], None]] = {
     "missing 1 required positional argument: 'metrics'": optimizers.no_metric,
     "is not an Optimizer": optimizers.no_optimizer,
     "number of total steps is": optimizers.overrun,
+    "optimizer can only optimize Tensors": optimizers.no_parameters,
+    "params argument given to the optimizer should be": optimizers.no_parameters,
+    "param_group must be a dict": optimizers.no_parameters,
+    "object is not iterable": optimizers.no_parameters,
+    "does not support sparse gradients": optimizers.sparse,
+    "add(sparse, dense) is not supported": optimizers.sparse,
+    "option is not compatible with sparse gradients": optimizers.sparse,
+    "does not support dense gradients": optimizers.dense,
+    "requires dense parameter tensors": optimizers.dense,
     "unscale_() has already been called": scalers.unscaled_twice,
     "Attempting to unscale FP16 gradients": scalers.half,
     "No inf checks were recorded for this optimizer": scalers.without_gradients,
     "Expected to have finished reduction": modules.unfinished,
+    "Expected to mark a variable ready only once": modules.ready_twice,
     "Expected more than 1 value per channel when training": modules.single_value,
-    "Boolean value of Tensor with more than one value": modules.loss_class,
-    "_kernel_impl\" not implemented for 'Long'": modules.swapped,
+    "Boolean value of Tensor with more than one value": losses.loss_class,
+    "_kernel_impl\" not implemented for 'Long'": losses.swapped,
+    "should be between 0 and 1": losses.no_probability,
+    "is out of bounds": losses.unfit_target,
+    "expected target dtype to be Long": losses.unfit_target,
+    "expected scalar type Long but found": losses.unfit_target,
+    "multi-target not supported": losses.unfit_target,
+    "for target with class probabilities": losses.unfit_target,
+    "Found dtype Long but expected": losses.unfit_target,
+    "returned an incorrect number of gradients": functions.unfit,
+    "returned an invalid gradient": functions.unfit,
     "grad can be implicitly created only for scalar outputs": autograd.no_scalar,
     "Expected f(*args) to return a scalar": autograd.no_scalar_returned,
     "is being used in an in-place operation": autograd.tracked,
     "Inference tensors cannot be saved for backward": autograd.of_inference,
     "Setting requires_grad=True on inference tensor": autograd.of_inference,
+    "Inplace update to inference tensor": autograd.of_inference,
+    "can require gradients": autograd.no_floats,
     "One of the differentiated Tensors": autograd.unused,
     "appears to not have been used in the graph": autograd.unused,
     "support the deepcopy protocol": autograd.copied,
@@ -47,8 +70,13 @@ _EXPLAIN: dict[str, Callable[[Refusal, Ledger], None]] = {
 
 def explain_refusal(error: BaseException, ledger: Ledger) -> None:
     """Report what an error that leaves the run means, if it is one of those known here."""
-    message = str(error)
-    explain = next((each for said, each in _EXPLAIN.items() if said in message), None)
-    refusal = refusal_of(error) if explain is not None else None
-    if explain is not None and refusal is not None:
+    refusal = refusal_of(error) if isinstance(error, Exception) else None
+    if refusal is None:
+        return
+    function = functions.running(refusal)
+    if function is not None:
+        functions.failed(refusal, function, ledger)
+        return
+    explain = next((each for said, each in _EXPLAIN.items() if said in refusal.message), None)
+    if explain is not None:
         explain(refusal, ledger)

@@ -13,19 +13,23 @@ from typing import Any
 
 from torch import Tensor
 from torch.nn import Module, Parameter
+from torch.optim import Optimizer
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.graph import heads, leaf, leaves, named, nodes
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.lost import cut_of
 from gradlint.runtime.refusal import Refusal
+from gradlint.runtime.sites import name_of
 from gradlint.runtime.sources import source_of
 from gradlint.runtime.values import value_of
-from gradlint.wordings.graphs import ASK_FIRST, COMPUTE_FROM, LEAVE_OUT, LEFT_ASIDE, THAW_FIRST
-from gradlint.wordings.updates import NO_LEAF, NO_PART, NOT_YET, REBOUND, STAYS_NONE, TRACKED
+from gradlint.wordings.graphs import AS_NUMBERS, ASK_FIRST, COMPUTE_FROM, LEAVE_OUT, LEFT_ASIDE, THAW_FIRST
+from gradlint.wordings.modes import HAS_TO_SAVE, IS_CHANGED, IS_STEPPED
+from gradlint.wordings.updates import NO_LEAF, NO_PART, NOT_YET, REBOUND, SCORES, STAYS_NONE, TRACKED
 
 _NODES = 20_000
 _NAMED = 3
+_CHOOSING = ("argmax", "argmin", "argsort", "topk", "round", "multinomial")
 
 
 def no_scalar(refusal: Refusal, ledger: Ledger) -> None:
@@ -53,11 +57,47 @@ def no_scalar_returned(refusal: Refusal, ledger: Ledger) -> None:
 
 
 def of_inference(refusal: Refusal, ledger: Ledger) -> None:
-    """A tensor of the inference mode is used where gradients are recorded."""
-    given = (node for node in ast.walk(refusal.call) if isinstance(node, ast.Name)) if refusal.call is not None else ()
-    values = {node.id: refusal.frame.f_locals.get(node.id, refusal.frame.f_globals.get(node.id)) for node in given}
-    found = [name for name, value in values.items() if isinstance(value, Tensor) and value.is_inference()]
-    ledger.report("GL309", refusal.place, subject=f"`{found[0]}`" if found else "a tensor")
+    """A tensor of the inference mode is used where gradients are recorded, or changed outside of that mode."""
+    optimizer = refusal.local("step", "self")
+    if isinstance(optimizer, Optimizer):
+        owned = (each for group in optimizer.param_groups for each in group["params"] if each.is_inference())
+        name = named(next(owned, None), refusal.frame)
+        what = IS_STEPPED.format(name_of(optimizer, refusal.frame))
+    else:
+        read = ((each, value_of(each, refusal.frame)) for each in _read_at(refusal))
+        found = (ast.unparse(each) for each, value in read if isinstance(value, Tensor) and value.is_inference())
+        name = next(found, None)
+        what = IS_CHANGED if "Inplace" in refusal.message else HAS_TO_SAVE
+    ledger.report("GL309", refusal.place, subject=f"`{name}`" if name else "a tensor", what=what)
+
+
+def _read_at(refusal: Refusal) -> Iterator[ast.expr]:
+    """Yield the names and attributes in the statement that failed."""
+    statement = refusal.source.statement_at(refusal.place.row) if refusal.source is not None else None
+    for node in ast.walk(statement) if statement is not None else ():
+        if isinstance(node, ast.Name | ast.Attribute):
+            yield node
+
+
+def no_floats(refusal: Refusal, ledger: Ledger) -> None:
+    """Whole numbers are to require gradients."""
+    source = refusal.source
+    match source.statement_at(refusal.place.row) if source is not None else None, refusal.call:
+        case ast.Assign(targets=[ast.Attribute(value=given, attr="requires_grad")]), _:
+            pass
+        case _, ast.Call(func=ast.Attribute(value=given, attr="requires_grad_")):
+            pass
+        case _, ast.Call(args=[given, *_]):
+            pass
+        case _:
+            return
+    value = value_of(given, refusal.frame)
+    kind = str(value.dtype).removeprefix("torch.") if isinstance(value, Tensor) else "whole numbers"
+    made = source.made(given) if source is not None and isinstance(given, ast.Name | ast.Attribute) else None
+    marks = [("made", source.place(made))] if source is not None and made is not None else []
+    chosen = made is not None and any(each in ast.unparse(made) for each in _CHOOSING)
+    remedy = SCORES if chosen else AS_NUMBERS
+    ledger.report("GL527", refusal.place, marks, subject=f"`{ast.unparse(given)}`", kind=kind, remedy=remedy)
 
 
 def tracked(refusal: Refusal, ledger: Ledger) -> None:

@@ -1,26 +1,25 @@
-"""What modules and losses refuse: parameters without gradients under DDP, one value to normalize, a class for a loss.
+"""What modules refuse: under DDP parameters without gradients, or with two; one value to normalize.
 
 Knows torch's messages by who handles them; must not know which error it was.
 """
 
 from __future__ import annotations
 
-import ast
 import re
+from itertools import islice
+from typing import Any
 
-from torch import Tensor
 from torch.nn import Module
-from torch.nn.modules.loss import _Loss
 
-from gradlint.runtime.graph import bindings
+from gradlint.runtime.graph import bindings, heads, nodes
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.refusal import Refusal
 from gradlint.runtime.sites import name_of, user_frames
-from gradlint.runtime.values import value_of
-from gradlint.wordings.losses import WANTS_CLASSES
+from gradlint.wordings.windows import NOT_REENTRANT, ONE_FORWARD, REENTERED, USED_AGAIN
 
 _NAMED = 8
 _FRAMES = 4
+_NODES = 100_000
 
 
 def unfinished(refusal: Refusal, ledger: Ledger) -> None:
@@ -31,12 +30,32 @@ def unfinished(refusal: Refusal, ledger: Ledger) -> None:
     said = re.search(r"did not receive grad for rank \d+:((?: \d+)+)", refusal.message)
     if parallel is None or said is None:
         return
-    ignored = getattr(parallel, "parameters_to_ignore", ())
-    trained = [n for n, p in parallel.module.named_parameters() if p.requires_grad and n not in ignored]
+    trained = _trained(parallel)
     missing = [trained[int(each)] for each in said[1].split() if int(each) < len(trained)]
     name = name_of(parallel, refusal.frame)
     what = ", ".join(f"`{each}`" for each in missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
     ledger.report("GL121", refusal.place, subject=name, what=what)
+
+
+def ready_twice(refusal: Refusal, ledger: Ledger) -> None:
+    """A parameter of a parallel module gets a gradient for the second time in one iteration."""
+    bound = (each for frame in user_frames(refusal.frame, _FRAMES) for each in bindings(frame))
+    name, parallel = next(((name, value) for name, value in bound if _holds_reducer(value)), (None, None))
+    said = re.search(r"Parameter at index (\d+)", refusal.message)
+    if parallel is None or name is None:
+        return
+    trained, index = _trained(parallel), int(said[1]) if said else -1
+    what = f"`{trained[index]}`" if 0 <= index < len(trained) else "a parameter"
+    graph = islice(nodes(heads(refusal.local("_engine_run_backward", "t_outputs") or ())), _NODES)
+    again = any(each.name() == "CheckpointFunctionBackward" for each in graph)
+    reason, remedy = (REENTERED, NOT_REENTRANT) if again else (USED_AGAIN, ONE_FORWARD)
+    ledger.report("GL716", refusal.place, subject=name, what=what, reason=reason, remedy=remedy)
+
+
+def _trained(parallel: Any) -> list[str]:
+    """Return the names of the parameters that a parallel module waits for, in the order of its own numbers."""
+    ignored = getattr(parallel, "parameters_to_ignore", ())
+    return [n for n, p in parallel.module.named_parameters() if p.requires_grad and n not in ignored]
 
 
 def _holds_reducer(value: object) -> bool:
@@ -58,23 +77,3 @@ def single_value(refusal: Refusal, ledger: Ledger) -> None:
 
 def _normalizes(value: object) -> bool:
     return isinstance(value, Module) and hasattr(value, "track_running_stats")
-
-
-def loss_class(refusal: Refusal, ledger: Ledger) -> None:
-    """A class of losses is called with what its instance should be given."""
-    call = refusal.call
-    cls = value_of(call.func, refusal.frame) if call is not None else None
-    if call is not None and isinstance(cls, type) and issubclass(cls, _Loss):
-        ledger.report("GL811", refusal.place, subject=ast.unparse(call.func))
-
-
-def swapped(refusal: Refusal, ledger: Ledger) -> None:
-    """The prediction and the classes have changed places."""
-    first, second = (refusal.local("cross_entropy", name) for name in ("input", "target"))
-    call = refusal.call
-    if not isinstance(first, Tensor) or not isinstance(second, Tensor) or call is None or len(call.args) < 2:
-        return
-    if not first.is_floating_point() and second.is_floating_point():
-        target, prediction = (ast.unparse(each) for each in call.args[:2])
-        what = f"`{ast.unparse(call.func)}` wants the prediction first, but gets `{target}`, {WANTS_CLASSES}"
-        ledger.report("GL907", refusal.place, what=what, remedy=f"swap them: `({prediction}, {target})`")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from types import FrameType
 
+from torch import Tensor
 from torch.nn import Module
 
 from gradlint.runtime.graph import named
@@ -16,6 +17,18 @@ from gradlint.runtime.refusal import Refusal
 from gradlint.runtime.sites import name_of
 from gradlint.runtime.sources import Source
 from gradlint.runtime.values import value_of
+from gradlint.wordings.construction import (
+    ALL_DENSE,
+    ALL_SPARSE,
+    GIVE_A_GROUP,
+    GIVE_A_LIST,
+    GIVE_EACH,
+    GIVE_GROUPS,
+    GIVE_PARAMETERS,
+    WITHOUT_DECAY,
+)
+
+_TAKE_PARAMETERS = ("__init__", "add_param_group", "clip_grad_norm_", "clip_grad_value_")
 
 
 def empty_list(refusal: Refusal, ledger: Ledger) -> None:
@@ -117,6 +130,58 @@ def uncalled(refusal: Refusal, ledger: Ledger) -> None:
         if isinstance(owner, Module) and callable(method) and not isinstance(method, Module | type):
             ledger.report("GL803", source.place(given), subject=ast.unparse(given))
             return
+
+
+def no_parameters(refusal: Refusal, ledger: Ledger) -> None:
+    """An optimizer, or what clips, is given a module, a tensor, names or generators, where it takes parameters."""
+    given, source = _parameters_of(refusal.call) if refusal.call is not None else None, refusal.source
+    if given is None or source is None or not any(each.f_code.co_name in _TAKE_PARAMETERS for each in refusal.below):
+        return
+    parts = given.elts if isinstance(given, ast.List | ast.Tuple) else ()
+    inside = next((each for each in parts if isinstance(value_of(each, refusal.frame), Module)), None)
+    name, value = ast.unparse(given), value_of(given, refusal.frame)
+    if "must be a dict" in refusal.message:
+        what, remedy = f"`{name}` is no group of parameters", GIVE_A_GROUP.format(name)
+    elif isinstance(value, Module):
+        what, remedy = f"`{name}` is a module, not what is trained of it", GIVE_PARAMETERS.format(name)
+    elif isinstance(value, Tensor):
+        what, remedy = f"`{name}` is a tensor, not a list of them", GIVE_A_LIST.format(name)
+    elif name.endswith(".state_dict()"):
+        what = f"`{name}` gives names"
+        remedy = GIVE_PARAMETERS.format(name.removesuffix(".state_dict()"))
+    elif inside is not None or "torch.nn.modules" in refusal.message:
+        what = f"`{ast.unparse(inside or given)}` {'is a module' if inside else 'holds modules'}, not what is trained of it"
+        remedy = GIVE_EACH
+    elif any(isinstance(each, ast.Call) for each in parts):
+        what, remedy = f"`{name}` is a list of lists", GIVE_GROUPS.format()
+    else:
+        return
+    ledger.report("GL825", source.place(given), what=what, remedy=remedy)
+
+
+def sparse(refusal: Refusal, ledger: Ledger) -> None:
+    """An optimizer is to step on sparse gradients, which it cannot do, or not with a decay."""
+    decays = "does not support" not in refusal.message
+    how = " with a `weight_decay`" if decays else ""
+    _report_layout(refusal, ledger, "sparse", how, WITHOUT_DECAY if decays else ALL_DENSE)
+
+
+def dense(refusal: Refusal, ledger: Ledger) -> None:
+    """An optimizer for sparse gradients is given others."""
+    _report_layout(refusal, ledger, "dense", "", ALL_SPARSE)
+
+
+def _report_layout(refusal: Refusal, ledger: Ledger, kind: str, how: str, remedy: str) -> None:
+    optimizer = refusal.local("step", "self")
+    groups = [each for each in getattr(optimizer, "param_groups", ()) if not how or each.get("weight_decay")]
+    owned = (each for group in groups for each in group["params"] if each.grad is not None)
+    first = next((each for each in owned if each.grad.is_sparse is (kind == "sparse")), None)
+    if optimizer is None or first is None:
+        return
+    found, name = named(first, refusal.frame), f"`{name_of(optimizer, refusal.frame)}`"
+    what = f"`{found}`" if found is not None else f"a parameter of {name}"
+    remedy = remedy.format(type(optimizer).__name__)
+    ledger.report("GL824", refusal.place, what=what, kind=kind, name=name, how=how, remedy=remedy)
 
 
 def other_groups(refusal: Refusal, ledger: Ledger) -> None:

@@ -27,6 +27,7 @@ from gradlint.wordings.graphs import (
     BEGIN_ANEW,
     CARRIED,
     COLLECTED,
+    COMPUTE_ANEW,
     CUT,
     CUT_EACH,
     CUT_PARTS,
@@ -76,6 +77,8 @@ def _carried(carrier: Carrier | None, failure: Failure) -> dict[str, str]:
     said = {"subject": f"`{carrier.name}`" if carrier else "something", **CARRIED}
     if carrier is None:
         return said | {"remedy": CUT_SOMETHING}
+    if carrier.kept:
+        return said | {"remedy": COMPUTE_ANEW.format(subject=carrier.name), **COLLECTED}
     if carrier.collects:
         return said | {"remedy": CUT_EACH.format(subject=carrier.name), **COLLECTED}
     if any(carrier.value is root for root in failure.roots):

@@ -6,13 +6,31 @@ Knows schedulers by what they offer; must not know rules or torch.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import CellType
 from typing import Any
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.optimizers import WatchedOptimizer
 
 _LENGTHS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "PolynomialLR": "total_iters"}
+_SAYS_LENGTH = frozenset(
+    {
+        *(
+            "num_training_steps",
+            "total_steps",
+            "max_steps",
+            "num_steps",
+            "n_steps",
+            "total_iters",
+            "max_iters",
+            "num_iters",
+        ),
+        *("total", "t_total", "T_max", "training_steps", "total_iterations", "max_iterations", "total_updates"),
+    }
+)
+_UNBOUND = CellType()
 # What a schedule multiplies the rates by, by the names of its attributes.
 _FACTORS = {
     "ConstantLR": ("factor",),
@@ -47,6 +65,7 @@ class Schedule:
     first: float | None = None  # the rate at its first step
     again: int = 0  # how many before it, built at the same place, had only just begun
     rests: bool = False  # its rate is 0 now
+    below: int = 0  # so often its optimizer had a rate below 0 when it moved on
     idle: int = 0  # so many first steps of the optimizer had the rate 0
     other: Location | None = None  # where an optimizer was built that steps the same parameters
     epoch: float = 0.0
@@ -68,10 +87,18 @@ class Schedule:
 def length_of(scheduler: Any) -> int | None:
     """Return for how many steps a schedule was made, None if it does not say."""
     length = getattr(scheduler, _LENGTHS.get(type(scheduler).__name__, ""), None)
-    if length is None:  # a schedule of transformers is a LambdaLR whose factor is a partial function
+    if length is None:
         factors = getattr(scheduler, "lr_lambdas", None) or [None]
-        length = getattr(factors[0], "keywords", {}).get("num_training_steps")
+        length = next((each for name, each in _known_to(factors[0]) if name in _SAYS_LENGTH), None)
     return length if isinstance(length, int) else None
+
+
+def _known_to(factor: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what the function of a LambdaLR remembers: a partial one (such as those of transformers) its arguments, a nested one its closure."""
+    yield from getattr(factor, "keywords", {}).items()
+    names = getattr(getattr(factor, "__code__", None), "co_freevars", ())
+    cells = getattr(factor, "__closure__", None) or ()
+    yield from ((name, cell.cell_contents) for name, cell in zip(names, cells, strict=False) if cell != _UNBOUND)
 
 
 def turns_of(scheduler: Any) -> int | None:

@@ -88,6 +88,11 @@ class Source:
         """Yield what the function returns."""
         yield from (node.value for node in self.own() if isinstance(node, ast.Return) and node.value is not None)
 
+    def statement_at(self, row: int) -> ast.stmt | None:
+        """Return the innermost statement that a row belongs to, None if there is none without statements of its own."""
+        found = (each for each in self.own() if isinstance(each, ast.stmt) and not hasattr(each, "body"))
+        return next((each for each in found if each.lineno <= row <= (each.end_lineno or each.lineno)), None)
+
     def contexts(self, node: ast.AST) -> Iterator[ast.expr]:
         """Yield the context managers of the `with` statements around a node, and the decorators of the function."""
         for outer in self.own():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlint.diagnostics import Location
 from gradlint.runtime.bytecode import reads_gradients
+from gradlint.runtime.gradients import version_of
 from gradlint.runtime.graph import is_parameter, leaves
 from gradlint.runtime.ledger import Ledger
 from gradlint.runtime.observers import Observer, Pass
@@ -97,4 +98,7 @@ class Windows(Observer):
 def _versions(watched: WatchedOptimizer) -> list[int]:
     """Return the versions of the gradients that are looked at, and of their parameters; that of a cleared one is that of a new one."""
     parameters = (gradient.reference() for gradient in watched.gradients)
-    return [*watched.versions(absent=0), *(0 if parameter is None else parameter._version for parameter in parameters)]
+    return [
+        *watched.versions(absent=0),
+        *(0 if parameter is None else version_of(parameter) for parameter in parameters),
+    ]

@@ -22,7 +22,7 @@ from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.values import Object, Unknown
 from gradlint.static.sources.sights import NOTHING, Answers
 from gradlint.static.stack import roomy
-from gradlint.static.syntax.flags import Excuses, set_by_others, setting
+from gradlint.static.syntax.flags import Excuses, made_on_cpu, on_cpu, set_by_others, setting
 
 FAILS_ANYHOW = frozenset(
     {
@@ -67,8 +67,8 @@ class Finding:
     """A finding, and on what it rests.
 
     `alone` are the functions on whose own reading, with callers unknown, it does (none: on no such reading); `unasked` is the
-    attribute by which objects keep what the finding says that nobody steps, or the setting of one that decides whether it is so
-    ("": nobody else can reach it).
+    attribute by which objects keep what the finding says that nobody steps, or the setting of one, or the device, that decides
+    whether it is so ("": nobody else can reach it).
     """
 
     diagnostic: Diagnostic
@@ -196,8 +196,10 @@ def _of_unknown(value: ast.expr, analysis: Analysis) -> Iterator[str]:
 
 
 def _set(analysis: Analysis) -> Iterator[str]:
-    """Yield that this file sets attributes of others."""
-    return map(setting, set_by_others(analysis.tree))
+    """Yield that this file sets attributes of others, or makes some on the CPU."""
+    yield from map(setting, set_by_others(analysis.tree))
+    if analysis.says("cpu"):
+        yield from map(on_cpu, made_on_cpu(analysis.nodes(ast.Call)))
 
 
 def _alone(found: Diagnostic, analysis: Analysis) -> frozenset[Spot]:

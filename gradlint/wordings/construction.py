@@ -14,6 +14,18 @@ STOP_DECAY = "build the optimizer with `weight_decay=0` for this parameter, or p
 FROZEN = "`{subject}` is frozen, but `{step}.step()` changes it all the same: its gradient is zero, not None, and so decay and momentum act"
 FREEZE = "set `{subject}.grad = None` where it is frozen, or clear with `zero_grad()`, which leaves None"
 
+GIVE_PARAMETERS = "give its parameters: `{0}.parameters()`"
+GIVE_A_LIST = "put it into a list: `[{0}]`"
+GIVE_EACH = "give the parameters of each of them: `[*first.parameters(), *second.parameters()]`"
+GIVE_GROUPS = "make each of them a group, `{{'params': ...}}`, or all of them one list: `[*first, *second]`"
+GIVE_A_GROUP = "make it a group: `{{'params': {0}}}`"
+"""What to give to an optimizer, or to what clips (GL825)."""
+
+ALL_DENSE = "let it be dense (`sparse=False`); or train it by `SparseAdam`, and the rest by {0}"
+WITHOUT_DECAY = "leave `weight_decay` out for it, in a group of its own; or let it be dense (`sparse=False`)"
+ALL_SPARSE = "give `SparseAdam` only what is looked up in an embedding with `sparse=True`, and the rest to `Adam`"
+"""What to do about sparse gradients (GL824)."""
+
 WORDINGS: Mapping[str, Wording] = {
     "GL801": Wording(
         "nobody updates the parameters of `{subject}`: {what}",
@@ -34,6 +46,14 @@ WORDINGS: Mapping[str, Wording] = {
     "GL803": Wording(
         "`{subject}` is a method: it is passed without being called",
         "add the parentheses: `{subject}()`",
+    ),
+    "GL824": Wording(
+        "{what} has a {kind} gradient, which {name}{how} cannot use: torch raises RuntimeError",
+        "{remedy}",
+    ),
+    "GL825": Wording(
+        "{what}: torch raises TypeError",
+        "{remedy}",
     ),
     "GL804": Wording(
         "`{subject}` assigns modules before `super().__init__()` has run: torch raises AttributeError",

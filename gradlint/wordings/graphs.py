@@ -23,6 +23,16 @@ LEFT_ASIDE = "leave out what takes no part, or pass `allow_unused=True` and skip
 COMPUTE_FROM = "compute `{subject}` first, and {loss} from it"
 """What to do about a gradient by something that takes no part (GL525)."""
 
+LOOK_INSIDE = (
+    "mend it there; what it may use is what its forward has kept: `ctx.save_for_backward(...)`, `ctx.saved_tensors`"
+)
+ONE_FOR_EACH = "return a gradient for each of them, in their order, and None for what needs none"
+FITTING = "return it in the shape, type and device of `{0}`: `.sum_to_size({0}.shape)`, `.to({0})`"
+"""What to do about the backward of a function of one's own (GL526)."""
+
+AS_NUMBERS = "make it of floating point numbers: `.float()`, or `dtype=torch.float32`"
+"""What to do about whole numbers that shall require gradients (GL527)."""
+
 LOOPED = {"where": "the loop", "turn": "iteration"}
 """Where a graph should be built, of which the second turn of a loop finds nothing."""
 
@@ -32,6 +42,7 @@ CUT = "cut it at the start of the iteration: `{subject} = {subject}.detach()`"
 CUT_WHATEVER = CUT + ", part by part if it is a tuple"
 CUT_PARTS = "cut it at the start of the iteration: `{subject} = tuple(each.detach() for each in {subject})`"
 CUT_EACH = "keep what is cut off in `{subject}` (`.detach()`), or empty it before the iteration"
+COMPUTE_ANEW = "compute `{subject}` anew in each iteration; or keep it cut off (`.detach()`), where it shall not learn"
 CUT_SOMETHING = "cut it at the start of the iteration, by `.detach()`"
 BEGIN_ANEW = "run backward from the loss of this iteration alone, and add its `.detach()` to `{subject}`; or begin `{subject}` anew after the step"
 
@@ -127,6 +138,16 @@ WORDINGS: Mapping[str, Wording] = {
     "GL515": Wording(
         "`{subject}` is a part of a graph, and a graph cannot be copied: `{copied}` holds what a forward pass has left there",
         "keep it cut off (`.detach()`), or drop it before the copy; of a model, `state_dict()` can be copied at any time",
+    ),
+    "GL526": Wording(
+        "the backward pass of `{subject}` {what}",
+        "{remedy}",
+        {"made": "it was applied here", "pass": "this backward runs through it"},
+    ),
+    "GL527": Wording(
+        "{subject} is of {kind}, and only floating point numbers can have gradients: torch raises RuntimeError",
+        "{remedy}",
+        {"made": "made here"},
     ),
     "GL525": Wording("{what}", "{remedy}", {"made": "`{subject}` is made here"}),
     "GL516": Wording(

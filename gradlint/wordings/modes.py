@@ -20,6 +20,11 @@ TRAINING_MODE = "training mode"
 EVALUATING = "while `{}` is in evaluation mode"
 """Where a validation pass trains (GL301), with the name of the model."""
 
+HAS_TO_SAVE = "autograd has to save it here"
+IS_CHANGED = "is changed in place here, outside of that mode"
+IS_STEPPED = "`{0}` changes it here, outside of that mode"
+"""What happens to a tensor of the inference mode (GL309)."""
+
 WORDINGS: Mapping[str, Wording] = {
     "GL301": Wording(
         "the validation pass trains: `{what}` runs {where}",
@@ -68,7 +73,7 @@ WORDINGS: Mapping[str, Wording] = {
         "use `{way}`",
     ),
     "GL309": Wording(
-        "{subject} was made in inference mode, and autograd has to save it here: torch raises RuntimeError",
+        "{subject} was made in inference mode, and {what}: torch raises RuntimeError",
         "make it under `torch.no_grad()` instead, or give a copy of it: `.clone()`",
         {"made": "made here, under `torch.inference_mode()`"},
     ),

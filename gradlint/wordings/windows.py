@@ -8,6 +8,12 @@ from gradlint.wordings.wording import Wording
 
 _STEP = {"step": "this step comes once in several batches"}
 
+REENTERED = "a reentrant checkpoint runs backward through it more than once"
+NOT_REENTRANT = "pass `use_reentrant=False` to `checkpoint`"
+USED_AGAIN = "it is used by more than one forward pass of the module, or outside of its `forward`"
+ONE_FORWARD = "let one forward pass of the wrapped module compute all that the loss needs; or run the other ones under `no_sync()`"
+"""Why a parameter under DDP gets a gradient twice, and what to do (GL716)."""
+
 WORDINGS: Mapping[str, Wording] = {
     "GL701": Wording(
         "`{subject}` is cleared in every batch, but `{step}` does not step in every one: "
@@ -49,6 +55,10 @@ WORDINGS: Mapping[str, Wording] = {
         "`{subject}` is one model on several ranks, but {what}: each rank trains a model of its own",
         "{remedy}",
         {"forward": "the forward pass goes past the wrapper here", "backward": "the gradients are computed here"},
+    ),
+    "GL716": Wording(
+        "{what} of `{subject}` gets a second gradient in one iteration, which DDP refuses: {reason}",
+        "{remedy}",
     ),
     "GL711": Wording(
         "`{subject}` was built before `{sharding}` replaced the parameters that it holds: it steps on tensors that the model "

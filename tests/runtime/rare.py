@@ -754,6 +754,35 @@ def parameters_that_are_swapped(wrong: bool) -> list[Tensor]:
     return weights(model)
 
 
+def evolution_in_inference_mode(wrong: bool) -> list[Tensor]:
+    x, y = data()
+    model, other = net(), net()
+    opt, plain = optim.Adam(model.parameters(), lr=0.05), optim.SGD(other.parameters(), lr=0.05)
+    model.eval()
+
+    @torch.inference_mode()
+    def generation() -> None:
+        base = [each.clone() for each in model.parameters()]
+        found = []
+        for _ in range(4):
+            noise = [torch.randn_like(each) for each in base]
+            for weight, before, change in zip(model.parameters(), base, noise, strict=True):
+                weight.copy_(before + 0.1 * change)
+            found.append((F.mse_loss(model(x), y), noise))
+        for index, (weight, before) in enumerate(zip(model.parameters(), base, strict=True)):
+            weight.copy_(before)
+            weight.grad = sum(loss * noise[index] for loss, noise in found) / len(found)
+        opt.step()
+
+    for _ in range(40):
+        generation()
+        if not wrong:
+            plain.zero_grad()
+        F.mse_loss(other(x), y).backward()
+        plain.step()  # GL101
+    return weights(model, other)
+
+
 class Careful(optim.Optimizer):
     """Asks its closure for more than one evaluation, by a method and an attribute of it."""
 

@@ -36,7 +36,7 @@ def raised(path: Path, *, watched: bool) -> tuple[str, list[Diagnostic]]:
     try:
         with watching as report:
             exec(compile(path.read_text("utf-8"), str(path), "exec"), {"__name__": "__main__"})  # noqa: S102
-    except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError) as caught:
+    except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, IndexError) as caught:
         error = f"{type(caught).__name__}: {caught}"
     return error, report.diagnostics if report is not None else []
 

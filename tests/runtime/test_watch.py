@@ -257,6 +257,17 @@ def test_who_was_made_before_is_known(known: Callable[[], AbstractContextManager
     assert [*seams(), vars(optim.Optimizer)["__setstate__"]] == before
 
 
+@pytest.mark.parametrize("known", [nullcontext, remembering])
+def test_an_optimizer_whose_making_failed_is_none(known: Callable[[], AbstractContextManager[None]]) -> None:
+    with pytest.raises(ValueError, match="rate") as failed:  # it lives on in the traceback
+        optim.SGD(make().parameters(), lr=-0.1)
+    with known(), gradlint.watch(output=None) as report:
+        model = make()
+        train(model, optim.SGD(model.parameters(), lr=0.01), 3)
+    assert (report.diagnostics, report.failure) == ([], None)
+    assert failed.tb is not None
+
+
 def test_torch_errors_come_unchanged() -> None:
     def message() -> str:
         model = make()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gradlint.diagnostics import Severity
@@ -123,6 +125,43 @@ for x in torch.randn(9, 2, 4):
     optimizer.step()
 """
 
+_WINDOWS = """
+import torch
+
+
+def train(model, loader, window):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for epoch in range(3):
+        {begin}
+        for step, batch in enumerate(loader):
+            (model(batch).mean() / window).backward()
+            if step % window == 0{last}:
+                optimizer.step()
+                optimizer.zero_grad()
+        {end}
+"""
+
+_HANDED = """
+import torch
+from passes import run_epoch
+from torch.utils.data import DataLoader, DistributedSampler
+
+
+def main(net, data):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    {name} = DataLoader(data, sampler=DistributedSampler(data))
+    for epoch in range(3):
+        run_epoch(net, {name}, optimizer)
+"""
+
+_PASSES = """
+def run_epoch(net, source, optimizer):
+    for x, y in source:
+        optimizer.zero_grad()
+        (net(x) - y).square().mean().backward()
+        optimizer.step()
+"""
+
 
 @pytest.mark.parametrize(
     ("rate", "severity", "words"),
@@ -236,3 +275,31 @@ def test_a_mode_that_was_saved_is_a_guess(made: str, severity: Severity, words: 
 def test_the_terms_of_a_divergence_may_be_another_loss(reduction: str, severity: Severity) -> None:
     found = check_source(_TERMS.format(reduction=reduction), "train.py")
     assert [(each.code, each.severity) for each in found] == [("GL907", severity)]
+
+
+@pytest.mark.parametrize(
+    ("begin", "last", "end", "words"),
+    [
+        ("optimizer.zero_grad()", "", "pass", "ends with batches that no update has used"),
+        ("pass", "", "pass", "what a pass leaves over goes into the first update of the next one"),
+        ("optimizer.zero_grad()", " or step == len(loader) - 1", "pass", "begins with an update from a single batch"),
+        ("optimizer.zero_grad()", "", "optimizer.step()", "begins with an update from a single batch"),
+    ],
+)
+def test_what_becomes_of_the_rest_of_a_pass_is_said_by_who_steps_and_clears(
+    begin: str, last: str, end: str, words: str
+) -> None:
+    [found] = check_source(_WINDOWS.format(begin=begin, last=last, end=end))
+    assert found.code == "GL703"
+    assert found.message.endswith(words)
+    assert ("after the loop" in (found.help or "")) is not ("step" in last + end)
+
+
+@pytest.mark.parametrize("name", ["train_loader", "batches"])
+def test_a_loader_has_the_name_that_it_has_where_the_finding_stands(tmp_path: Path, name: str) -> None:
+    (tmp_path / "passes.py").write_text(_PASSES, encoding="utf-8")
+    home = tmp_path / "train.py"
+    home.write_text(_HANDED.format(name=name), encoding="utf-8")
+    [found] = check_source(home.read_text(encoding="utf-8"), str(home))
+    assert found.code == "GL709"
+    assert found.message.startswith(f"`{name}` is drawn from again")

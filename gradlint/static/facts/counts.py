@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.cadence import last_name, tree_of
-from gradlint.static.syntax.nodes import blocks_in, own, root
+from gradlint.static.syntax.nodes import blocks_in, own, root, walk_of
 from gradlint.static.syntax.reaching import Assigned, Given, reaching
 
 _ROUNDING = frozenset(["int", "ceil", "floor", "round", "float"])
@@ -222,7 +222,8 @@ class Counts:
                 if cls.lineno <= each.lineno <= (cls.end_lineno or 0)
                 and any(ast.unparse(target) == spelled for target in each.targets)
             ]
-            if len(found) == 1:
+            # What is computed from itself is another number before than behind: the method may run on either side.
+            if len(found) == 1 and spelled not in map(ast.unparse, walk_of(found[0].value, ast.Attribute)):
                 method = scope_of(self._analysis, found[0])
                 return [Given(found[0], spelled, found[0].value)], True, Place(method, (), inner.depth)
         return [], False, inner

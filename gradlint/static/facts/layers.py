@@ -33,12 +33,13 @@ from gradlint.static.syntax.layers import (
     is_named,
     is_of_one_layer,
     is_off,
+    of_own_parts,
     rates_left_out,
     under_conditions,
 )
 from gradlint.static.syntax.nodes import asks_for
 from gradlint.static.syntax.questions import FunctionNode
-from gradlint.static.syntax.switches import on_request
+from gradlint.static.syntax.switches import on_request, switched_off
 
 _LAYERS = re.compile(
     r"torch\.nn\.(?:modules\.\w+\.)?"
@@ -94,10 +95,13 @@ class Layers:
 
     def _lineage(self, cls: Class, lineage: list[Class]) -> Sensitivity:
         lowering = self._analysis.lowering
-        self._on_request |= {made for ancestor in lineage for made in on_request(ancestor.node)}
+        # What runs an element of its own runs what was read where it was made.
+        self._on_request |= {each for own in lineage for each in (*on_request(own.node), *of_own_parts(own.node))}
         if lowering.is_open(cls):
             return most([*(self.of_expression(each.node, each.frame) for each in lineage), Sensitivity.UNSEEN])
-        outer, self._aside = self._aside, self._aside | self._never_run(tuple(each.node for each in lineage))
+        off = frozenset(made for each in lineage for made in switched_off(each.node, self._rates))
+        never = self._never_run(tuple(each.node for each in lineage))
+        outer, self._aside = self._aside, self._aside | never | off
         found = most(self.of_expression(each.node, each.frame) for each in lineage)
         self._aside = outer
         return found

@@ -142,9 +142,7 @@ def join(left: Value, right: Value) -> Value:
         case Unknown(), Unknown():
             return Unknown(holds=held((left, right)))
         case Object(), Object() if left.uid == right.uid and left.kind is right.kind:
-            of = None if left.of is None or right.of is None else left.of | right.of
-            calls = (*left.calls, *(call for call in right.calls if call not in left.calls))
-            return replace(left, origin=left.origin if left.origin == right.origin else "", of=of, calls=calls)
+            return _same(left, right)
         case (Object() | Instance() | Function() as value, Const(None)) | (
             Const(None),
             Object() | Instance() | Function() as value,
@@ -159,23 +157,22 @@ def join(left: Value, right: Value) -> Value:
         case Object(kind=Kind.LOADER), Object(kind=Kind.LOADER) if left.of == right.of:
             # What a loader is for is the sampler that it draws from.
             return left
-        case (Object(kind=Kind.LOADER) as drawing, Library() as plain) | (
-            Library() as plain,
-            Object(kind=Kind.LOADER) as drawing,
-        ) if plain == LOADER:
+        case (Object(kind=Kind.LOADER) as drawing, plain) | (plain, Object(kind=Kind.LOADER) as drawing) if (
+            plain == LOADER
+        ):
             # Where it has no sampler to be told, nobody has built one.
             return drawing
         case ((Function() | Choice()), (Function() | Choice())):
             return _choice(left, right)
+        # Who is put into a list unless it is one, and is one, is no list of lists.
+        case Items((inner,), None), Items() if inner == right:
+            return right
+        case Items(), Items((inner,), None) if inner == left:
+            return left
         case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
             return Items(tuple(map(join, left.elements, right.elements)), left.keys)
         case Tensor(), Tensor():
-            sure = left.scalers == right.scalers and left.sure and right.sure
-            made = left.made if left.made == right.made else None
-            leaves = left.leaves | right.leaves if left.leaves and right.leaves else frozenset()
-            nodes, dropped = left.nodes & right.nodes, left.dropped & right.dropped
-            cut = left.cut and right.cut
-            return Tensor(nodes, left.scalers | right.scalers, sure, made, cut, dropped, leaves)
+            return _either_tensor(left, right)
         case Gathered(one), Gathered(other) if one.nodes & other.nodes:
             return Gathered(replace(one, nodes=one.nodes & other.nodes))
         case (Items((), None), Params() as full) | (Params() as full, Items((), None)):
@@ -184,6 +181,21 @@ def join(left: Value, right: Value) -> Value:
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:
             return Unknown(holds=held((left, right)) | scalers_of((left, right)))
+
+
+def _same(left: Object, right: Object) -> Object:
+    """Return what is known of one object on two paths."""
+    of = None if left.of is None or right.of is None else left.of | right.of
+    calls = (*left.calls, *(call for call in right.calls if call not in left.calls))
+    return replace(left, origin=left.origin if left.origin == right.origin else "", of=of, calls=calls)
+
+
+def _either_tensor(left: Tensor, right: Tensor) -> Tensor:
+    sure = left.scalers == right.scalers and left.sure and right.sure
+    made = left.made if left.made == right.made else None
+    leaves = left.leaves | right.leaves if left.leaves and right.leaves else frozenset()
+    nodes, dropped = left.nodes & right.nodes, left.dropped & right.dropped
+    return Tensor(nodes, left.scalers | right.scalers, sure, made, left.cut and right.cut, dropped, leaves)
 
 
 def join_all(values: Sequence[Value]) -> Value:

@@ -30,7 +30,7 @@ from gradlint.static.lowering.values import (
     Value,
 )
 from gradlint.static.syntax.idioms import goes_on
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import base_name, walk
 from gradlint.static.syntax.questions import GRADIENT
 
 
@@ -159,6 +159,8 @@ class Assignments(Succession):
             self.emit(EventKind.THAW, node, self.reach((container,)))
         if not is_plain(value):
             self.forget([container])
+        if isinstance(container, Unknown) and base_name(owner) in self.given():
+            self.lent |= held((value,))
         if isinstance(container, Tensor) and isinstance(value, Tensor) and value.nodes and self.grad is Grad.ON:
             # The tensor now has the graph of what was written into it.
             self.grown(owner, replace(unmarked(container), nodes=container.nodes | value.nodes), node)
@@ -169,6 +171,9 @@ class Assignments(Succession):
             changed = Unknown(holds=held((container, value)))
             self.assign(owner, changed, node)
             self.changes(container, changed, node)
+        elif isinstance(owner, ast.Subscript) and base_name(owner) and held((value,)):
+            # What holds the collection has another one in its place.
+            self._assign_element(owner.value, owner.slice, Unknown(holds=held((container, value))), node)
 
     def _edits_gradient(self, node: ast.AugAssign, value: Value) -> bool:
         """Whether this is `w.grad *= scale`, perhaps of a part; the event is emitted here."""

@@ -194,7 +194,7 @@ class Attributes(Conditions):
         # What an unknown module returned may be a record: its parts carry its graph. (A method that is called is not read here.)
         if owner.nodes and not any(node.sure for node in owner.nodes) and name not in words("tensor", "facts"):
             return part_of(owner, name)
-        return Method(owner, name) if name in words("tensor", "keep") | words("tensor", "cut") else UNKNOWN
+        return Method(owner, name) if name in words("tensor", "keep", "cut") else UNKNOWN
 
     def submodule(self, owner: Object, name: str) -> Value:
         """Return the part `name` of a module of a library."""

@@ -35,7 +35,6 @@ from gradlint.static.lowering.values import (
     Value,
     unknown_uid,
 )
-from gradlint.static.syntax.nodes import own_of
 
 _MADE_AND_MOVED = SAME | {"train", "eval"}
 
@@ -153,8 +152,7 @@ class Calls(Methods):
         known = part.origin or part.uid in self.objects or part.uid in self.instances
         if known or not isinstance(node.func, ast.Name) or len(part.uid) <= (2 if part.uid[0] == "?" else 1):
             return False
-        scope = self.frame.node or self.frame.module.contents.tree
-        return any(each.value is node for each in own_of(scope, ast.Expr))
+        return self.is_thrown_away(node)
 
     def _one_of(
         self, functions: tuple[Value, ...], id_: str, node: ast.Call, args: list[Value], named: dict[str, Value]

@@ -119,7 +119,9 @@ class Comprehensions(Arithmetic):
         """Bind the target of a loop: who it names is another one in each iteration."""
         self.assign(target, value, target)
         named = (self.lookup(part.id) for part in walk(target) if isinstance(part, ast.Name))
-        others = frozenset(unknown_uid(each.id) for each in named if isinstance(each, Unknown) and each.id)
+        unknown = [each for each in named if isinstance(each, Unknown) and each.id]
+        self.taken.update(each.id for each in unknown if each.holds)
+        others = frozenset(unknown_uid(each.id) for each in unknown)
         if others:
             self.emit(EventKind.CREATE, target, others, roles=("given",))
 

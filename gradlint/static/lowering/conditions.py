@@ -16,6 +16,7 @@ from gradlint.static.flow.tree import (
     Not,
     Predicate,
 )
+from gradlint.static.lowering.algebra import parts
 from gradlint.static.lowering.modules import Modules
 from gradlint.static.lowering.values import (
     NONE,
@@ -26,6 +27,7 @@ from gradlint.static.lowering.values import (
     Const,
     Function,
     Instance,
+    Items,
     Kind,
     Library,
     Object,
@@ -37,6 +39,8 @@ from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.questions import GRADIENT
 
 _WITH_METRIC = "ReduceLROnPlateau"
+_ROWS = frozenset(["builtins.list", "builtins.tuple"])
+_COLLECTIONS = _ROWS | {"builtins.dict"}
 _FLAG = frozenset(["store_true"])
 """In the text of a file that has options which are on or off."""
 
@@ -85,7 +89,7 @@ class Conditions(Modules):
         if isinstance(node, ast.Name) and node.id == "__name__":
             return True
         if right == NONE and isinstance(op, (ast.Is, ast.IsNot)):
-            known = _is_none(left)
+            known = self._none(node, left)
             return None if known is None else known is isinstance(op, ast.Is)
         if (
             isinstance(left, Object)
@@ -97,6 +101,12 @@ class Conditions(Modules):
         if a is ... or b is ... or not isinstance(op, (ast.Eq, ast.NotEq, ast.Is, ast.IsNot)):
             return None
         return (a == b) is isinstance(op, (ast.Eq, ast.Is))
+
+    def _none(self, node: ast.expr, value: Value) -> bool | None:
+        """Return whether a value is None, if that is known."""
+        if isinstance(node, ast.Attribute) and node.attr in GRADIENT:
+            return None  # Who was cleared may have no gradient.
+        return False if isinstance(value, Unknown) and value.id in self.taken else _is_none(value)
 
     def truth(self, value: Value) -> bool | None:
         """Return whether a value is true, if that is known."""
@@ -258,6 +268,23 @@ def _is_instance(value: Value | None, cls: Value | None) -> bool | None:
             return False  # What has torch for a base is no instance of a class without one.
         case Instance(cls=known), Class() if known.node is cls.node:
             return True
+        case _, Library() | Items():
+            return _is_collection(value, {part.name for part in parts(cls) if isinstance(part, Library)})
+        case _:
+            return None
+
+
+def _is_collection(value: Value | None, names: set[str]) -> bool | None:
+    """Whether a value is one of Python's own collections; of what is written out in a row, nobody knows which."""
+    match value:
+        case _ if not names or not names <= _COLLECTIONS:
+            return None
+        case Object() | Function():
+            return False
+        case Items(keys=tuple()):
+            return "builtins.dict" in names
+        case Items():
+            return (names >= _ROWS or None) if names & _ROWS else False
         case _:
             return None
 

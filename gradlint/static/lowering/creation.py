@@ -74,8 +74,10 @@ class Creation(Gradients):
                 # A module that is built of others has their parameters.
                 self.set_member(uid, f"*{index}", value)
         self.objects[uid] = made
-        if kind is Kind.OPTIMIZER and made.of is None and values:
-            self.presume(uid, values[0])
+        if kind is Kind.OPTIMIZER:
+            self.store.pop((uid, RESTORED), None)  # Another one, of the same name, may have been.
+            if made.of is None and values:
+                self.presume(uid, values[0])
         for owner in made.of or () if kind is Kind.SCHEDULER else ():
             restored = const(self.store.get((owner, RESTORED), UNKNOWN))
             if isinstance(restored, Location):
@@ -126,11 +128,12 @@ class Creation(Gradients):
     def _with_alternatives(self, made: Object) -> Object:
         """Return an object that two branches make as what is known of either."""
         other = self.objects.get(made.uid)
-        if other is None or other.place == made.place:
+        either = made if other is None else join(made, other)
+        if other is None or not isinstance(either, Object):
             return made
-        either = join(made, other)
-        if not isinstance(either, Object):
-            return made
+        if other.place == made.place:
+            # One call makes it in each turn of a loop, perhaps for another module.
+            return replace(made, of=either.of)
         # Two of one sort are equal, however each was made.
         return replace(either, calls=(*made.calls, *(call for call in other.calls if call not in made.calls)))
 

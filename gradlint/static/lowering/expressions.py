@@ -50,6 +50,9 @@ class Expressions(Comprehensions):
             return self.evaluate_call(node)
         if isinstance(node, ast.Constant):
             return Const(node.value)
+        return self._seldom(node)
+
+    def _seldom(self, node: ast.expr) -> Value:
         match node:
             case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
                 return self._display(elements)

@@ -142,6 +142,7 @@ class Gradients(Forwards):
 
     def backward(self, node: ast.Call, roots: list[Value], named: dict[str, Value], by: tuple[str, ...] = ()) -> Value:
         """Emit a backward pass from the given roots, with the words `by` that say who runs it."""
+        name = self._spelled_root(node, roots)
         roots = [*elements_of(roots), *self._with_graphs(node, roots)]
         nodes = frozenset(part for root in roots if isinstance(root, Tensor) for part in root.nodes)
         roles = [*by]
@@ -155,7 +156,7 @@ class Gradients(Forwards):
         scalers, sure = self._scaled(roots)
         if not sure:
             roles.append("perhaps-scaled")
-        event = self.emit(EventKind.BACKWARD, node, None, self._spelled_receiver(node), nodes, roles, scalers)
+        event = self.emit(EventKind.BACKWARD, node, None, name, nodes, roles, scalers)
         self.descents.append(Descent(node, tuple(roots), named, event, self.frame.node))
         return NONE
 
@@ -199,7 +200,7 @@ class Gradients(Forwards):
     def _is_used_as_tensor(self, name: str) -> bool:
         """Whether what a name stands for here is asked for nothing but what tensors are asked for."""
         scope = self.frame.node or self.frame.module.contents.tree
-        return self.syntax.asked_of(scope, name) <= words("tensor", "cut") | words("tensor", "keep") | {"backward"}
+        return self.syntax.asked_of(scope, name) <= words("tensor", "cut", "keep") | {"backward"}
 
     def _scaled(self, roots: list[Value]) -> tuple[frozenset[Uid], bool]:
         """Return the gradient scalers that have multiplied the roots of a backward pass, and whether that is certain."""
@@ -220,6 +221,13 @@ class Gradients(Forwards):
         if graph is None or not nodes or self.grad is Grad.MAYBE:
             return UNKNOWN
         return Tensor(nodes) if graph else replace(DATA, dropped=lost_by("grad", self.place(node), roots))
+
+    def _spelled_root(self, node: ast.Call, roots: list[Value]) -> str:
+        """Return how the user writes what a backward pass begins at: its receiver, or what it is given by somebody who runs it."""
+        own = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        its_own = not given or any(self.latest.get(own) is root for root in roots)
+        return spelled(own if its_own else given[0])
 
     def _spelled_receiver(self, node: ast.Call) -> str:
         return spelled(node.func.value if isinstance(node.func, ast.Attribute) else node.func)

@@ -60,7 +60,7 @@ class Instances(Constructors):
         match name:
             case "zero_grad":
                 roles = ("module", *self.fills([*args, *named.values()]))
-                cleared = self.reach((module,)) | self._as_part(uid)
+                cleared = None if self._was_taken(uid) else self.reach((module,)) | self._as_part(uid)
                 self.emit(EventKind.ZERO, node, cleared, spelled, roles=roles)
             case "train" | "eval":
                 self.set_mode(name, node, self.reach((module,)), spelled, [*args, *named.values()])
@@ -82,16 +82,24 @@ class Instances(Constructors):
             case "clip_grad_norm_" if isinstance(module, Object):
                 # Torch's modules have none: this one is sharded.
                 self.clipped(node, targets, args[0] if args else named.get("max_norm", UNKNOWN), spelled)
-            case "no_sync":
-                # Of a wrapper, and a context that concerns only the processes.
-                return UNKNOWN
             case _ if name in words("module", "evaluating"):
                 self.emit(EventKind.EVAL, node, self.reach((module,)), spelled, roles=("implied",))
+            case _:
+                return self._asked_of_module(uid, module, name, node, args, named)
+        return UNKNOWN
+
+    def _asked_of_module(
+        self, uid: Uid, module: Value, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]
+    ) -> Value:
+        """Call a method by which a module's state stays what it is, or one that torch's modules do not have."""
+        match name:
+            case "no_sync":
+                # Of a wrapper, and a context that concerns only the processes.
                 return UNKNOWN
             case _ if name in SAME:
                 return module
             case "modules" | "named_modules" | "children" | "named_children" | "buffers":
-                return Unknown(holds=targets)
+                return Unknown(holds=frozenset({uid}))
             case _ if name in MODULE_METHODS or name in words("module", "setters"):
                 return UNKNOWN
             case _ if (SUSPECT.search(name) or "param" in name) and (
@@ -102,7 +110,10 @@ class Instances(Constructors):
                 return Unknown(holds=self.escape(node, [module, *args, *named.values()]))
             case _:
                 return self._ran_by_owner(uid, node, args, named)
-        return UNKNOWN
+
+    def _was_taken(self, uid: Uid) -> bool:
+        """Whether somebody was taken out of a collection: he has another name, too."""
+        return uid[0] == "?" and ".".join(uid[1:]) in self.taken
 
     def _with_parts(self, uid: Uid, module: Value, *, own: bool = True) -> frozenset[Uid]:
         """Return a module and those of its parts that were made under names of their own, by itself only if `own`."""
@@ -256,7 +267,7 @@ class Instances(Constructors):
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
                 for uid in held((self.latest[owner],)):
                     self.set_member(uid, name, module)
-        return Params(frozenset({module.uid}))
+        return Params(None if self._was_taken(module.uid) else frozenset({module.uid}))
 
 
 def _prefixes(id_: str) -> Iterator[str]:

@@ -44,7 +44,7 @@ from gradlint.static.lowering.values import (
     is_loader,
 )
 from gradlint.static.sources.library import role_of
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk, walk_of
 
 _MOST_PHASES = 3
 """Of more words a loop is read as one that goes through anything."""
@@ -63,7 +63,7 @@ class Loops(Calls):
             self._unrolled_for(node, each)
             return
         self._loop(node, lambda: self.take(node.target, self._each(node.iter, source)))
-        if isinstance(node.iter, ast.Name) and any(_detaches(part, node.target) for part in walk(node)):
+        if isinstance(node.iter, ast.Name) and any(_detaches(call, node.target) for call in walk_of(node, ast.Call)):
             self.assign(node.iter, UNKNOWN, node)
 
     def _drawn(self, node: ast.expr) -> None:

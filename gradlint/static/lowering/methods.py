@@ -33,6 +33,7 @@ from gradlint.static.lowering.values import (
     Value,
     unknown_uid,
 )
+from gradlint.static.syntax.nodes import words
 
 _OPTIMIZER_NEUTRAL = frozenset(
     [
@@ -188,8 +189,8 @@ class Methods(Tensors):
         match name:
             case "backward" if not args or all(isinstance(arg, Tensor) and not arg.nodes for arg in args):
                 return self.backward(node, [receiver], named)
-            case "backward":
-                # Y.backward(x) of an unknown Y: an engine that owns the whole cycle.
+            case "backward" | "manual_backward":
+                # Y.backward(x) of an unknown Y: an engine that owns the whole cycle, or a module of Lightning.
                 self.emit(EventKind.BACKWARD, node, None, roles=("engine",))
                 self.emit(EventKind.ESCAPE, node, None)
                 return UNKNOWN
@@ -247,9 +248,18 @@ class Methods(Tensors):
         """Set the mode of somebody who may turn out to be a module; whoever it is, nobody's gradients change."""
         self.set_mode(name, node, frozenset({unknown_uid(somebody.id)}), self._spelled_receiver(node), [])
         for each in self.alternatives.get(somebody.id, ()):
-            self._perhaps_in_mode(somebody.id, each, name, node)
+            if not self._is_routine(each, name):
+                self._perhaps_in_mode(somebody.id, each, name, node)
         if somebody.id in self.loaded:
             # What restores a state is a module or an optimizer, and only one of them has a mode.
             self.proven.add(somebody.id)
             self.module_owners.add(somebody.id)
         return somebody
+
+    def _is_routine(self, somebody: Value, name: str) -> bool:
+        """Whether the method that switches the mode of modules is a routine of the class's own, which is told of none."""
+        method = self.method_of(somebody.cls, name) if isinstance(somebody, Instance) else None
+        if method is None:
+            return False
+        taken = method.node.args
+        return len(taken.args) == 1 and taken.vararg is None and "super" not in words(method.node)

@@ -115,11 +115,12 @@ class Modules(Branches):
         return self.store.setdefault((frame.path, name), UNKNOWN)
 
     def _starred(self, module: Module, name: str) -> Value | None:
-        if name.startswith("_"):
+        stars = module.contents.outline.stars
+        if not stars or name.startswith("_"):
             return None
         # What a package takes from its modules for type checkers only does not hide a module of that name.
         all_of_them = not self.project.holds(f"{module.name}.{name}")
-        for star in module.contents.outline.stars:
+        for star in stars:
             dotted = module.absolute(star.module, star.level)
             if (all_of_them or star.runs) and name in self.project.exports(dotted):
                 home = self.project.module(dotted)

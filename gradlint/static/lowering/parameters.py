@@ -22,6 +22,7 @@ from gradlint.static.lowering.values import (
     Value,
     unknown_uid,
 )
+from gradlint.static.syntax.nodes import walk
 
 
 class Parameters(Expressions):
@@ -59,6 +60,13 @@ class Parameters(Expressions):
             known = bool(rest) and "**" not in rest
             mixed = Unknown(holds=self.reach(rest.values()))
             self.bind(arguments.kwarg.arg, Items(tuple(rest.values()), tuple(rest)) if known else mixed)
+
+    def given(self) -> frozenset[str]:
+        """Return the names of the parameters of the function that we are in."""
+        node = self.frame.node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            return frozenset()
+        return frozenset(each.arg for each in walk(node.args) if isinstance(each, ast.arg))
 
     def _is_called(self) -> bool:
         """Whether the function that we are in is seen to be called: else its defaults are what some callers leave, and others do not."""

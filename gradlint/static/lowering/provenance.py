@@ -26,7 +26,7 @@ def reshaped(result: Value, tensor: Value, method: str) -> Value:
     """Return the result of a method of a tensor, with what stays true of the tensor."""
     if not isinstance(result, Tensor) or not isinstance(tensor, Tensor):
         return result
-    if result.nodes and method in words("tensor", "shaping") | words("tensor", "summing"):
+    if result.nodes and method in words("tensor", "shaping", "summing"):
         # A sum is the sum of its terms still.
         result = replace(result, dropped=tensor.dropped)
     if tensor.made is None:

@@ -59,6 +59,7 @@ class Who:
         """Whom an instance has ever had among its attributes: the store forgets it with the function that made it."""
         self.kept: set[Uid] = set()  # in an attribute
         self.escaped: set[Uid] = set()  # to somebody unknown
+        self.lent: set[Uid] = set()  # in a collection that a function was given: its callers have them, too
         self.successors: dict[tuple[Uid, Location], Uid] = {}  # who takes the place of a part
         self.frozen: set[Uid] = set()
         self.pretrained: dict[Uid, Location] = {}
@@ -79,6 +80,7 @@ class Who:
         self.presumed: dict[Uid, frozenset[Uid]] = {}  # whom an optimizer trains, in all likelihood
         self.loaded: set[str] = set()  # by `load_state_dict`
         self.made_here: set[str] = set()  # not given to the code that is read
+        self.taken: set[str] = set()  # by a loop, of a collection with objects in sight: none of them is None
         self.alternatives: dict[str, tuple[Value, ...]] = {}  # the modules of which it is one
         self.losses: dict[str, tuple[Value, ...]] = {}  # ... and the losses
         self.cycles: dict[str, Cycle] = {}

@@ -69,26 +69,12 @@ class Statements(Assignments):
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self.frame.captured = True
                 self.bind(node.name, self._decorated(node))
-            case ast.ClassDef(bases=bases):
-                for base in bases:
-                    self.evaluate(base)
-                self.bind(node.name, Class(node, self.frame.path))
-            case ast.Return(ast.Call(ast.Name(name))) if name in _FAILURES:
-                self.jump(JumpKind.RAISE)  # Whoever returns an error meant to raise it: nothing goes well from here.
-            case ast.Return():
-                self._return(node.value)
-            case ast.Break():
-                self._leave_iteration(JumpKind.BREAK)
-            case ast.Continue():
-                self._leave_iteration(JumpKind.CONTINUE)
-            case ast.Raise():
-                self.jump(JumpKind.RAISE)
+            case ast.ClassDef():
+                self._class(node)
+            case ast.Return() | ast.Break() | ast.Continue() | ast.Raise():
+                self._jump(node)
             case ast.Import(names):
-                for alias in names:
-                    self.bind(
-                        alias.asname or alias.name.split(".")[0],
-                        Library(alias.name if alias.asname else alias.name.split(".")[0]),
-                    )
+                self._import(names)
             case ast.ImportFrom():
                 self._import_from(node.module or "", node.names, node.level)
             case ast.Assert(test):
@@ -97,15 +83,41 @@ class Statements(Assignments):
                 self.evaluate(subject)
                 self.lower_cases(list(cases))
             case ast.Delete(targets):
-                for gone in targets:
-                    if isinstance(gone, ast.Attribute) and gone.attr in ("grad", "_grad"):
-                        self.by_hand(gone, self.evaluate(gone.value), EventKind.ZERO)
-                    elif isinstance(gone, ast.Subscript) and isinstance(self.evaluate(gone.value), (Items, Gathered)):
-                        self.grown(gone.value, Unknown(holds=held((self.latest[gone.value],))), node)
+                self._delete(targets, node)
             case _ if hasattr(ast, "TryStar") and isinstance(node, ast.TryStar):
                 self.block(node.body)
             case _:
                 return
+
+    def _class(self, node: ast.ClassDef) -> None:
+        for base in node.bases:
+            self.evaluate(base)
+        self.bind(node.name, Class(node, self.frame.path))
+
+    def _jump(self, node: ast.Return | ast.Break | ast.Continue | ast.Raise) -> None:
+        match node:
+            case ast.Return(ast.Call(ast.Name(name))) if name in _FAILURES:
+                self.jump(JumpKind.RAISE)  # Whoever returns an error meant to raise it: nothing goes well from here.
+            case ast.Return(value):
+                self._return(value)
+            case ast.Break():
+                self._leave_iteration(JumpKind.BREAK)
+            case ast.Continue():
+                self._leave_iteration(JumpKind.CONTINUE)
+            case ast.Raise():
+                self.jump(JumpKind.RAISE)
+
+    def _import(self, names: Iterable[ast.alias]) -> None:
+        for alias in names:
+            package = alias.name.split(".")[0]
+            self.bind(alias.asname or package, Library(alias.name if alias.asname else package))
+
+    def _delete(self, targets: Iterable[ast.expr], node: ast.Delete) -> None:
+        for gone in targets:
+            if isinstance(gone, ast.Attribute) and gone.attr in ("grad", "_grad"):
+                self.by_hand(gone, self.evaluate(gone.value), EventKind.ZERO)
+            elif isinstance(gone, ast.Subscript) and isinstance(self.evaluate(gone.value), (Items, Gathered)):
+                self.grown(gone.value, Unknown(holds=held((self.latest[gone.value],))), node)
 
     def _expression(self, value: ast.expr, node: ast.Expr) -> None:
         match value:

@@ -71,7 +71,7 @@ class Tensors(Containers):
                 return self._fresh(named)
             case _ if name in words("tensor", "made") and not any(isinstance(value, Tensor) for value in args):
                 return marked(UNKNOWN, name, self.place(node))
-            case _ if name in words("tensor", "keep") | words("tensor", "tell"):
+            case _ if name in words("tensor", "keep", "tell"):
                 return Unknown(holds=held((receiver,)))
             case _ if _is_of_numbers(node.func) and not SUSPECT.search(name):
                 return UNKNOWN if name in ("zero_", "detach_") else Unknown(holds=held((receiver,)))

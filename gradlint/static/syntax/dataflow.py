@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from gradlint.static.sources.library import words
-from gradlint.static.syntax.nodes import children, walk
+from gradlint.static.syntax.nodes import blocks, children, walk
 from gradlint.static.syntax.questions import FunctionNode
 
 _NUMBERS = re.compile(r"(?:\w+\.)*(?:LongTensor|IntTensor|BoolTensor|int|float|bool|str)")
@@ -157,7 +157,7 @@ def is_cut(node: ast.expr) -> bool:
 def base(node: ast.expr) -> ast.Name | None:
     """Return the name at the beginning of a chain of methods of tensors."""
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        if node.func.attr not in words("tensor", "keep") | words("tensor", "cut"):
+        if node.func.attr not in words("tensor", "keep", "cut"):
             return None
         node = node.func.value
     return node if isinstance(node, ast.Name) else None
@@ -174,12 +174,14 @@ def _is_namespace(node: ast.expr) -> bool:
             return False
 
 
-def _own(function: ast.AST) -> Iterator[ast.stmt]:
-    for child in children(function):
-        if isinstance(child, ast.stmt):
-            yield child
-        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.expr)):
-            yield from _own(child)
+def _own(scope: ast.AST) -> Iterator[ast.stmt]:
+    for block in blocks(scope):
+        for statement in block:
+            yield statement
+            if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                yield from _own(statement)
+    for side in (*getattr(scope, "handlers", ()), *getattr(scope, "cases", ())):
+        yield from _own(side)
 
 
 def _heads(statement: ast.stmt) -> Iterator[ast.AST]:

@@ -1,4 +1,4 @@
-"""Attributes by which others switch on and off what a class does: `model.use_dropout = False`.
+"""By what others switch on and off what a class does: `model.use_dropout = False`, `Model("cpu")`.
 
 It knows syntax; it must not know values or rules.
 """
@@ -6,15 +6,15 @@ It knows syntax; it must not know values or rules.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gradlint.diagnostics import Location
-from gradlint.static.syntax.nodes import walk, walk_of
+from gradlint.static.syntax.nodes import called, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
 
 class Excuses:
-    """What the findings in a file rest on: that no other file steps an attribute of that name, or sets one."""
+    """What the findings in a file rest on: that no other file steps an attribute of that name, or sets one, or makes a class so."""
 
     def __init__(self, _: object) -> None:
         self.of: dict[Location, str] = {}
@@ -28,6 +28,28 @@ def setting(flag: str) -> str:
 def flag_of(asked: str) -> str:
     """Return the flag whose setting is asked for ("": it is something else)."""
     return asked.removesuffix("=") if asked.endswith("=") else ""
+
+
+def on_cpu(cls: str) -> str:
+    """Return what it is called to make a class on the CPU, where a tensor is from the start."""
+    return f"{cls}(cpu)"
+
+
+def made_on_cpu(calls: Iterable[ast.Call]) -> Iterator[str]:
+    """Yield the names of what is called with the CPU for a device."""
+    for call in calls:
+        if any(map(_is_cpu, (*call.args, *(keyword.value for keyword in call.keywords)))):
+            yield called(call)
+
+
+def _is_cpu(node: ast.expr) -> bool:
+    match node:
+        case ast.Constant("cpu"):
+            return True
+        case ast.Call(ast.Attribute(attr="device") | ast.Name("device"), [ast.Constant("cpu")]):
+            return True
+        case _:
+            return False
 
 
 def needed(test: ast.expr) -> Iterator[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Iterator
 
 from gradlint.static.lowering.instances import SAME
-from gradlint.static.syntax.nodes import children, defaults, walk, walk_of
+from gradlint.static.syntax.nodes import children, defaults, walk, walk_of, words
 
 DROPS = re.compile(r"drop", re.IGNORECASE)
 """What a rate of dropout is called, and what takes one."""
@@ -56,6 +56,18 @@ def choices(scope: ast.AST, callee: ast.expr) -> list[ast.expr]:
 
 def _alternatives(value: ast.expr) -> list[ast.expr]:
     return [*_alternatives(value.body), *_alternatives(value.orelse)] if isinstance(value, ast.IfExp) else [value]
+
+
+def of_own_parts(cls: ast.ClassDef) -> frozenset[ast.AST]:
+    """Return the calls of what a loop takes out of an attribute of `self`, as in `for layer in self.layers: x = layer(x)`."""
+    loops: list[tuple[ast.expr, ast.expr, ast.AST]] = [(each.target, each.iter, each) for each in walk_of(cls, ast.For)]
+    loops += [(turn.target, turn.iter, each) for each in walk_of(cls, ast.ListComp) for turn in each.generators[:1]]
+    found: set[ast.AST] = set()
+    for target, source, loop in loops:
+        if "self" in words(source):
+            taken, calls = words(target), walk_of(loop, ast.Call)
+            found |= {call for call in calls if isinstance(call.func, ast.Name) and call.func.id in taken}
+    return frozenset(found)
 
 
 def in_one_mode(node: ast.Call) -> bool:

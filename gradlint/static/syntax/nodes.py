@@ -88,6 +88,13 @@ def root(node: ast.AST) -> ast.AST:
     return node
 
 
+def base_name(node: ast.AST) -> str:
+    """Return the name that an expression is, or of which it is an attribute or element ("": it is of none)."""
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
     """Yield the blocks of a statement, but for those of its handlers and cases, which are nodes of their own."""
     for name in ("body", "orelse", "finalbody"):

@@ -6,21 +6,27 @@ It knows statements; it must not know values or rules.
 from __future__ import annotations
 
 import ast
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from gradlint.static.syntax.nodes import blocks, spelled, walk
+from gradlint.static.syntax.nodes import blocks, spelled, walk, walk_of
 
-_TARGETS = frozenset([ast.Name, ast.Attribute, ast.Subscript])
+_TARGETS: tuple[type[ast.Name | ast.Attribute | ast.Subscript], ...] = (ast.Name, ast.Attribute, ast.Subscript)
 
 
-class Assigned(dict[ast.AST, frozenset[str]]):
-    """What is assigned to in a node, and in the functions inside of it, by its text; found out when it is asked for."""
+class Assigned(dict[ast.AST, dict[str, list[int]]]):
+    """The rows in which something is assigned to in a node, and in the functions inside of it, by its text; found out when asked for."""
 
-    def __missing__(self, node: ast.AST) -> frozenset[str]:
+    def __missing__(self, node: ast.AST) -> dict[str, list[int]]:
         """Look for it."""
-        self[node] = frozenset(_targets(node))
-        return self[node]
+        self[node] = rows = defaultdict[str, list[int]](list)
+        for kind in _TARGETS:
+            for target in walk_of(node, kind):
+                if type(target.ctx) is not ast.Load:
+                    rows[spelled(target)].append(target.lineno)
+        return rows
 
 
 class Given(NamedTuple):
@@ -41,17 +47,13 @@ def reaching(
     """
     word, words = spelled(target), frozenset({spelled(target), *_owners(target)})
     assigned = Assigned() if assigned is None else assigned
-    if not words & assigned[scope]:  # Most names are not assigned in most scopes.
+    known = assigned[scope]
+    rows = sorted(row for each in words if each in known for row in known[each])
+    if not rows:  # Most names are not assigned in most scopes.
         return [], False
-    found, certain, _ = _block(getattr(scope, "body", []), words, use, assigned)
+    found, certain, _ = _block(getattr(scope, "body", []), words, use, rows)
     # Whoever gives a name to another thing gives it other parts.
     return [each if each.word == word else each._replace(value=None) for each in found], certain
-
-
-def _targets(scope: ast.AST) -> Iterator[str]:
-    for node in walk(scope):
-        if type(node) in _TARGETS and type(node.ctx) is not ast.Load:  # type: ignore[attr-defined]
-            yield spelled(node)
 
 
 def _owners(target: ast.expr) -> Iterator[str]:
@@ -62,25 +64,29 @@ def _owners(target: ast.expr) -> Iterator[str]:
 
 
 def _block(
-    body: Iterable[ast.stmt], words: frozenset[str], use: ast.AST | None, assigned: Assigned
+    body: Iterable[ast.stmt], words: frozenset[str], use: ast.AST | None, rows: list[int]
 ) -> tuple[list[Given], bool, bool]:
-    """Return what reaches the use in a block or its end, whether that is certain, and whether the use was met."""
+    """Return what reaches the use in a block or its end, whether that is certain, and whether the use was met.
+
+    All that is assigned to one of the words stands in `rows`, in order: most statements are in none of them.
+    """
     found: list[Given] = []
     certain = False
     for statement in body:
-        if use is not None and _holds(statement, use):
+        if use is not None and _holds(statement, getattr(use, "lineno", 0)):
             for inner in _sides(statement):
-                if any(_holds(each, use) for each in inner):
-                    more, sure, _ = _block(inner, words, use, assigned)
+                if any(_holds(each, getattr(use, "lineno", 0)) for each in inner):
+                    more, sure, _ = _block(inner, words, use, rows)
                     return (more if sure else [*found, *more]), certain or sure, True
             return found, certain, True
-        if not words & assigned[statement]:
+        at = bisect_left(rows, statement.lineno)
+        if at == len(rows) or not _holds(statement, rows[at]):
             continue
         given = list(_own(statement, words))
         if given:
             found, certain = given, True
             continue
-        sides = [_block(inner, words, None, assigned) for inner in _sides(statement)]
+        sides = [_block(inner, words, None, rows) for inner in _sides(statement)]
         complete = isinstance(statement, ast.If) and all(sure for _, sure, _ in sides)
         inside = [each for more, _, _ in sides for each in more]
         if isinstance(statement, ast.With) and sides[0][1]:
@@ -89,8 +95,7 @@ def _block(
     return found, certain, False
 
 
-def _holds(statement: ast.stmt, use: ast.AST) -> bool:
-    row: int = getattr(use, "lineno", 0)
+def _holds(statement: ast.stmt, row: int) -> bool:
     return statement.lineno <= row <= (statement.end_lineno or row)
 
 

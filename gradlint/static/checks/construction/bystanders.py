@@ -14,7 +14,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering.values import Library
 from gradlint.static.sources.library import role_of, words
-from gradlint.static.syntax.nodes import called, children, own, own_of
+from gradlint.static.syntax.nodes import called, children, own, own_of, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
 _Scope = ast.Module | FunctionNode
@@ -48,7 +48,7 @@ def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _runs_backward(loop: ast.AST) -> bool:
-    return any(_called(node) == "backward" for node in own_of(loop, ast.Call))
+    return any(_called(node) == "backward" for node in walk_of(loop, ast.Call))
 
 
 def _called(call: ast.Call) -> str:

@@ -13,6 +13,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.bearing import is_parameter
 from gradlint.static.lowering.values import Library
+from gradlint.static.syntax.flags import Excuses, made_on_cpu, on_cpu
 from gradlint.static.syntax.nodes import walk, walk_of, words
 from gradlint.static.syntax.questions import FunctionNode
 
@@ -32,13 +33,24 @@ def converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
             case ast.Assign(
                 [ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(ast.Call() as made, how), args)
             ) if how in CONVERSIONS and is_parameter(analysis, made):
+                told = how == "to" and any(_is_parameter(analysis, each) for each in args)
+                if told and cls.name in made_on_cpu(analysis.nodes(ast.Call)):
+                    continue
                 if not is_so_already(made, args, cls) and not any(_is_given(analysis, each) for each in made.args[:1]):
                     what = f"`self.{name}`, the plain tensor that `.{how}()` makes of a parameter where it converts it"
                     way = f"convert the tensor first: `nn.Parameter(tensor.{how}(...))`"
                     place = analysis.source.place(node)
+                    if told:
+                        analysis.kept(Excuses).of[place] = on_cpu(cls.name)
                     yield compose("GL809", Side.STATIC, place, owner=cls.name, what=what, way=way)
             case _:
                 continue
+
+
+def _is_parameter(analysis: Analysis, given: ast.expr) -> bool:
+    """Whether an expression is a parameter of its function, which is never given another value."""
+    function = analysis.function_in(given.lineno)
+    return function is not None and isinstance(given, ast.Name) and _bindings(function).get(given.id) == []
 
 
 def bare(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:

@@ -7,6 +7,7 @@ passes from the very same value; it must not know what else shares a graph (`gra
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Location, Side
@@ -21,6 +22,10 @@ from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk
 from gradlint.wordings.graphs import ONCE
 
+_CALLED = re.compile(r"(\w+)\(")
+_OF_A_LOSS = frozenset(["scale", "mean", "sum"])
+"""What is called of a loss that was computed before; whatever else is called makes another loss each time."""
+
 
 @in_tests
 @check
@@ -28,7 +33,7 @@ def run_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL503: `loss.backward()` for one optimizer, and `loss.backward()` of the same loss for the next one."""
     for root in analysis.roots:
         passes = [event for event in analysis.events[root] if event.kind is EventKind.BACKWARD and event.name]
-        for name in sorted({event.name for event in passes}):
+        for name in sorted({event.name for event in passes if _OF_A_LOSS.issuperset(_CALLED.findall(event.name))}):
             mine = [event for event in passes if event.name == name]
             shared = frozenset[GraphNode].intersection(*(event.nodes for event in mine))
             if len(dict.fromkeys(mine)) > 1 and shared and not any(node.sure or node.age for node in shared):

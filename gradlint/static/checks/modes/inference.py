@@ -9,6 +9,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs.graphs import is_trained
+from gradlint.wordings.modes import HAS_TO_SAVE
 
 
 @check
@@ -18,4 +19,6 @@ def saved_in_inference(analysis: Analysis) -> Iterator[Diagnostic]:
         if any(is_trained(analysis, node) for node in refused.nodes):
             marks = (("made", refused.made),) if refused.made is not None else ()
             subject = f"`{refused.spelled}`" if refused.spelled else "this tensor"
-            yield compose("GL309", Side.STATIC, analysis.source.place(refused.node), marks, subject=subject)
+            yield compose(
+                "GL309", Side.STATIC, analysis.source.place(refused.node), marks, subject=subject, what=HAS_TO_SAVE
+            )

@@ -27,6 +27,7 @@ from gradlint.static.checks.modes.tracking import (
     tracked,
 )
 from gradlint.static.facts.bearing import owners_of_all
+from gradlint.static.facts.cadence import tree_of
 from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.following import follow_to
@@ -218,7 +219,11 @@ def _ends_its_loop(analysis: Analysis, root: Root, around: tuple[int, ...], laps
     """Whether an evaluation stands in the last turn of the loop around it and the training: nothing is trained behind it there."""
     loop = analysis.lowering.loop_nodes.get(around[-1]) if around else None
     begun = begun_by(analysis, root, lapsed)
-    return loop is not None and bool(begun) and all(at_last(loop, _row_in(analysis, loop, each)) for each in begun)
+    return (
+        loop is not None
+        and bool(begun)
+        and all(at_last(loop, _row_in(analysis, loop, each), tree_of(analysis, loop)) for each in begun)
+    )
 
 
 def _row_in(analysis: Analysis, loop: ast.AST, event: Event) -> int:

@@ -98,7 +98,7 @@ def _lasts(analysis: Analysis, keeping: Keeping, begun: list[Event]) -> bool:
     anew = any(len(keeping.outer) > len(event.loops) for event in begun)
     if not anew and not any(over_batches(analysis, number) for number in keeping.outer):
         return True
-    made = Assigned()[nodes[keeping.outer[-1]]] if keeping.outer[-1] in nodes else frozenset()
+    made = frozenset(Assigned()[nodes[keeping.outer[-1]]] if keeping.outer[-1] in nodes else ())
     return not all(_is_of_a_turn(nodes.get(number), made) for number in keeping.loops[len(keeping.outer) :])
 
 
@@ -262,11 +262,21 @@ def _evaluation_loops(analysis: Analysis, root: Root, event: Event, state: State
 
 
 def _asks_gradients(analysis: Analysis, event: Event) -> bool:
-    """Whether the loop around a forward, or the `forward` of what is run, differentiates by itself."""
+    """Whether the loop around a forward, or the `forward` of what is run, differentiates by itself, or a context switches on."""
     node = analysis.lowering.loop_nodes.get(event.loops[-1])
-    if node is not None and ON_INPUTS.search(ast.unparse(node)):
+    if (node is not None and ON_INPUTS.search(ast.unparse(node))) or _is_switched_on(analysis, event):
         return True
     return any(DIFFERENTIATES.search(ast.unparse(forward)) for forward in _forwards(analysis, event))
+
+
+def _is_switched_on(analysis: Analysis, event: Event) -> bool:
+    """Whether a context around a forward that records a graph says so: somebody wants it."""
+    row = event.place.row
+    around = [
+        each for each in walk_of(_scope(analysis, event), ast.With) if each.lineno < row <= (each.end_lineno or row)
+    ]
+    contexts = [item.context_expr for each in around for item in each.items]
+    return any(isinstance(each, ast.Call) and called(each) in _SWITCHING for each in contexts)
 
 
 def _forwards(analysis: Analysis, event: Event) -> Iterator[ast.AST]:

@@ -46,6 +46,8 @@ def _clipped_then_stepped(found: list[Event]) -> Iterator[Event]:
 def _exchanging_optimizers(analysis: Analysis) -> Iterator[tuple[Class, Location]]:
     """Yield the optimizers of the project that functions in sight speak of, with the call that exchanges gradients in their step."""
     lowering = analysis.lowering
+    if not any(map(lowering.is_optimizer, {known for known in lowering.values.values() if isinstance(known, Class)})):
+        return
     read = {node for root in analysis.roots for node in root.followed}
     for scope in (analysis.tree, *sorted(read, key=lambda node: getattr(node, "lineno", 0))):
         # What was not evaluated is not looked for: that would read other files.

@@ -103,7 +103,7 @@ def _step_after(found: list[Event], schedule: Event, scheduler: Object) -> Event
 @check
 def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL202: a scheduler that nobody can step, beside an optimizer that steps."""
-    hidden = analysis.lowering.escaped | analysis.stepped
+    hidden = analysis.lowering.escaped | analysis.lowering.lent | analysis.stepped
     # A method may be read twice, the second time only for what it gives to attributes.
     read = {uid[-2:] for uid in hidden}
     for scheduler in analysis.objects(Kind.SCHEDULER):

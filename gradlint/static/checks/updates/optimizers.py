@@ -15,6 +15,7 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.construction.coverage import given_twice
+from gradlint.static.facts.cadence import tree_of
 from gradlint.static.facts.trials import is_of_one_number
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.interpreter import World
@@ -92,7 +93,7 @@ def _meant(analysis: Analysis, root: Root, case: _Case, found: Diagnostic) -> bo
 def _steps_once(analysis: Analysis, step: Event) -> bool:
     """Whether a step is taken in one turn of its loop only: what is cleared in front of the loop is cleared for each step."""
     loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
-    return loop is not None and once(loop, step.place.row)
+    return loop is not None and once(loop, step.place.row, tree_of(analysis, loop))
 
 
 def _only_timed(analysis: Analysis, root: Root, case: _Case) -> bool:
@@ -258,27 +259,34 @@ def _would_train(case: _Case) -> bool:
     if any(event.kind is EventKind.BACKWARD for event in ring):
         return True
     owned = case.optimizer.of
-    return owned is not None and any(event.kind is EventKind.FORWARD and touches(event, owned) for event in ring)
+    return owned is not None and any(_computes(event) and touches(event, owned) for event in ring)
 
 
 def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[State]) -> bool:
     """Whether whatever a model computed in this turn, or call, is cleared right in front of a step on each path."""
     cleared = {state.mark("cleared") for state in states}
+    # Where the first turn of a loop differs from the others, its events come twice.
     clearing = {
         event.place: number
-        for number, event in enumerate(found)
+        for number, event in reversed(list(enumerate(found)))
         if event.kind is EventKind.ZERO and event.frame == step.frame and event.loops == step.loops
     }
     if not cleared <= clearing.keys():
         return False
     begun = min(clearing[place] for place in cleared if place is not None)
-    if any(event.kind is EventKind.ESCAPE for event in found[begun : found.index(step)]):
+    end = found.index(step, begun) if step in found[begun:] else begun
+    if any(event.kind is EventKind.ESCAPE for event in found[begun:end]):
         return False  # What is given to somebody unknown may hold the loss.
     before = found[:begun]
     here = [event for event in before if event.is_in(step.loops) and event.frame[: len(step.frame)] == step.frame]
     return (bool(step.loops) or len(step.frame) > 1) and any(
-        event.kind is EventKind.FORWARD and "grad" in event.roles for event in here
+        _computes(event) and "grad" in event.roles for event in here
     )
+
+
+def _computes(event: Event) -> bool:
+    """Whether a model is run, and not only told something by a method of its own."""
+    return event.kind is EventKind.FORWARD and "told" not in event.roles
 
 
 def _repeated(case: _Case) -> Diagnostic | None:

@@ -94,15 +94,45 @@ def _one_turn_early(analysis: Analysis, window: Window) -> Iterator[Diagnostic]:
     after = window.ring.index(window.backwards[-1]) < window.ring.index(window.step)
     if early and after and not _excused(window, cycle.counter):
         what = f"the counter starts at 0, so that `{window.step.name}` steps after the first batch already, not after "
-        what += f"{_length(window)} batches: " + (_ONCE if once else _EACH_PASS)
-        remedy = "count from one, `(i + 1) % steps == 0`, and step once more after the loop for what is left"
+        flushed = _steps_at_the_end(analysis, window, cycle.counter)
+        what += f"{_length(window)} batches: " + (_ONCE if once else _of_passes(analysis, window, flushed=flushed))
+        remedy = "count from one, `(i + 1) % steps == 0`"
+        remedy += "" if flushed else ", and step once more after the loop for what is left"
         marks = (("fresh", window.backwards[-1].place),)
         found = compose("GL703", Side.STATIC, window.step.place, marks, what=what, remedy=remedy)
         yield replace(found, severity=Severity.INFO) if once else found
 
 
-_EACH_PASS = "each pass begins with an update from a single batch, and ends with batches that no update has used"
+_BEGINS = "each pass begins with an update from a single batch"
+_DROPS = ", and ends with batches that no update has used"
+_CARRIES = (
+    "the first update comes from a single batch, and what a pass leaves over goes into the first update of the next one"
+)
 _ONCE = "training begins with an update from a single batch, which is a part of what the others are"
+
+
+def _of_passes(analysis: Analysis, window: Window, *, flushed: bool) -> str:
+    """Return what becomes of the batches of a pass that begins one turn early."""
+    effect = on_optimizer(window.optimizer, analysis.lowering.objects)
+    dropped = any(effect(event) is EventKind.ZERO for event in _between_passes(analysis, window))
+    if dropped and not flushed:
+        return _BEGINS + _DROPS
+    return _BEGINS if flushed or len(window.step.loops) == 1 else _CARRIES
+
+
+def _steps_at_the_end(analysis: Analysis, window: Window, counter: str) -> bool:
+    """Whether a pass that is not over with a window steps all the same: in another turn as well, or behind the loop."""
+    if any(counter in atom.ids for atom in window.guard.atoms if atom != window.end):
+        return True
+    behind = (event for event in _between_passes(analysis, window) if event.place > window.step.place)
+    return any(event.kind is EventKind.STEP and window.optimizer.uid in (event.targets or ()) for event in behind)
+
+
+def _between_passes(analysis: Analysis, window: Window) -> list[Event]:
+    """Return what happens around the loop of the batches, as often as this is run through."""
+    around = window.step.loops[:-1]
+    found = (each for each in analysis.events.values() if window.step in each)
+    return [event for each in found for event in each if event.loops == around]
 
 
 def _excused(window: Window, counter: str) -> bool:

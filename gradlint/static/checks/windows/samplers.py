@@ -18,7 +18,7 @@ from gradlint.static.flow.following import follow
 from gradlint.static.flow.subjects import on_sampler
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.files import Root
-from gradlint.static.lowering.values import Const, Kind, Object
+from gradlint.static.lowering.values import Const, Kind, Object, Value
 from gradlint.static.syntax.nodes import asks_for, walk, walk_of
 from gradlint.typestate import State
 
@@ -60,8 +60,8 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
         if (_trains(analysis, root, event) and _steps(analysis, root, event)) or _lets_train(analysis, root, event):
             # Who builds the sampler knows of the epochs.
             here = sampler.place.filename == analysis.source.filename
-            place, marks = _place(analysis, event) if here else event.place, (("built", sampler.place),)
-            yield compose("GL709", Side.STATIC, place, marks, subject=event.name)
+            place, name = _place(analysis, event, sampler) if here else (event.place, event.name)
+            yield compose("GL709", Side.STATIC, place, (("built", sampler.place),), subject=name)
 
 
 def _is_asked_again(analysis: Analysis, sampler: Object, draw: Event) -> bool:
@@ -82,10 +82,19 @@ def _asked(scope: ast.AST, row: int) -> Iterator[tuple[str, bool]]:
                 yield test.attr if isinstance(test, ast.Attribute) else test.id, held
 
 
-def _place(analysis: Analysis, draw: Event) -> Location:
-    """Return where a loader is drawn from: in another file, whose function knows of no epochs, the call of that function here."""
+def _place(analysis: Analysis, draw: Event, sampler: Object) -> tuple[Location, str]:
+    """Return where a loader is drawn from, and its name there: in another file, whose function knows of no epochs, the call of that function here."""
     calls = analysis.calls_into(draw.frame) if draw.place.filename != analysis.source.filename else []
-    return analysis.source.place(calls[-1]) if calls else draw.place
+    if not calls:
+        return draw.place, draw.name
+    given = [*calls[-1].args, *(keyword.value for keyword in calls[-1].keywords)]
+    names = [ast.unparse(each) for each in given if _draws_by(analysis.value(each), sampler)]
+    return analysis.source.place(calls[-1]), names[0] if len(names) == 1 else draw.name
+
+
+def _draws_by(value: Value, sampler: Object) -> bool:
+    """Whether a value is what draws by a sampler."""
+    return isinstance(value, Object) and sampler.uid in (value.of or ())
 
 
 def _broken(event: Event, state: State) -> bool:
