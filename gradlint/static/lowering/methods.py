@@ -206,6 +206,7 @@ class Methods(Tensors):
         if known is None and name == "step" and not args and isinstance(receiver, Unknown) and receiver.id:
             self._stepped_by_somebody(receiver.id, node)
             if _SCHEDULE.search(receiver.id):
+                self.put_away([receiver])  # It may be one of those that were built in sight.
                 return UNKNOWN  # Whatever it moves, it leaves the gradients of the optimizer that it was built on.
         return Unknown(holds=self.escape(node, values)) if known is None else known
 
