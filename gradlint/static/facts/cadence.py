@@ -48,9 +48,8 @@ def _loaders(tree: ast.Module) -> frozenset[str]:
     return frozenset(
         last_name(target)
         for node in walk_of(tree, ast.Assign)
-        if isinstance(node.value, ast.Call)
-        for target in node.targets
-        if last_name(node.value.func) == "DataLoader"
+        for target, value in _pairs(node)
+        if isinstance(value, ast.Call) and last_name(value.func) == "DataLoader"
     )
 
 
@@ -168,13 +167,26 @@ def definitions(analysis: Analysis, name: ast.expr, scope: ast.AST | None) -> li
     for around in (scope, tree_of(analysis, name)):
         if around is not None:
             found = [
-                node.value
+                value
                 for node in walk_of(around, ast.Assign)
-                if any(type(target) is type(name) and text_of(target) == text for target in node.targets)
+                for target, value in _pairs(node)
+                if type(target) is type(name) and text_of(target) == text
             ]
             if found:
                 return found
     return []
+
+
+def _pairs(node: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield what is assigned to, and what it is given: `a, b = c, d` are two assignments."""
+    for target in node.targets:
+        match target, node.value:
+            case ((ast.Tuple(targets) | ast.List(targets)), (ast.Tuple(values) | ast.List(values))) if len(
+                targets
+            ) == len(values):
+                yield from zip(targets, values, strict=True)
+            case _:
+                yield target, node.value
 
 
 def conditional(tree: Node, event: Event, loop: int) -> bool:

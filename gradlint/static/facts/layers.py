@@ -33,8 +33,8 @@ from gradlint.static.syntax.layers import (
     is_named,
     is_of_one_layer,
     is_off,
+    left_out,
     of_own_parts,
-    rates_left_out,
     under_conditions,
 )
 from gradlint.static.syntax.nodes import asks_for
@@ -76,7 +76,7 @@ class Layers:
         self._aside: frozenset[ast.AST] = frozenset()
         self._idle: dict[tuple[ast.ClassDef, ...], frozenset[ast.AST]] = {}
         self._without_dropout = self._with_dropout = False
-        self._rates: frozenset[str] = frozenset()
+        self._nothing: frozenset[str] = frozenset()
 
     def of_module(self, cls: Class, calls: Sequence[ast.Call]) -> Sensitivity:
         """Return whether the mode of a module matters, all of whose constructions are in sight, if there are any."""
@@ -95,12 +95,13 @@ class Layers:
 
     def _lineage(self, cls: Class, lineage: list[Class]) -> Sensitivity:
         lowering = self._analysis.lowering
+        nodes = [ancestor.node for ancestor in lineage]
         # What runs an element of its own runs what was read where it was made.
-        self._on_request |= {each for own in lineage for each in (*on_request(own.node), *of_own_parts(own.node))}
+        self._on_request |= of_own_parts(nodes).union(*map(on_request, nodes))
         if lowering.is_open(cls):
             return most([*(self.of_expression(each.node, each.frame) for each in lineage), Sensitivity.UNSEEN])
-        off = frozenset(made for each in lineage for made in switched_off(each.node, self._rates))
-        never = self._never_run(tuple(each.node for each in lineage))
+        off = frozenset(made for each in nodes for made in switched_off(each, self._nothing))
+        never = self._never_run(tuple(nodes))
         outer, self._aside = self._aside, self._aside | never | off
         found = most(self.of_expression(each.node, each.frame) for each in lineage)
         self._aside = outer
@@ -108,15 +109,20 @@ class Layers:
 
     @contextmanager
     def _left_out(self, made: ast.AST | None, calls: Sequence[ast.Call]) -> Iterator[None]:
-        """Read with the rates of dropout that all of some calls leave out: they are none."""
-        outer = self._rates
+        """Read with the arguments that all of some calls leave at nothing: rates of dropout, and flags."""
+        outer = self._nothing
         known = isinstance(made, FunctionNode) and bool(calls)
-        rates = [rates_left_out(made, call, outer) for call in calls] if known else [frozenset[str]()]  # type: ignore[arg-type]
-        self._rates = frozenset.intersection(*rates)
+        nothing = [left_out(made, call, outer) for call in calls] if known else [frozenset[str]()]  # type: ignore[arg-type]
+        self._nothing = frozenset.intersection(*nothing)
         try:
             yield
         finally:
-            self._rates = outer
+            self._nothing = outer
+
+    @property
+    def _rates(self) -> frozenset[str]:
+        """The rates of dropout that are none."""
+        return frozenset(name for name in self._nothing if DROPS.search(name))
 
     def _never_run(self, lineage: tuple[ast.ClassDef, ...]) -> frozenset[ast.AST]:
         """Return the layers of a class that nobody reads, and its methods that ask for the mode, perhaps, but that nobody reaches."""

@@ -27,6 +27,7 @@ from gradlint.static.lowering.values import (
     Method,
     Object,
     Params,
+    Rows,
     Super,
     Tensor,
     Unknown,
@@ -34,7 +35,7 @@ from gradlint.static.lowering.values import (
     unknown_uid,
 )
 
-_MADE_OF_OTHERS = frozenset([Items, Gathered, Method, Function, Choice, Super])
+_MADE_OF_OTHERS = frozenset([Items, Rows, Gathered, Method, Function, Choice, Super])
 """Values that consist of others; most are of other sorts."""
 
 
@@ -47,6 +48,8 @@ def parts(value: Value) -> Iterator[Value]:
         case Items(elements):
             for element in elements:
                 yield from parts(element)
+        case Rows(each):
+            yield from parts(each)
         case Gathered(whole):
             yield whole
         case Method(receiver) | Function(receiver=Instance() | Object() as receiver):

@@ -171,7 +171,7 @@ class Assignments(Succession):
             changed = Unknown(holds=held((container, value)))
             self.assign(owner, changed, node)
             self.changes(container, changed, node)
-        elif isinstance(owner, ast.Subscript) and base_name(owner) and held((value,)):
+        elif isinstance(owner, ast.Subscript) and base_name(owner) and held((value,)) & self.objects.keys():
             # What holds the collection has another one in its place.
             self._assign_element(owner.value, owner.slice, Unknown(holds=held((container, value))), node)
 

@@ -25,6 +25,7 @@ from gradlint.static.lowering.values import (
     Items,
     Library,
     Params,
+    Rows,
     Unknown,
     Value,
     const,
@@ -82,7 +83,7 @@ class Builtins(Creation):
         """Return what a function makes of the elements of a container."""
         match name:
             case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
-                return args[-1] if isinstance(args[-1], (Items, Gathered, Params)) else Unknown(holds=held(args))
+                return args[-1] if isinstance(args[-1], (Items, Gathered, Params, Rows)) else Unknown(holds=held(args))
             case "list" | "tuple" if not named:
                 return Items(())
             case "dict" if not args:
@@ -96,9 +97,13 @@ class Builtins(Creation):
                 return Items(tuple(Items(row) for row in zip(*columns, strict=False)))
             case "enumerate" if args and isinstance(args[0], Items) and args[0].keys is None:
                 return Items(tuple(Items((Const(i), each)) for i, each in enumerate(args[0].elements)))
+            case "zip" if any(isinstance(arg, Params) for arg in args):
+                return Rows(Items(tuple(map(self.iterated, args))))
+            case "enumerate" if args and isinstance(args[0], Params):
+                return args[0]
+            case "enumerate" if args and isinstance(args[0], Rows):
+                return Rows(Items((UNKNOWN, args[0].each)))
             case "enumerate" | "zip" if args:
-                if any(isinstance(arg, Params) for arg in args):
-                    return next(arg for arg in args if isinstance(arg, Params))
                 return Unknown(holds=held(arg for arg in args if not is_loader(arg)))
             case "map" if len(args) == 2 and isinstance(args[0], Function):
                 return self._mapped(args[0], args[1], node)

@@ -23,6 +23,7 @@ from gradlint.static.lowering.values import (
     Library,
     Object,
     Params,
+    Rows,
     Tensor,
     Unknown,
     Value,
@@ -52,6 +53,8 @@ class Comprehensions(Arithmetic):
                 return UNKNOWN
             case Tensor() | Params():
                 return value
+            case Rows(each):
+                return each
             case Library() | Object(kind=Kind.LOADER) if is_loader(value):
                 return DATA
             case Gathered():
@@ -120,7 +123,9 @@ class Comprehensions(Arithmetic):
         self.assign(target, value, target)
         named = (self.lookup(part.id) for part in walk(target) if isinstance(part, ast.Name))
         unknown = [each for each in named if isinstance(each, Unknown) and each.id]
-        self.taken.update(each.id for each in unknown if each.holds)
+        self.taken.update(
+            each.id for each in unknown if any(uid in self.objects or uid in self.instances for uid in each.holds)
+        )
         others = frozenset(unknown_uid(each.id) for each in unknown)
         if others:
             self.emit(EventKind.CREATE, target, others, roles=("given",))

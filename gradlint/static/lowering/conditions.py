@@ -279,8 +279,8 @@ def _is_collection(value: Value | None, names: set[str]) -> bool | None:
     match value:
         case _ if not names or not names <= _COLLECTIONS:
             return None
-        case Object() | Function():
-            return False
+        case Object(calls=(_, *_)) | Function():
+            return False  # Who is only used as an optimizer may be a list of them elsewhere.
         case Items(keys=tuple()):
             return "builtins.dict" in names
         case Items():

@@ -189,10 +189,8 @@ class Constructors(Builtins):
 
     def _wrapped(self, value: Value, role: str) -> Value:
         match value:
-            case Object(kind=Kind.MODULE) if role == "copy":
-                return UNKNOWN
-            case Instance() if role == "copy":
-                return UNKNOWN
+            case Object(kind=Kind.MODULE) | Instance() | Unknown() if role == "copy":
+                return UNKNOWN  # It shares nothing.
             case Object() | Instance() | Items() | Params():
                 return value
             case Library() if is_loader(value):

@@ -28,6 +28,7 @@ from gradlint.static.lowering.values import (
     Items,
     Library,
     Object,
+    Rows,
     Tensor,
     Unknown,
     Value,
@@ -161,6 +162,8 @@ class Context(Where, Who, Noted, ABC):
                     todo.extend(value.functions)
                 if isinstance(value, Items):
                     todo.extend(value.elements)
+                if isinstance(value, Rows):
+                    todo.append(value.each)
                 if isinstance(value, Function):
                     todo.extend(value.args if value.receiver is not None else (*value.args, *self._captured(value)))
                 new = set(held((value,)))

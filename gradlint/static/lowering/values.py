@@ -213,6 +213,13 @@ class Params:
     of: frozenset[Uid] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A list of nobody knows how many rows that are like one, as `zip` makes of parameters of two modules."""
+
+    each: Items
+
+
 Value: TypeAlias = (
     Unknown
     | Const
@@ -229,6 +236,7 @@ Value: TypeAlias = (
     | Gathered
     | Tensor
     | Params
+    | Rows
 )
 
 LOADER = Library("torch.utils.data.DataLoader()")

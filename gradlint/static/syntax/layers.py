@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 
 from gradlint.static.lowering.instances import SAME
 from gradlint.static.syntax.nodes import children, defaults, walk, walk_of, words
@@ -58,16 +58,33 @@ def _alternatives(value: ast.expr) -> list[ast.expr]:
     return [*_alternatives(value.body), *_alternatives(value.orelse)] if isinstance(value, ast.IfExp) else [value]
 
 
-def of_own_parts(cls: ast.ClassDef) -> frozenset[ast.AST]:
-    """Return the calls of what a loop takes out of an attribute of `self`, as in `for layer in self.layers: x = layer(x)`."""
-    loops: list[tuple[ast.expr, ast.expr, ast.AST]] = [(each.target, each.iter, each) for each in walk_of(cls, ast.For)]
-    loops += [(turn.target, turn.iter, each) for each in walk_of(cls, ast.ListComp) for turn in each.generators[:1]]
+def of_own_parts(lineage: Sequence[ast.ClassDef]) -> frozenset[ast.AST]:
+    """Return the calls of what a loop takes out of layers that a class makes: `for layer in self.layers: x = layer(x)`."""
+    loops: list[tuple[ast.expr, ast.expr, ast.AST]] = []
+    for cls in lineage:
+        loops += [(each.target, each.iter, each) for each in walk_of(cls, ast.For)]
+        loops += [(turn.target, turn.iter, each) for each in walk_of(cls, ast.ListComp) for turn in each.generators[:1]]
+    made = frozenset(name for cls in lineage for name in _made(cls)) if loops else frozenset()
     found: set[ast.AST] = set()
     for target, source, loop in loops:
-        if "self" in words(source):
+        if any(part.attr in made and ast.unparse(part.value) == "self" for part in walk_of(source, ast.Attribute)):
             taken, calls = words(target), walk_of(loop, ast.Call)
             found |= {call for call in calls if isinstance(call.func, ast.Name) and call.func.id in taken}
     return frozenset(found)
+
+
+def _made(cls: ast.ClassDef) -> set[str]:
+    """Return the attributes of `self` that a class gives what it makes itself, not what it was given."""
+    made, given = set[str](), set[str]()
+    for method in (each for each in cls.body if isinstance(each, ast.FunctionDef)):
+        arguments = {each.arg for each in method.args.args}
+        for node in walk(method):
+            match node:
+                case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(args=args)):
+                    (given if any(is_named(each, arguments) for each in args) else made).add(name)
+                case ast.Call(ast.Attribute(ast.Attribute(ast.Name("self"), name)), [*_, ast.Name()]):
+                    given.add(name)  # Whatever it is, it has a name of its own: it is put in here.
+    return made - given
 
 
 def in_one_mode(node: ast.Call) -> bool:
@@ -94,20 +111,19 @@ def is_named(node: ast.expr, names: Container[str]) -> bool:
     return isinstance(node, ast.Name) and node.id in names
 
 
-def rates_left_out(
-    made: ast.FunctionDef | ast.AsyncFunctionDef, call: ast.Call, before: Container[str]
-) -> frozenset[str]:
-    """Return the rates of dropout of a function that a call leaves at none, as they are by default; `before` are those of its caller."""
+def left_out(made: ast.FunctionDef | ast.AsyncFunctionDef, call: ast.Call, before: Container[str]) -> frozenset[str]:
+    """Return the arguments of a function that a call leaves at nothing, as they are by default; `before` are those of its caller."""
     if any(isinstance(each, ast.Starred) for each in call.args) or any(each.arg is None for each in call.keywords):
         return frozenset()
     names = [each.arg for each in (*made.args.posonlyargs, *made.args.args)]
     given = {*names[: len(call.args) + (made.name == "__init__")]}
-    given |= {each.arg or "" for each in call.keywords if not is_off(each) and not is_named(each.value, before)}
-    return frozenset(
-        name
-        for name, default in defaults(made.args)
-        if DROPS.search(name) and isinstance(default, ast.Constant) and not default.value and name not in given
-    )
+    given |= {each.arg or "" for each in call.keywords if not _is_none(each.value) and not is_named(each.value, before)}
+    return frozenset(name for name, default in defaults(made.args) if _is_none(default) and name not in given)
+
+
+def _is_none(value: ast.expr) -> bool:
+    """Whether an argument is a literal that is false: no rate, no flag."""
+    return isinstance(value, ast.Constant) and not value.value
 
 
 def is_of_one_layer(node: ast.Call) -> bool:
@@ -119,8 +135,7 @@ def is_of_one_layer(node: ast.Call) -> bool:
 
 def is_off(keyword: ast.keyword) -> bool:
     """Whether an argument is a rate of dropout that drops nothing."""
-    rate = keyword.value
-    return bool(DROPS.search(keyword.arg or "")) and isinstance(rate, ast.Constant) and not rate.value
+    return bool(DROPS.search(keyword.arg or "")) and _is_none(keyword.value)
 
 
 def bare(made: ast.expr | None) -> ast.expr | None:

@@ -91,8 +91,12 @@ def _returns(closure: Function) -> bool:
     todo: list[ast.AST] = list(closure.node.body)
     while todo:
         node = todo.pop()
-        if isinstance(node, ast.Return) and node.value is not None:
-            return True
+        if isinstance(node, ast.Return):
+            match node.value:
+                case None | ast.Constant(None):
+                    continue
+                case _:
+                    return True
         if not isinstance(node, (ast.FunctionDef, ast.Lambda)):
             todo.extend(children(node))
     return False

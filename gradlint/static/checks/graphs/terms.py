@@ -58,6 +58,8 @@ def _lost(analysis: Analysis, descent: Descent, root: Tensor) -> Iterator[Diagno
 
 def _concerns(analysis: Analysis, root: Tensor, lost: Dropped) -> bool:
     """Whether what is lost would train somebody: the rest of the loss does, or an optimizer steps it."""
+    if lost.means == "grad" and {node.module for node in root.nodes} & {node.module for node in lost.nodes}:
+        return True  # A target may come from the same model; what is made of its gradients is a penalty on them.
     shared = {node.place for node in root.nodes} & {node.place for node in lost.nodes}
     return bool(shared - analysis.kept(_drawn)) or any(node.sure and is_trained(analysis, node) for node in lost.nodes)
 

@@ -1,6 +1,6 @@
-"""Models with trained weights that an object keeps only to run them, in the training mode in which they were made: GL303.
+"""Models with trained weights that are only run, in the training mode in which they were made: GL303.
 
-It knows attributes and who is trained; in which order anything happens does not matter, since nobody sets their mode.
+It knows attributes, names and who is trained; in which order anything happens does not matter, since nobody sets their mode.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gradlint.static.checks import local_check
 from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk, walk_of
 from gradlint.wordings.modes import STAYS_ON, TRAINING_MODE
 
 _MODES = frozenset(["eval", "train"])
@@ -24,11 +24,14 @@ _MODES = frozenset(["eval", "train"])
 
 @local_check
 def extractors(analysis: Analysis) -> Iterator[Diagnostic]:
-    """GL303: an attribute is a model with trained weights; it is run, never trained, and nobody in the file sets its mode."""
+    """GL303: an attribute, or a name beside what a loop trains, is a model with trained weights; nobody trains it or sets its mode."""
     makers = analysis.kept(Makers)
     for module, made in analysis.lowering.pretrained.items():
         run = _run(analysis, module)
-        if run and _is_kept(analysis, module, made) and makers.sensitivity(module) is Sensitivity.YES:
+        if not run or module in analysis.lowering.escaped or analysis.trained.overlapping(module):
+            continue
+        idle = _is_kept(analysis, module, made) or (_is_named(analysis, made) and _teaches(analysis, run))
+        if idle and makers.sensitivity(module) is Sensitivity.YES:
             first = min(run, key=lambda each: each.place)
             marks = (("loaded", made),)
             yield compose(
@@ -47,10 +50,10 @@ def _run(analysis: Analysis, module: Uid) -> list[Event]:
 
 
 def _is_kept(analysis: Analysis, module: Uid, made: Location) -> bool:
-    """Whether only attributes of plain objects hold a model, and nobody trains it or sets its mode."""
+    """Whether only attributes of plain objects hold a model, and nobody sets its mode."""
     lowering = analysis.lowering
     owners = lowering.attributes.get(module, set())
-    if not owners or module in lowering.escaped or analysis.trained.overlapping(module):
+    if not owners:
         return False
     # A module sets the mode of its parts, and so may a base that is not in sight.
     if any(lowering.is_module(cls) or lowering.is_open(cls) for cls, _ in owners):
@@ -60,6 +63,29 @@ def _is_kept(analysis: Analysis, module: Uid, made: Location) -> bool:
         return False
     asked = [node.value for node in analysis.nodes(ast.Attribute) if node.attr in _MODES]
     return not any(_is_it(analysis, each, made, names) for each in asked) and not _is_given(analysis, names)
+
+
+def _is_named(analysis: Analysis, made: Location) -> bool:
+    """Whether the statement that makes a model gives it the only name that it has, by which it is only called, never switched."""
+    for node in analysis.nodes(ast.Assign):
+        match node.targets:
+            case [ast.Name(name)] if any(_is_it(analysis, each, made, set()) for each in walk(node.value)):
+                scope = analysis.function_in(node.lineno) or analysis.tree
+                named = [each for each in walk_of(scope, ast.Name) if each.id == name]
+                owned = [each for each in walk_of(scope, ast.Attribute) if each.value in named]
+                asked = owned + [each for each in walk(node.value) if isinstance(each, ast.Attribute)]
+                used = {call.func for call in walk_of(scope, ast.Call)} | {each.value for each in owned}
+                once = all(each in used or each is node.targets[0] for each in named)
+                return once and _MODES.isdisjoint(each.attr for each in asked)
+            case _:
+                continue
+    return False
+
+
+def _teaches(analysis: Analysis, run: list[Event]) -> bool:
+    """Whether a model runs in a loop in which another one is trained."""
+    steps = [event for found in analysis.events.values() for event in found if event.kind is EventKind.STEP]
+    return any(event.loops and step.is_in(event.loops) for event in run for step in steps)
 
 
 def _is_made_there(analysis: Analysis, made: Location, names: set[str]) -> bool:
@@ -72,7 +98,7 @@ def _is_made_there(analysis: Analysis, made: Location, names: set[str]) -> bool:
     )
 
 
-def _is_it(analysis: Analysis, node: ast.expr, made: Location, names: set[str]) -> bool:
+def _is_it(analysis: Analysis, node: ast.AST, made: Location, names: set[str]) -> bool:
     """Whether an expression is an attribute of one of these names, or makes the model."""
     if isinstance(node, ast.Attribute):
         return node.attr in names
