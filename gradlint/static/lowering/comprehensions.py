@@ -123,12 +123,15 @@ class Comprehensions(Arithmetic):
         self.assign(target, value, target)
         named = (self.lookup(part.id) for part in walk(target) if isinstance(part, ast.Name))
         unknown = [each for each in named if isinstance(each, Unknown) and each.id]
-        self.taken.update(
-            each.id for each in unknown if any(uid in self.objects or uid in self.instances for uid in each.holds)
-        )
+        self.taken.update(each.id for each in unknown if any(map(self._has_a_name, each.holds)))
         others = frozenset(unknown_uid(each.id) for each in unknown)
         if others:
             self.emit(EventKind.CREATE, target, others, roles=("given",))
+
+    def _has_a_name(self, uid: Uid) -> bool:
+        """Whether somebody was made in sight, or has proven to be a module under the name that he has."""
+        made = uid in self.objects or uid in self.instances
+        return made or (uid[0] == "?" and ".".join(uid[1:]) in self.proven)
 
     def assign(self, target: ast.expr, value: Value, node: ast.AST) -> None:
         """Bind a target; the layer of statements knows how."""

@@ -206,8 +206,10 @@ class Methods(Tensors):
         if known is None and name == "step" and not args and isinstance(receiver, Unknown) and receiver.id:
             self._stepped_by_somebody(receiver.id, node)
             if _SCHEDULE.search(receiver.id):
-                self.put_away([receiver])  # It may be one of those that were built in sight.
-                return UNKNOWN  # Whatever it moves, it leaves the gradients of the optimizer that it was built on.
+                # Whatever it moves, it leaves the gradients of the optimizer that it was built on.
+                moved = (self.objects[uid] for uid in self.reach((receiver,)) if uid in self.objects)
+                self.escape(node, [each for each in moved if each.kind is Kind.SCHEDULER])
+                return UNKNOWN
         return Unknown(holds=self.escape(node, values)) if known is None else known
 
     def _stepped_by_somebody(self, id_: str, node: ast.Call) -> None:
