@@ -264,6 +264,10 @@ def _is_instance(value: Value | None, cls: Value | None) -> bool | None:
             if name == origin:
                 return True
             return False if name.endswith(f".{_WITH_METRIC}") else None
+        case Object(kind=Kind.MODULE), Class(node=ast.ClassDef(bases=[])):
+            return False  # What has torch for a base is no instance of a class without one.
+        case Instance(cls=known), Class() if known.node is cls.node:
+            return True
         case _, Library() | Items():
             return _is_collection(value, {part.name for part in parts(cls) if isinstance(part, Library)})
         case _:

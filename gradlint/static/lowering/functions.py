@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Iterable, Iterator
 
 from gradlint.diagnostics import Location
@@ -18,10 +19,12 @@ from gradlint.static.lowering.frames import Frame, Grad
 from gradlint.static.lowering.parameters import Parameters
 from gradlint.static.lowering.values import NONE, Class, Const, Function, Instance, Library, Params, Unknown, Value
 from gradlint.static.syntax.nodes import own, own_of, root, walk, walk_of
-from gradlint.static.syntax.questions import FunctionNode
+from gradlint.static.syntax.questions import FunctionNode, is_left_open
 
 _NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
 _SWITCHES = frozenset(["enable_grad", "set_grad_enabled"])
+_COMPUTES = re.compile(r"comput|loss|forward|objective|criteri|predict|output|logits|score|metric")
+"""Words in the name of a method that is left to subclasses: its value is what it is called for."""
 _MODES = {"no-grad": Grad.OFF, "enable-grad": Grad.ON, "set-grad": Grad.MAYBE}
 
 
@@ -44,7 +47,7 @@ class Functions(Parameters):
             return Unknown(holds=held([*given, *named.values()]))
         alone = node is function.node and not self._makes_context(function)
         generates = self.syntax.is_generator(function.node) and not alone
-        if self.exhausted(function) or generates or _is_left_open(function.node):
+        if self.exhausted(function) or generates or is_left_open(function.node):
             return self._left_to_others(function, node, given, named)
         self.reached.add(function.node)
         self.followed.add(function.node)
@@ -63,7 +66,7 @@ class Functions(Parameters):
         if context and self._is_beside_training(function):
             holds = held(values)
         else:
-            values = values[1:] if _is_left_open(function.node) and self._only_computes(function, node) else values
+            values = values[1:] if is_left_open(function.node) and self._only_computes(function, node) else values
             holds = self.escape(node, [*values, Function(function.node, function.frame)])
         self.entered.pop(node, None)
         if context:
@@ -115,7 +118,13 @@ class Functions(Parameters):
         """Whether a method that subclasses write is presumed to compute something, and to leave the object's optimizers alone."""
         scope = self.frame.node or self.frame.module.contents.tree
         used = not any(each.value is call for each in own_of(scope, ast.Expr))
-        return used and isinstance(function.receiver, Instance) and not SUSPECT.search(name_of(function))
+        name = name_of(function)
+        return (
+            used
+            and isinstance(function.receiver, Instance)
+            and bool(_COMPUTES.search(name))
+            and not SUSPECT.search(name)
+        )
 
     def _makes_context(self, function: Function) -> bool:
         """Whether a function is decorated to make a context of what it does around its `yield`."""
@@ -283,13 +292,3 @@ def needs_gradients(body: list[ast.stmt]) -> bool:
         if isinstance(node, ast.Attribute)
     }
     return not said.isdisjoint(_NEED_GRADIENTS) and said.isdisjoint(_SWITCHES)
-
-
-def _is_left_open(node: FunctionNode | ast.Lambda) -> bool:
-    """Whether a method is left to subclasses: it does nothing but raise `NotImplementedError`."""
-    body = [] if isinstance(node, ast.Lambda) else node.body
-    match [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]:
-        case [ast.Raise(ast.Name("NotImplementedError") | ast.Call(ast.Name("NotImplementedError")))]:
-            return True
-        case _:
-            return False

@@ -29,7 +29,8 @@ from gradlint.static.lowering.values import (
     unknown_uid,
 )
 from gradlint.static.sources.library import words
-from gradlint.static.syntax.nodes import walk, walk_of
+from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.uses import assigned_in, attributes_used, is_attribute
 
 
 class Members(Classes):
@@ -236,15 +237,25 @@ class Members(Classes):
             self._replaced(before, self._objects_of(owner), node)
         return bool(setters)
 
-    def _may_know(self, owner: Instance, name: str) -> bool:
-        """Whether what methods give an attribute may have a hold on the object itself: it is made of what that has."""
-        for setter in self._setters(owner, name):
+    def _may_know(self, owner: Instance, name: str, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether what methods give an attribute may have a hold on the object itself, or on an object of training that it has."""
+        setters = self._setters(owner, name)
+        for setter in setters:
             arguments = setter.node.args.args
-            given = [value for target, value in _assigned(setter.node) if _is_attribute(target, name)]
-            named = {part.id for value in given for part in walk(value) if isinstance(part, ast.Name)}
-            if not given or not arguments or arguments[0].arg in named:
+            given = [value for target, value in assigned_in(setter.node) if is_attribute(target, name)]
+            if not given or not arguments:
                 return True
-        return False
+            used = (each for value in given for each in attributes_used(value, arguments[0].arg))
+            if any(not each or self._holds_training(owner, each, seen | {name}) for each in used):
+                return True
+        return not setters
+
+    def _holds_training(self, owner: Instance, name: str, seen: frozenset[str]) -> bool:
+        """Whether an attribute may have a hold on an object of training; of those that are `seen`, others are asked."""
+        known = self.store.get((owner.uid, name))
+        if known is None:
+            return name not in seen and self._may_know(owner, name, seen)
+        return any(uid in self.objects for uid in self.reach((known,)))
 
     def _objects_of(self, owner: Instance) -> dict[str, Object]:
         """Return the objects of training among the attributes of an instance."""
@@ -272,15 +283,3 @@ class Members(Classes):
             self.inline(setter, setter.node, [], {})
         self.loops, self.reached = loops, reached
         self.grad, self.switch = mode
-
-
-def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """Yield what a function assigns to what, one target at a time."""
-    for each in walk_of(node, ast.Assign):
-        yield from (
-            (part, each.value) for target in each.targets for part in walk(target) if isinstance(part, ast.expr)
-        )
-
-
-def _is_attribute(target: ast.expr, name: str) -> bool:
-    return isinstance(target, ast.Attribute) and target.attr == name

@@ -56,11 +56,13 @@ class Remembering(Context):
             self.begun.pop(key, None)
 
     def _is_made_empty(self, node: ast.AST) -> bool:
-        """Whether a statement gives a name a queue without an end, a zero, or a dict of lists or numbers that are made when asked for."""
+        """Whether a statement gives a name a queue without an end, zeros, or a dict of lists or numbers that are made when asked for."""
         match node:
             case ast.Assign(value=ast.Call(callee, [ast.Name("list" | "float" | "int")], [])):
                 return self.latest.get(callee) == Library("collections.defaultdict")
             case ast.Assign(value=ast.Call(ast.Name("float" | "int"), [] | [ast.Constant(0)], [])):
+                return True
+            case ast.Assign(value=ast.BinOp(ast.List([ast.Constant(0)]), ast.Mult(), _)):
                 return True
             case ast.Assign(value=ast.Call(callee, [], [])):
                 return self.latest.get(callee) == Library("collections.deque")

@@ -262,3 +262,13 @@ def has_dimension(call: ast.Call, index: int) -> bool:
             return True
         case _:
             return any(keyword.arg == "dim" for keyword in call.keywords)
+
+
+def is_left_open(node: FunctionNode | ast.Lambda) -> bool:
+    """Whether a method is left to subclasses: it does nothing but raise `NotImplementedError`."""
+    body = [] if isinstance(node, ast.Lambda) else node.body
+    match [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]:
+        case [ast.Raise(ast.Name("NotImplementedError") | ast.Call(ast.Name("NotImplementedError")))]:
+            return True
+        case _:
+            return False

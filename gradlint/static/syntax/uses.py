@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 
 from gradlint.static.syntax.nodes import root, spelled, walk, walk_of
 
@@ -118,3 +119,22 @@ def methods_asked(scope: ast.AST) -> dict[str, set[str]]:
 
 def _is_dotted(node: ast.expr) -> bool:
     return isinstance(root(node), ast.Name)
+
+
+def assigned_in(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield what a function assigns to what, one target at a time."""
+    for each in walk_of(node, ast.Assign):
+        yield from (
+            (part, each.value) for target in each.targets for part in walk(target) if isinstance(part, ast.expr)
+        )
+
+
+def is_attribute(target: ast.expr, name: str) -> bool:
+    """Whether a target is an attribute of that name."""
+    return isinstance(target, ast.Attribute) and target.attr == name
+
+
+def attributes_used(value: ast.expr, me: str) -> Iterator[str]:
+    """Yield the attributes of an object, there called `me`, that an expression uses ("": itself)."""
+    read = {part.value: part.attr for part in walk_of(value, ast.Attribute) if isinstance(part.value, ast.Name)}
+    yield from (read.get(part, "") for part in walk_of(value, ast.Name) if part.id == me)

@@ -204,12 +204,31 @@ def _only_told(analysis: Analysis, keeping: Keeping, *, freed: bool) -> bool:
     loop = analysis.lowering.loop_nodes.get(keeping.loops[-1])
     if loop is None or keeping.name in assigned(loop) or begins_anew(loop, keeping.name):
         return False
-    told = {id(each) for node in _written(analysis, keeping) for each in told_in_turn(node)}
-    nodes = (node for node in _written(analysis, keeping) if not (type(node) is ast.comprehension and id(node) in told))
-    return not any(_needs(node, keeping.name, freed=freed) for node in nodes)
+    written = list(_written(analysis, keeping))
+    told = {id(each) for node in written for each in told_in_turn(node)}
+    nodes = [node for node in written if not (type(node) is ast.comprehension and id(node) in told)]
+    names = [keeping.name, *(alias for node in written for alias in _alias(node, keeping.name))]
+    keyed = any(_is_keyed(node, keeping.name) for node in written)
+    return not any(_needs(node, name, freed=freed, keyed=keyed) for node in nodes for name in names)
 
 
-def _needs(node: ast.AST, name: str, *, freed: bool) -> bool:
+def _alias(node: ast.AST, name: str) -> Iterator[str]:
+    """Yield the other name that a statement gives to what `name` keeps, as to what it was when it was told of last."""
+    match node:
+        case ast.Assign([ast.Name(alias)], ast.Name(value)) if value == name:
+            yield alias
+
+
+def _is_keyed(node: ast.AST, name: str) -> bool:
+    """Whether something under a word is asked for of what `name` keeps: it is a dict, and who goes through it gets words."""
+    match node:
+        case ast.Subscript(ast.Name(owner), ast.Constant(str())):
+            return owner == name
+        case _:
+            return False
+
+
+def _needs(node: ast.AST, name: str, *, freed: bool, keyed: bool) -> bool:
     """Whether a piece of code has a use for the graphs of what `name` keeps, or begins it anew."""
     match node:
         case ast.Call(ast.Attribute(owner, "backward")) if mentions(owner, name):
@@ -218,6 +237,9 @@ def _needs(node: ast.AST, name: str, *, freed: bool) -> bool:
             return False
         case ast.Call(func, args) if not tells(func, name) and not (freed and sums_up(func)):
             return any(gives(arg, name) for arg in args)
+        case ast.For(iter=ast.Name(source)) if source == name and keyed:
+            given = (target for each in walk(node) if isinstance(each, ast.Assign) for target in each.targets)
+            return any(isinstance(target, ast.Subscript) and mentions(target.value, name) for target in given)
         case ast.For(iter=source) | ast.comprehension(iter=source) if gives(source, name):
             return True
         case ast.For(iter=ast.Call(ast.Attribute(source, "values" | "items"))) if gives(source, name):
@@ -233,7 +255,7 @@ def _needs(node: ast.AST, name: str, *, freed: bool) -> bool:
         case ast.Assign(_, ast.Call(func)) if freed and sums_up(func):
             return False
         case ast.Assign(_, value):
-            return mentions(value, name) and not is_told(value, name)
+            return mentions(value, name) and not is_told(value, name) and not list(_alias(node, name))
         case _:
             return False
 

@@ -28,10 +28,15 @@ def dropout_always_on(analysis: Analysis) -> Iterator[Diagnostic]:
     text = analysis.source.text
     if "ropout" not in text:
         return
+    helped = set[ast.FunctionDef]()
     for cls in _modules(analysis):
         for method in _running(cls):
             if not _by_design(cls, method, text):
                 yield from _always_on(analysis, cls, method)
+                for helper in _helpers(analysis, cls, method):
+                    if helper not in helped and not _by_design(cls, helper, text):
+                        yield from _always_on(analysis, cls, helper)
+                    helped.add(helper)
 
 
 def _modules(analysis: Analysis) -> Iterator[ast.ClassDef]:
@@ -57,6 +62,31 @@ def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
             match node.func:
                 case ast.Attribute(ast.Name("self"), called):
                     todo.append(called)
+
+
+def _helpers(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[ast.FunctionDef]:
+    """Yield the functions of the file that a method calls in whichever phase, if nobody tells them which, or may give no rate."""
+    functions = {each.name: each for each in analysis.tree.body if isinstance(each, ast.FunctionDef)}
+    called = {node.func.id for node, _ in _unguarded(method.body, frozenset()) if isinstance(node.func, ast.Name)}
+    off = rates_off(analysis, cls) if called & functions.keys() else frozenset[str]()
+    for name in sorted(called & functions.keys()):
+        calls = [node for node in analysis.nodes(ast.Call) if isinstance(node.func, ast.Name) and node.func.id == name]
+        told = any(
+            PHASE.search(ast.unparse(each)) or any(_is_nothing(given, off) for given in _given(each)) for each in calls
+        )
+        if not told and not functions[name].args.defaults and not functions[name].args.kwonlyargs:
+            yield functions[name]
+
+
+def _given(call: ast.Call) -> Iterator[ast.expr]:
+    yield from call.args
+    yield from (keyword.value for keyword in call.keywords)
+
+
+def _is_nothing(given: ast.expr, off: frozenset[str]) -> bool:
+    """Whether an argument may be 0 as its caller has it: a number that is, a choice, an attribute that is turned off."""
+    zero = isinstance(given, ast.Constant) and not given.value
+    return zero or isinstance(given, (ast.IfExp, ast.BoolOp)) or ast.unparse(given) in off
 
 
 def _leaves_by_phase(method: FunctionNode) -> bool:

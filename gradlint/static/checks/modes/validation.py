@@ -223,8 +223,18 @@ def _place(asked: _Question, event: Event, state: State, run: Run) -> tuple[Loca
     if state.name == "loaded" and any(each.place == load and each.frame == run.frame for each in asked.found):
         assert load is not None
         return load, (forward,)
+    if state.name == "loaded" and (call := _loading_call(asked, load)) is not None:
+        return call, (forward,)
     begin = run.place if state.name == "loaded" and run.frame != event.frame else _begin(asked, event)
     return begin, (*state.marks, *([forward] if begin != run.place else []))
+
+
+def _loading_call(asked: _Question, load: Location | None) -> Location | None:
+    """Return the call in this file by which a helper of another file loads the weights: behind it, the model is this file's own."""
+    own = asked.analysis.source.filename
+    away = (each for each in asked.found if each.place == load and each.place.filename != own)
+    calls = [call for each in away for call in asked.analysis.calls_into(each.frame)[-1:]]
+    return asked.analysis.source.place(calls[0]) if calls else None
 
 
 def _begin(asked: _Question, forward: Event) -> Location:

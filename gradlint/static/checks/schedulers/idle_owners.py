@@ -65,7 +65,9 @@ def _beside_another(analysis: Analysis, root: Root, scheduler: Object) -> Iterat
     step = _step_of_another(analysis, found, owners)
     if schedule is not None and step is not None and step.loops[:1] == schedule.loops[:1]:
         idle = owners[0].uid[-1].partition("#")[0]
-        named = "the one that it was built for" if idle == "return" or idle.startswith("@") else f"`{idle}`"
+        named = (
+            "the one that it was built for" if idle in ("return", step.name) or idle.startswith("@") else f"`{idle}`"
+        )
         what = f"{named} never steps, and the learning rate of `{step.name}` never changes"
         marks = (("owner", owners[0].place), ("moved", schedule.place))
         way = f"build it on `{step.name}`"

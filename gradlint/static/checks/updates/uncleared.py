@@ -30,6 +30,11 @@ _TRAINS = re.compile(
     rf"{SUSPECT.pattern}|engine|solver|algo|agent|attack|hook|callback|closure|prepare|init|wrap|call", re.IGNORECASE
 )
 """Words in the name of a call for which it may do more with a model than run it."""
+_COPIES = re.compile(
+    r"(?:soft|hard|polyak|target|ema|average).*(?:update|sync|copy)|(?:update|sync|copy)_?(?:target|ema|average|state|weights)"
+    r"|\b(?:load|save)\w*$"
+)
+"""What is called so gives the weights of a model to another one, or to a file."""
 
 
 @check
@@ -41,7 +46,7 @@ def uncleared(analysis: Analysis) -> Iterator[Diagnostic]:
     for optimizer in analysis.objects(Kind.OPTIMIZER):
         if not optimizer.calls or optimizer.of is None or {optimizer.uid, *optimizer.of} & cleared:
             continue
-        effect = on_optimizer(optimizer, analysis.lowering.objects)
+        effect = _but_copies(analysis, events, on_optimizer(optimizer, analysis.lowering.objects))
         if _is_cleared(events, effect):
             continue
         shown = _shown(analysis, events, optimizer, effect)
@@ -52,6 +57,20 @@ def uncleared(analysis: Analysis) -> Iterator[Diagnostic]:
                 yield from _twice(analysis, root, effect)
             elif shown:
                 yield from _in_loops(analysis, root, effect, shown)
+
+
+def _but_copies(analysis: Analysis, events: list[Event], usual: Effect) -> Effect:
+    """Return an effect without what only copies the weights of a model, whoever does."""
+    escapes = {event for event in events if event.kind is EventKind.ESCAPE and usual(event)}
+    calls = ((event, _call_of(analysis, event)) for event in escapes)
+    copies = {event for event, call in calls if call and _COPIES.search(ast.unparse(call.func).lower())}
+    return lambda event: None if event in copies else usual(event)
+
+
+def _call_of(analysis: Analysis, event: Event) -> ast.Call | None:
+    """Return the call of this file that an event is."""
+    calls = analysis.calls_in(event.place.row) if event.place.filename == analysis.source.filename else ()
+    return next((node for node in calls if analysis.source.place(node) == event.place), None)
 
 
 def _is_cleared(events: list[Event], effect: Effect) -> bool:
@@ -73,8 +92,7 @@ def _only_looks(analysis: Analysis, optimizer: Object, escape: Event) -> bool:
         return False
     if escape.place.filename != analysis.source.filename:
         return False
-    calls = (node for node in analysis.calls_in(escape.place.row) if analysis.source.place(node) == escape.place)
-    call = next(calls, None)
+    call = _call_of(analysis, escape)
     # Whoever is asked for no value is asked for what it does.
     acts = any(statement.value is call for statement in analysis.nodes(ast.Expr))
     return call is not None and not acts and not _TRAINS.search(ast.unparse(call.func))
