@@ -267,7 +267,12 @@ class Instances(Constructors):
             case ast.Attribute(owner, name) if isinstance(self.latest.get(owner), Instance):
                 for uid in held((self.latest[owner],)):
                     self.set_member(uid, name, module)
-        return Params(None if self._was_taken(module.uid) else frozenset({module.uid}))
+        return Params(self._whose(receiver) if self._was_taken(module.uid) else frozenset({module.uid}))
+
+    def _whose(self, taken: Unknown) -> frozenset[Uid] | None:
+        """Return of which modules in sight somebody is one who was taken out of a collection (None: nobody knows)."""
+        made = frozenset(uid for uid in taken.holds if uid[0] != "?")
+        return made if made and all(map(self._is_module, made)) else None
 
 
 def _prefixes(id_: str) -> Iterator[str]:
