@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from gradlint.runtime import refused_by_autograd as autograd
 from gradlint.runtime import refused_by_functions as functions
+from gradlint.runtime import refused_by_grad as grad
 from gradlint.runtime import refused_by_losses as losses
 from gradlint.runtime import refused_by_modules as modules
 from gradlint.runtime import refused_by_optimizers as optimizers
@@ -63,8 +64,8 @@ _EXPLAIN: dict[str, Callable[[Refusal, Ledger], None]] = {
     "Setting requires_grad=True on inference tensor": autograd.of_inference,
     "Inplace update to inference tensor": autograd.of_inference,
     "can require gradients": autograd.no_floats,
-    "One of the differentiated Tensors": autograd.unused,
-    "appears to not have been used in the graph": autograd.unused,
+    "One of the differentiated Tensors": grad.unused,
+    "appears to not have been used in the graph": grad.unused,
     "support the deepcopy protocol": autograd.copied,
     "object has no attribute 'backward'": autograd.no_number,
     "NoneType": autograd.absent,

@@ -167,13 +167,8 @@ def join(left: Value, right: Value) -> Value:
             return drawing
         case ((Function() | Choice()), (Function() | Choice())):
             return _choice(left, right)
-        # Who is put into a list unless it is one, and is one, is no list of lists.
-        case Items((inner,), None), Items() if inner == right:
-            return right
-        case Items(), Items((inner,), None) if inner == left:
-            return left
-        case Items(), Items() if len(left.elements) == len(right.elements) and left.keys == right.keys:
-            return Items(tuple(map(join, left.elements, right.elements)), left.keys)
+        case Items(), Items():
+            return _either_list(left, right)
         case Tensor(), Tensor():
             return _either_tensor(left, right)
         case Gathered(one), Gathered(other) if one.nodes & other.nodes:
@@ -191,6 +186,17 @@ def _same(left: Object, right: Object) -> Object:
     of = None if left.of is None or right.of is None else left.of | right.of
     calls = (*left.calls, *(call for call in right.calls if call not in left.calls))
     return replace(left, origin=left.origin if left.origin == right.origin else "", of=of, calls=calls)
+
+
+def _either_list(left: Items, right: Items) -> Value:
+    # Who is put into a list unless it is one, and is one, is no list of lists.
+    if right.keys is None and right.elements == (left,):
+        return left
+    if left.keys is None and left.elements == (right,):
+        return right
+    if len(left.elements) == len(right.elements) and left.keys == right.keys:
+        return Items(tuple(map(join, left.elements, right.elements)), left.keys)
+    return Unknown(holds=held((left, right)) | scalers_of((left, right)))
 
 
 def _either_tensor(left: Tensor, right: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.construction.coverage import given_twice
-from gradlint.static.facts.cadence import tree_of
+from gradlint.static.facts.cadence import conditional, tree_of
 from gradlint.static.facts.trials import is_of_one_number
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.kinship import overlap, touches
 from gradlint.static.flow.subjects import on_optimizer
-from gradlint.static.flow.tree import Branch, Call, Event, Kill, Loop, Node, Seq, Uid, walk
+from gradlint.static.flow.tree import Event, Kill, Node, Uid, walk
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.turns import once
@@ -87,7 +87,9 @@ def _meant(analysis: Analysis, root: Root, case: _Case, found: Diagnostic) -> bo
         return False
     if found.code == "GL102" and _steps_once(analysis, step):
         return True
-    return (analysis.declared(step.loops) > 1 and not _guarded(root.tree, step)) or _only_timed(analysis, root, case)
+    return (analysis.declared(step.loops) > 1 and not conditional(root.tree, step, step.loops[-1])) or _only_timed(
+        analysis, root, case
+    )
 
 
 def _steps_once(analysis: Analysis, step: Event) -> bool:
@@ -128,7 +130,7 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     others = {state.name for state in _again(case) if state.name != "dirty" and not _begins(case, state)}
     if others and not others <= _UNKNOWN:
         return case.report("GL108", dirty, Confidence.LIKELY) if _conditional(case, root) else None
-    if others and (_guarded(root.tree, step) or _configured(case, root)):
+    if others and (conditional(root.tree, step, step.loops[-1]) or _configured(case, root)):
         return None
     cleared = dirty.mark("cleared")
     if cleared is not None and _outside(case, cleared):
@@ -193,23 +195,6 @@ def _separated(case: _Case, others: list[World[State]], root: Root, *, changing:
         and all((atom, not truth) in world.facts for world in others)
         for atom, truth in dirty[0]
     )
-
-
-def _guarded(node: Node, step: Event, inside: bool = False) -> bool:
-    """Whether a branch stands between the step and the innermost loop around it."""
-    match node:
-        case Event():
-            return inside and node == step
-        case Seq(items):
-            return any(_guarded(item, step, inside) for item in items)
-        case Branch(_, then, orelse):
-            return _guarded(then, step, True) or _guarded(orelse, step, True)
-        case Loop(_, first, later, orelse):
-            return any(_guarded(part, step) for part in (first, later, orelse))
-        case Call(body):
-            return _guarded(body, step, inside)
-        case _:
-            return False
 
 
 def _renewed(tree: Node) -> frozenset[str]:
