@@ -66,7 +66,8 @@ def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
 
 def _helpers(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[ast.FunctionDef]:
     """Yield the functions of the file that a method calls in whichever phase, if nobody tells them which, or may give no rate."""
-    functions = {each.name: each for each in analysis.tree.body if isinstance(each, ast.FunctionDef)}
+    methods = {each for node in analysis.nodes(ast.ClassDef) for each in node.body}
+    functions = {each.name: each for each in analysis.nodes(ast.FunctionDef) if each not in methods}
     called = {node.func.id for node, _ in _unguarded(method.body, frozenset()) if isinstance(node.func, ast.Name)}
     off = rates_off(analysis, cls) if called & functions.keys() else frozenset[str]()
     for name in sorted(called & functions.keys()):
