@@ -13,11 +13,12 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import local_check
+from gradlint.static.checks.modes.weight import effect_of
 from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.syntax.nodes import walk, walk_of
-from gradlint.wordings.modes import STAYS_ON, TRAINING_MODE
+from gradlint.wordings.modes import TRAINING_MODE
 
 _MODES = frozenset(["eval", "train"])
 
@@ -35,7 +36,13 @@ def extractors(analysis: Analysis) -> Iterator[Diagnostic]:
             first = min(run, key=lambda each: each.place)
             marks = (("loaded", made),)
             yield compose(
-                "GL303", Side.STATIC, first.place, marks, subject=first.name, mode=TRAINING_MODE, effect=STAYS_ON
+                "GL303",
+                Side.STATIC,
+                first.place,
+                marks,
+                subject=first.name,
+                mode=TRAINING_MODE,
+                effect=effect_of(makers, module),
             )
 
 

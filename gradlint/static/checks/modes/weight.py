@@ -14,7 +14,10 @@ from gradlint.static.flow.tree import Uid
 from gradlint.wordings.modes import DROPS, FOLLOWS, STAYS_ON, TRAINING_MODE
 
 _DROPPING = re.compile(r"dropout", re.IGNORECASE)
-_NORMALIZING = re.compile(r"batch_?norm", re.IGNORECASE)
+_NORMALIZING = re.compile(
+    r"batch_?norm|torchvision\.models\.(?:\w+\.)?(?:(?:wide_)?resne|regnet|shufflenet|densenet)", re.IGNORECASE
+)
+"""What follows batches and, as a rule, drops nothing."""
 _GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
 _UNSEEN = "training mode, and its layers are not in sight"
 _AS_SAVED = "the mode in which it was saved, perhaps training mode"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Confidence, Diagnostic, Side
@@ -30,6 +31,7 @@ _FEW = 50
 """Nobody counts a decay in so few batches (a literal step size, patience or milestone)."""
 _SLOW = 0.95
 """A factor below this, applied a hundred times, leaves nothing of a learning rate."""
+_SIZE = re.compile(r"batch_?size|^bs$", re.IGNORECASE)
 _TOTALS = {
     "CosineAnnealingLR": (1, "T_max"),
     "PolynomialLR": (1, "total_iters"),
@@ -233,10 +235,12 @@ def _counts_batches(analysis: Analysis, scheduler: Object, call: Construction, e
 
 
 def _in_batches(analysis: Analysis, written: ast.expr, call: Construction) -> bool:
-    """Whether a count is a multiple of the length of a data loader, by one of the ways to get it."""
+    """Whether a count is a multiple of the length of a data loader, by one of the ways to get it; batches that are divided by their size are none."""
+    counts = analysis.kept(Counts).of(written, call.scope, call.callers)
     return any(
         factor.is_length and factor.node is not None and is_loader(analysis, factor.node)
-        for count in analysis.kept(Counts).of(written, call.scope, call.callers)
+        for count in counts
+        if not any(_SIZE.search(each.word) for each in count.below)
         for factor in count.above
     )
 
