@@ -8,17 +8,19 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.lowering.values import Class, Library, Value
 from gradlint.static.syntax.flags import set_by_others, set_on_demand
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import called, walk
 from gradlint.static.syntax.questions import FunctionNode
 
 _FUNCTION = re.compile(r"torch\.nn\.functional\.dropout[123]?d?")
 _LAYER = re.compile(r"torch\.nn\.(?:modules\.dropout\.)?\w*Dropout\w*")
 _ATTENTION = "torch.nn.functional.scaled_dot_product_attention"
 PHASE = re.compile(r"train|eval|infer|test|phase|mode|sampl|stochastic", re.IGNORECASE)
+_ASKS_KIND = frozenset(["isinstance", "issubclass", "super", "type"])
 _MADE_ANEW = ("as a layer that is made anew in each forward, in training mode", "a layer made in `__init__`")
 
 
@@ -106,7 +108,7 @@ def _never_given(analysis: Analysis, cls: ast.ClassDef) -> frozenset[str]:
     """Return the parameters that are 0 unless they are given, which no call of the class in this file does: nobody is seen to."""
     calls = [node for node in analysis.nodes(ast.Call) if _makes(analysis, node, cls)]
     method = next((each for each in cls.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), None)
-    if method is None:
+    if method is None or _is_handed_on(analysis, cls):
         return frozenset()
     names = [arg.arg for arg in (*method.args.posonlyargs, *method.args.args)]
     defaults = dict(zip(reversed(names), reversed(method.args.defaults), strict=False))
@@ -116,6 +118,14 @@ def _never_given(analysis: Analysis, cls: ast.ClassDef) -> frozenset[str]:
     given = {name for call in calls for name in (*names[1 : len(call.args) + 1], *(each.arg for each in call.keywords))}
     unpacked = None in given or any(isinstance(each, ast.Starred) for call in calls for each in call.args)
     return frozenset(name for name in defaults if _is_zero(defaults[name]) and name not in given and not unpacked)
+
+
+def _is_handed_on(analysis: Analysis, cls: ast.ClassDef) -> bool:
+    """Whether somebody else is told to make instances of a class, who may give any rate."""
+    defaults = (each for node in analysis.nodes(ast.arguments) for each in (*node.defaults, *node.kw_defaults))
+    calls = (call for call in analysis.nodes(ast.Call) if called(call) not in _ASKS_KIND)
+    given = (each for call in calls for each in (*call.args, *(keyword.value for keyword in call.keywords)))
+    return any(isinstance(each, ast.Name) and each.id == cls.name for each in chain(defaults, given))
 
 
 def _makes(analysis: Analysis, node: ast.Call, cls: ast.ClassDef) -> bool:

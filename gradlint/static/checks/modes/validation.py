@@ -33,8 +33,8 @@ from gradlint.static.flow.protocols import VALIDATION
 from gradlint.static.flow.trained import on_validated
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
-from gradlint.static.lowering.values import Function, Instance
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.lowering.values import Function, Instance, Library, Unknown
+from gradlint.static.syntax.nodes import called, walk
 from gradlint.typestate import Marks, State
 
 
@@ -172,7 +172,14 @@ def _is_inference(asked: _Question, event: Event) -> bool:
 
 
 def _trains(analysis: Analysis) -> bool:
-    return any(event.kind in UPDATES for found in analysis.events.values() for event in found)
+    """Whether something is trained in a file, or handed to somebody unknown who trains it by his name."""
+    updates = any(event.kind in UPDATES for found in analysis.events.values() for event in found)
+    return updates or any(_hands_over(analysis, call) for call in analysis.nodes(ast.Call))
+
+
+def _hands_over(analysis: Analysis, call: ast.Call) -> bool:
+    given = any(not isinstance(each, ast.Constant) for each in call.args)
+    return given and bool(TRAINS.search(called(call))) and isinstance(analysis.value(call.func), (Library, Unknown))
 
 
 def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
