@@ -32,8 +32,9 @@ from gradlint.static.flow.kinship import overlap, within
 from gradlint.static.flow.protocols import VALIDATION
 from gradlint.static.flow.trained import on_validated
 from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
-from gradlint.static.lowering.values import Function, Instance, Library, Unknown
+from gradlint.static.lowering.values import Function, Instance
 from gradlint.static.syntax.nodes import called, walk
 from gradlint.typestate import Marks, State
 
@@ -159,7 +160,7 @@ def _may_be_found(asked: _Question) -> bool:
     """Whether a forward is in a validation at all, or may run what was loaded in a file that trains nothing."""
     if any(asked.around.validates(event) for event in asked.forwards):
         return True
-    trains = _trains(asked.analysis) and not any(_is_inference(asked, event) for event in asked.forwards)
+    trains = _trains(asked) and not any(_is_inference(asked, event) for event in asked.forwards)
     return not trains and any(event.kind is EventKind.LOAD for event in asked.found)
 
 
@@ -171,15 +172,17 @@ def _is_inference(asked: _Question, event: Event) -> bool:
     return any(INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
 
 
-def _trains(analysis: Analysis) -> bool:
-    """Whether something is trained in a file, or handed to somebody unknown who trains it by his name."""
+def _trains(asked: _Question) -> bool:
+    """Whether something is trained in a file, or the module is handed to somebody who trains it by his name."""
+    analysis = asked.analysis
     updates = any(event.kind in UPDATES for found in analysis.events.values() for event in found)
-    return updates or any(_hands_over(analysis, call) for call in analysis.nodes(ast.Call))
+    return updates or any(_is_given_to(asked, call) for call in analysis.nodes(ast.Call) if TRAINS.search(called(call)))
 
 
-def _hands_over(analysis: Analysis, call: ast.Call) -> bool:
-    given = any(not isinstance(each, ast.Constant) for each in call.args)
-    return given and bool(TRAINS.search(called(call))) and isinstance(analysis.value(call.func), (Library, Unknown))
+def _is_given_to(asked: _Question, call: ast.Call) -> bool:
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    shown = asked.analysis.lowering.with_contained(held(map(asked.analysis.value, given)))
+    return any(overlap(asked.module, uid) for uid in shown)
 
 
 def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
@@ -189,7 +192,7 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
     effect = asked.renewed(asked.in_order(on_validated(asked.module, asked.owners, given)))
     arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, _is_trained)
-    trains, heads = _trains(asked.analysis), _heads(arrivals)
+    trains, heads = _trains(asked), _heads(arrivals)
     forwards = set(asked.forwards)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event not in forwards:
