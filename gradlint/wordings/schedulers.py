@@ -31,8 +31,8 @@ WORDINGS: Mapping[str, Wording] = {
         {"built": "its arguments count epochs"},
     ),
     "GL204": Wording(
-        "`{subject}` is a {cls} that counts batches, but it is stepped once per {how}: the learning rate never gets"
-        " past the beginning of its schedule",
+        "`{subject}` is a {cls} that counts batches, but it is stepped once per {how}: the learning rate moves through"
+        " its schedule many times too slowly",
         "call `{subject}.step()` after every `optimizer.step()`, or give {cls} its length in {way}",
         {"built": "its arguments count batches", "stepped": "it is stepped here"},
     ),
