@@ -166,7 +166,7 @@ def _may_be_found(asked: _Question) -> bool:
 
 def _is_inference(asked: _Question, event: Event) -> bool:
     """Whether a file that trains loads weights and runs them in a function that by its name does no more than that."""
-    if any(other.kind in UPDATES for other in asked.found):
+    if any(other.kind in UPDATES for other in asked.found) or _is_handed_over(asked):
         return False
     names = [called.partition(":")[0] for called in event.frame[1:]]
     return any(INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
@@ -174,12 +174,17 @@ def _is_inference(asked: _Question, event: Event) -> bool:
 
 def _trains(asked: _Question) -> bool:
     """Whether something is trained in a file, or the module is handed to somebody who trains it by his name."""
-    analysis = asked.analysis
-    updates = any(event.kind in UPDATES for found in analysis.events.values() for event in found)
-    return updates or any(_is_given_to(asked, call) for call in analysis.nodes(ast.Call) if TRAINS.search(called(call)))
+    updates = any(event.kind in UPDATES for found in asked.analysis.events.values() for event in found)
+    return updates or _is_handed_over(asked)
 
 
-def _is_given_to(asked: _Question, call: ast.Call) -> bool:
+def _is_handed_over(asked: _Question) -> bool:
+    """Whether somebody who trains by his name is given the module, or what holds it."""
+    calls = (call for call in asked.analysis.nodes(ast.Call) if TRAINS.search(called(call)))
+    return any(_is_given(asked, call) for call in calls)
+
+
+def _is_given(asked: _Question, call: ast.Call) -> bool:
     given = [*call.args, *(keyword.value for keyword in call.keywords)]
     shown = asked.analysis.lowering.with_contained(held(map(asked.analysis.value, given)))
     return any(overlap(asked.module, uid) for uid in shown)
