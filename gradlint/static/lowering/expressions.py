@@ -29,7 +29,7 @@ from gradlint.static.lowering.values import (
     const,
 )
 from gradlint.static.sources.library import words
-from gradlint.static.syntax.nodes import children, walk_of
+from gradlint.static.syntax.nodes import children, parameters
 from gradlint.static.syntax.questions import GRADIENT, FunctionNode
 
 
@@ -97,8 +97,7 @@ class Expressions(Comprehensions):
             self.frame.yielded.append(self.evaluate(node.value))
         function = self.frame.node
         if self.frame.pauses and isinstance(function, FunctionNode):
-            given = {arg.arg for arg in walk_of(function.args, ast.arg)}
-            shared = given | (self.syntax.mentioned(function) - self.syntax.assigned(function))
+            shared = parameters(function.args) | (self.syntax.mentioned(function) - self.syntax.assigned(function))
             self.escape(node, [*self.frame.yielded[-1:], *map(self.lookup, sorted(shared))])
         return UNKNOWN
 

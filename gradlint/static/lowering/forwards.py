@@ -35,7 +35,7 @@ from gradlint.static.lowering.values import (
 )
 from gradlint.static.sources.library import made_by, words
 from gradlint.static.syntax.endings import SEQUENCES
-from gradlint.static.syntax.nodes import own_of, spelled, walk
+from gradlint.static.syntax.nodes import spelled, walk
 
 _GOES_BACK = re.compile(r"backward|backprop")
 """What an argument by which a forward itself runs backward is called."""
@@ -104,11 +104,6 @@ class Forwards(Members):
         self.escape(node, [value for value in values if not isinstance(value, Tensor)])
         result = Tensor(graph_of(values) | {made})
         return result if self.grad is Grad.ON else self.ungraphed(DATA, node, (*values, result))
-
-    def is_thrown_away(self, node: ast.Call) -> bool:
-        """Whether a call is made for what it does, not for its result."""
-        scope = self.frame.node or self.frame.module.contents.tree
-        return any(each.value is node for each in own_of(scope, ast.Expr))
 
     def _forward(self, module: Object, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         values = [*args, *named.values()]

@@ -18,7 +18,7 @@ from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.frames import Frame, Grad
 from gradlint.static.lowering.parameters import Parameters
 from gradlint.static.lowering.values import NONE, Class, Const, Function, Instance, Library, Params, Unknown, Value
-from gradlint.static.syntax.nodes import own, own_of, root, walk, walk_of
+from gradlint.static.syntax.nodes import own, own_of, parameters, root, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode, is_left_open
 
 _NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
@@ -109,18 +109,21 @@ class Functions(Parameters):
     def _is_beside_training(self, function: Function) -> bool:
         """Whether nothing in a function trains, and it calls no method of what it is given, such as the object whose method it is."""
         module = self.frames.get(function.frame, self.module).module
-        given = {arg.arg for arg in walk(function.node.args) if isinstance(arg, ast.arg)}
+        given = parameters(function.node.args)
         methods = (each.func for each in walk_of(function.node, ast.Call) if isinstance(each.func, ast.Attribute))
         asked = {each.value.id for each in methods if isinstance(each.value, ast.Name)}
         return given.isdisjoint(asked) and not self.footprints.trains(function.node, module)
 
+    def is_thrown_away(self, node: ast.AST) -> bool:
+        """Whether a call is made for what it does, not for its result."""
+        scope = self.frame.node or self.frame.module.contents.tree
+        return any(each.value is node for each in own_of(scope, ast.Expr))
+
     def _only_computes(self, function: Function, call: ast.AST) -> bool:
         """Whether a method that subclasses write is presumed to compute something, and to leave the object's optimizers alone."""
-        scope = self.frame.node or self.frame.module.contents.tree
-        used = not any(each.value is call for each in own_of(scope, ast.Expr))
         name = name_of(function)
         return (
-            used
+            not self.is_thrown_away(call)
             and isinstance(function.receiver, Instance)
             and bool(_COMPUTES.search(name))
             and not SUSPECT.search(name)

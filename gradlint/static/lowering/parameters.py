@@ -22,7 +22,7 @@ from gradlint.static.lowering.values import (
     Value,
     unknown_uid,
 )
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import parameters
 
 
 class Parameters(Expressions):
@@ -66,7 +66,7 @@ class Parameters(Expressions):
         node = self.frame.node
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             return frozenset()
-        return frozenset(each.arg for each in walk(node.args) if isinstance(each, ast.arg))
+        return parameters(node.args)
 
     def _is_called(self) -> bool:
         """Whether the function that we are in is seen to be called: else its defaults are what some callers leave, and others do not."""

@@ -131,6 +131,11 @@ def spelled(node: ast.AST) -> str:
     return ast.unparse(node)
 
 
+def parameters(arguments: ast.arguments) -> frozenset[str]:
+    """Return the names of all the parameters of a function."""
+    return frozenset(each.arg for each in walk_of(arguments, ast.arg))
+
+
 def defaults(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr]]:
     """Yield the arguments that need not be given, and what they are then."""
     positional = [*arguments.posonlyargs, *arguments.args]

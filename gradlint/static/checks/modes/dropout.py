@@ -28,12 +28,12 @@ def dropout_always_on(analysis: Analysis) -> Iterator[Diagnostic]:
     text = analysis.source.text
     if "ropout" not in text:
         return
-    helped = set[ast.FunctionDef]()
+    functions, helped = _functions(analysis), set[ast.FunctionDef]()
     for cls in _modules(analysis):
         for method in _running(cls):
             if not _by_design(cls, method, text):
                 yield from _always_on(analysis, cls, method)
-                for helper in _helpers(analysis, cls, method):
+                for helper in _helpers(analysis, functions, cls, method):
                     if helper not in helped and not _by_design(cls, helper, text):
                         yield from _always_on(analysis, cls, helper)
                     helped.add(helper)
@@ -64,10 +64,16 @@ def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
                     todo.append(called)
 
 
-def _helpers(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[ast.FunctionDef]:
-    """Yield the functions of the file that a method calls in whichever phase, if nobody tells them which, or may give no rate."""
+def _functions(analysis: Analysis) -> dict[str, ast.FunctionDef]:
+    """Return the functions of the file that are no methods, by name."""
     methods = {each for node in analysis.nodes(ast.ClassDef) for each in node.body}
-    functions = {each.name: each for each in analysis.nodes(ast.FunctionDef) if each not in methods}
+    return {each.name: each for each in analysis.nodes(ast.FunctionDef) if each not in methods}
+
+
+def _helpers(
+    analysis: Analysis, functions: dict[str, ast.FunctionDef], cls: ast.ClassDef, method: FunctionNode
+) -> Iterator[ast.FunctionDef]:
+    """Yield the functions of the file that a method calls in whichever phase, if nobody tells them which, or may give no rate."""
     called = {node.func.id for node, _ in _unguarded(method.body, frozenset()) if isinstance(node.func, ast.Name)}
     off = rates_off(analysis, cls) if called & functions.keys() else frozenset[str]()
     for name in sorted(called & functions.keys()):

@@ -180,14 +180,14 @@ def _trains(asked: _Question) -> bool:
 
 def _is_handed_over(asked: _Question) -> bool:
     """Whether somebody who trains by his name is given the module, or what holds it."""
-    calls = (call for call in asked.analysis.nodes(ast.Call) if TRAINS.search(called(call)))
-    return any(_is_given(asked, call) for call in calls)
+    return any(overlap(asked.module, uid) for uid in asked.analysis.kept(_shown_to_trainers))
 
 
-def _is_given(asked: _Question, call: ast.Call) -> bool:
-    given = [*call.args, *(keyword.value for keyword in call.keywords)]
-    shown = asked.analysis.lowering.with_contained(held(map(asked.analysis.value, given)))
-    return any(overlap(asked.module, uid) for uid in shown)
+def _shown_to_trainers(analysis: Analysis) -> frozenset[Uid]:
+    """Return whom calls that train by their names are given, with all that they hold."""
+    calls = (call for call in analysis.nodes(ast.Call) if TRAINS.search(called(call)))
+    given = (each for call in calls for each in (*call.args, *(keyword.value for keyword in call.keywords)))
+    return analysis.lowering.with_contained(held(map(analysis.value, given)))
 
 
 def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
