@@ -139,10 +139,10 @@ class Parameters(Expressions):
 
 
 def _decides(default: Value) -> bool:
-    """Whether conditions may be decided by a value, which is nothing that somebody could use."""
+    """Whether conditions may be decided by a default, which callers out of sight may leave or not."""
     match default:
-        case Const(literal):
-            return literal is not None
+        case Const():
+            return True
         case Items(elements):
             return any(isinstance(each, Const) for each in elements)
         case _:
