@@ -46,6 +46,9 @@ _TYPED = frozenset(f"torch.{name}Tensor" for name in ("", "Float", "Double", "Ha
 _DOES = frozenset(["backward", "grad", "clip", "set-grad", "chain", "spawn", "spawn-target", "exit", "no-grad"])
 """Roles of what does something, and makes nothing of its own."""
 
+_FIRST = ("model", "module", "sampler", "iterable", "x")
+"""What those who return their first argument call it."""
+
 _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 """Functions whose result is a sum of the terms of what they are given."""
 
@@ -76,19 +79,20 @@ class Constructors(Builtins):
         self, name: str, role: str, node: ast.Call, args: list[Value], named: dict[str, Value]
     ) -> Value | None:
         """Return what is made, or what something is wrapped in; None: nobody knows."""
+        first = args[:1] or [named[each] for each in _FIRST if each in named]
         match role:
             case "optimizer" | "scheduler" | "scaler" | "module" | "criterion" | "engine" as kind:
                 return self.construct(Kind(kind), name, node, args, named)
-            case "sharding" if args:
+            case "sharding" if first:
                 if const(named.get("use_orig_params", Const(False))) is False:
-                    self.emit(EventKind.SHARD, node, self.reach(args[:1]), self.spelled(node))
-                return self._wrapped(args[0], "wrapper")
+                    self.emit(EventKind.SHARD, node, self.reach(first), self.spelled(node))
+                return self._wrapped(first[0], "wrapper")
             case "cast" if len(args) > 1:
                 return args[1]
-            case "wrapper" | "copy" if args:
+            case "wrapper" | "copy" if first:
                 if name in words("parallel", "wrappers"):
-                    self.parallel |= held(args[:1])
-                return self._wrapped(args[0], role)
+                    self.parallel |= held(first)
+                return self._wrapped(first[0], role)
             case "parameter":
                 return self.make_parameter(node, named)
             case "partial" if args and isinstance(args[0], Library) and len(args) == 1:
