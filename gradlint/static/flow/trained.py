@@ -54,7 +54,8 @@ def on_gradient(subject: frozenset[Uid], others: Mapping[Uid, Object]) -> Effect
             case _K.READ if subject <= targets:
                 return _K.READ
             case _K.CREATE if any(within(uid, target) for uid in subject for target in targets):
-                return _K.CREATE
+                # The next of several modules brings its parameters' gradients along.
+                return None if "given" in event.roles else _K.CREATE
             case _K.ZERO if "fills" in event.roles:
                 # Filled with zeros, a gradient that is None stays None.
                 return None

@@ -22,6 +22,7 @@ from gradlint.static.lowering.values import (
     UNKNOWN,
     Const,
     Function,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -38,6 +39,9 @@ from gradlint.static.syntax.questions import has_dimension
 
 COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])
 """Make a new tensor of what they are given, without its graph (the second where `requires_grad` is given)."""
+
+_TYPED = frozenset(f"torch.{name}Tensor" for name in ("", "Float", "Double", "Half", "BFloat16"))
+"""Make a new tensor of the numbers in a list, too, but another name of the tensor that they are given."""
 
 _DOES = frozenset(["backward", "grad", "clip", "set-grad", "chain", "spawn", "spawn-target", "exit", "no-grad"])
 """Roles of what does something, and makes nothing of its own."""
@@ -116,10 +120,11 @@ class Constructors(Builtins):
         if "out" in named:
             self.forget(values)
             return UNKNOWN
-        if role == "tensor" and "requires_grad" not in named:
+        listed = name in _TYPED and bool(args) and isinstance(args[0], (Items, Gathered))
+        if role == "tensor" and "requires_grad" not in named and not listed:
             return self._calculated(name, node, args, named)
         flag = const(named.get("requires_grad", Const(False)))
-        source = args[0] if args and name in COPIES else DATA
+        source = args[0] if args and (listed or name in COPIES) else DATA
         copy = copied(source, flag, self.place(node))
         return UNKNOWN if copy is None else self.leaf(copy, node)
 

@@ -25,6 +25,7 @@ from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event, Kill, Node, Uid, walk
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
+from gradlint.static.syntax.rewound import puts_back
 from gradlint.static.syntax.turns import once
 from gradlint.typestate import State
 from gradlint.wordings.updates import ALL_STEPS, BOTH_STEPS, LAST_STEP
@@ -83,11 +84,11 @@ def _judge(analysis: Analysis, root: Root, tree: Node, optimizer: Object) -> Ite
 
 
 def _meant(analysis: Analysis, root: Root, case: _Case, found: Diagnostic) -> bool:
-    """Whether gradients may add up: a window is declared, and nothing guards the step, so that it has no end; or nothing is learned."""
+    """Whether gradients may add up: a window has no end, as nothing guards its step; weights are put back; or nothing is learned."""
     step = case.step
     if found.code not in ("GL101", "GL102", "GL108"):
         return False
-    if found.code == "GL102" and _steps_once(analysis, step):
+    if (found.code == "GL102" and _steps_once(analysis, step)) or _repeats_from_there(analysis, case):
         return True
     return (analysis.declared(step.loops) > 1 and not conditional(root.tree, step, step.loops[-1])) or _only_timed(
         analysis, root, case
@@ -98,6 +99,14 @@ def _steps_once(analysis: Analysis, step: Event) -> bool:
     """Whether a step is taken in one turn of its loop only: what is cleared in front of the loop is cleared for each step."""
     loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
     return loop is not None and once(loop, step.place.row, tree_of(analysis, loop))
+
+
+def _repeats_from_there(analysis: Analysis, case: _Case) -> bool:
+    """Whether the second step of a turn begins where the first one began: what it adds up makes the only update."""
+    step = case.step
+    loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
+    earlier = {spent.row for state in _again(case) if (spent := state.mark("spent")) is not None}
+    return loop is not None and any(puts_back(loop, row, step.place.row) for row in earlier)
 
 
 def _only_timed(analysis: Analysis, root: Root, case: _Case) -> bool:
