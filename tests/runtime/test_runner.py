@@ -161,11 +161,10 @@ def test_syntax_error_is_shown_as_python_shows_it(tmp_path: Path) -> None:
     assert ended.err.splitlines()[-1] == bare.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("fail_on", "code"), [("error", 1), ("warning", 1)])
-def test_fail_on_makes_findings_an_exit_code(tmp_path: Path, fail_on: str, code: int) -> None:
+@pytest.mark.parametrize(("arguments", "code"), [(["--fail-on", "warning"], 1), ([], 0)], ids=["asked", "unasked"])
+def test_fail_on_makes_findings_an_exit_code(tmp_path: Path, arguments: list[str], code: int) -> None:
     write(tmp_path, LOOP + "main()\n")
-    assert run(tmp_path, "--fail-on", fail_on, "train.py").code == code
-    assert run(tmp_path, "train.py").code == 0
+    assert run(tmp_path, *arguments, "train.py").code == code
 
 
 def test_fail_on_keeps_the_exit_code_of_a_program_that_failed(tmp_path: Path) -> None:
