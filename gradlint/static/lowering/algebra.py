@@ -175,6 +175,10 @@ def join(left: Value, right: Value) -> Value:
             return Gathered(replace(one, nodes=one.nodes & other.nodes))
         case (Items((), None), Params() as full) | (Params() as full, Items((), None)):
             return full
+        case (Items(keys=None) as groups, Params() as more) | (Params() as more, Items(keys=None) as groups) if (
+            listed := parameters_in(groups)
+        ):
+            return join(listed, more)
         case Params(), Params():
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:

@@ -143,7 +143,8 @@ def _moved_by(analysis: Analysis, scheduler: Object, used: set[Uid]) -> str:
     if _is_written(analysis, scheduler):
         return ONLY_BY_HAND
     beside = (other for other in analysis.objects(Kind.SCHEDULER) if scheduler.of and other.of == scheduler.of)
-    return ONLY_BY_ANOTHER if any(other.uid in used for other in beside) else NEVER_STEPPED
+    parts = held(value for call in scheduler.calls for value in (*call.args, *call.named.values()))
+    return ONLY_BY_ANOTHER if any(other.uid in used - parts for other in beside) else NEVER_STEPPED
 
 
 def _is_written(analysis: Analysis, scheduler: Object) -> bool:
