@@ -13,7 +13,7 @@ from operator import is_not
 
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
-from gradlint.static.lowering.algebra import MOST_CHOICES, join
+from gradlint.static.lowering.algebra import MOST_CHOICES, choice, join
 from gradlint.static.lowering.contexts import NO_CONTEXTS, is_context
 from gradlint.static.lowering.frames import PRESENT, Grad, Store
 from gradlint.static.lowering.remembering import Remembering
@@ -130,6 +130,8 @@ class Branches(Remembering):
                 left != right and self._makes_schedulers(left) and self._makes_schedulers(right)
             ):
                 return ANY_SCHEDULER
+            case (Class() | Choice(), Class() | Choice()) if self._makes_modules(left) and self._makes_modules(right):
+                return choice(left, right)
             case _:
                 return join(left, right)
 
@@ -143,6 +145,16 @@ class Branches(Remembering):
                 return self.models.role_of(name) == "scheduler"
             case Class():
                 return self.is_scheduler(value)
+            case _:
+                return False
+
+    def _makes_modules(self, value: Value) -> bool:
+        """Whether a value is a class of modules, or certainly one of some."""
+        match value:
+            case Choice(callables):
+                return all(map(self._makes_modules, callables))
+            case Class():
+                return self.is_module(value)
             case _:
                 return False
 

@@ -16,6 +16,7 @@ from gradlint.static.lowering.creation import Creation
 from gradlint.static.lowering.provenance import cut, is_computed, lost_by, summed
 from gradlint.static.lowering.values import (
     ANY_OPTIMIZER,
+    ANY_SCHEDULER,
     UNKNOWN,
     Class,
     Const,
@@ -52,6 +53,8 @@ class Builtins(Creation):
                 return self.attribute(args[0], str(args[1].value), node)
             case "getattr" if args[:1] == [Library("torch.optim")]:
                 return ANY_OPTIMIZER
+            case "getattr" if args[:1] == [Library("torch.optim.lr_scheduler")]:
+                return ANY_SCHEDULER
             case "getattr":
                 return Unknown(holds=self.reach(args))
             case "float" | "int" if args and is_computed(args[0]):

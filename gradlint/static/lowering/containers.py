@@ -73,6 +73,8 @@ class Containers(Updates):
         match receiver, value:
             case Items((), None) | Params(), _ if (parameters := parameters_in(value)) is not None:
                 return join(receiver, parameters)
+            case Items(keys=None), _ if (known := parameters_in(receiver)) and (more := parameters_in(value)):
+                return join(known, more)
             case Items(elements, None), Object() | Instance() if name == "append" and not self.loops:
                 return Items((*elements, value))
             case ((Items(keys=None) | Gathered()), Tensor()) if name == "append" and _of_tensors(receiver):

@@ -131,7 +131,7 @@ class Creation(Gradients):
         either = made if other is None else join(made, other)
         if other is None or not isinstance(either, Object):
             return made
-        if other.place == made.place:
+        if other.place == made.place and other.origin == made.origin:
             # One call makes it in each turn of a loop, perhaps for another module.
             return replace(made, of=either.of)
         # Two of one sort are equal, however each was made.

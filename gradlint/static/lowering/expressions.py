@@ -15,6 +15,7 @@ from gradlint.static.lowering.provenance import cut, tells_where
 from gradlint.static.lowering.values import (
     DATA,
     UNKNOWN,
+    Choice,
     Const,
     Function,
     Gathered,
@@ -170,7 +171,7 @@ class Expressions(Comprehensions):
                 return self.submodule(owner, str(wanted))
             case Items(elements) if elements:
                 one = self._common(elements)
-                return one if isinstance(one, Library) else mixture(elements)
+                return one if isinstance(one, (Library, Choice)) else mixture(elements)
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", frozenset() if wanted in words("module", "numbers") else holds)
             case _ if wanted in words("module", "numbers"):

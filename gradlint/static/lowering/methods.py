@@ -217,6 +217,9 @@ class Methods(Tensors):
                 kind = EventKind.EPOCH if name == "set_epoch" else EventKind.ZERO
                 self.emit(kind, node, None, self._spelled_receiver(node))
                 return UNKNOWN
+            case "reset_parameters" if not values[1:]:
+                # Modules, and what has some, draw new weights in place: modes and gradients stay what they are.
+                return UNKNOWN
             case "train" | "eval" if held([*args, *named.values()]) and not self._has_modules(receiver):
                 # It is given somebody: a trainer, not a module.
                 return Unknown(holds=self.escape(node, values))
