@@ -244,6 +244,7 @@ class Context(Where, Who, Noted, ABC):
 
     def renewed(self, id_: str) -> None:
         """Emit that what was assumed of an unknown value is void: it is another one from here on."""
+        self.renewals[id_] += 1
         if self.loops:
             self.out.append(Kill(frozenset({id_})))
 

@@ -11,6 +11,7 @@ import re
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.expressions import Expressions
 from gradlint.static.lowering.values import (
+    NONE,
     OPTIMIZERS,
     UNKNOWN,
     Class,
@@ -53,7 +54,10 @@ class Parameters(Expressions):
                 self.bind(arg.arg, value)
             elif arg.arg in defaults and not spread:
                 default = self.evaluate(defaults[arg.arg])
-                self.bind(arg.arg, self.parameter(arg) if unseen and _decides(default) else default)
+                undecided = unseen and (
+                    _decides(default) or (default == NONE and self.syntax.adds(self.frame.node, arg.arg))
+                )
+                self.bind(arg.arg, self.parameter(arg) if undecided else default)
             else:
                 self.bind(arg.arg, self.parameter(arg))
         if arguments.vararg is not None:
@@ -151,10 +155,10 @@ class Parameters(Expressions):
 
 
 def _decides(default: Value) -> bool:
-    """Whether conditions may be decided by a default, which callers out of sight may leave or not."""
+    """Whether conditions may be decided by a value, which is nothing that somebody could use."""
     match default:
-        case Const():
-            return True
+        case Const(literal):
+            return literal is not None
         case Items(elements):
             return any(isinstance(each, Const) for each in elements)
         case _:
