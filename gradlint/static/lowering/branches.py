@@ -105,7 +105,8 @@ class Branches(Remembering):
                     merged[key] = self.bound_aside(key, value, merged)
                 elif known != value:
                     merged[key] = self.joined(key, known, value)
-            for key in [each for each in merged if each not in store] if len(merged) > len(store) else ():
+            rest = islice(merged, shared, None) if len(merged) > len(store) else ()
+            for key in [each for each in rest if each not in store]:
                 merged[key] = self.bound_aside(key, merged[key], store)
         return merged
 

@@ -230,8 +230,9 @@ class Context(Where, Who, Noted, ABC):
             anybody = Unknown(holds=held((gathered,)))
             for key, value in self.store.items():
                 self.store[key] = exchanged(value, gathered, anybody)
-        gone = {part for value in values for part in parts(value) if isinstance(part, Tensor) and part.made is not None}
-        for tensor in gone:
+        tensors = (part for value in values for part in parts(value) if isinstance(part, Tensor) and part.made)
+        # By identity: to tell whether two are equal takes longer than to look for one of them twice.
+        for tensor in {id(tensor): tensor for tensor in tensors}.values():
             for key, value in self.store.items():
                 if isinstance(value, (Tensor, Items)):
                     self.store[key] = without(value, tensor)
