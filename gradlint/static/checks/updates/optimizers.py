@@ -65,12 +65,13 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
     for root in analysis.roots:
         steps = (event for event in analysis.events[root] if event.kind is EventKind.STEP)
         stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers and uid not in doubles}
-        tree = without_giving_up(root.bare) if stepped else root.bare
         for _, optimizer in sorted((optimizers[uid] for uid in stepped), key=lambda item: item[0]):
-            yield from _judge(analysis, root, tree, optimizer)
+            yield from judge(analysis, root, optimizer)
 
 
-def _judge(analysis: Analysis, root: Root, tree: Node, optimizer: Object) -> Iterator[Diagnostic]:
+def judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
+    """Yield what is wrong with the gradients that an optimizer uses, if anything is: once in what is read from one line on."""
+    tree = without_giving_up(root.bare)
     effect = on_optimizer(optimizer, analysis.lowering.objects)
     for event, worlds in sorted(breaches(tree, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
         if effect(event) is not EventKind.STEP:

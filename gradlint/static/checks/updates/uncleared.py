@@ -18,6 +18,7 @@ from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.checks.updates.optimizers import judge
 from gradlint.static.flow.following import Effect, breaches, follow
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event, Node, Seq
@@ -46,7 +47,9 @@ def uncleared(analysis: Analysis) -> Iterator[Diagnostic]:
     for optimizer in analysis.objects(Kind.OPTIMIZER):
         if not optimizer.calls or optimizer.of is None or {optimizer.uid, *optimizer.of} & cleared:
             continue
-        effect = _but_copies(analysis, events, on_optimizer(optimizer, analysis.lowering.objects))
+        usual = on_optimizer(optimizer, analysis.lowering.objects)
+        copies = _copies(analysis, events, usual)
+        effect = _without(copies, usual)
         if _is_cleared(events, effect):
             continue
         shown = _shown(analysis, events, optimizer, effect)
@@ -55,16 +58,21 @@ def uncleared(analysis: Analysis) -> Iterator[Diagnostic]:
         for root in analysis.roots:
             if not shown and isinstance(root.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 yield from _twice(analysis, root, effect)
-            elif shown:
+            if shown:
                 yield from _in_loops(analysis, root, effect, shown)
+            elif copies and not any(judge(analysis, root, optimizer)):
+                yield from _steps(analysis, root, effect, effect)
 
 
-def _but_copies(analysis: Analysis, events: list[Event], usual: Effect) -> Effect:
-    """Return an effect without what only copies the weights of a model, whoever does."""
+def _copies(analysis: Analysis, events: list[Event], usual: Effect) -> frozenset[Event]:
+    """Return what only copies the weights of a model, whoever does."""
     escapes = {event for event in events if event.kind is EventKind.ESCAPE and usual(event)}
     calls = ((event, _call_of(analysis, event)) for event in escapes)
-    copies = {event for event, call in calls if call and _COPIES.search(ast.unparse(call.func).lower())}
-    return lambda event: None if event in copies else usual(event)
+    return frozenset(event for event, call in calls if call and _COPIES.search(ast.unparse(call.func).lower()))
+
+
+def _without(left_out: frozenset[Event], usual: Effect) -> Effect:
+    return lambda event: None if event in left_out else usual(event)
 
 
 def _call_of(analysis: Analysis, event: Event) -> ast.Call | None:
@@ -114,14 +122,14 @@ def _twice(analysis: Analysis, root: Root, effect: Effect) -> Iterator[Diagnosti
 
 
 def _in_loops(analysis: Analysis, root: Root, effect: Effect, shown: frozenset[Event]) -> Iterator[Diagnostic]:
-    def blind(event: Event) -> EventKind | None:
-        return None if event in shown else effect(event)
+    if not breaches(root.bare, OPTIMIZER, effect):
+        yield from _steps(analysis, root, effect, _without(shown, effect))
 
-    found = dict.fromkeys(analysis.events[root])
-    steps = [event for event in found if event.kind is EventKind.STEP and event.loops and effect(event)]
-    certain = breaches(root.bare, OPTIMIZER, effect) if steps else {}
-    for step in steps if not certain else ():
-        if "closure" not in step.roles and analysis.declared(step.loops) <= 1:
+
+def _steps(analysis: Analysis, root: Root, effect: Effect, blind: Effect) -> Iterator[Diagnostic]:
+    for step in dict.fromkeys(analysis.events[root]):
+        stepped = step.kind is EventKind.STEP and step.loops and effect(step)
+        if stepped and "closure" not in step.roles and analysis.declared(step.loops) <= 1:
             yield from _told(root.bare, step, blind)
 
 
