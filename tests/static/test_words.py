@@ -206,6 +206,7 @@ def test_what_is_repeated_is_said_by_what_is_cleared(cleared: str, words: str) -
     [
         ("nn.Dropout(0.1)", "training mode: dropout stays on"),
         ("nn.BatchNorm1d(4)", "training mode: batch statistics follow what it is evaluated on"),
+        ("nn.InstanceNorm1d(4, track_running_stats=True)", "batch statistics follow what it is evaluated on"),
         ("nn.BatchNorm1d(4), nn.Dropout()", "dropout stays on and batch statistics follow what it is evaluated on"),
     ],
 )
@@ -220,6 +221,7 @@ def test_what_goes_on_in_training_mode_is_said_by_the_layers_in_sight(layers: st
     [
         ("", "", "the learning rate stays what it is"),
         ("second = lr_scheduler.ExponentialLR(optimizer, 0.9)", "second.step()", "only another schedule"),
+        ("whole = lr_scheduler.ChainedScheduler([first])", "", "the learning rate stays what it is"),
     ],
 )
 def test_what_becomes_of_the_rate_is_said_by_who_moves_it(second: str, step: str, words: str) -> None:

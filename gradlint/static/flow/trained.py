@@ -178,6 +178,8 @@ def on_validated(module: Uid, optimizers: frozenset[Uid], given: EventKind) -> E
                 return _K.FORWARD
             case _K.STEP if targets & optimizers:
                 return _K.STEP
+            case _K.HAND_STEP if is_within_any(module, targets):
+                return _K.STEP
             case _:
                 return None
 

@@ -166,7 +166,7 @@ def join(left: Value, right: Value) -> Value:
             # Where it has no sampler to be told, nobody has built one.
             return drawing
         case ((Function() | Choice()), (Function() | Choice())):
-            return _choice(left, right)
+            return choice(left, right)
         case Items(), Items():
             return _either_list(left, right)
         case Tensor(), Tensor():
@@ -175,6 +175,10 @@ def join(left: Value, right: Value) -> Value:
             return Gathered(replace(one, nodes=one.nodes & other.nodes))
         case (Items((), None), Params() as full) | (Params() as full, Items((), None)):
             return full
+        case (Items(keys=None) as groups, Params() as more) | (Params() as more, Items(keys=None) as groups) if (
+            listed := parameters_in(groups)
+        ):
+            return join(listed, more)
         case Params(), Params():
             return Params(None if left.of is None or right.of is None else left.of | right.of)
         case _:
@@ -218,9 +222,9 @@ def join_all(values: Sequence[Value]) -> Value:
     return result
 
 
-def _choice(*callables: Function | Choice) -> Value:
-    """Return one of several functions; of many, nobody knows which."""
-    functions: dict[Function, None] = {}
+def choice(*callables: Function | Class | Choice) -> Value:
+    """Return one of several functions, or classes; of many, nobody knows which."""
+    functions: dict[Function | Class, None] = {}
     for each in callables:
         functions |= dict.fromkeys(each.functions if isinstance(each, Choice) else (each,))
     return Choice(tuple(functions)) if len(functions) <= MOST_CHOICES else Unknown(holds=held(callables))

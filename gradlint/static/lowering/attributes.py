@@ -69,6 +69,7 @@ MODULE_METHODS = frozenset(
         "add_module",
         "share_memory",
         "no_sync",
+        "reset_parameters",
     ]
 )
 

@@ -13,7 +13,7 @@ from operator import is_not
 
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
-from gradlint.static.lowering.algebra import MOST_CHOICES, join
+from gradlint.static.lowering.algebra import MOST_CHOICES, choice, join
 from gradlint.static.lowering.contexts import NO_CONTEXTS, is_context
 from gradlint.static.lowering.frames import PRESENT, Grad, Store
 from gradlint.static.lowering.remembering import Remembering
@@ -130,6 +130,8 @@ class Branches(Remembering):
                 left != right and self._makes_schedulers(left) and self._makes_schedulers(right)
             ):
                 return ANY_SCHEDULER
+            case (Class() | Choice(), Class() | Choice()) if self._makes_modules(left) and self._makes_modules(right):
+                return choice(left, right)
             case _:
                 return join(left, right)
 
@@ -143,6 +145,16 @@ class Branches(Remembering):
                 return self.models.role_of(name) == "scheduler"
             case Class():
                 return self.is_scheduler(value)
+            case _:
+                return False
+
+    def _makes_modules(self, value: Value) -> bool:
+        """Whether a value is a class of modules, or certainly one of some."""
+        match value:
+            case Choice(callables):
+                return all(map(self._makes_modules, callables))
+            case Class():
+                return self.is_module(value)
             case _:
                 return False
 
@@ -163,6 +175,11 @@ class Branches(Remembering):
         if UNKNOWN not in losses and len(losses) <= MOST_CHOICES:
             self.losses[named.id] = tuple(losses)
         return named
+
+    def chosen(self, name: str, left: Value, right: Value) -> Value:
+        """Return a value that is one of two, which gets a name in this frame: of two modules it is remembered which."""
+        both = self._modules_among(left) and self._modules_among(right)
+        return self.joined((self.frame.path, name), left, right) if both else self.either(left, right)
 
     def is_made_here(self, id_: str) -> bool:
         """Whether an unknown value was bound to its name by the code that is read, on each path, not given to it."""

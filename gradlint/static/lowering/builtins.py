@@ -16,6 +16,7 @@ from gradlint.static.lowering.creation import Creation
 from gradlint.static.lowering.provenance import cut, is_computed, lost_by, summed
 from gradlint.static.lowering.values import (
     ANY_OPTIMIZER,
+    ANY_SCHEDULER,
     UNKNOWN,
     Class,
     Const,
@@ -52,6 +53,8 @@ class Builtins(Creation):
                 return self.attribute(args[0], str(args[1].value), node)
             case "getattr" if args[:1] == [Library("torch.optim")]:
                 return ANY_OPTIMIZER
+            case "getattr" if args[:1] == [Library("torch.optim.lr_scheduler")]:
+                return ANY_SCHEDULER
             case "getattr":
                 return Unknown(holds=self.reach(args))
             case "float" | "int" if args and is_computed(args[0]):
@@ -82,10 +85,12 @@ class Builtins(Creation):
     def _of_elements(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Return what a function makes of the elements of a container."""
         match name:
-            case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
+            case "list" | "tuple" | "set" | "frozenset" | "iter" | "reversed" | "sorted" | "filter" if args:
                 return args[-1] if isinstance(args[-1], (Items, Gathered, Params, Rows)) else Unknown(holds=held(args))
             case "list" | "tuple" if not named:
                 return Items(())
+            case "dict" if args and isinstance(args[0], Params):
+                return args[0]
             case "dict" if not args:
                 return (
                     Items(tuple(named.values()), tuple(named))

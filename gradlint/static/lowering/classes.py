@@ -140,13 +140,17 @@ class Classes(Functions):
 
     def _endings(self, cls: Class) -> Iterator[Made | None]:
         lineage = list(self.lineage(cls))
-        home = self.frames.get(cls.frame, self.module).module
         forward = self.method_of(cls, "forward")
-        if forward is None or isinstance(forward.node, ast.Lambda) or not home.contents.says(_ACTIVATIONS, cls.node):
+        if forward is None or isinstance(forward.node, ast.Lambda) or not any(map(self._says_activation, lineage)):
             return
-        read = Forward(forward.node, tuple(each.node for each in lineage), lambda node: self.seen_from(cls.frame, node))
+        home = self.frames.get(forward.frame, self.module).module
+        asked = tuple(each.node for each in lineage)
+        read = Forward(forward.node, asked, lambda node: self.seen_from(forward.frame, node))
         for ending in read.endings():
             yield None if ending is None else Made(ending.op, home.source.place(ending.node))
+
+    def _says_activation(self, cls: Class) -> bool:
+        return self.frames.get(cls.frame, self.module).module.contents.says(_ACTIVATIONS, cls.node)
 
     def parts_computed(self, cls: Class) -> int:
         """Return of how many parts the result of a module is, if its own layers certainly compute each (0: not known)."""

@@ -42,6 +42,8 @@ class Containers(Updates):
                 return Items(elements)
             case Items(elements, keys), "items" if keys is not None:
                 return Items(tuple(Items((Const(key), value)) for key, value in zip(keys, elements, strict=True)))
+            case Params(), "items" | "values":
+                return receiver
             case Items(elements, keys), "get" if keys is not None and args and const(args[0]) in keys:
                 return elements[keys.index(const(args[0]))]
             case _, "append" | "extend" if (
@@ -71,6 +73,8 @@ class Containers(Updates):
         match receiver, value:
             case Items((), None) | Params(), _ if (parameters := parameters_in(value)) is not None:
                 return join(receiver, parameters)
+            case Items(keys=None), _ if (known := parameters_in(receiver)) and (more := parameters_in(value)):
+                return join(known, more)
             case Items(elements, None), Object() | Instance() if name == "append" and not self.loops:
                 return Items((*elements, value))
             case ((Items(keys=None) | Gathered()), Tensor()) if name == "append" and _of_tensors(receiver):

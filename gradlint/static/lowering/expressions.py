@@ -15,6 +15,7 @@ from gradlint.static.lowering.provenance import cut, tells_where
 from gradlint.static.lowering.values import (
     DATA,
     UNKNOWN,
+    Choice,
     Const,
     Function,
     Gathered,
@@ -170,13 +171,15 @@ class Expressions(Comprehensions):
                 return self.submodule(owner, str(wanted))
             case Items(elements) if elements:
                 one = self._common(elements)
-                return one if isinstance(one, Library) else mixture(elements)
+                return one if isinstance(one, (Library, Choice)) else mixture(elements)
             case Unknown(id=id_, holds=holds) if id_ and wanted is not ...:
                 return Unknown(f"{id_}[{wanted!r}]", frozenset() if wanted in words("module", "numbers") else holds)
             case _ if wanted in words("module", "numbers"):
                 return UNKNOWN  # A number of a group of parameters has no hold on its optimizer.
             case Gathered():
                 return self.one_of_many(owner)
+            case Params() if isinstance(index, Params) or (isinstance(index, Unknown) and index.id):
+                return owner  # One of those that a name goes through, as in a loop over them.
             case _:
                 return Unknown(holds=self.reach((owner,)))
 
@@ -204,7 +207,7 @@ class Expressions(Comprehensions):
     def _choice(self, test: Predicate, body: ast.expr, orelse: ast.expr) -> Value:
         results: list[Value] = []
         self.fork(test, lambda: results.append(self.evaluate(body)), lambda: results.append(self.evaluate(orelse)))
-        return results[0] if len(results) == 1 else self.either(results[0], results[1])
+        return results[0] if len(results) == 1 else self.chosen(self.hint, results[0], results[1])
 
     def _either(self, op: ast.boolop, values: list[ast.expr]) -> Value:
         first, *rest = values

@@ -22,8 +22,10 @@ from gradlint.static.lowering.provenance import is_computed, is_of_inference, ma
 from gradlint.static.lowering.values import (
     DATA,
     UNKNOWN,
+    Choice,
     Class,
     Dropped,
+    Instance,
     Items,
     Kind,
     Made,
@@ -37,6 +39,7 @@ from gradlint.static.sources.library import made_by, words
 from gradlint.static.syntax.endings import SEQUENCES
 from gradlint.static.syntax.nodes import spelled, walk
 
+_SQUASHES = frozenset(["softmax", "sigmoid"])
 _GOES_BACK = re.compile(r"backward|backprop")
 """What an argument by which a forward itself runs backward is called."""
 
@@ -146,7 +149,7 @@ class Forwards(Members):
     def _ended(self, module: Object, node: ast.Call, result: Tensor, computed: Sequence[Tensor] = ()) -> Value:
         """Return the result of a module of another file with what its `forward` certainly ends in."""
         classes = [cls for cls in self._classes_of(module) if self._takes(cls, node)]
-        endings = self.endings(classes[0]) if len(classes) == 1 else ()
+        endings = _either([self.endings(cls) for cls in classes])
         if not any(endings):
             return Items(tuple(computed)) if computed else result
         parts = [result] if len(endings) == 1 else [part_of(result, f"[{i}]") for i in range(len(endings))]
@@ -159,8 +162,24 @@ class Forwards(Members):
         cls = self.instances.get(module.uid)
         if cls is None or cls.node.name == module.origin or not module.calls:
             return [cls] if cls is not None and cls.node.name == module.origin else []
-        found = [self.values.get(call.node.func) for call in module.calls if isinstance(call.node, ast.Call)]
+        callees = (self.values.get(call.node.func) for call in module.calls if isinstance(call.node, ast.Call))
+        found = [one for each in callees for one in (each.functions if isinstance(each, Choice) else (each,))]
         return [each for each in found if isinstance(each, Class)] if all(isinstance(e, Class) for e in found) else []
+
+    def classes_run(self, callee: Value) -> list[Class]:
+        """Return the classes in sight of one of which a module is that is called."""
+        match callee:
+            case Instance(cls=cls):
+                return [cls]
+            case Object(kind=Kind.MODULE, uid=("?", *names)):
+                among = self.alternatives.get(".".join(names), ())
+            case Object(kind=Kind.MODULE):
+                return self._classes_of(callee)
+            case Unknown(id=id_):
+                among = self.alternatives.get(id_, ())
+            case _:
+                return []
+        return [cls for each in among if each != callee for cls in self.classes_run(each)]
 
     def _takes(self, cls: Class, node: ast.Call) -> bool:
         """Whether the `forward` of a class can be called with so many arguments."""
@@ -205,6 +224,14 @@ def _parts(made: GraphNode, inside: Sequence[frozenset[GraphNode]]) -> Iterator[
         others = (each for i, each in enumerate(inside) if i != number)
         apart = bool(nodes) and nodes.isdisjoint(frozenset().union(*others))
         yield replace(made, module=(*made.module, f"[{number}]"), sure=False) if apart else made
+
+
+def _either(endings: Sequence[tuple[Made | None, ...]]) -> tuple[Made | None, ...]:
+    """Return in what the results of one of several modules end: where one of them squashes, that is so for whoever chooses it."""
+    if len(endings) < 2:
+        return endings[0] if endings else ()
+    told = [each for each in endings if any(made is not None and made.op in _SQUASHES for made in each)]
+    return told[0] if told and all(len(each) in (0, len(told[0])) for each in endings) else ()
 
 
 def _told_to_go_back(named: Mapping[str, Value]) -> bool:

@@ -157,6 +157,8 @@ class Functions(Parameters):
         # What stands in another function has a hold on all that is around it.
         if module is self.module.module or inner or isinstance(function.node, ast.Lambda) or self._trained(given):
             return False
+        if isinstance(function.receiver, Class):
+            return False  # It makes an instance, mostly, whose methods may be given more than this one was.
         places: list[ast.AST] = [function.node]
         if isinstance(function.receiver, Instance):
             places += [each.node for each in self.lineage(function.receiver.cls)]
@@ -240,7 +242,7 @@ class Functions(Parameters):
             return NONE
         result = frame.returned[0]
         for other in frame.returned[1:]:
-            result = join(result, other)
+            result = self.chosen(self.hint, result, other)
         # Behind its last line a function returns None: of an object it makes no other, of a flag it does.
         return join(result, NONE) if ended and isinstance(result, Const) else result
 

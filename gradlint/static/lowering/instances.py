@@ -16,6 +16,7 @@ from gradlint.static.flow.tree import (
 )
 from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.attributes import MODULE_METHODS, SUSPECT
+from gradlint.static.lowering.classes import decorators
 from gradlint.static.lowering.constructors import Constructors
 from gradlint.static.lowering.notes import Hooked
 from gradlint.static.lowering.values import (
@@ -102,14 +103,19 @@ class Instances(Constructors):
                 return Unknown(holds=frozenset({uid}))
             case _ if name in MODULE_METHODS or name in words("module", "setters"):
                 return UNKNOWN
-            case _ if (SUSPECT.search(name) or "param" in name) and (
+            case _ if (SUSPECT.search(name) or "param" in name or self._is_entrusted([*args, *named.values()])) and (
                 method := self._method_in_sight(uid, name)
             ) is not None:
-                return self.inline(replace(method, receiver=module), node, args, named)
+                alone = "staticmethod" in decorators(method)
+                return self.inline(method if alone else replace(method, receiver=module), node, args, named)
             case _ if SUSPECT.search(name) or isinstance(module, Instance):
                 return Unknown(holds=self.escape(node, [module, *args, *named.values()]))
             case _:
                 return self._ran_by_owner(uid, node, args, named)
+
+    def _is_entrusted(self, values: list[Value]) -> bool:
+        """Whether anybody of training is given to a call: what becomes of him is told only where it is followed."""
+        return any(uid in self.objects for uid in self.reach(values))
 
     def _was_taken(self, uid: Uid) -> bool:
         """Whether somebody was taken out of a collection: he has another name, too."""

@@ -116,19 +116,19 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One of several functions; which one may be another where `id` was made anew."""
-
-    functions: tuple[Function, ...]
-    id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Class:
     """A class of this file."""
 
     node: ast.ClassDef
     frame: Uid
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several functions, or of several classes of modules; which one may be another where `id` was made anew."""
+
+    functions: tuple[Function | Class, ...]
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 It knows folders and syntax; it must not know values. A module is looked for where Python and its
 users look: beside a script, above the package, in the folders up to the project's own (the one
-that holds `.git`, `pyproject.toml`, ...) and in that one's `src`. Installed packages are never read.
+that holds `.git`, `pyproject.toml`, ...) and in their `src` and `lib`. Installed packages are never read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from gradlint.static.sources.sights import Sights, stamp_of
 from gradlint.static.sources.source import Source
 
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+_SHELVES = ("src", "lib")
+"""Folders beside a program, or above it, that it puts on its path."""
 _MOST_LEVELS = 5
 """A project's own folder is looked for this far up."""
 
@@ -162,9 +164,14 @@ class Project:
         found, within = [self._package_root], tuple(self._outermost_package())
         for _ in range(_MOST_LEVELS):
             if any(self.sights.is_there(os.path.join(found[-1], mark)) for mark in _MARKS):
-                return (*found, os.path.join(found[-1], "src"), *within)
+                return (*found, *self._shelves(found), *within)
             found.append(os.path.dirname(found[-1]))
-        return (*found[:3], *within)
+        return (*found[:3], *self._shelves(found[:2]), *within)
+
+    def _shelves(self, folders: list[str]) -> Iterator[str]:
+        """Yield the folders in some, and in those above, from which programs import though they are no packages."""
+        paths = (os.path.join(folder, shelf) for folder in folders for shelf in _SHELVES)
+        yield from filter(self.sights.is_folder, paths)
 
     def _outermost_package(self) -> Iterator[str]:
         """Yield the folder of the outermost package around the file's own: a program may be started there, as if nothing were above."""

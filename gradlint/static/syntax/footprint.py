@@ -32,6 +32,7 @@ _WORDS = frozenset(
         "step",
         "train",
         "zero_grad",
+        "DistributedSampler",
         "Module",
         "Optimizer",
     ]

@@ -123,10 +123,13 @@ def never_stepped(analysis: Analysis) -> Iterator[Diagnostic]:
 def _asked_for(analysis: Analysis, scheduler: Object) -> ast.Call | None:
     """Return the call in this file that gets a scheduler built in another file: there it is known who steps it."""
     frame = analysis.lowering.frames.get(scheduler.uid[:-1])
-    if frame is None or frame.receiver is not None or scheduler.place.filename == analysis.source.filename:
+    if frame is None or scheduler.place.filename == analysis.source.filename:
         return None
     call = next(reversed(analysis.calls_into(frame.path)), None)
-    return call if call is not None and scheduler.uid in held((analysis.value(call),)) else None
+    got = analysis.value(call) if call is not None else UNKNOWN
+    # A method may keep what it builds for the others of its class: those step it.
+    handed = got == scheduler if frame.receiver is not None else scheduler.uid in held((got,))
+    return call if handed else None
 
 
 def _assigned(analysis: Analysis, call: ast.Call) -> str:
@@ -140,7 +143,8 @@ def _moved_by(analysis: Analysis, scheduler: Object, used: set[Uid]) -> str:
     if _is_written(analysis, scheduler):
         return ONLY_BY_HAND
     beside = (other for other in analysis.objects(Kind.SCHEDULER) if scheduler.of and other.of == scheduler.of)
-    return ONLY_BY_ANOTHER if any(other.uid in used for other in beside) else NEVER_STEPPED
+    parts = held(value for call in scheduler.calls for value in (*call.args, *call.named.values()))
+    return ONLY_BY_ANOTHER if any(other.uid in used - parts for other in beside) else NEVER_STEPPED
 
 
 def _is_written(analysis: Analysis, scheduler: Object) -> bool:
@@ -230,5 +234,7 @@ def _renews(nodes: list[ast.AST], subject: str) -> bool:
 
 def _name(scheduler: Object) -> str:
     last = scheduler.uid[-1].partition("#")[0]
+    if not last.startswith("@") and last != "return":
+        return last
     # What a function returns has no name of its own, and one of several has no origin.
-    return (scheduler.origin.rpartition(".")[2] or "scheduler") if last.startswith("@") or last == "return" else last
+    return scheduler.origin.rpartition(".")[2].strip("*") or "scheduler"

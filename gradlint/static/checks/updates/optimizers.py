@@ -18,6 +18,7 @@ from gradlint.static.checks.construction.coverage import given_twice
 from gradlint.static.facts.cadence import conditional, tree_of
 from gradlint.static.facts.trials import is_of_one_number
 from gradlint.static.flow.following import breaches
+from gradlint.static.flow.giving_up import without_giving_up
 from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.kinship import overlap, touches
 from gradlint.static.flow.subjects import on_optimizer
@@ -27,7 +28,7 @@ from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.rewound import puts_back
 from gradlint.static.syntax.turns import once
 from gradlint.typestate import State
-from gradlint.wordings.updates import ALL_STEPS, BOTH_STEPS
+from gradlint.wordings.updates import ALL_STEPS, BOTH_STEPS, LAST_STEP
 
 _UNKNOWN = frozenset({"unknown", "unknown-fresh"})
 
@@ -64,13 +65,14 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
     for root in analysis.roots:
         steps = (event for event in analysis.events[root] if event.kind is EventKind.STEP)
         stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers and uid not in doubles}
+        tree = without_giving_up(root.bare) if stepped else root.bare
         for _, optimizer in sorted((optimizers[uid] for uid in stepped), key=lambda item: item[0]):
-            yield from _judge(analysis, root, optimizer)
+            yield from _judge(analysis, root, tree, optimizer)
 
 
-def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
+def _judge(analysis: Analysis, root: Root, tree: Node, optimizer: Object) -> Iterator[Diagnostic]:
     effect = on_optimizer(optimizer, analysis.lowering.objects)
-    for event, worlds in sorted(breaches(root.bare, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
+    for event, worlds in sorted(breaches(tree, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
         if effect(event) is not EventKind.STEP:
             continue
         case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
@@ -149,7 +151,8 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     if other is not None:
         marks = (*dirty.marks, ("other", other.place))
         return case.report("GL107", State(dirty.name, marks), other=other.name, does="steps but")
-    steps = ALL_STEPS if cleared is None else BOTH_STEPS
+    spent = dirty.mark("spent")
+    steps = ALL_STEPS if cleared is None else LAST_STEP if spent is not None and spent > step.place else BOTH_STEPS
     return case.report("GL101", dirty, Confidence.LIKELY if others else Confidence.CERTAIN, steps=steps)
 
 
@@ -216,6 +219,9 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     if broken == {"GL103"}:
         state = min(states, key=lambda state: state.marks)
         return case.report("GL117" if _by_hand(case, state) else "GL103", state)
+    lost = _lost_at_once(states)
+    if lost is not None:
+        return case.report("GL103", lost)
     aside = _computed_aside(case)
     if aside is not None:
         return case.report("GL513", State(states[0].name, (("computed", aside.place),)))
@@ -225,6 +231,16 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     # The first iteration tells: it comes to the step before any backward.
     first = [state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL104"]
     return case.report("GL104", max(first, key=lambda state: state.marks))
+
+
+def _lost_at_once(states: list[State]) -> State | None:
+    """Return what one clearing in front of the step throws away on each path on which there was a backward pass before it."""
+    places = {state.mark("cleared") for state in states}
+    cleared = places.pop()
+    if cleared is None or places:
+        return None
+    lost = [state for state in states if (fresh := state.mark("fresh")) is not None and fresh < cleared]
+    return lost[0] if lost else None
 
 
 def _by_hand(case: _Case, state: State) -> bool:

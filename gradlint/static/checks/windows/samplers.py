@@ -60,7 +60,8 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
         if (_trains(analysis, root, event) and _steps(analysis, root, event)) or _lets_train(analysis, root, event):
             # Who builds the sampler knows of the epochs.
             here = sampler.place.filename == analysis.source.filename
-            place, name = _place(analysis, event, sampler) if here else (event.place, event.name)
+            call = _in_turn(analysis, event) or (_call_here(analysis, event) if here else None)
+            place, name = (event.place, event.name) if call is None else _called_by(analysis, call, event, sampler)
             yield compose("GL709", Side.STATIC, place, (("built", sampler.place),), subject=name)
 
 
@@ -82,14 +83,26 @@ def _asked(scope: ast.AST, row: int) -> Iterator[tuple[str, bool]]:
                 yield test.attr if isinstance(test, ast.Attribute) else test.id, held
 
 
-def _place(analysis: Analysis, draw: Event, sampler: Object) -> tuple[Location, str]:
-    """Return where a loader is drawn from, and its name there: in another file, whose function knows of no epochs, the call of that function here."""
+def _in_turn(analysis: Analysis, draw: Event) -> ast.Call | None:
+    """Return the call that stands in the loop of epochs of another file than that of the function which draws."""
+    loop, frame = analysis.lowering.loop_nodes.get(draw.loops[-1]), analysis.lowering.frames.get(draw.frame)
+    if loop is None or frame is None or analysis.source.place(loop).filename == draw.place.filename:
+        return None
+    inside = set(walk(loop))
+    return next((node for _, node in frame.callers if isinstance(node, ast.Call) and node in inside), None)
+
+
+def _call_here(analysis: Analysis, draw: Event) -> ast.Call | None:
+    """Return the call in this file of a function of another one, which knows of no epochs, that draws."""
     calls = analysis.calls_into(draw.frame) if draw.place.filename != analysis.source.filename else []
-    if not calls:
-        return draw.place, draw.name
-    given = [*calls[-1].args, *(keyword.value for keyword in calls[-1].keywords)]
+    return calls[-1] if calls else None
+
+
+def _called_by(analysis: Analysis, call: ast.Call, draw: Event, sampler: Object) -> tuple[Location, str]:
+    """Return where a function is called that draws from a loader, and the loader's name there."""
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
     names = [ast.unparse(each) for each in given if _draws_by(analysis.value(each), sampler)]
-    return analysis.source.place(calls[-1]), names[0] if len(names) == 1 else draw.name
+    return analysis.source.place(call), names[0] if len(names) == 1 else draw.name
 
 
 def _draws_by(value: Value, sampler: Object) -> bool:
