@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.cadence import definitions, last_name, sources_of
@@ -51,7 +52,7 @@ class Around:
             loop = self.analysis.lowering.loop_nodes.get(number)
             if over_validation_data(loop) and ("no-grad" in event.roles or not isinstance(loop, ast.While)):
                 yield inside_loops(event, depth)
-        if self._drawn_from_validation_data(event):
+        if self._drawn_from_validation_data(event) or self._runs_validation_data(event):
             yield lambda other: other is event
         for depth, called in enumerate(event.frame, 1):
             name = called.partition(":")[0]
@@ -63,6 +64,13 @@ class Around:
         if "no-grad" in event.roles and event.loops and trained_through(self.found, event):
             # One function serves both phases: the same call trains in another activation.
             yield inside_loops(event, len(event.loops))
+
+    def _runs_validation_data(self, event: Event) -> bool:
+        """Whether a forward runs all validation data at once, behind a training or in its loop; a loop of its own draws samples."""
+        if "no-grad" not in event.roles or event.place not in self.analysis.kept(_runs_of_validation_data):
+            return False
+        trained = (other for other in self.found if other.kind is EventKind.BACKWARD)
+        return not event.loops or any(other.is_in(event.loops) for other in trained)
 
     def _is_given_validation_data(self, event: Event, number: int) -> bool:
         """Whether a loop runs over what its function is given, and the call names that validation data."""
@@ -107,6 +115,16 @@ class Around:
         rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
         inside = (other for other in self.found if other.frame == event.frame and other.place.row in rows)
         return any(other.kind in UPDATES for other in inside)
+
+
+def _runs_of_validation_data(analysis: Analysis) -> frozenset[Location]:
+    """Return the calls that are given one thing only which by its name is validation data: `model(X_test)`."""
+    found = (call for call in analysis.nodes(ast.Call) if len(call.args) == 1 and not call.keywords)
+    told = ((call, call.args[0]) for call in found if isinstance(call.args[0], (ast.Name, ast.Attribute)))
+    named = ((call, ast.unparse(each)) for call, each in told)
+    return frozenset(
+        analysis.source.place(call) for call, name in named if VALIDATION_DATA.search(name) and not TRAINS.search(name)
+    )
 
 
 def is_validation_data(analysis: Analysis, node: ast.expr, scope: ast.AST | None, depth: int = 3) -> bool:

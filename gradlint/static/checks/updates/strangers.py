@@ -14,12 +14,14 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.facts.bearing import makes_module
 from gradlint.static.lowering.values import Kind, Object
-from gradlint.static.syntax.nodes import called, children, own, own_of, walk_of
+from gradlint.static.syntax.nodes import base_name, called, children, own, own_of, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 from gradlint.wordings.updates import OF_OTHERS, STRANGE
 
 _Scope = ast.Module | FunctionNode
+_FUNCTIONS = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef)
 _MOVES = frozenset(["to", "cuda", "cpu", "train", "eval", "apply", "float", "half", "double"])
 _WRAPS = frozenset(["DataParallel", "DistributedDataParallel", "DDP", "compile", "convert_sync_batchnorm"])
 _HARMLESS = frozenset(["zero_grad", "step", "backward", "print", "clip_grad_norm_", "clamp_", "append", "update"])
@@ -34,20 +36,34 @@ def strangers(analysis: Analysis) -> Iterator[Diagnostic]:
     if not analysis.says(".zero_grad()") or not analysis.says(".backward("):
         return
     for scope in analysis.scopes_with(".backward("):
-        owned = _owned(analysis, scope)
-        given = _given(scope) if len(owned) > 1 else {}
-        for block in _blocks(scope) if len(owned) > 1 else ():
+        models = _made(analysis, scope)
+        owned = _owned(analysis, scope, models) if len(models) > 1 else {}
+        given = _given(scope) if owned else {}
+        others = _others(scope, owned, models) if owned else {}
+        for block in _blocks(scope) if owned else ():
             for step, name, loss in _updates(block, owned):
                 reached = _behind(analysis, given, loss)
-                others = frozenset().union(*owned.values()) - owned[name]
-                if reached is not None and reached.isdisjoint(owned[name]) and reached & others:
+                if reached is not None and reached.isdisjoint(owned[name]) and reached & others[name]:
                     whose = " and ".join(f"`{each}`" for each in sorted(owned[name]))
                     found = compose("GL104", Side.STATIC, analysis.source.place(step), subject=name)
                     what = STRANGE.format(subject=name, loss=ast.unparse(loss), whose=whose)
                     yield replace(found, message=what, help=OF_OTHERS.format(whose=whose))
 
 
-def _owned(analysis: Analysis, scope: _Scope) -> dict[str, frozenset[str]]:
+def _made(analysis: Analysis, scope: _Scope) -> frozenset[str]:
+    """Return the names of the models that a scope makes; a criterion is none."""
+    made = (node for node in own_of(scope, ast.Assign) if makes_module(analysis, node.value))
+    found = (node for node in made if getattr(analysis.value(node.value), "kind", None) is not Kind.CRITERION)
+    return frozenset(each.id for node in found for each in node.targets if isinstance(each, ast.Name))
+
+
+def _others(scope: _Scope, owned: dict[str, frozenset[str]], models: frozenset[str]) -> dict[str, frozenset[str]]:
+    """Return for each optimizer whose loss is none of its own: of who has an optimizer, or of any if nobody else knows its models."""
+    passed, trained = _passed_on(scope), frozenset().union(*owned.values())
+    return {name: (trained | (models if passed.isdisjoint(mine) else set())) - mine for name, mine in owned.items()}
+
+
+def _owned(analysis: Analysis, scope: _Scope, models: frozenset[str]) -> dict[str, frozenset[str]]:
     """Return the optimizers that a scope makes once, with the models whose parameters they are given, which it makes once."""
     made: dict[str, list[ast.expr]] = {}
     for node in own_of(scope, ast.Assign):
@@ -56,13 +72,26 @@ def _owned(analysis: Analysis, scope: _Scope) -> dict[str, frozenset[str]]:
                 made.setdefault(name, []).append(node.value if isinstance(target, ast.Name) else target)
     once = {name: values[0] for name, values in made.items() if len(values) == 1 and isinstance(values[0], ast.Call)}
     owned = {name: _models(analysis, value) for name, value in once.items() if isinstance(value, ast.Call)}
-    if sum(map(bool, owned.values())) < 2:
+    if not any(owned.values()):
         return {}
-    models = {model for names in owned.values() for model in names}
+    models |= {model for names in owned.values() for model in names}
     # One that is made of another shares its parameters, perhaps.
     single = {name for name in models if name in once and models.isdisjoint(_names(once[name]) - {name})}
     single -= {name for node in own(scope) for name in _handed(node)}
     return {name: names for name, names in owned.items() if names and names <= single}
+
+
+def _passed_on(scope: _Scope) -> set[str]:
+    """Return the names that a function inside of a scope, or a call, gets to know."""
+    inner = (node for kind in _FUNCTIONS for node in walk_of(scope, kind) if node is not scope)
+    given = (
+        each
+        for call in walk_of(scope, ast.Call)
+        if called(call) not in ("print", "summary")
+        for each in (*call.args, *(keyword.value for keyword in call.keywords))
+        if isinstance(each, (ast.Name, ast.List, ast.Tuple, ast.Dict, ast.Starred))
+    )
+    return {name for node in (*inner, *given) for name in _names(node)}
 
 
 def _handed(node: ast.AST) -> set[str]:
@@ -166,20 +195,33 @@ def _switches_off(node: ast.With) -> bool:
 
 
 def _given(scope: _Scope) -> dict[str, list[ast.AST]]:
-    """Return what the names of a scope are given."""
+    """Return what the names of a scope are given, or may be put into what they stand for: `fill(losses, model(x))`."""
     given: dict[str, list[ast.AST]] = defaultdict(list)
     cut = {each for node in own_of(scope, ast.With) if _switches_off(node) for each in own(node)}
     for node in own(scope):
-        if node in cut:
-            continue
-        if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and node.value is not None:
-            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                for name in _names(target):
-                    given[name].append(node.value)
-        elif isinstance(node, (ast.For, ast.comprehension)):
-            for name in _names(node.target):
-                given[name].append(node.iter)
+        for name, value in _bindings(node) if node not in cut else ():
+            given[name].append(value)
+    for node in own_of(scope, ast.Expr):
+        if isinstance(node.value, ast.Call) and node not in cut:
+            holders = {base_name(node.value.func), *(each.id for each in node.value.args if isinstance(each, ast.Name))}
+            for name in holders & given.keys():
+                given[name].append(node)
     return given
+
+
+def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the names that a node binds, each with what it is given."""
+    match node:
+        case ast.Assign(targets, value):
+            yield from ((name, value) for target in targets for name in _names(target))
+        case ast.AugAssign(target, _, ast.expr() as value) | ast.AnnAssign(target, _, ast.expr() as value):
+            yield from ((name, value) for name in _names(target))
+        case ast.NamedExpr(target, value) | ast.For(target, value) | ast.comprehension(target, value):
+            yield from ((name, value) for name in _names(target))
+        case ast.withitem(value, ast.expr() as target):
+            yield from ((name, value) for name in _names(target))
+        case _:
+            return
 
 
 def _joined(node: ast.AST) -> Iterator[str]:
