@@ -14,6 +14,7 @@ _LEFT_OVER = {
 
 ALL_STEPS = "steps, so every update repeats all earlier ones"
 BOTH_STEPS = "the two steps of a turn, so that the second repeats the first"
+LAST_STEP = "the last step of a turn and the first one of the next, which repeats it"
 """Between which steps nothing clears gradients that are used again (GL101)."""
 
 TRACKED = "autograd records it, and torch raises RuntimeError: a leaf that requires gradients is changed in place"

@@ -55,6 +55,10 @@ class Means:
                 return any(self._is_mean(side, scope, depth) for side in (left, right))
             case _, ast.Call(ast.Attribute(attr="scale"), [inner]):
                 return self._is_mean(inner, scope, depth)
+            case _, ast.Call(ast.Attribute(each, "mean"), [], []) if self._is_of_each(each, scope, depth):
+                return True
+            case _, ast.Call(callee, [each], []) if self.analysis.value(callee) == Library("torch.mean"):
+                return self._is_of_each(each, scope, depth)
             case _, ast.Attribute(ast.Call() as call, "loss"):
                 return self._of_pretrained(call)
             case _, ast.Attribute(ast.Name() as result, "loss"):
@@ -74,6 +78,27 @@ class Means:
                 return bool(given or shared) and all(means) and all(starmap(self._returned, shared))
             case _, ast.Call():
                 return self._returned(node, None)
+            case _:
+                return False
+
+    def _is_of_each(self, node: ast.expr, scope: ast.AST | None, depth: int) -> bool:
+        """Whether an expression is a loss of each element: an error that is squared, or a loss of torch that is not reduced."""
+        match node:
+            case ast.BinOp(ast.BinOp(_, ast.Sub(), _), ast.Pow(), ast.Constant(2)):
+                return True
+            case ast.Call(ast.Attribute(ast.BinOp(_, ast.Sub(), _), "pow"), [ast.Constant(2)]):
+                return True
+            case ast.Call(ast.Attribute(ast.BinOp(_, ast.Sub(), _), "square" | "abs"), []):
+                return True
+            case ast.Call(ast.Attribute(inner, "mean"), [_, *_], _):
+                return self._is_of_each(inner, scope, depth)
+            case ast.BinOp(left, ast.Mult(), right):
+                return any(self._is_of_each(side, scope, depth) for side in (left, right))
+            case ast.Name() if depth:
+                given = definitions(self.analysis, node, scope)
+                return len(given) == 1 and self._is_of_each(given[0], scope, depth - 1)
+            case ast.Call():
+                return self._of_batch(node, reduction="none")
             case _:
                 return False
 
@@ -121,20 +146,20 @@ class Means:
             case _:
                 return False
 
-    def _of_batch(self, loss: ast.Call | None, callee: Value | None = None) -> bool:
-        """Whether a loss of torch is the mean of its batch."""
+    def _of_batch(self, loss: ast.Call | None, callee: Value | None = None, *, reduction: str = "mean") -> bool:
+        """Whether a loss of torch is the mean of its batch, or reduced otherwise."""
         if loss is None:
             return False
         match callee or self.analysis.value(loss.func):
             case Object(kind=Kind.CRITERION, origin=origin, calls=calls) if origin.startswith("torch.nn.") and calls:
                 given = [call.argument(99, "reduction") for call in calls]
                 old = any(name in call.named for call in calls for name in ("size_average", "reduce"))
-                return not old and all(value is None or value == Const("mean") for value in given)
+                return not old and all((value or Const("mean")) == Const(reduction) for value in given)
             case Library(name) if name.startswith("torch.nn.functional."):
                 named = {keyword.arg: keyword.value for keyword in loss.keywords}
                 wanted = named.get("reduction", ast.Constant("mean"))
                 plain = named.keys().isdisjoint({"size_average", "reduce", None})
-                return plain and isinstance(wanted, ast.Constant) and wanted.value == "mean"
+                return plain and isinstance(wanted, ast.Constant) and wanted.value == reduction
             case _:
                 return False
 

@@ -39,7 +39,7 @@ from gradlint.static.syntax.layers import (
 )
 from gradlint.static.syntax.nodes import asks_for
 from gradlint.static.syntax.questions import FunctionNode
-from gradlint.static.syntax.switches import on_request, switched_off
+from gradlint.static.syntax.switches import on_request, passed_over, switched_off
 
 _LAYERS = re.compile(
     r"torch\.nn\.(?:modules\.\w+\.)?"
@@ -100,7 +100,7 @@ class Layers:
         self._on_request |= of_own_parts(nodes).union(*map(on_request, nodes))
         if lowering.is_open(cls):
             return most([*(self.of_expression(each.node, each.frame) for each in lineage), Sensitivity.UNSEEN])
-        off = frozenset(made for each in nodes for made in switched_off(each, self._nothing))
+        off = frozenset(made for each in nodes for made in switched_off(each, self._nothing) | passed_over(each))
         never = self._never_run(tuple(nodes))
         outer, self._aside = self._aside, self._aside | never | off
         found = most(self.of_expression(each.node, each.frame) for each in lineage)

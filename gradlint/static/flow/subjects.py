@@ -127,6 +127,9 @@ def on_scaling(scaler: Object, optimizer: Uid, others: Mapping[Uid, Object]) -> 
                 return _K.ESCAPE if "perhaps-scaled" in event.roles else _K.SCALE
             case _K.BACKWARD if not event.scalers:
                 return _K.BACKWARD
+            case _K.STEP if targets is not None and optimizer in targets and "own" in event.roles:
+                # A method of its own may be made for scaled gradients, or take no heed of their scale.
+                return _K.EDIT
             case _K.STEP | _K.OTHER_STEP if targets is not None and optimizer in targets:
                 return _K.SCALED_STEP if by_it else None if event.scalers else _K.STEP
             case _K.UNSCALE if by_it:

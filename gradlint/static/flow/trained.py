@@ -54,7 +54,8 @@ def on_gradient(subject: frozenset[Uid], others: Mapping[Uid, Object]) -> Effect
             case _K.READ if subject <= targets:
                 return _K.READ
             case _K.CREATE if any(within(uid, target) for uid in subject for target in targets):
-                return _K.CREATE
+                # The next of several modules brings its parameters' gradients along.
+                return None if "given" in event.roles else _K.CREATE
             case _K.ZERO if "fills" in event.roles:
                 # Filled with zeros, a gradient that is None stays None.
                 return None
@@ -176,6 +177,8 @@ def on_validated(module: Uid, optimizers: frozenset[Uid], given: EventKind) -> E
             case _K.FORWARD if module in targets:
                 return _K.FORWARD
             case _K.STEP if targets & optimizers:
+                return _K.STEP
+            case _K.HAND_STEP if is_within_any(module, targets):
                 return _K.STEP
             case _:
                 return None

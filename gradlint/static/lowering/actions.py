@@ -211,9 +211,10 @@ class Actions(Instances):
 
     # Optimizers and schedulers ----------------------------------------------------------------
 
-    def stepped(self, optimizer: Object, node: ast.Call, args: list[Value], spelled: str) -> None:
+    def stepped(
+        self, optimizer: Object, node: ast.Call, args: list[Value], spelled: str, roles: tuple[str, ...] = ()
+    ) -> None:
         """Emit the step of an optimizer, with the closure that it runs and the hooks that it calls."""
-        roles: tuple[str, ...] = ()
         closure = next((arg for arg in args if isinstance(arg, (Function, Method))), None)
         body: Seq | None = None
         if isinstance(closure, Function):
@@ -223,9 +224,9 @@ class Actions(Instances):
             self.out.append(body)
             # An optimizer of some other library may differentiate the loss itself that its closure returns.
             left = not optimizer.origin and not any(event.kind in _DIFFERENTIATES for event in events(body))
-            roles = ("argument",) if left else ("closure",)
+            roles = (*roles, "argument" if left else "closure")
         elif any(not isinstance(arg, Const) for arg in args):
-            roles = ("argument",)
+            roles = (*roles, "argument")
         found = closure if isinstance(closure, Function) else None
         self.steps.append(Step(node, optimizer, tuple(args), found, body))
         everything = (*roles, *self.window_roles(optimizer.uid))

@@ -151,6 +151,8 @@ class Assignments(Succession):
 
     def _assign_element(self, owner: ast.expr, index: ast.expr, value: Value, node: ast.AST) -> None:
         container = self.evaluate(owner)
+        if self.has_room(owner, index, container):
+            self.keep(owner, value, node)
         whole = _with(container, index, value) if isinstance(owner, (ast.Name, ast.Attribute)) else None
         if whole is not None:
             self.grown(owner, whole, node)

@@ -176,6 +176,11 @@ class Branches(Remembering):
             self.losses[named.id] = tuple(losses)
         return named
 
+    def chosen(self, name: str, left: Value, right: Value) -> Value:
+        """Return a value that is one of two, which gets a name in this frame: of two modules it is remembered which."""
+        both = self._modules_among(left) and self._modules_among(right)
+        return self.joined((self.frame.path, name), left, right) if both else self.either(left, right)
+
     def is_made_here(self, id_: str) -> bool:
         """Whether an unknown value was bound to its name by the code that is read, on each path, not given to it."""
         return "@" in id_ or id_ in self.made_here

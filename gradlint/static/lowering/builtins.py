@@ -85,10 +85,12 @@ class Builtins(Creation):
     def _of_elements(self, name: str, node: ast.Call, args: list[Value], named: dict[str, Value]) -> Value:
         """Return what a function makes of the elements of a container."""
         match name:
-            case "list" | "tuple" | "iter" | "reversed" | "sorted" | "filter" if args:
+            case "list" | "tuple" | "set" | "frozenset" | "iter" | "reversed" | "sorted" | "filter" if args:
                 return args[-1] if isinstance(args[-1], (Items, Gathered, Params, Rows)) else Unknown(holds=held(args))
             case "list" | "tuple" if not named:
                 return Items(())
+            case "dict" if args and isinstance(args[0], Params):
+                return args[0]
             case "dict" if not args:
                 return (
                     Items(tuple(named.values()), tuple(named))

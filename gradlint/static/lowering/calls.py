@@ -6,6 +6,7 @@ It knows callees; it must not know states or rules.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -37,6 +38,11 @@ from gradlint.static.lowering.values import (
 )
 
 _MADE_AND_MOVED = SAME | {"train", "eval"}
+_DATA = re.compile(
+    r"(?:^|[/._])(?:[xyzXYZ]_?\d?|inputs?|targets?|labels?|images?|imgs?|data|batch|samples?|features?|tokens?)"
+    r"(?:_(?:batch|data|ids|mask|real|tensor|train|true))?$"
+)
+"""At the end of the identity of somebody unknown: what data are called."""
 
 
 class Calls(Methods):
@@ -143,9 +149,9 @@ class Calls(Methods):
                 )
 
     def _handed(self, args: list[Value]) -> tuple[str, ...]:
-        """Return the word that says that an unknown function gets what its caller was given: perhaps a model."""
-        given = (each for each in args if isinstance(each, Unknown) and each.id and not self.is_made_here(each.id))
-        return ("handed",) if any(given) else ()
+        """Return the word that says that an unknown function gets what its caller was given: perhaps a model, unless it is called data."""
+        given = (each.id for each in args if isinstance(each, Unknown) and each.id and not self.is_made_here(each.id))
+        return () if all(_DATA.search(each) for each in given) else ("handed",)
 
     def _may_be_method(self, part: Object, node: ast.Call) -> bool:
         """Whether an attribute of an unseen module that has got a name of its own is called for what it does, not for a result."""

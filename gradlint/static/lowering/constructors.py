@@ -22,6 +22,7 @@ from gradlint.static.lowering.values import (
     UNKNOWN,
     Const,
     Function,
+    Gathered,
     Instance,
     Items,
     Kind,
@@ -39,8 +40,14 @@ from gradlint.static.syntax.questions import has_dimension
 COPIES = frozenset(["torch.tensor", "torch.autograd.Variable"])
 """Make a new tensor of what they are given, without its graph (the second where `requires_grad` is given)."""
 
+_TYPED = frozenset(f"torch.{name}Tensor" for name in ("", "Float", "Double", "Half", "BFloat16"))
+"""Make a new tensor of the numbers in a list, too, but another name of the tensor that they are given."""
+
 _DOES = frozenset(["backward", "grad", "clip", "set-grad", "chain", "spawn", "spawn-target", "exit", "no-grad"])
 """Roles of what does something, and makes nothing of its own."""
+
+_FIRST = ("model", "module", "sampler", "iterable", "x")
+"""What those who return their first argument call it."""
 
 _SUMS = frozenset(["torch.sum", "torch.mean", "torch.add"])
 """Functions whose result is a sum of the terms of what they are given."""
@@ -72,19 +79,20 @@ class Constructors(Builtins):
         self, name: str, role: str, node: ast.Call, args: list[Value], named: dict[str, Value]
     ) -> Value | None:
         """Return what is made, or what something is wrapped in; None: nobody knows."""
+        first = args[:1] or [named[each] for each in _FIRST if each in named]
         match role:
             case "optimizer" | "scheduler" | "scaler" | "module" | "criterion" | "engine" as kind:
                 return self.construct(Kind(kind), name, node, args, named)
-            case "sharding" if args:
+            case "sharding" if first:
                 if const(named.get("use_orig_params", Const(False))) is False:
-                    self.emit(EventKind.SHARD, node, self.reach(args[:1]), self.spelled(node))
-                return self._wrapped(args[0], "wrapper")
+                    self.emit(EventKind.SHARD, node, self.reach(first), self.spelled(node))
+                return self._wrapped(first[0], "wrapper")
             case "cast" if len(args) > 1:
                 return args[1]
-            case "wrapper" | "copy" if args:
+            case "wrapper" | "copy" if first:
                 if name in words("parallel", "wrappers"):
-                    self.parallel |= held(args[:1])
-                return self._wrapped(args[0], role)
+                    self.parallel |= held(first)
+                return self._wrapped(first[0], role)
             case "parameter":
                 return self.make_parameter(node, named)
             case "partial" if args and isinstance(args[0], Library) and len(args) == 1:
@@ -112,10 +120,11 @@ class Constructors(Builtins):
         if "out" in named:
             self.forget(values)
             return UNKNOWN
-        if role == "tensor" and "requires_grad" not in named:
+        listed = name in _TYPED and bool(args) and isinstance(args[0], (Items, Gathered))
+        if role == "tensor" and "requires_grad" not in named and not listed:
             return self._calculated(name, node, args, named)
         flag = const(named.get("requires_grad", Const(False)))
-        source = args[0] if args and name in COPIES else DATA
+        source = args[0] if args and (listed or name in COPIES) else DATA
         copy = copied(source, flag, self.place(node))
         return UNKNOWN if copy is None else self.leaf(copy, node)
 

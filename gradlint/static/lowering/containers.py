@@ -42,6 +42,8 @@ class Containers(Updates):
                 return Items(elements)
             case Items(elements, keys), "items" if keys is not None:
                 return Items(tuple(Items((Const(key), value)) for key, value in zip(keys, elements, strict=True)))
+            case Params(), "items" | "values":
+                return receiver
             case Items(elements, keys), "get" if keys is not None and args and const(args[0]) in keys:
                 return elements[keys.index(const(args[0]))]
             case _, "append" | "extend" if (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
@@ -36,6 +35,7 @@ from gradlint.static.lowering.values import (
 from gradlint.static.sources.library import words
 from gradlint.static.syntax.endings import SEQUENCES
 from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.own_steps import evaluates_once, uses
 
 RESTORED = "*restored"
 """Under this name an optimizer holds the place where its state was loaded."""
@@ -185,10 +185,13 @@ class Creation(Gradients):
 
     def own_optimizer(self, cls: Class, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
         """Make an optimizer of the file's own class: torch's protocol, unless it clears or differentiates by itself."""
-        if _does_more_than_step(cls):
+        more = _does_more_than_step(cls)
+        own = uses(cls.node) if more else None
+        if not isinstance(node, ast.Call) or (more and own is None):
             return Unknown(holds=self.escape(node, [*args, *named.values()]))
-        assert isinstance(node, ast.Call)
         made = self.construct(Kind.OPTIMIZER, cls.node.name, node, args, named)
+        if own is not None:
+            self.own_uses[made.uid] = own
         methods = {each.name: ast.unparse(each) for each in cls.node.body if isinstance(each, ast.FunctionDef)}
         steps = frozenset(name for name, body in methods.items() if _OWN_STEP.search(body))
         self.own_steps[made.uid] = steps - {"__init__"}
@@ -218,19 +221,8 @@ def _does_more_than_step(cls: Class) -> bool:
     text = ast.unparse(cls.node)
     if any(word in text for word in ("zero_grad", "backward", "grad = None", "autograd")):
         return True
-    methods = [each for each in cls.node.body if isinstance(each, ast.FunctionDef)] if "closure()" in text else []
-    return any(ast.unparse(each).count("closure()") > len(list(_evaluated_if_given(each))) for each in methods)
-
-
-def _evaluated_if_given(method: ast.FunctionDef) -> Iterator[ast.If]:
-    """Yield the head of a step as torch's optimizers have it: `if closure is not None: loss = closure()`."""
-    for each in method.body:
-        match each:
-            case ast.If(test, [ast.Assign(value=call) | ast.With(body=[ast.Assign(value=call)])], []) if (
-                ast.unparse(test) in ("closure is not None", "closure") and ast.unparse(call) == "closure()"
-            ):
-                yield each
-                return
+    methods = (each for each in cls.node.body if isinstance(each, ast.FunctionDef))
+    return "closure()" in text and not all(map(evaluates_once, methods))
 
 
 def _steps_without_gradients(cls: Class) -> bool:

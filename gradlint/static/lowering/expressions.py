@@ -178,6 +178,8 @@ class Expressions(Comprehensions):
                 return UNKNOWN  # A number of a group of parameters has no hold on its optimizer.
             case Gathered():
                 return self.one_of_many(owner)
+            case Params() if isinstance(index, Params) or (isinstance(index, Unknown) and index.id):
+                return owner  # One of those that a name goes through, as in a loop over them.
             case _:
                 return Unknown(holds=self.reach((owner,)))
 
@@ -205,7 +207,7 @@ class Expressions(Comprehensions):
     def _choice(self, test: Predicate, body: ast.expr, orelse: ast.expr) -> Value:
         results: list[Value] = []
         self.fork(test, lambda: results.append(self.evaluate(body)), lambda: results.append(self.evaluate(orelse)))
-        return results[0] if len(results) == 1 else self.either(results[0], results[1])
+        return results[0] if len(results) == 1 else self.chosen(self.hint, results[0], results[1])
 
     def _either(self, op: ast.boolop, values: list[ast.expr]) -> Value:
         first, *rest = values

@@ -25,6 +25,7 @@ from gradlint.static.lowering.values import (
     Choice,
     Class,
     Dropped,
+    Instance,
     Items,
     Kind,
     Made,
@@ -166,6 +167,21 @@ class Forwards(Members):
         callees = (self.values.get(call.node.func) for call in module.calls if isinstance(call.node, ast.Call))
         found = [one for each in callees for one in (each.functions if isinstance(each, Choice) else (each,))]
         return [each for each in found if isinstance(each, Class)] if all(isinstance(e, Class) for e in found) else []
+
+    def classes_run(self, callee: Value) -> list[Class]:
+        """Return the classes in sight of one of which a module is that is called."""
+        match callee:
+            case Instance(cls=cls):
+                return [cls]
+            case Object(kind=Kind.MODULE, uid=("?", *names)):
+                among = self.alternatives.get(".".join(names), ())
+            case Object(kind=Kind.MODULE):
+                return self._classes_of(callee)
+            case Unknown(id=id_):
+                among = self.alternatives.get(id_, ())
+            case _:
+                return []
+        return [cls for each in among if each != callee for cls in self.classes_run(each)]
 
     def _takes(self, cls: Class, node: ast.Call) -> bool:
         """Whether the `forward` of a class can be called with so many arguments."""

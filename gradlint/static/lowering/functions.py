@@ -248,7 +248,7 @@ class Functions(Parameters):
             return NONE
         result = frame.returned[0]
         for other in frame.returned[1:]:
-            result = join(result, other)
+            result = self.chosen(self.hint, result, other)
         # Behind its last line a function returns None: of an object it makes no other, of a flag it does.
         return join(result, NONE) if ended and isinstance(result, Const) else result
 

@@ -9,7 +9,7 @@ import ast
 import re
 
 from gradlint.events import EventKind
-from gradlint.static.flow.tree import Atom
+from gradlint.static.flow.tree import Atom, Known, Predicate
 from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.creation import RESTORED
@@ -20,6 +20,7 @@ from gradlint.static.lowering.values import (
     UNKNOWN,
     Class,
     Const,
+    Function,
     Gathered,
     Instance,
     Items,
@@ -34,6 +35,7 @@ from gradlint.static.lowering.values import (
     unknown_uid,
 )
 from gradlint.static.syntax.nodes import words
+from gradlint.static.syntax.own_steps import Use
 
 _OPTIMIZER_NEUTRAL = frozenset(
     [
@@ -116,6 +118,10 @@ class Methods(Tensors):
             case "step" if optimizer.uid in self.projections:
                 # It moves parameters without gradients: what it finds of them is nobody's mistake.
                 return Unknown(holds=self.escape(node, [optimizer, *args]))
+            case _ if name in (own := self.own_uses.get(optimizer.uid, {})):
+                self._used_up(optimizer, own[name], node, args, named)
+            case "step" if optimizer.uid in self.own_uses:
+                return Unknown(holds=self.escape(node, [optimizer, *args]))
             case "step":
                 given = [*args, *(named[key] for key in ("closure",) if key in named)]
                 self.stepped(optimizer, node, given, spelled)
@@ -131,6 +137,19 @@ class Methods(Tensors):
             case _:
                 return Unknown(holds=self.escape(node, [optimizer, *args]))
         return UNKNOWN
+
+    def _used_up(self, optimizer: Object, use: Use, node: ast.Call, args: list[Value], named: dict[str, Value]) -> None:
+        """Emit what a method of the file's own optimizer does: it steps, and clears where it is told to."""
+        spelled = self._spelled_receiver(node)
+        self.stepped(optimizer, node, [each for each in args if isinstance(each, Function)], spelled, ("own",))
+        match use.clears:
+            case bool(always):
+                test: Predicate = Known(always)
+            case option:
+                given = named.get(option.name) or (args[option.position] if len(args) > option.position else None)
+                known = self.truth(given) if given is not None else option.default
+                test = Atom(f"{option.name}@{self.place(node)}") if known is None else Known(known)
+        self.fork(test, lambda: self.emit(EventKind.ZERO, node, frozenset({optimizer.uid}), spelled), lambda: None)
 
     def _scheduler(self, scheduler: Object, name: str, node: ast.Call, args: list[Value]) -> Value:
         if name == "step":

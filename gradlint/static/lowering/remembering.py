@@ -30,6 +30,7 @@ from gradlint.static.lowering.values import (
     Value,
     unknown_uid,
 )
+from gradlint.static.syntax.idioms import counter_of
 
 
 class Remembering(Context):
@@ -101,6 +102,13 @@ class Remembering(Context):
                 named = (self.latest.get(name, UNKNOWN) for name in _factors(node))
                 for known in (each for each in named if each != UNKNOWN):
                     self.awaited.setdefault(id(known), []).append((known, found))
+
+    def has_room(self, owner: ast.expr, index: ast.expr, container: Value) -> bool:
+        """Whether each turn of the innermost loop writes an element of its own: `losses[i] = loss` by the number of the turn."""
+        if self.grad is not Grad.ON or not self.loops or not isinstance(index, ast.Name):
+            return False
+        counted = counter_of(self.loop_nodes[self.loops[-1]]) == index.id
+        return counted and isinstance(owner, ast.Name) and isinstance(container, (Items, Tensor))
 
     def turned_out(self, value: Value, part: GraphNode) -> None:
         """Remember who had kept a value before a backward pass from it has shown that it has a graph."""

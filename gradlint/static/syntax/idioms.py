@@ -34,6 +34,21 @@ def _is_multiple(value: ast.expr, name: str) -> bool:
             return False
 
 
+def counter_of(loop: ast.AST) -> str:
+    """Return the name that numbers the turns of a loop, as `enumerate` and `range` do ("": there is none)."""
+    match loop:
+        case ast.For(ast.Tuple([ast.Name(name), *_]), ast.Call(ast.Name("enumerate"))):
+            return name
+        case ast.For(
+            ast.Tuple([ast.Name(name), *_]), ast.Call(ast.Name("tqdm"), [ast.Call(ast.Name("enumerate")), *_])
+        ):
+            return name
+        case ast.For(ast.Name(name), ast.Call(ast.Name("range" | "trange"))):
+            return name
+        case _:
+            return ""
+
+
 def weights_of(node: ast.expr) -> ast.expr | None:
     """Return the module whose weights an expression lists: `m.parameters()`, `m.state_dict().values()`."""
     match node:

@@ -9,7 +9,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterator
 
-from gradlint.static.syntax.nodes import children, defaults, walk, walk_of
+from gradlint.static.syntax.nodes import called, children, defaults, spelled, walk, walk_of
 
 _IsFlag = Callable[[ast.expr], bool]
 
@@ -39,6 +39,17 @@ def switched_off(cls: ast.ClassDef, off: Container[str]) -> frozenset[ast.AST]:
         return isinstance(test, ast.Attribute) and isinstance(test.value, ast.Name) and test.attr in flags
 
     return _run_only_under(cls, lambda _: is_flag) if flags else frozenset()
+
+
+def passed_over(cls: ast.ClassDef) -> frozenset[ast.AST]:
+    """Return what makes layers of a kind that a method leaves out: `if not isinstance(layer, nn.Dropout): x = layer(x)`."""
+    kinds = {
+        spelled(kind)
+        for node in walk_of(cls, ast.UnaryOp)
+        if isinstance(node.op, ast.Not) and isinstance(node.operand, ast.Call) and called(node.operand) == "isinstance"
+        for kind in node.operand.args[1:]
+    }
+    return frozenset(call for call in walk_of(cls, ast.Call) if spelled(call.func) in kinds) if kinds else frozenset()
 
 
 def _run_only_under(cls: ast.ClassDef, asks: Callable[[ast.FunctionDef], _IsFlag]) -> frozenset[ast.AST]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.facts.bearing import is_parameter, makes_module
-from gradlint.static.lowering.values import Instance, Object
+from gradlint.static.lowering.values import Instance, Library, Object
 from gradlint.static.syntax.nodes import spelled, walk
 
 _MISSPELT = re.compile(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
@@ -113,6 +113,7 @@ def _named_modules(analysis: Analysis) -> Iterator[ast.AST]:
             continue
         match node:
             case ast.For(target, source):
+                target, source = _uncounted(target, source)
                 name = _yielding(source)
                 module = target.elts[1] if isinstance(target, ast.Tuple) and len(target.elts) == 2 else target
                 if name and isinstance(module, ast.Name) and isinstance(target, ast.Tuple) is bool(_YIELDS[name]):
@@ -122,8 +123,35 @@ def _named_modules(analysis: Analysis) -> Iterator[ast.AST]:
                 yield from _told_of_lists(node)
             case ast.ClassDef():
                 yield from _told(node.body, _always_modules(analysis, node))
+                yield from _told_of_parts(analysis, node)
             case _:
                 continue
+
+
+def _uncounted(target: ast.expr, source: ast.expr) -> tuple[ast.expr, ast.expr]:
+    """Return what a loop goes over, and what it takes of that, out of an `enumerate`."""
+    match target, source:
+        case ast.Tuple([_, inner]), ast.Call(ast.Name("enumerate"), [counted, *_]):
+            return inner, counted
+        case _:
+            return target, source
+
+
+def _told_of_parts(analysis: Analysis, cls: ast.ClassDef) -> Iterator[ast.AST]:
+    """Yield what is told in loops over attributes that are given nothing but new lists of modules."""
+    lists = _always_modules(analysis, cls, _makes_list)
+    for node in walk(cls) if lists else ():
+        if isinstance(node, ast.For):
+            target, source = _uncounted(node.target, node.iter)
+            listed = source.value if isinstance(source, ast.Subscript) else source
+            if isinstance(target, ast.Name) and spelled(listed) in lists:
+                yield from _told(node.body, {target.id})
+
+
+def _makes_list(analysis: Analysis, node: ast.expr) -> bool:
+    """Whether an expression makes, right there, a list of modules."""
+    known = analysis.value(node.func) if isinstance(node, ast.Call) else None
+    return isinstance(known, Library) and known.name in ("torch.nn.ModuleList", "torch.nn.Sequential")
 
 
 def _yielding(source: ast.expr) -> str:
@@ -164,14 +192,18 @@ def _told(body: list[ast.stmt], spelled: set[str]) -> Iterator[ast.AST]:
                     continue
 
 
-def _always_modules(analysis: Analysis, scope: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
-    """Return the names of a function, or the attributes of a class, that are given nothing but new modules."""
+def _always_modules(
+    analysis: Analysis,
+    scope: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
+    makes: Callable[[Analysis, ast.expr], bool] = makes_module,
+) -> set[str]:
+    """Return the names of a function, or the attributes of a class, that are given nothing but new modules, or lists of them."""
     given: dict[str, list[bool]] = defaultdict(list)
     for node in walk(scope):
         match node:
             case ast.Assign(targets, value):
                 for target in targets:
-                    given[spelled(target)].append(makes_module(analysis, value))
+                    given[spelled(target)].append(makes(analysis, value))
             case ast.For(target=target) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
                 for part in walk(target):
                     if isinstance(part, (ast.Name, ast.Attribute)):

@@ -10,7 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.construction.plain_tensors import is_so_already
+from gradlint.static.checks.construction.plain_tensors import is_made_anew, is_so_already
 from gradlint.static.lowering.values import Library
 from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import blocks, called, walk
@@ -90,10 +90,11 @@ def _is_computed(analysis: Analysis, value: ast.expr) -> bool:
     """Whether a value is computed from a tensor that requires gradients and is made right there."""
     match value:
         case ast.Call(ast.Attribute(inner, name), args) if name in _MOVES:
+            scope = analysis.function_in(value.lineno) or analysis.tree
             placed = any(isinstance(each, ast.keyword) and each.arg in ("device", "dtype") for each in walk(inner))
             # What is made like another tensor lies where that one lies.
             placed = placed or (isinstance(inner, ast.Call) and called(inner).endswith("_like"))
-            placed = placed or is_so_already(inner, args, analysis.function_in(value.lineno) or analysis.tree)
+            placed = placed or is_so_already(inner, args, scope) or not is_made_anew(inner, scope)
             told = isinstance(inner, ast.Call) and ast.unparse(inner.func).endswith(".requires_grad_")
             return (_requires(analysis, inner) and not placed and not told) or _is_computed(analysis, inner)
         case ast.Call(ast.Attribute(ast.Name("torch"), name), [inner, *_]) if name in _FUNCTIONS:

@@ -122,6 +122,24 @@ def is_so_already(made: ast.expr, args: list[ast.expr], scope: ast.AST) -> bool:
     return len(args) == 1 and ast.unparse(args[0]) in given
 
 
+def is_made_anew(tensor: ast.expr, scope: ast.AST) -> bool:
+    """Whether a tensor is computed of one that a function makes of numbers, by way of its names too."""
+    seen: set[str] = set()
+    todo = [tensor]
+    while todo:
+        for node in walk(todo.pop()):
+            match node:
+                case ast.Call(ast.Attribute(ast.Name("torch"), how) | ast.Name(how)) if how in _ANEW:
+                    return True
+                case ast.Name(name) if name not in seen:
+                    seen.add(name)
+                    named = (each for each in walk_of(scope, ast.Assign) if name in map(ast.unparse, each.targets))
+                    todo += [each.value for each in named]
+                case _:
+                    continue
+    return False
+
+
 def _is_given(analysis: Analysis, tensor: ast.expr) -> bool:
     """Whether a tensor is computed of one that its function is given, which may be of that type and on that device."""
     function = analysis.function_in(tensor.lineno)

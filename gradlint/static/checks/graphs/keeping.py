@@ -16,6 +16,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs.graphs import is_trained
 from gradlint.static.facts.cadence import over_batches
+from gradlint.static.facts.holders import held_by_another
 from gradlint.static.flow.tree import Event, GraphNode
 from gradlint.static.lowering.notes import Keeping
 from gradlint.static.lowering.values import Function
@@ -49,6 +50,8 @@ def kept(analysis: Analysis) -> Iterator[Diagnostic]:
             analysis, keeping, freed=keeping.nodes <= _backwarded(analysis, keeping.loops, retained=False)
         ):
             continue
+        if not backwarded and held_by_another(analysis, keeping):
+            continue  # Without the list, they would be kept as long.
         used = bool(backwarded)
         # What a backward has run through is over, as a rule; what has parts besides, an outer loss, is for whoever gets it.
         whole = keeping.nodes <= backwarded

@@ -10,6 +10,7 @@ from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
+from gradlint.static.facts.cadence import definitions
 from gradlint.static.lowering.driven import OVERRIDDEN
 from gradlint.static.lowering.provenance import is_plain
 from gradlint.static.lowering.values import Kind, Library, Made, Object, Tensor, Value
@@ -91,9 +92,34 @@ def _inputs(analysis: Analysis, call: ast.Call) -> Iterator[Value]:
         return
     known = analysis.value(given)
     yield known
-    kept = _reshaped(given)
-    if isinstance(known, Tensor) and known.made is None and isinstance(kept, ast.Name):
-        yield from (analysis.value(source) for source in _alternatives(analysis, kept.id, call))
+    if isinstance(known, Tensor) and known.made is None:
+        kept = _reshaped(given)
+        if isinstance(kept, ast.Name):
+            yield from (analysis.value(source) for source in _alternatives(analysis, kept.id, call))
+        yield from _of_either(analysis, kept, call)
+
+
+def _of_either(analysis: Analysis, given: ast.expr, call: ast.Call) -> Iterator[Value]:
+    """Yield what each of the classes ends in of which the model that computed a prediction is one, whatever the condition."""
+    scope = _function(analysis, call)
+    sources = definitions(analysis, given, scope) if isinstance(given, ast.Name) else [given]
+    if len(sources) != 1 or not isinstance(sources[0], ast.Call) or _is_conditional(scope, call):
+        return
+    for cls in analysis.lowering.classes_run(analysis.value(sources[0].func)):
+        endings = analysis.lowering.endings(cls)
+        yield from (Tensor(made=ending) for ending in endings if len(endings) == 1)
+
+
+def _is_conditional(scope: ast.AST, call: ast.Call) -> bool:
+    """Whether a call stands under a condition in its function."""
+    conditions: list[ast.If | ast.IfExp] = [*own_of(scope, ast.If), *own_of(scope, ast.IfExp)]
+    return any(each.lineno <= call.lineno <= (each.end_lineno or each.lineno) for each in conditions)
+
+
+def _function(analysis: Analysis, call: ast.Call) -> ast.AST:
+    """Return the innermost function around a call, else the module."""
+    inside = [each for each in analysis.functions if each.lineno <= call.lineno <= (each.end_lineno or 0)]
+    return max(inside, key=lambda each: each.lineno, default=analysis.tree)
 
 
 def _reshaped(node: ast.expr) -> ast.expr:
@@ -105,8 +131,7 @@ def _reshaped(node: ast.expr) -> ast.expr:
 
 def _alternatives(analysis: Analysis, name: str, call: ast.Call) -> list[ast.expr]:
     """Return what the two branches of the last condition before a call give a name, if each gives it something."""
-    inside = [each for each in analysis.functions if each.lineno <= call.lineno <= (each.end_lineno or 0)]
-    scope = max(inside, key=lambda each: each.lineno, default=analysis.tree)
+    scope = _function(analysis, call)
     given = [each.lineno for each in own_of(scope, ast.Name) if _is_bound(each, name)]
     last = max((row for row in given if row < call.lineno), default=0)
     for node in own_of(scope, ast.If):

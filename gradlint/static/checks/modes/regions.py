@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gradlint.events import EventKind
 from gradlint.static.analysis import Analysis
+from gradlint.static.facts.cadence import definitions, last_name, sources_of
 from gradlint.static.flow.tree import Event
 from gradlint.static.syntax.nodes import walk, walk_of, words
 from gradlint.static.syntax.passing import given_to
@@ -57,7 +58,7 @@ class Around:
             if EVALUATES.search(name) and not TRAINS.search(name) and ("no-grad" in event.roles or event.loops):
                 yield _inside_frame(event, depth)
         for depth, number in enumerate(event.loops, 1):
-            if self._is_given_validation_data(event, number):
+            if self._is_given_validation_data(event, number) or self._goes_over_validation_data(event, number):
                 yield inside_loops(event, depth)
         if "no-grad" in event.roles and event.loops and trained_through(self.found, event):
             # One function serves both phases: the same call trains in another activation.
@@ -70,10 +71,18 @@ class Around:
             call, node = frame.callers[-1][1], frame.node
             if isinstance(call, ast.Call) and isinstance(node, FunctionNode) and loop in walk(node):
                 given = given_to(node, call, bound=frame.receiver is not None)
-                told = [ast.unparse(given[name]) for name in words(loop.iter) & given.keys()]
-                return any(VALIDATION_DATA.search(each) and not TRAINS.search(each) for each in told)
+                told = [given[name] for name in words(loop.iter) & given.keys()]
+                return any(is_validation_data(self.analysis, each, frame.callers[-1][0]) for each in told)
             frame = self.analysis.lowering.frames.get(frame.path[:-1])
         return False
+
+    def _goes_over_validation_data(self, event: Event, number: int) -> bool:
+        """Whether a loop runs over a loader that is built of validation data, whatever it is called."""
+        loop, frame = self.analysis.lowering.loop_nodes.get(number), self.analysis.lowering.frames.get(event.frame)
+        if not isinstance(loop, (ast.For, ast.AsyncFor)) or TRAINS.search(ast.unparse(loop.iter)):
+            return False
+        scope = frame.node if frame is not None else None
+        return any(is_validation_data(self.analysis, each, scope) for each in sources_of(loop.iter))
 
     def _drawn_from_validation_data(self, event: Event) -> bool:
         """Whether a forward runs what the same block has just drawn from validation data: `x, y = next(iter(test_loader))`."""
@@ -98,6 +107,36 @@ class Around:
         rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
         inside = (other for other in self.found if other.frame == event.frame and other.place.row in rows)
         return any(other.kind in UPDATES for other in inside)
+
+
+def is_validation_data(analysis: Analysis, node: ast.expr, scope: ast.AST | None, depth: int = 3) -> bool:
+    """Whether data is there to validate on: by its name, or by that of what its loader is built of."""
+    match node:
+        case ast.Call(func, args, keywords) if last_name(func) == "DataLoader":
+            named = {keyword.arg: keyword.value for keyword in keywords}
+            data = named.get("dataset", args[0] if args else None)
+            return data is not None and is_validation_data(analysis, data, scope, depth - 1)
+        case ast.Call(_, args, keywords):
+            return any(_says_which(each.arg, each.value) for each in keywords)
+        case ast.Name() | ast.Attribute() | ast.Subscript():
+            said = ast.unparse(node)
+            if VALIDATION_DATA.search(said) or TRAINS.search(said):
+                return not TRAINS.search(said)
+            given = definitions(analysis, node, scope) if depth else []
+            return len(given) == 1 and is_validation_data(analysis, given[0], scope, depth - 1)
+        case _:
+            return False
+
+
+def _says_which(option: str | None, value: ast.expr) -> bool:
+    """Whether an argument of a data set says that it is not for training: `train=False`, `split="test"`."""
+    match option, value:
+        case "train" | "training" | "is_train", ast.Constant(False):
+            return True
+        case "split" | "mode" | "phase" | "subset", ast.Constant(str(word)):
+            return bool(EVALUATES.fullmatch(word))
+        case _:
+            return False
 
 
 def trained_through(found: list[Event], event: Event) -> bool:

@@ -22,7 +22,7 @@ from gradlint.static.checks.modes.regions import (
     trained_through,
 )
 from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
-from gradlint.static.facts.bearing import bears_weights, built_in_place, owners_of_all
+from gradlint.static.facts.bearing import bears_weights, built_in_place
 from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.running import Run, only_runs, run_of
 from gradlint.static.facts.sensitivity import Makers
@@ -83,7 +83,8 @@ class _Question:
         """The optimizers that train the module, parts of it or what it is a part of."""
         trained_by = self.analysis.trained_by
         known = (uid for owned in self.analysis.trained.overlapping(self.module) for uid in trained_by[owned])
-        return frozenset(known) or owners_of_all(self.analysis, self.module)
+        parts = self.analysis.lowering.with_contained((self.module,)) & trained_by.keys()
+        return frozenset(known) or frozenset(uid for part in parts for uid in trained_by[part])
 
     def start(self) -> State:
         """Return in which state the module begins; a given one, whose function never asks for its mode, is trained as any other."""

@@ -12,11 +12,12 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.cadence import conditional, is_loader, last_name, over_batches
+from gradlint.static.facts.factors import factor_at
 from gradlint.static.facts.schedules import class_of
 from gradlint.static.flow.following import follow
 from gradlint.static.flow.protocols import RATE
 from gradlint.static.flow.subjects import on_rate
-from gradlint.static.flow.tree import Event
+from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Construction, Function, Items, Kind, Object, Value
 from gradlint.static.syntax.nodes import walk
@@ -207,63 +208,39 @@ def starts_at_zero(analysis: Analysis) -> Iterator[Diagnostic]:
             continue
         given = scheduler.calls[0].argument(1, "lr_lambda")
         for function in given.elements if isinstance(given, Items) else (given,):
-            first = _factor(function, 0)
-            if first == 0 and (_factor(function, 1) == 0 or _per_epoch(analysis, scheduler)):
+            nothing = factor_at(function, 0) == 0 and not _has_no_length(analysis, function)
+            if nothing and (factor_at(function, 1) == 0 or _per_epoch(analysis, scheduler)):
                 yield compose("GL220", Side.STATIC, scheduler.place)
                 break
 
 
-def _factor(function: Value | None, epoch: int) -> float | None:
-    """Return what a function of one argument, one expression and literals returns."""
-    match function:
-        case Function(ast.Lambda(ast.arguments(args=[arg]), body), receiver=None, args=()):
-            return _folded(body, arg.arg, epoch)
-        case Function(ast.FunctionDef(args=ast.arguments(args=[arg]), body=[ast.Return(ast.expr() as body)])):
-            return _folded(body, arg.arg, epoch)
-        case _:
-            return None
+def _has_no_length(analysis: Analysis, function: Value | None) -> bool:
+    """Whether a length that a factor asks for is known to be 0, so that there is nothing to warm up."""
+    asked = walk(function.node) if isinstance(function, Function) else []
+    return any(analysis.value(each) == Const(0) for each in asked if isinstance(each, (ast.Name, ast.Attribute)))
 
 
-def _folded(node: ast.expr, name: str, number: float) -> float | None:
-    match node:
-        case ast.Constant(int() | float() as literal):
-            return literal
-        case ast.Name(other) if other == name:
-            return number
-        case ast.BinOp(left, op, right):
-            return _computed(_folded(left, name, number), op, _folded(right, name, number))
-        case ast.Call(ast.Name("float" | "int"), [inner], []):
-            return _folded(inner, name, number)
-        case _:
-            return None
-
-
-def _computed(left: float | None, op: ast.operator, right: float | None) -> float | None:
-    if left is None or right is None or (right == 0 and isinstance(op, (ast.Div, ast.FloorDiv, ast.Mod))):
-        # Nothing divided by something that is not known is nothing.
-        return 0 if left == 0 and right is None and isinstance(op, (ast.Div, ast.FloorDiv)) else None
-    match op:
-        case ast.Add():
-            return left + right
-        case ast.Sub():
-            return left - right
-        case ast.Mult():
-            return left * right
-        case ast.Div():
-            return left / right
-        case ast.FloorDiv():
-            return left // right
-        case ast.Mod():
-            return left % right
-        case _:
-            return None
+def _moved_by(analysis: Analysis, scheduler: Object) -> frozenset[Uid]:
+    """Return who moves a scheduler on: itself, or one that runs it first, or beside others."""
+    found = {scheduler.uid}
+    for other in _torch_schedulers(analysis):
+        if class_of(other) in ("SequentialLR", "ChainedScheduler") and len(other.calls) == 1:
+            index = int(class_of(other) == "SequentialLR")
+            match other.calls[0].argument(index, "schedulers"):
+                case Items([Object(uid=first), *_] as parts):
+                    inner = {first} if index else {each.uid for each in parts if isinstance(each, Object)}
+                    found |= {other.uid} if scheduler.uid in inner else set()
+                case _:
+                    continue
+    return frozenset(found)
 
 
 def _per_epoch(analysis: Analysis, scheduler: Object) -> bool:
     """Whether a scheduler moves on once per pass over the batches: what is 0 first is 0 for an epoch."""
+    movers = _moved_by(analysis, scheduler)
     for found in analysis.events.values():
         for event in found:
-            if event.kind is EventKind.SCHEDULE and scheduler.uid in (event.targets or ()) and event.loops:
+            if event.kind is EventKind.SCHEDULE and movers & (event.targets or frozenset()) and event.loops:
                 depth = len(event.loops)
                 deeper = (
                     step.loops[depth]

@@ -18,15 +18,17 @@ from gradlint.static.checks.construction.coverage import given_twice
 from gradlint.static.facts.cadence import conditional, tree_of
 from gradlint.static.facts.trials import is_of_one_number
 from gradlint.static.flow.following import breaches
+from gradlint.static.flow.giving_up import without_giving_up
 from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.kinship import overlap, touches
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event, Kill, Node, Uid, walk
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
+from gradlint.static.syntax.rewound import puts_back
 from gradlint.static.syntax.turns import once
 from gradlint.typestate import State
-from gradlint.wordings.updates import ALL_STEPS, BOTH_STEPS
+from gradlint.wordings.updates import ALL_STEPS, BOTH_STEPS, LAST_STEP
 
 _UNKNOWN = frozenset({"unknown", "unknown-fresh"})
 
@@ -63,13 +65,14 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
     for root in analysis.roots:
         steps = (event for event in analysis.events[root] if event.kind is EventKind.STEP)
         stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers and uid not in doubles}
+        tree = without_giving_up(root.bare) if stepped else root.bare
         for _, optimizer in sorted((optimizers[uid] for uid in stepped), key=lambda item: item[0]):
-            yield from _judge(analysis, root, optimizer)
+            yield from _judge(analysis, root, tree, optimizer)
 
 
-def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
+def _judge(analysis: Analysis, root: Root, tree: Node, optimizer: Object) -> Iterator[Diagnostic]:
     effect = on_optimizer(optimizer, analysis.lowering.objects)
-    for event, worlds in sorted(breaches(root.bare, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
+    for event, worlds in sorted(breaches(tree, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
         if effect(event) is not EventKind.STEP:
             continue
         case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
@@ -81,11 +84,11 @@ def _judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagno
 
 
 def _meant(analysis: Analysis, root: Root, case: _Case, found: Diagnostic) -> bool:
-    """Whether gradients may add up: a window is declared, and nothing guards the step, so that it has no end; or nothing is learned."""
+    """Whether gradients may add up: a window has no end, as nothing guards its step; weights are put back; or nothing is learned."""
     step = case.step
     if found.code not in ("GL101", "GL102", "GL108"):
         return False
-    if found.code == "GL102" and _steps_once(analysis, step):
+    if (found.code == "GL102" and _steps_once(analysis, step)) or _repeats_from_there(analysis, case):
         return True
     return (analysis.declared(step.loops) > 1 and not conditional(root.tree, step, step.loops[-1])) or _only_timed(
         analysis, root, case
@@ -96,6 +99,14 @@ def _steps_once(analysis: Analysis, step: Event) -> bool:
     """Whether a step is taken in one turn of its loop only: what is cleared in front of the loop is cleared for each step."""
     loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
     return loop is not None and once(loop, step.place.row, tree_of(analysis, loop))
+
+
+def _repeats_from_there(analysis: Analysis, case: _Case) -> bool:
+    """Whether the second step of a turn begins where the first one began: what it adds up makes the only update."""
+    step = case.step
+    loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
+    earlier = {spent.row for state in _again(case) if (spent := state.mark("spent")) is not None}
+    return loop is not None and any(puts_back(loop, row, step.place.row) for row in earlier)
 
 
 def _only_timed(analysis: Analysis, root: Root, case: _Case) -> bool:
@@ -140,7 +151,8 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     if other is not None:
         marks = (*dirty.marks, ("other", other.place))
         return case.report("GL107", State(dirty.name, marks), other=other.name, does="steps but")
-    steps = ALL_STEPS if cleared is None else BOTH_STEPS
+    spent = dirty.mark("spent")
+    steps = ALL_STEPS if cleared is None else LAST_STEP if spent is not None and spent > step.place else BOTH_STEPS
     return case.report("GL101", dirty, Confidence.LIKELY if others else Confidence.CERTAIN, steps=steps)
 
 
@@ -207,6 +219,9 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     if broken == {"GL103"}:
         state = min(states, key=lambda state: state.marks)
         return case.report("GL117" if _by_hand(case, state) else "GL103", state)
+    lost = _lost_at_once(states)
+    if lost is not None:
+        return case.report("GL103", lost)
     aside = _computed_aside(case)
     if aside is not None:
         return case.report("GL513", State(states[0].name, (("computed", aside.place),)))
@@ -216,6 +231,16 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     # The first iteration tells: it comes to the step before any backward.
     first = [state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL104"]
     return case.report("GL104", max(first, key=lambda state: state.marks))
+
+
+def _lost_at_once(states: list[State]) -> State | None:
+    """Return what one clearing in front of the step throws away on each path on which there was a backward pass before it."""
+    places = {state.mark("cleared") for state in states}
+    cleared = places.pop()
+    if cleared is None or places:
+        return None
+    lost = [state for state in states if (fresh := state.mark("fresh")) is not None and fresh < cleared]
+    return lost[0] if lost else None
 
 
 def _by_hand(case: _Case, state: State) -> bool:

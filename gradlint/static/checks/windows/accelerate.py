@@ -166,7 +166,7 @@ def _divided_twice(analysis: Analysis, root: Root, accelerator: Object) -> Itera
             for place in _divisions(analysis, call, scope, wanted):
                 what = (
                     "the loss is divided by the number of accumulated batches here, and once more by "
-                    f"`{event.name}.backward()`: the gradients are that many times too small"
+                    f"`{ast.unparse(call)}`: the gradients are that many times too small"
                 )
                 marks = (("built", accelerator.place),)
                 remedy = "drop this division: the accelerator knows the number"
