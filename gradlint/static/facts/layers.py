@@ -46,8 +46,6 @@ _LAYERS = re.compile(
     r"(?:\w*Dropout\w*|BatchNorm\w+|LazyBatchNorm\w+|SyncBatchNorm|RReLU|Transformer\w*)|torchvision\.models\.\w.*|"
     r"timm\.create_model|timm\.models\.create_model"
 )
-_TRACKING = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:Lazy)?InstanceNorm\d+d")
-"""What keeps running statistics only where it is told to."""
 _FUNCTIONS = re.compile(r"torch\.nn\.functional\.(?:\w*dropout\w*|batch_norm|rrelu)")
 _STACKS = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?Transformer(?:En|De)coder")
 """What runs copies of a layer that it is given drops where that does."""
@@ -178,8 +176,6 @@ class Layers:
                 alike = self._off(node, frame) or is_given(node, "track_running_stats", False)
                 return Sensitivity.NO if alike else Sensitivity.YES
             case Library(name) if name in words("pretrained", "always"):
-                return Sensitivity.YES
-            case Library(name) if _TRACKING.fullmatch(name) and is_given(node, "track_running_stats", True):
                 return Sensitivity.YES
             case Library(name) if role_of(name) == "unknown" or _BY_ARGUMENT.fullmatch(name):
                 unseen = Sensitivity.UNSEEN if role_of(name) == "unknown" else Sensitivity.NO

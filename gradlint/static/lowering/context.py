@@ -123,9 +123,11 @@ class Context(Where, Who, Noted, ABC):
         if targets:
             self.escaped |= targets
             others = [value for value in values if parameters_in(value) is None]
-            if len(others) < len(values) and not self.reach(others):
-                roles = (*roles, "parameters")  # By its parameters nobody puts a module into a mode.
-            self.emit(EventKind.ESCAPE, node, targets, nodes=nodes, roles=roles)
+            held = targets if len(others) == len(values) else self.reach(others)
+            if held:
+                self.emit(EventKind.ESCAPE, node, held, nodes=nodes, roles=roles)
+            if targets - held:  # By its parameters nobody puts a module into a mode.
+                self.emit(EventKind.ESCAPE, node, targets - held, nodes=nodes, roles=(*roles, "parameters"))
         if not targets - scaled and nodes:
             # It has no hand on parameters, but it may run backward.
             self.emit(EventKind.ESCAPE, node, frozenset(), nodes=nodes, roles=("loss",))

@@ -122,6 +122,8 @@ class Forwards(Members):
         op = self.output(module)
         if self.grad is not Grad.ON:
             result = self.ungraphed(DATA, node, (*values, Tensor(frozenset({made}))), computed=True)
+            if isinstance(result, Tensor) and not op:
+                return self._ended(module, node, result)
             return marked(result, op, self.place(node))
         if self._saves_input(module):
             self.refuse(node, args[:1], frozenset({made}))

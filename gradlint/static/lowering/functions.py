@@ -18,6 +18,7 @@ from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.frames import Frame, Grad
 from gradlint.static.lowering.parameters import Parameters
 from gradlint.static.lowering.values import NONE, Class, Const, Function, Instance, Library, Params, Unknown, Value
+from gradlint.static.syntax.emptied import emptied
 from gradlint.static.syntax.nodes import own, own_of, parameters, root, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode, is_left_open
 
@@ -169,6 +170,11 @@ class Functions(Parameters):
         module = self.frames.get(function.frame, self.module).module
         for uid in self.reach(given) & self.instances.keys():
             self.unsettle(uid, node, self.footprints.sets(function.node, module) | self._set_by(uid, function))
+        if isinstance(function.receiver, Instance) and not isinstance(function.node, ast.Lambda):
+            owner, source = function.receiver, module.source
+            near = [each.node for each in self.lineage(owner.cls) if each.frame == function.frame]
+            for name, statement in emptied(function.node, near):
+                self.begun[owner.uid, name] = (self.loops, source.place(statement))
 
     def escape(self, node: ast.AST, values: Iterable[Value], roles: Iterable[str] = ()) -> frozenset[Uid]:
         """Emit that somebody unknown got `values`, who may move their flags: those of a mere state, and those that a function moves."""

@@ -142,6 +142,9 @@ class Statements(Assignments):
         result: Value = Function(node, self.frame.path)
         for decorator in reversed(node.decorator_list):
             known = self.quietly(decorator)
+            maker = self.quietly(decorator.func) if isinstance(decorator, ast.Call) else known
+            if isinstance(maker, Library) and self.models.role_of(maker.name) == "pure":
+                continue
             if isinstance(known, Function):
                 result = self.call(known, ast.copy_location(ast.Call(decorator, [], []), decorator), [result], {})
             elif isinstance(known, Unknown) or (

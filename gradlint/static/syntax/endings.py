@@ -50,6 +50,8 @@ class Forward(NamedTuple):
                 return self._ended(self._layer(layer), node)
             case ast.Call(ast.Attribute(attr=method)) if method in words("tensor", "made"):
                 return Ending(method, node)
+            case ast.Call(ast.Attribute(inner, method)) if method in words("tensor", "shaping"):
+                return self._of(inner, named=named)
             case ast.Call(callee):
                 value = self.named(callee)
                 return self._ended(made_by(value.name) if isinstance(value, Library) else "", node)

@@ -26,6 +26,7 @@ _WORDS = frozenset(
         "optim",
         "param_groups",
         "parameters",
+        "named_parameters",
         "requires_grad",
         "requires_grad_",
         "set_grad_enabled",

@@ -91,6 +91,9 @@ def is_told(value: ast.expr, name: str) -> bool:
     match value:
         case ast.BinOp(left, ast.Div(), _):
             return mentions(left, name)
+        case ast.IfExp(_, body, orelse):
+            used = [each for each in (body, orelse) if mentions(each, name)]
+            return bool(used) and all(is_told(each, name) for each in used)
         case ast.Call(func):
             return tells(func, name) or (
                 isinstance(func, ast.Attribute) and func.attr in ("item", "detach", "cpu", "numpy")

@@ -47,10 +47,15 @@ def misgiven(analysis: Analysis) -> Iterator[Diagnostic]:
 def _misgiven(analysis: Analysis, optimizers: list[Object], optimizer: Object) -> _Misgiven | None:
     twin = next((each for each in optimizers if each is not optimizer and each.of == optimizer.of), None)
     behind = [*_behind(analysis, optimizer)] if twin else []
-    meant = {node.module for event in behind for node in event.nodes}
+    meant = {_whole(node.module) for event in behind for node in event.nodes}
     if twin is None or not behind or len(meant) != 1 or not all(_is_forgotten(analysis, uid) for uid in meant):
         return None
     return _Misgiven(optimizer, twin, behind[0], min(meant))
+
+
+def _whole(part: Uid) -> Uid:
+    """Return the module of which one of several results is a part."""
+    return _whole(part[:-1]) if part[-1].startswith("[") else part
 
 
 def _behind(analysis: Analysis, optimizer: Object) -> Iterator[Event]:

@@ -15,8 +15,7 @@ from gradlint.wordings.modes import DROPS, FOLLOWS, STAYS_ON, TRAINING_MODE
 
 _DROPPING = re.compile(r"dropout", re.IGNORECASE)
 _NORMALIZING = re.compile(
-    r"(?:batch|instance)_?norm|torchvision\.models\.(?:\w+\.)?(?:(?:wide_)?resne|regnet|shufflenet|densenet)",
-    re.IGNORECASE,
+    r"batch_?norm|torchvision\.models\.(?:\w+\.)?(?:(?:wide_)?resne|regnet|shufflenet|densenet)", re.IGNORECASE
 )
 """What follows batches and, as a rule, drops nothing."""
 _GIVEN = {Sensitivity.YES: Severity.WARNING, Sensitivity.UNSEEN: Severity.INFO, Sensitivity.NO: None}
