@@ -220,9 +220,9 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     if broken == {"GL103"}:
         state = min(states, key=lambda state: state.marks)
         return case.report("GL117" if _by_hand(case, state) else "GL103", state)
-    lost = _lost_at_once(states)
+    lost = _lost_at_once(case, states)
     if lost is not None:
-        return case.report("GL103", lost)
+        return case.report("GL103", lost, Confidence.LIKELY)
     aside = _computed_aside(case)
     if aside is not None:
         return case.report("GL513", State(states[0].name, (("computed", aside.place),)))
@@ -234,11 +234,11 @@ def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
     return case.report("GL104", max(first, key=lambda state: state.marks))
 
 
-def _lost_at_once(states: list[State]) -> State | None:
-    """Return what one clearing in front of the step throws away on each path on which there was a backward pass before it."""
+def _lost_at_once(case: _Case, states: list[State]) -> State | None:
+    """Return what one clearing in front of each step throws away on each path on which there was a backward pass before it."""
     places = {state.mark("cleared") for state in states}
     cleared = places.pop()
-    if cleared is None or places:
+    if cleared is None or places or _outside(case, cleared):
         return None
     lost = [state for state in states if (fresh := state.mark("fresh")) is not None and fresh < cleared]
     return lost[0] if lost else None
