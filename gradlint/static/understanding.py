@@ -176,11 +176,9 @@ def _stepped_of_unknown(analysis: Analysis) -> Iterator[str]:
             case _:
                 continue
     for assignment in analysis.nodes(ast.Assign) if stepped else ():
-        match assignment.targets:
-            case [ast.Name(name)] if name in stepped:
-                yield from _of_unknown(assignment.value, analysis)
-            case _:
-                continue
+        target, *others = assignment.targets
+        if isinstance(target, ast.Name) and target.id in stepped and not others:
+            yield from _of_unknown(assignment.value, analysis)
 
 
 def _of_unknown(value: ast.expr, analysis: Analysis) -> Iterator[str]:

@@ -189,24 +189,15 @@ def _kept(items: Iterable[Node], effect: Effect, settling: Collection[EventKind]
 
 def _idle(node: Node | None) -> bool:
     """Whether nothing happens in a node but kills (or local jumps of loops and calls inside it)."""
-    match node:
-        case None | Kill():
-            return True
-        case Seq(items):
-            return all(map(_idle, items))
-        case _:
-            return False
+    if isinstance(node, Seq):
+        return all(map(_idle, node.items))
+    return node is None or isinstance(node, Kill)
 
 
 def _kills(*nodes: Node | None) -> Node | None:
     ids: set[str] = set()
     for node in nodes:
-        match node:
-            case Kill(found):
-                ids |= found
-            case Seq(items):
-                inner = _kills(*items)
-                ids |= inner.ids if isinstance(inner, Kill) else frozenset()
-            case _:
-                continue
+        inner = _kills(*node.items) if isinstance(node, Seq) else node
+        if isinstance(inner, Kill):
+            ids |= inner.ids
     return Kill(frozenset(ids)) if ids else None

@@ -39,11 +39,13 @@ _MADE_OF_OTHERS = frozenset([Items, Rows, Gathered, Method, Function, Choice, Su
 """Values that consist of others; most are of other sorts."""
 
 
-def parts(value: Value) -> Iterator[Value]:
-    """Yield `value` and everything that it is made of."""
+def parts(value: Value) -> Iterable[Value]:
+    """Return `value` and everything that it is made of."""
+    return _parts(value) if type(value) in _MADE_OF_OTHERS else (value,)
+
+
+def _parts(value: Value) -> Iterator[Value]:
     yield value
-    if type(value) not in _MADE_OF_OTHERS:
-        return
     match value:
         case Items(elements):
             for element in elements:

@@ -12,10 +12,10 @@ from itertools import chain, compress, count, islice
 from operator import is_not
 
 from gradlint.diagnostics import Location
-from gradlint.static.flow.tree import EMPTY, Branch, Known, Node, Predicate, Seq, Uid
-from gradlint.static.lowering.algebra import MOST_CHOICES, choice, join
+from gradlint.static.flow.tree import EMPTY, Atom, Branch, Known, Node, Not, Predicate, Seq, Uid, atoms
+from gradlint.static.lowering.algebra import MOST_CHOICES, choice, held, join
 from gradlint.static.lowering.contexts import NO_CONTEXTS, is_context
-from gradlint.static.lowering.frames import PRESENT, Grad, Store
+from gradlint.static.lowering.frames import PRESENT, Decision, Grad, Store
 from gradlint.static.lowering.remembering import Remembering
 from gradlint.static.lowering.values import (
     ANY_OPTIMIZER,
@@ -65,8 +65,25 @@ class Branches(Remembering):
         self.out = outer
         self.out.append(Branch(test, nodes[0], nodes[1]))
         self.dead = not ends
-        self.store = self.merge([store for store, *_ in ends]) if ends else before
+        with self.decided_by(test if len(ends) == len(sides) else None):
+            self.store = self.merge([store for store, *_ in ends]) if ends else before
         self.meet([(grad, switch) for _, grad, switch in ends])
+
+    @contextmanager
+    def decided_by(self, test: Predicate | None) -> Iterator[None]:
+        """Join what two sides leave, of which a condition has decided (None: who knows what has)."""
+        outer, self.deciding = self.deciding, test
+        try:
+            yield
+        finally:
+            self.deciding = outer
+
+    def stands_for(self, id_: str, module: Value) -> Predicate:
+        """Return the condition on which a name is one of its modules: that which has decided, while it says what it did."""
+        decision = self.decisions.get(id_)
+        if decision is None or any(self.renewals[each] != count for each, count in decision.counts.items()):
+            return Atom(f"{id_} is {min(held((module,)))}", frozenset({id_}))
+        return decision.test if module in decision.left else Not(decision.test)
 
     def meet(self, ends: Iterable[tuple[Grad, Location | None]]) -> None:
         """Go on in the mode in which paths meet, each of which has one and the statement that set it."""
@@ -88,7 +105,8 @@ class Branches(Remembering):
                     merged[key] = self.bound_aside(key, value, merged)
                 elif known != value:
                     merged[key] = self.joined(key, known, value)
-            for key in [each for each in merged if each not in store] if len(merged) > len(store) else ():
+            rest = islice(merged, shared, None) if len(merged) > len(store) else ()
+            for key in [each for each in rest if each not in store]:
                 merged[key] = self.bound_aside(key, merged[key], store)
         return merged
 
@@ -171,10 +189,17 @@ class Branches(Remembering):
         modules = (*self._modules_among(left), *self._modules_among(right))
         if modules:
             self.alternatives[named.id] = tuple(dict.fromkeys(modules))
+            self._decide(named.id, self._modules_among(left), self._modules_among(right))
         losses = dict.fromkeys((*self._losses_among(left), *self._losses_among(right)))
         if UNKNOWN not in losses and len(losses) <= MOST_CHOICES:
             self.losses[named.id] = tuple(losses)
         return named
+
+    def _decide(self, id_: str, left: tuple[Value, ...], right: tuple[Value, ...]) -> None:
+        """Remember which condition decides what a name stands for, if it alone does."""
+        if self.deciding is not None and len(left) == len(right) == 1 and left != right:
+            counts = {each: self.renewals[each] for atom in atoms(self.deciding) for each in atom.ids}
+            self.decisions[id_] = Decision(self.deciding, left, counts)
 
     def chosen(self, name: str, left: Value, right: Value) -> Value:
         """Return a value that is one of two, which gets a name in this frame: of two modules it is remembered which."""

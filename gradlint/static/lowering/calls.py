@@ -39,7 +39,7 @@ from gradlint.static.lowering.values import (
 
 _MADE_AND_MOVED = SAME | {"train", "eval"}
 _DATA = re.compile(
-    r"(?:^|[/._])(?:[xXyY]\d?|inputs?|targets?|labels?|images?|imgs?|data|batch|samples?|features?|tokens?)"
+    r"(?:^|[/._])(?:[xyzXYZ]_?\d?|inputs?|targets?|labels?|images?|imgs?|data|batch|samples?|features?|tokens?)"
     r"(?:_(?:batch|data|ids|mask|real|tensor|train|true))?$"
 )
 """At the end of the identity of somebody unknown: what data are called."""

@@ -230,8 +230,9 @@ class Context(Where, Who, Noted, ABC):
             anybody = Unknown(holds=held((gathered,)))
             for key, value in self.store.items():
                 self.store[key] = exchanged(value, gathered, anybody)
-        gone = {part for value in values for part in parts(value) if isinstance(part, Tensor) and part.made is not None}
-        for tensor in gone:
+        tensors = (part for value in values for part in parts(value) if isinstance(part, Tensor) and part.made)
+        # By identity: to tell whether two are equal takes longer than to look for one of them twice.
+        for tensor in {id(tensor): tensor for tensor in tensors}.values():
             for key, value in self.store.items():
                 if isinstance(value, (Tensor, Items)):
                     self.store[key] = without(value, tensor)
@@ -244,6 +245,7 @@ class Context(Where, Who, Noted, ABC):
 
     def renewed(self, id_: str) -> None:
         """Emit that what was assumed of an unknown value is void: it is another one from here on."""
+        self.renewals[id_] += 1
         if self.loops:
             self.out.append(Kill(frozenset({id_})))
 

@@ -207,7 +207,10 @@ class Expressions(Comprehensions):
     def _choice(self, test: Predicate, body: ast.expr, orelse: ast.expr) -> Value:
         results: list[Value] = []
         self.fork(test, lambda: results.append(self.evaluate(body)), lambda: results.append(self.evaluate(orelse)))
-        return results[0] if len(results) == 1 else self.chosen(self.hint, results[0], results[1])
+        if len(results) == 1:
+            return results[0]
+        with self.decided_by(test):
+            return self.chosen(self.hint, results[0], results[1])
 
     def _either(self, op: ast.boolop, values: list[ast.expr]) -> Value:
         first, *rest = values

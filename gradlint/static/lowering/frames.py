@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gradlint.diagnostics import Location
-from gradlint.static.flow.tree import Uid
+from gradlint.static.flow.tree import Predicate, Uid
 from gradlint.static.lowering.values import Class, Value
 from gradlint.static.sources.project import Module
 
@@ -56,6 +58,14 @@ class Frame:
     def top(self) -> Frame:
         """The frame of its module."""
         return self if self.parent is None else self.parent.top
+
+
+class Decision(NamedTuple):
+    """Which condition decides what a name stands for, whom it stands for if that is so, and how old was then what it depends on."""
+
+    test: Predicate
+    left: tuple[Value, ...]
+    counts: Mapping[str, int]
 
 
 @dataclass(slots=True)

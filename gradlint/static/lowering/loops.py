@@ -177,6 +177,7 @@ class Loops(Calls):
         self.pending.append(Pending())
         self.dead = False
         with self.aside() as out:
+            self.renewals.update(renewed)
             self.out.append(Kill(renewed))
             head()
             self.block(body)

@@ -79,6 +79,8 @@ class Methods(Tensors):
                 return self.on_super(receiver, name, node, args, named)
             case Tensor():
                 return self.on_tensor(receiver, name, node, args, named)
+            case Unknown(id=id_) if id_ in self.alternatives and name in ("train", "eval") and not args:
+                return self._put_in_mode(receiver, name, node)
             case Unknown(id=id_) if id_ in self.proven:
                 module = Object(Kind.MODULE, unknown_uid(id_), "", self.place(node))
                 return self.on_module(module.uid, module, name, node, args, named)
@@ -180,7 +182,7 @@ class Methods(Tensors):
         kind = EventKind.EVAL if name == "eval" else EventKind.TRAIN
         targets, spelled = self.reach((module,)), self._spelled_receiver(node)
         self.fork(
-            Atom(f"{id_} is {min(held((module,)))}", frozenset({id_})),
+            self.stands_for(id_, module),
             lambda: self.emit(kind, node, targets, spelled, roles=("alias",)),
             lambda: None,
         )

@@ -6,10 +6,12 @@ It knows signatures and values; it must not know bodies, states or rules.
 from __future__ import annotations
 
 import ast
+import re
 
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.expressions import Expressions
 from gradlint.static.lowering.values import (
+    NONE,
     OPTIMIZERS,
     UNKNOWN,
     Class,
@@ -22,7 +24,11 @@ from gradlint.static.lowering.values import (
     Value,
     unknown_uid,
 )
-from gradlint.static.syntax.nodes import parameters
+from gradlint.static.syntax.nodes import parameters, walk_of
+from gradlint.static.syntax.questions import FunctionNode
+
+_LOSS = re.compile(r"loss|crit|objective|metric|accuracy", re.IGNORECASE)
+"""What losses and the like are called."""
 
 
 class Parameters(Expressions):
@@ -48,7 +54,10 @@ class Parameters(Expressions):
                 self.bind(arg.arg, value)
             elif arg.arg in defaults and not spread:
                 default = self.evaluate(defaults[arg.arg])
-                self.bind(arg.arg, self.parameter(arg) if unseen and _decides(default) else default)
+                undecided = unseen and (
+                    _decides(default) or (default == NONE and self.syntax.adds(self.frame.node, arg.arg))
+                )
+                self.bind(arg.arg, self.parameter(arg) if undecided else default)
             else:
                 self.bind(arg.arg, self.parameter(arg))
         if arguments.vararg is not None:
@@ -112,7 +121,8 @@ class Parameters(Expressions):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or kind is not Kind.OPTIMIZER:
             return None
         given = {arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
-        optimizers, modules = given & self.syntax.stepped_by_name(node), given & self.syntax.run_by_name(node)
+        optimizers = given & self.syntax.stepped_by_name(node)
+        modules = given & self.syntax.run_by_name(node) or self._switched_alone(node, given)
         if optimizers != {name} or len(modules) != 1:
             return None
         (module,) = modules
@@ -122,6 +132,12 @@ class Parameters(Expressions):
         self.proven.add(id_)
         self.module_owners.add(id_)
         return frozenset({unknown_uid(id_)})
+
+    def _switched_alone(self, node: FunctionNode, given: set[str]) -> frozenset[str]:
+        """Return which modules are put into a mode, if all that is called of what a function is given is these and losses."""
+        called = {call.func.id for call in walk_of(node, ast.Call) if isinstance(call.func, ast.Name)} & given
+        switched = self.syntax.switched_by_name(node) & given
+        return switched if all(_LOSS.search(name) for name in called - switched) else frozenset()
 
     def _kind_by_use(self, name: str) -> Kind | None:
         """Return what a parameter is by the calls of its function, or of the class that keeps it."""
@@ -139,10 +155,10 @@ class Parameters(Expressions):
 
 
 def _decides(default: Value) -> bool:
-    """Whether conditions may be decided by a default, which callers out of sight may leave or not."""
+    """Whether conditions may be decided by a value, which is nothing that somebody could use."""
     match default:
-        case Const():
-            return True
+        case Const(literal):
+            return literal is not None
         case Items(elements):
             return any(isinstance(each, Const) for each in elements)
         case _:

@@ -133,11 +133,10 @@ def is_computed(value: Value) -> bool:
 
 def is_leaf(value: Value) -> bool:
     """Whether a value is a tensor that was made to require gradients."""
-    match value:
-        case Tensor(nodes=nodes, made=Made(op), cut=cut):
-            return op in ("leaf", "copy") or (op == "masked" and cut is not None and not nodes)
-        case _:
-            return False
+    if not isinstance(value, Tensor) or value.made is None:
+        return False
+    masked = value.made.op == "masked" and value.cut is not None and not value.nodes
+    return masked or value.made.op in ("leaf", "copy")
 
 
 def is_of_inference(value: Value) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from gradlint.diagnostics import Location
-from gradlint.static.flow.tree import Cycle, GraphNode, Node, Uid
-from gradlint.static.lowering.frames import Frame, Grad, Pending, Store
+from gradlint.static.flow.tree import Cycle, GraphNode, Node, Predicate, Uid
+from gradlint.static.lowering.frames import Decision, Frame, Grad, Pending, Store
 from gradlint.static.lowering.notes import Compared, Descent, Hooked, Keeping, Mirrored, Refused, StateCall, Written
 from gradlint.static.lowering.values import Class, Made, Object, Value
 from gradlint.static.sources.project import Module
@@ -28,6 +28,7 @@ class Where:
         self.store: Store = {}
         self.out: list[Node] = []
         self.dead = False  # what stands here is never reached
+        self.deciding: Predicate | None = None  # the condition on which the sides that are joined part
         self.loops: tuple[int, ...] = ()
         self.loop_numbers: dict[tuple[Uid, ast.AST], int] = {}
         self.loop_nodes: dict[int, ast.AST] = {}
@@ -85,6 +86,8 @@ class Who:
         self.taken: set[str] = set()  # by a loop, of a collection with objects in sight: none of them is None
         self.alternatives: dict[str, tuple[Value, ...]] = {}  # the modules of which it is one
         self.losses: dict[str, tuple[Value, ...]] = {}  # ... and the losses
+        self.decisions: dict[str, Decision] = {}  # which of two modules it is
+        self.renewals: Counter[str] = Counter()  # how often it has become another one
         self.cycles: dict[str, Cycle] = {}
         self.initializers: dict[ast.ClassDef, ast.FunctionDef] = {}
         self.records: dict[ast.Call, Class] = {}  # named tuples, by the call that makes the class

@@ -38,18 +38,14 @@ def on_cpu(cls: str) -> str:
 def made_on_cpu(calls: Iterable[ast.Call]) -> Iterator[str]:
     """Yield the names of what is called with the CPU for a device."""
     for call in calls:
-        if any(map(_is_cpu, (*call.args, *(keyword.value for keyword in call.keywords)))):
+        if any(map(_is_cpu, call.args)) or any(_is_cpu(keyword.value) for keyword in call.keywords):
             yield called(call)
 
 
 def _is_cpu(node: ast.expr) -> bool:
-    match node:
-        case ast.Constant("cpu"):
-            return True
-        case ast.Call(ast.Attribute(attr="device") | ast.Name("device"), [ast.Constant("cpu")]):
-            return True
-        case _:
-            return False
+    if isinstance(node, ast.Constant):
+        return node.value == "cpu"
+    return isinstance(node, ast.Call) and called(node) == "device" and len(node.args) == 1 and _is_cpu(node.args[0])
 
 
 def needed(test: ast.expr) -> Iterator[str]:
@@ -68,15 +64,16 @@ def set_by_others(tree: ast.AST) -> Iterator[str]:
     """Yield the attributes that somebody sets who is not `self`."""
     for node in walk_of(tree, ast.Assign):
         for target in node.targets:
-            match target:
-                case ast.Attribute(ast.Name("self"), _):
-                    continue
-                case ast.Attribute(_, name):
-                    yield name
+            if isinstance(target, ast.Attribute) and not _is_self(target.value):
+                yield target.attr
     for call in walk_of(tree, ast.Call):
-        match call:
-            case ast.Call(ast.Name("setattr"), [owner, ast.Constant(str(name)), _]) if ast.unparse(owner) != "self":
+        match call.args if called(call) == "setattr" and isinstance(call.func, ast.Name) else ():
+            case [owner, ast.Constant(str(name)), _] if not _is_self(owner):
                 yield name
+
+
+def _is_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
 
 
 def set_on_demand(cls: ast.ClassDef) -> Iterator[str]:

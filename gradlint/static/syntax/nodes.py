@@ -110,11 +110,10 @@ def blocks_in(tree: ast.AST) -> Iterator[list[ast.stmt]]:
 
 def called(call: ast.Call) -> str:
     """Return the name of the function or method that a call is of, "" if it has none."""
-    match call.func:
-        case ast.Name(name) | ast.Attribute(attr=name):
-            return name
-        case _:
-            return ""
+    callee = call.func  # No pattern: it is asked of nearly every call.
+    if isinstance(callee, ast.Name):
+        return callee.id
+    return callee.attr if isinstance(callee, ast.Attribute) else ""
 
 
 def receiver(call: ast.Call) -> str:
@@ -179,6 +178,18 @@ def own_of(scope: ast.AST, kind: type[_Node]) -> list[_Node]:
         return [each for each in own(scope) if type(each) is kind]
     found: list[_Node] = _by_kind(scope, "_own_by_kind", own).get(kind, [])  # type: ignore[assignment]
     return found
+
+
+def own_named(scope: ast.AST, name: str) -> list[ast.Name]:
+    """Return the names among the `own` of a scope that read so; whoever gets the list must not change it."""
+    known: dict[str, list[ast.Name]] | None = getattr(scope, "_own_by_name", None)
+    if known is None:
+        known = defaultdict(list)
+        for each in own_of(scope, ast.Name):
+            known[each.id].append(each)
+        if isinstance(scope, _KEPT):
+            scope._own_by_name = known  # type: ignore[union-attr]
+    return known.get(name, [])
 
 
 def walk_of(node: ast.AST, kind: type[_Node]) -> list[_Node]:

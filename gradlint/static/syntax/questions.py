@@ -106,6 +106,10 @@ class Syntax:
         """Return whom a function or class calls, and puts into training or evaluation mode without a word more, as it is spelled."""
         return self._once(uses.switched_by_name, scope)
 
+    def adds(self, function: ast.AST | None, name: str) -> bool:
+        """Whether a function does more where a name is given something, and nothing else where it is None."""
+        return function is not None and name in self._once(uses.adding_names, function)
+
     def driving_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who runs backward or steps by itself in a file, as it is spelled: an optimizer, or an engine around a module."""
         return self._once(uses.driving_by_name, scope)

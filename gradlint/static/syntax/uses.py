@@ -10,12 +10,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from gradlint.static.syntax.nodes import root, spelled, walk, walk_of
+from gradlint.static.syntax.nodes import root, spelled, walk, walk_of, words
 
 _CALLED_OPTIMIZER = re.compile(r"(?:^|[._])opt(?:im)?(?:$|[._A-Z\d])|[oO]ptimi[sz]er")
 """What is stepped behind a backward pass and has a name like this is an optimizer, also where nobody clears its gradients."""
 _CLEARS = re.compile(r"(?:^|_)zero_?(?:grad|param|all|$)|(?:clear|reset)_?grad|^_?grad$")
 """Words of whoever clears gradients, or looks at them."""
+_IS_THERE = re.compile(r"(\w+)(?: is not None)?")
 _MODES = frozenset(["train", "eval"])
 _DRIVES = frozenset(["backward", "step", "step(...)"])
 _NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])
@@ -95,6 +96,18 @@ def switched_by_name(scope: ast.AST) -> frozenset[str]:
     calls = (node for node in walk_of(scope, ast.Call) if not node.args and not node.keywords)
     callees = [node.func for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr in _MODES]
     return _among_callees({spelled(each.value) for each in callees if _is_dotted(each.value)}, scope)
+
+
+def adding_names(scope: ast.AST) -> frozenset[str]:
+    """Return the names of which a scope only asks whether there is something, to do more then: `if loss is not None:`."""
+    asked = [node for node in walk_of(scope, ast.If) if not node.orelse]
+    tests = {node.test: match[1] for node in asked if (match := _IS_THERE.fullmatch(ast.unparse(node.test)))}
+    conditions: list[ast.If | ast.IfExp | ast.While] = [*walk_of(scope, ast.If), *walk_of(scope, ast.IfExp)]
+    conditions += walk_of(scope, ast.While)
+    inside = (*walk_of(scope, ast.BoolOp), *walk_of(scope, ast.Compare), *walk_of(scope, ast.UnaryOp))
+    others = [node for node in (*(each.test for each in conditions), *inside) if node not in tests]
+    bound = {node.id for node in walk_of(scope, ast.Name) if isinstance(node.ctx, ast.Store)}
+    return frozenset(tests.values()) - bound - {name for node in others for name in words(node)}
 
 
 def driving_by_name(scope: ast.AST) -> frozenset[str]:

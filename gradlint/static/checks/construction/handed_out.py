@@ -21,9 +21,10 @@ from gradlint.static.syntax.questions import FunctionNode
 @check
 def best_state_handed_out(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL815: `stopper.best_state()` behind the loop that told the stopper of one and the same module, turn after turn."""
-    for asking in analysis.nodes(ast.Call):
+    telling = [name for name in analysis.methods if "best" in name or "state" in name]
+    for asking in analysis.nodes(ast.Call) if telling else ():
         match asking:
-            case ast.Call(ast.Attribute(ast.Name() as owner, how), [], []) if "best" in how or "state" in how:
+            case ast.Call(ast.Attribute(ast.Name() as owner, how), [], []) if how in telling:
                 known = analysis.value(owner)
                 name = _handed_out(analysis, known.cls, how) if isinstance(known, Instance) else ""
                 if isinstance(known, Instance) and name:

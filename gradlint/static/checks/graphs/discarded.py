@@ -14,7 +14,7 @@ from gradlint.static.checks.losses.losses import torch_loss
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.values import Library, Tensor, Value
 from gradlint.static.sources.library import role_of
-from gradlint.static.syntax.nodes import asks_for, called, own_of, walk_of, words
+from gradlint.static.syntax.nodes import asks_for, called, own_named, own_of, walk_of, words
 
 _RETURNING = frozenset(["detach", "to", "cuda", "cpu", "float", "half", "double", "contiguous"])
 """Methods of a tensor that only return another one."""
@@ -152,7 +152,7 @@ def _is_used_as_tensor(analysis: Analysis, owner: ast.expr) -> bool:
     if not isinstance(owner, ast.Name):
         return False
     scope, row = analysis.function_in(owner.lineno) or analysis.tree, owner.lineno
-    named = [node for node in own_of(scope, ast.Name) if node.id == owner.id]
+    named = own_named(scope, owner.id)
     bound = sorted(node.lineno for node in named if not isinstance(node.ctx, ast.Load))
     last = max((each for each in bound if each < row), default=0)
     if any(loop.target.lineno == last and owner.id in _tensors_of(loop) for loop in own_of(scope, ast.For)):
@@ -163,9 +163,10 @@ def _is_used_as_tensor(analysis: Analysis, owner: ast.expr) -> bool:
     if used and any(_is_made(analysis, value) for value in computed) and not _is_timed(scope):
         return True
     return any(isinstance(value, ast.BinOp) for value in computed) or any(
-        row < call.lineno < following and (torch_loss(analysis, call) or _is_made_there(analysis, call.func))
+        torch_loss(analysis, call) or _is_made_there(analysis, call.func)
         for call in own_of(scope, ast.Call)
-        if any(isinstance(each, ast.Name) and each.id == owner.id for each in call.args)
+        if row < call.lineno < following
+        and any(isinstance(each, ast.Name) and each.id == owner.id for each in call.args)
     )
 
 
@@ -176,7 +177,7 @@ def _is_detached_term(analysis: Analysis, call: ast.expr) -> bool:
             scope, row = analysis.function_in(call.lineno) or analysis.tree, call.lineno
         case _:
             return False
-    named = [each for each in own_of(scope, ast.Name) if each.id == name and each.lineno > row]
+    named = [each for each in own_named(scope, name) if each.lineno > row]
     following = min((each.lineno for each in named if isinstance(each.ctx, ast.Store)), default=sys.maxsize)
     terms = {id(side) for each in own_of(scope, ast.BinOp) for side in (each.left, each.right)}
     return any(id(each) in terms for each in named if each.lineno <= following)

@@ -12,7 +12,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import local_check
-from gradlint.static.syntax.nodes import children, own, own_of, walk, walk_of
+from gradlint.static.syntax.nodes import children, own, own_named, own_of, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
 _Scope = ast.Module | FunctionNode
@@ -25,7 +25,7 @@ def stale_loss(analysis: Analysis) -> Iterator[Diagnostic]:
     if not analysis.says("backward"):
         return
     for scope in analysis.scopes_with("backward"):
-        loops = [node for node in own(scope) if isinstance(node, (ast.For, ast.AsyncFor))]
+        loops: list[ast.For | ast.AsyncFor] = [*own_of(scope, ast.For), *own_of(scope, ast.AsyncFor)]
         for loop in loops if len(loops) > 1 else ():
             collected = list(_collected(loop))
             bound, read = (_bound(loop), _read(loop)) if collected else (set[str](), set[str]())
@@ -75,7 +75,7 @@ def _unused(loop: ast.For | ast.AsyncFor, bound: set[str], read: set[str]) -> as
 
 def _is_trained(name: str, loop: ast.AST, loops: list[ast.For | ast.AsyncFor], scope: _Scope) -> bool:
     """Whether another loop, which is over when this one begins, bound a name last and ran backward from it."""
-    binds = [node.lineno for node in own_of(scope, ast.Name) if node.id == name and not isinstance(node.ctx, ast.Load)]
+    binds = [node.lineno for node in own_named(scope, name) if not isinstance(node.ctx, ast.Load)]
     last = max((row for row in binds if row < loop.lineno), default=0)  # type: ignore[attr-defined]
     inside = set(walk(loop))
     earlier = [each for each in loops if each not in inside and (each.end_lineno or 0) < loop.lineno]  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering.values import Kind, Object
-from gradlint.static.syntax.nodes import called, own, own_of, walk_of
+from gradlint.static.syntax.nodes import called, children, own, own_of, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 from gradlint.wordings.updates import OF_OTHERS, STRANGE
 
@@ -24,6 +24,8 @@ _MOVES = frozenset(["to", "cuda", "cpu", "train", "eval", "apply", "float", "hal
 _WRAPS = frozenset(["DataParallel", "DistributedDataParallel", "DDP", "compile", "convert_sync_batchnorm"])
 _HARMLESS = frozenset(["zero_grad", "step", "backward", "print", "clip_grad_norm_", "clamp_", "append", "update"])
 """What may be called for its own sake between clearing and stepping: it runs no other backward pass."""
+_CUTS = frozenset(["detach", "item"])
+"""Methods whose result has no graph."""
 
 
 @check
@@ -154,10 +156,22 @@ def _root(call: ast.Call) -> Iterator[ast.expr]:
             return
 
 
+def _switches_off(node: ast.With) -> bool:
+    """Whether a block is computed without gradients, and no condition decides about it."""
+    entered = [each.context_expr for each in node.items]
+    return any(
+        isinstance(each, ast.Call) and called(each) in ("no_grad", "inference_mode") and not each.args
+        for each in entered
+    )
+
+
 def _given(scope: _Scope) -> dict[str, list[ast.AST]]:
     """Return what the names of a scope are given."""
     given: dict[str, list[ast.AST]] = defaultdict(list)
+    cut = {each for node in own_of(scope, ast.With) if _switches_off(node) for each in own(node)}
     for node in own(scope):
+        if node in cut:
+            continue
         if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and node.value is not None:
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 for name in _names(target):
@@ -168,13 +182,24 @@ def _given(scope: _Scope) -> dict[str, list[ast.AST]]:
     return given
 
 
+def _joined(node: ast.AST) -> Iterator[str]:
+    """Yield the names in a node through which a backward pass may go: not those of what is detached there."""
+    todo = [node]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, ast.Name):
+            yield each.id
+        if not isinstance(each, ast.Call) or not isinstance(each.func, ast.Attribute) or each.func.attr not in _CUTS:
+            todo += children(each)
+
+
 def _behind(analysis: Analysis, given: dict[str, list[ast.AST]], loss: ast.expr) -> frozenset[str] | None:
     """Return all names behind a loss, through what they are given and the functions that they are (None: not all are known)."""
     functions = {each.name: each for each in analysis.functions}
     todo: list[ast.AST] = [loss]
     seen: set[str] = set()
     while todo:
-        for name in _names(todo.pop()) - seen:
+        for name in set(_joined(todo.pop())) - seen:
             seen.add(name)
             todo += given.get(name, [])
             todo += [functions[name]] if name in functions else []
