@@ -107,7 +107,7 @@ class Remembering(Context):
         """Whether each turn of the innermost loop writes an element of its own: `losses[i] = loss` by the number of the turn."""
         if self.grad is not Grad.ON or not self.loops or not isinstance(index, ast.Name):
             return False
-        counted = counter_of(self.loop_nodes[self.loops[-1]]) == index.id
+        counted = counter_of(self.loop_nodes.get(self.loops[-1])) == index.id
         return counted and isinstance(owner, ast.Name) and isinstance(container, (Items, Tensor))
 
     def turned_out(self, value: Value, part: GraphNode) -> None:

@@ -34,7 +34,7 @@ def _is_multiple(value: ast.expr, name: str) -> bool:
             return False
 
 
-def counter_of(loop: ast.AST) -> str:
+def counter_of(loop: ast.AST | None) -> str:
     """Return the name that numbers the turns of a loop, as `enumerate` and `range` do ("": there is none)."""
     match loop:
         case ast.For(ast.Tuple([ast.Name(name), *_]), ast.Call(ast.Name("enumerate"))):
