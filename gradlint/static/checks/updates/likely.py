@@ -10,7 +10,7 @@ from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.checks.updates.optimizers import cleared_behind_a_forward
+from gradlint.static.checks.updates.empty import cleared_behind_a_forward
 from gradlint.static.flow.following import Effect, follow
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.files import Root

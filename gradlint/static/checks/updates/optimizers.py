@@ -5,24 +5,24 @@ One optimizer in one root gets one finding per step: what is wrong with the grad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
+from gradlint.diagnostics import Confidence, Diagnostic, Location
 from gradlint.events import EventKind
-from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.construction.coverage import given_twice
+from gradlint.static.checks.updates.cases import Case, is_outside
+from gradlint.static.checks.updates.empty import empty
 from gradlint.static.facts.cadence import conditional, tree_of
 from gradlint.static.facts.trials import is_of_one_number
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.giving_up import without_giving_up
 from gradlint.static.flow.interpreter import World
-from gradlint.static.flow.kinship import overlap, touches
+from gradlint.static.flow.kinship import touches
 from gradlint.static.flow.subjects import on_optimizer
-from gradlint.static.flow.tree import Event, Kill, Node, Uid, walk
+from gradlint.static.flow.tree import Event, Kill, Node, walk
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.rewound import puts_back
@@ -31,27 +31,6 @@ from gradlint.typestate import State
 from gradlint.wordings.updates import ALL_STEPS, BOTH_STEPS, LAST_STEP
 
 _UNKNOWN = frozenset({"unknown", "unknown-fresh"})
-
-
-class _Case(NamedTuple):
-    """A step of one optimizer, the states in which paths reach it, and all events around."""
-
-    optimizer: Object
-    step: Event
-    worlds: frozenset[World[State]]
-    events: list[Event]
-    objects: Mapping[Uid, Object]
-
-    def report(self, code: str, state: State, confidence: Confidence = Confidence.CERTAIN, **names: str) -> Diagnostic:
-        marks = [mark for mark in state.marks if mark[0] not in _silent(code)]
-        return compose(
-            code, Side.STATIC, self.step.place, marks, confidence=confidence, subject=self.step.name, **names
-        )
-
-
-def _silent(code: str) -> tuple[str, ...]:
-    # Where nothing was cleared, an old clearing explains nothing.
-    return ("cleared",) if code in ("GL101", "GL107", "GL108") else ()
 
 
 @check
@@ -76,7 +55,7 @@ def judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnos
     for event, worlds in sorted(breaches(tree, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
         if effect(event) is not EventKind.STEP:
             continue
-        case = _Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
+        case = Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
         diagnostic = _verdict(case, root)
         if diagnostic is not None and not _meant(analysis, root, case, diagnostic):
             # One root cause, one finding: what follows is downstream of it.
@@ -84,7 +63,7 @@ def judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnos
             return
 
 
-def _meant(analysis: Analysis, root: Root, case: _Case, found: Diagnostic) -> bool:
+def _meant(analysis: Analysis, root: Root, case: Case, found: Diagnostic) -> bool:
     """Whether gradients may add up: a window has no end, as nothing guards its step; weights are put back; or nothing is learned."""
     step = case.step
     if found.code not in ("GL101", "GL102", "GL108"):
@@ -102,7 +81,7 @@ def _steps_once(analysis: Analysis, step: Event) -> bool:
     return loop is not None and once(loop, step.place.row, tree_of(analysis, loop))
 
 
-def _repeats_from_there(analysis: Analysis, case: _Case) -> bool:
+def _repeats_from_there(analysis: Analysis, case: Case) -> bool:
     """Whether the second step of a turn begins where the first one began: what it adds up makes the only update."""
     step = case.step
     loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
@@ -110,28 +89,28 @@ def _repeats_from_there(analysis: Analysis, case: _Case) -> bool:
     return loop is not None and any(puts_back(loop, row, step.place.row) for row in earlier)
 
 
-def _only_timed(analysis: Analysis, root: Root, case: _Case) -> bool:
+def _only_timed(analysis: Analysis, root: Root, case: Case) -> bool:
     """Whether all that a loop feeds the modules of an optimizer is of one number."""
     owned, ring = case.optimizer.of or frozenset(), analysis.ring(root, case.step.loops)
     forwards = [event for event in ring if event.kind is EventKind.FORWARD and touches(event, owned)]
     return bool(forwards) and all(is_of_one_number(analysis, event) for event in forwards)
 
 
-def _verdict(case: _Case, root: Root) -> Diagnostic | None:
+def _verdict(case: Case, root: Root) -> Diagnostic | None:
     broken = {OPTIMIZER.broken_by(world.state, EventKind.STEP) for world in case.worlds}
     if "GL101" in broken:
         return _stale(case, root)
     if broken <= {"GL103", "GL104"}:
-        return _empty(case, broken)
+        return empty(case, broken)
     return _repeated(case) if broken == {"GL109"} else None
 
 
-def _again(case: _Case) -> list[State]:
+def _again(case: Case) -> list[State]:
     """The states of the paths on which the optimizer has stepped before."""
     return [world.state for world in case.worlds if world.state.mark("spent") is not None]
 
 
-def _stale(case: _Case, root: Root) -> Diagnostic | None:
+def _stale(case: Case, root: Root) -> Diagnostic | None:
     step = case.step
     stale = [world.state for world in case.worlds if OPTIMIZER.broken_by(world.state, EventKind.STEP) == "GL101"]
     # Whoever is cleared in the loop, too, is so in some turn of it.
@@ -145,7 +124,7 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     if others and (conditional(root.tree, step, step.loops[-1]) or _configured(case, root)):
         return None
     cleared = dirty.mark("cleared")
-    if cleared is not None and _outside(case, cleared):
+    if cleared is not None and is_outside(case, cleared):
         return case.report("GL102", dirty)
     # Who is cleared in the loop himself is only not cleared often enough.
     other = _cleared_instead(case) if cleared is None else None
@@ -157,28 +136,18 @@ def _stale(case: _Case, root: Root) -> Diagnostic | None:
     return case.report("GL101", dirty, Confidence.LIKELY if others else Confidence.CERTAIN, steps=steps)
 
 
-def _begins(case: _Case, state: State) -> bool:
+def _begins(case: Case, state: State) -> bool:
     """Whether a path comes to the step for the first time since a clearing outside its loop."""
     cleared = state.mark("cleared")
-    return cleared is not None and _outside(case, cleared)
+    return cleared is not None and is_outside(case, cleared)
 
 
-def _in_ring(case: _Case, place: Location | None) -> bool:
+def _in_ring(case: Case, place: Location | None) -> bool:
     """Whether the backward that dirtied stands in a loop with the step."""
     return any(event.place == place and event.loops[:1] == case.step.loops[:1] for event in case.events)
 
 
-def _outside(case: _Case, place: Location) -> bool:
-    """Whether the clearing at `place` stands around the loop that steps, not in it."""
-    loops = case.step.loops
-    return any(
-        event.place == place and len(event.loops) < len(loops) and event.loops == loops[: len(event.loops)]
-        for event in case.events
-        if event.kind is EventKind.ZERO
-    )
-
-
-def _cleared_instead(case: _Case) -> Event | None:
+def _cleared_instead(case: Case) -> Event | None:
     effect = on_optimizer(case.optimizer, case.objects)
     for event in case.events:
         ring = event.is_in(case.step.loops)
@@ -187,18 +156,18 @@ def _cleared_instead(case: _Case) -> Event | None:
     return None
 
 
-def _conditional(case: _Case, root: Root) -> bool:
+def _conditional(case: Case, root: Root) -> bool:
     """Whether a condition that changes from iteration to iteration, and does not guard the step, decides."""
     again = [world for world in case.worlds if world.state.mark("spent") is not None]
     return _separated(case, [world for world in again if world.state.name != "dirty"], root, changing=True)
 
 
-def _configured(case: _Case, root: Root) -> bool:
+def _configured(case: Case, root: Root) -> bool:
     """Whether a condition that never changes keeps the dirty paths apart from those with an unknown call."""
     return _separated(case, [world for world in case.worlds if world.state.name in _UNKNOWN], root, changing=False)
 
 
-def _separated(case: _Case, others: list[World[State]], root: Root, *, changing: bool) -> bool:
+def _separated(case: Case, others: list[World[State]], root: Root, *, changing: bool) -> bool:
     """Whether one condition holds on every dirty path and on none of the others."""
     dirty = [world.facts for world in case.worlds if world.state.name == "dirty"]
     renewed = _renewed(root.tree)
@@ -215,92 +184,7 @@ def _renewed(tree: Node) -> frozenset[str]:
     return frozenset(id_ for node in walk(tree) if isinstance(node, Kill) for id_ in node.ids)
 
 
-def _empty(case: _Case, broken: set[str | None]) -> Diagnostic | None:
-    states = [world.state for world in case.worlds]
-    if broken == {"GL103"}:
-        state = min(states, key=lambda state: state.marks)
-        return case.report("GL117" if _by_hand(case, state) else "GL103", state)
-    lost = _lost_at_once(case, states)
-    if lost is not None:
-        return case.report("GL103", lost, Confidence.LIKELY)
-    aside = _computed_aside(case)
-    if aside is not None:
-        return case.report("GL513", State(states[0].name, (("computed", aside.place),)))
-    in_vain = case.step.loops and _would_train(case)
-    if not in_vain and not cleared_behind_a_forward(case.events, case.step, states):
-        return None
-    # The first iteration tells: it comes to the step before any backward.
-    first = [state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL104"]
-    return case.report("GL104", max(first, key=lambda state: state.marks))
-
-
-def _lost_at_once(case: _Case, states: list[State]) -> State | None:
-    """Return what one clearing in front of each step throws away on each path on which there was a backward pass before it."""
-    places = {state.mark("cleared") for state in states}
-    cleared = places.pop()
-    if cleared is None or places or _outside(case, cleared):
-        return None
-    lost = [state for state in states if (fresh := state.mark("fresh")) is not None and fresh < cleared]
-    return lost[0] if lost else None
-
-
-def _by_hand(case: _Case, state: State) -> bool:
-    """Whether the gradients that are thrown away were written, not computed by a backward pass."""
-    written = state.mark("fresh")
-    return any(event.place == written and event.kind is EventKind.SETGRAD for event in case.events)
-
-
-def _computed_aside(case: _Case) -> Event | None:
-    """Return the `autograd.grad` before the step that computes what the step lacks."""
-    for event in case.events:
-        if event == case.step:
-            return None
-        aside = event.kind is EventKind.RETAIN and "of-parameters" in event.roles and event.loops == case.step.loops
-        owned = case.optimizer.of or ()
-        if aside and any(overlap(node.module, uid) for node in event.nodes for uid in owned):
-            return event
-    return None
-
-
-def _would_train(case: _Case) -> bool:
-    """Whether the loop around the step runs the model, so that a backward pass is what is missing."""
-    ring = [event for event in case.events if event.loops[:1] == case.step.loops[:1]]
-    if any(event.kind is EventKind.ESCAPE and event.nodes for event in ring):
-        return False  # Somebody unknown gets what carries a graph.
-    if any(event.kind is EventKind.BACKWARD for event in ring):
-        return True
-    owned = case.optimizer.of
-    return owned is not None and any(_computes(event) and touches(event, owned) for event in ring)
-
-
-def cleared_behind_a_forward(found: list[Event], step: Event, states: Iterable[State]) -> bool:
-    """Whether whatever a model computed in this turn, or call, is cleared right in front of a step on each path."""
-    cleared = {state.mark("cleared") for state in states}
-    # Where the first turn of a loop differs from the others, its events come twice.
-    clearing = {
-        event.place: number
-        for number, event in reversed(list(enumerate(found)))
-        if event.kind is EventKind.ZERO and event.frame == step.frame and event.loops == step.loops
-    }
-    if not cleared <= clearing.keys():
-        return False
-    begun = min(clearing[place] for place in cleared if place is not None)
-    end = found.index(step, begun) if step in found[begun:] else begun
-    if any(event.kind is EventKind.ESCAPE for event in found[begun:end]):
-        return False  # What is given to somebody unknown may hold the loss.
-    before = found[:begun]
-    here = [event for event in before if event.is_in(step.loops) and event.frame[: len(step.frame)] == step.frame]
-    return (bool(step.loops) or len(step.frame) > 1) and any(
-        _computes(event) and "grad" in event.roles for event in here
-    )
-
-
-def _computes(event: Event) -> bool:
-    """Whether a model is run, and not only told something by a method of its own."""
-    return event.kind is EventKind.FORWARD and "told" not in event.roles
-
-
-def _repeated(case: _Case) -> Diagnostic | None:
+def _repeated(case: Case) -> Diagnostic | None:
     # A step that repeats itself is another rule's.
     states = [state for state in _again(case) if state.mark("spent") != case.step.place]
     # So is a closure that steps; who shows what a step does writes no function for it.
@@ -309,7 +193,7 @@ def _repeated(case: _Case) -> Diagnostic | None:
     return case.report("GL109", min(states, key=lambda state: state.marks))
 
 
-def _trains_here(case: _Case) -> bool:
+def _trains_here(case: Case) -> bool:
     """Whether the function in which the step stands runs backward."""
     frame = case.step.frame
     return len(frame) > 1 and any(event.kind is EventKind.BACKWARD and event.frame == frame for event in case.events)
