@@ -146,7 +146,9 @@ def _is_assigned_outside(analysis: Analysis, backward: Event) -> bool:
     branches = [each for each in walk(scope) if isinstance(each, ast.If) and _spans(each, row)]
     grows = any(isinstance(each, ast.AugAssign) and each.target in stored for each in walk(scope))
     inside = {name for branch in branches for name in names(branch)}
-    return bool(stored) and not grows and not any(each in inside for each in stored)
+    # Under a condition of whoever calls the function all of it is.
+    asked = around is not None or bool(branches)
+    return bool(stored) and asked and not grows and not any(each in inside for each in stored)
 
 
 def _spans(node: ast.stmt, row: int) -> bool:
