@@ -173,7 +173,7 @@ def _untouched(
         inside = [other for other in used if other.is_in(evaluation) and other.phase == event.phase]
         alone = not inside if evaluated == states else _is_another_phase(event, inside, arrivals)
         alone = alone or _is_apart(analysis, root, event, state, used)
-        if _asks_gradients(analysis, event) or _is_trained_through(analysis, event):
+        if _asks_gradients(analysis, event) or _is_trained_through(analysis, event) or _is_taken(analysis, root, event):
             continue
         if alone and not _is_used_in_its_turn(analysis, root, event):
             yield event, state
@@ -195,6 +195,15 @@ def _is_trained_through(analysis: Analysis, event: Event) -> bool:
     statements = (*own_of(scope, ast.Assign), *own_of(scope, ast.AugAssign))
     holding = [each for each in statements if each.lineno <= row <= (each.end_lineno or row)]
     return loop is not None and any(runs_backward(scope, each, loop) for each in holding)
+
+
+def _is_taken(analysis: Analysis, root: Root, event: Event) -> bool:
+    """Whether a caller runs backward through what a function returns, or beside giving it to somebody unknown."""
+    depth = len(event.frame)
+    above = [each for each in analysis.events[root] if len(each.frame) < depth and each.is_in(event.loops[:1])]
+    takers = [each for each in above if any(node.place == event.place for node in each.nodes)]
+    taken = {(each.frame, each.loops) for each in takers if each.kind in (EventKind.ESCAPE, EventKind.BACKWARD)}
+    return any((each.frame, each.loops) in taken for each in above if each.kind is EventKind.BACKWARD)
 
 
 def _scope(analysis: Analysis, event: Event) -> ast.AST:
