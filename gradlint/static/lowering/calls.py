@@ -18,6 +18,7 @@ from gradlint.static.lowering.frames import Grad
 from gradlint.static.lowering.instances import SAME
 from gradlint.static.lowering.methods import Methods
 from gradlint.static.lowering.values import (
+    DATA,
     UNKNOWN,
     Choice,
     Class,
@@ -190,6 +191,11 @@ class Calls(Methods):
             return UNKNOWN
         with self.aside() as out:
             result = self.inline(replace(method, receiver=instance), node, args, named)
+        if isinstance(result, Items):
+            plain = self.syntax.plain_results(method.node)
+            result = replace(
+                result, elements=tuple(DATA if i in plain else each for i, each in enumerate(result.elements))
+            )
         if any(_acts(item) for item in out):
             self.out.extend(out)
         elif guests := self._guests(instance) & _run_by(out):

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from gradlint.static.syntax import uses
 from gradlint.static.syntax.nodes import children, own, walk, walk_of
+from gradlint.static.syntax.numbers import plain_results
 from gradlint.static.syntax.options import always_on
 from gradlint.static.syntax.terms import terms_by_name
 
@@ -109,6 +110,10 @@ class Syntax:
     def adds(self, function: ast.AST | None, name: str) -> bool:
         """Whether a function does more where a name is given something, and nothing else where it is None."""
         return function is not None and name in self._once(uses.adding_names, function)
+
+    def plain_results(self, function: ast.AST) -> frozenset[int]:
+        """Return which of the results of a function are plain numbers."""
+        return self._once(plain_results, function)
 
     def driving_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who runs backward or steps by itself in a file, as it is spelled: an optimizer, or an engine around a module."""
