@@ -200,7 +200,9 @@ def _is_trained_through(analysis: Analysis, event: Event) -> bool:
 def _is_taken(analysis: Analysis, root: Root, event: Event) -> bool:
     """Whether a caller runs backward through what a function returns, or beside giving it to somebody unknown."""
     depth = len(event.frame)
-    above = [each for each in analysis.events[root] if len(each.frame) < depth and each.is_in(event.loops[:1])]
+    above = [
+        each for each in analysis.events[root] if len(each.frame) < depth and each.loops and event.is_in(each.loops)
+    ]
     takers = [each for each in above if any(node.place == event.place for node in each.nodes)]
     taken = {(each.frame, each.loops) for each in takers if each.kind in (EventKind.ESCAPE, EventKind.BACKWARD)}
     return any((each.frame, each.loops) in taken for each in above if each.kind is EventKind.BACKWARD)
