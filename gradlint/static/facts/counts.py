@@ -268,6 +268,4 @@ def _argument(function: ast.FunctionDef | ast.AsyncFunctionDef, call: ast.Call, 
 
 def scope_of(analysis: Analysis, node: ast.AST) -> ast.AST | None:
     """Return the innermost function around a node (None: it stands in the module)."""
-    row: int = getattr(node, "lineno", 0)
-    around = [each for each in analysis.functions if each.lineno <= row <= (each.end_lineno or 0)]
-    return max(around, key=lambda each: each.lineno, default=None)
+    return analysis.function_in(getattr(node, "lineno", 0))

@@ -84,10 +84,7 @@ class Makers:
     def _put_in(self, container: ast.Call) -> Iterator[ast.expr]:
         """Yield what the names stand for that a module is built of: what its function assigns to them, and puts in there."""
         names = {node.id for arg in container.args for node in walk(arg) if isinstance(node, ast.Name)}
-        around = [
-            each for each in self._analysis.functions if each.lineno <= container.lineno <= (each.end_lineno or 0)
-        ]
-        scope = max(around, key=lambda each: each.lineno, default=self._analysis.tree)
+        scope = self._analysis.function_in(container.lineno) or self._analysis.tree
         for statement in walk(scope) if names else ():
             match statement:
                 case ast.Assign([ast.Name(name)], value) | ast.AugAssign(ast.Name(name), _, value) if name in names:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import Event
+from gradlint.static.syntax.idioms import uncounted
 from gradlint.static.syntax.nodes import own, walk
 
 _MEASURES = frozenset(["device", "dim", "dtype", "ndim", "ndimension", "numel", "shape", "size", "type"])
@@ -44,7 +45,7 @@ def is_trial(analysis: Analysis, event: Event) -> bool:
         looked += given
         names.update(_names(node.targets) if given else ())
     for loop in (node for node in nodes if isinstance(node, ast.For)):
-        source, target = _walked(loop)
+        target, source = uncounted(loop.target, loop.iter)
         if isinstance(source, ast.Name) and source.id in names:
             looked.append(source)
             names |= set(_names([target]))
@@ -63,15 +64,6 @@ def _printed(node: ast.AST) -> Iterator[ast.expr]:
     match node:
         case ast.Call(ast.Name("print"), args):
             yield from map(_whole, args)
-
-
-def _walked(loop: ast.For) -> tuple[ast.expr, ast.expr]:
-    """Return what a loop walks through, and what takes its parts."""
-    match loop:
-        case ast.For(ast.Tuple([_, part]), ast.Call(ast.Name("enumerate"), [source, *_])):
-            return source, part
-        case _:
-            return loop.iter, loop.target
 
 
 def _takes(made: frozenset[str], call: ast.Call, nodes: list[ast.AST]) -> bool:

@@ -186,10 +186,10 @@ class Branches(Remembering):
         self.renewed(named.id)
         if all(isinstance(each, Unknown) and self.is_made_here(each.id) for each in (left, right)):
             self.made_here.add(named.id)
-        modules = (*self._modules_among(left), *self._modules_among(right))
-        if modules:
-            self.alternatives[named.id] = tuple(dict.fromkeys(modules))
-            self._decide(named.id, self._modules_among(left), self._modules_among(right))
+        one, other = self._modules_among(left), self._modules_among(right)
+        if one or other:
+            self.alternatives[named.id] = tuple(dict.fromkeys((*one, *other)))
+            self._decide(named.id, one, other)
         losses = dict.fromkeys((*self._losses_among(left), *self._losses_among(right)))
         if UNKNOWN not in losses and len(losses) <= MOST_CHOICES:
             self.losses[named.id] = tuple(losses)

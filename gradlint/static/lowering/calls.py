@@ -191,11 +191,9 @@ class Calls(Methods):
             return UNKNOWN
         with self.aside() as out:
             result = self.inline(replace(method, receiver=instance), node, args, named)
-        if isinstance(result, Items):
-            plain = self.syntax.plain_results(method.node)
-            result = replace(
-                result, elements=tuple(DATA if i in plain else each for i, each in enumerate(result.elements))
-            )
+        if isinstance(result, Items) and (plain := self.syntax.plain_results(method.node)):
+            parts = tuple(DATA if index in plain else part for index, part in enumerate(result.elements))
+            result = replace(result, elements=parts)
         if any(_acts(item) for item in out):
             self.out.extend(out)
         elif guests := self._guests(instance) & _run_by(out):

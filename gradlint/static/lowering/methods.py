@@ -35,7 +35,7 @@ from gradlint.static.lowering.values import (
     unknown_uid,
 )
 from gradlint.static.syntax.nodes import words
-from gradlint.static.syntax.own_steps import Use
+from gradlint.static.syntax.own_steps import Clears
 
 _OPTIMIZER_NEUTRAL = frozenset(
     [
@@ -140,11 +140,13 @@ class Methods(Tensors):
                 return Unknown(holds=self.escape(node, [optimizer, *args]))
         return UNKNOWN
 
-    def _used_up(self, optimizer: Object, use: Use, node: ast.Call, args: list[Value], named: dict[str, Value]) -> None:
+    def _used_up(
+        self, optimizer: Object, clears: Clears, node: ast.Call, args: list[Value], named: dict[str, Value]
+    ) -> None:
         """Emit what a method of the file's own optimizer does: it steps, and clears where it is told to."""
         spelled = self._spelled_receiver(node)
         self.stepped(optimizer, node, [each for each in args if isinstance(each, Function)], spelled, ("own",))
-        match use.clears:
+        match clears:
             case bool(always):
                 test: Predicate = Known(always)
             case option:

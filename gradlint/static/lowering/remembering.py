@@ -107,8 +107,14 @@ class Remembering(Context):
         """Whether each turn of the innermost loop writes an element of its own: `losses[i] = loss` by the number of the turn."""
         if self.grad is not Grad.ON or not self.loops or not isinstance(index, ast.Name):
             return False
-        counted = counter_of(self.loop_nodes.get(self.loops[-1])) == index.id
-        return counted and isinstance(owner, ast.Name) and isinstance(container, (Items, Tensor))
+        match self.loop_nodes.get(self.loops[-1]):
+            case ast.For(target, ast.Call(ast.Name("tqdm"), [ast.Call(ast.Name("enumerate")) as source, *_])):
+                counter = counter_of(target, source)
+            case ast.For(target, source):
+                counter = counter_of(target, source)
+            case _:
+                return False
+        return counter == index.id and isinstance(owner, ast.Name) and isinstance(container, (Items, Tensor))
 
     def turned_out(self, value: Value, part: GraphNode) -> None:
         """Remember who had kept a value before a backward pass from it has shown that it has a graph."""

@@ -15,7 +15,7 @@ from gradlint.static.lowering.frames import Decision, Frame, Grad, Pending, Stor
 from gradlint.static.lowering.notes import Compared, Descent, Hooked, Keeping, Mirrored, Refused, StateCall, Written
 from gradlint.static.lowering.values import Class, Made, Object, Value
 from gradlint.static.sources.project import Module
-from gradlint.static.syntax.own_steps import Use
+from gradlint.static.syntax.own_steps import Clears
 
 
 class Where:
@@ -70,7 +70,7 @@ class Who:
         self.projections: set[Uid] = set()  # optimizers that step without gradients
         self.own_methods: dict[Uid, frozenset[str]] = {}
         self.own_steps: dict[Uid, frozenset[str]] = {}
-        self.own_uses: dict[Uid, dict[str, Use]] = {}  # of optimizers that clear by themselves, too
+        self.own_uses: dict[Uid, dict[str, Clears]] = {}  # of optimizers that clear by themselves, too
         self.hooks: dict[Uid, list[Value]] = {}
         self.outputs: dict[Uid, str] = {}
         self.parallel: set[Uid] = set()

@@ -34,19 +34,24 @@ def _is_multiple(value: ast.expr, name: str) -> bool:
             return False
 
 
-def counter_of(loop: ast.AST | None) -> str:
+def counter_of(target: ast.expr, source: ast.expr) -> str:
     """Return the name that numbers the turns of a loop, as `enumerate` and `range` do ("": there is none)."""
-    match loop:
-        case ast.For(ast.Tuple([ast.Name(name), *_]), ast.Call(ast.Name("enumerate"))):
+    match target, source:
+        case ast.Tuple([ast.Name(name), *_]), ast.Call(ast.Name("enumerate")):
             return name
-        case ast.For(
-            ast.Tuple([ast.Name(name), *_]), ast.Call(ast.Name("tqdm"), [ast.Call(ast.Name("enumerate")), *_])
-        ):
-            return name
-        case ast.For(ast.Name(name), ast.Call(ast.Name("range" | "trange"))):
+        case ast.Name(name), ast.Call(ast.Name("range" | "trange")):
             return name
         case _:
             return ""
+
+
+def uncounted(target: ast.expr, source: ast.expr) -> tuple[ast.expr, ast.expr]:
+    """Return what takes the parts of what a loop goes over, and what that is, out of an `enumerate`."""
+    match target, source:
+        case ast.Tuple([_, part]), ast.Call(ast.Name("enumerate"), [counted, *_]):
+            return part, counted
+        case _:
+            return target, source
 
 
 def weights_of(node: ast.expr) -> ast.expr | None:

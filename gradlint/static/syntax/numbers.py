@@ -6,7 +6,7 @@ It knows syntax; it must not know values, events or rules.
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from gradlint.static.syntax.nodes import own, own_of
@@ -34,9 +34,9 @@ def _bindings(function: ast.AST) -> _Bindings:
     for node in own(function):
         for name, value in _bound(node):
             given[name].append(value)
-    stores = [each.id for each in own(function) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)]
-    for name in stores:
-        if stores.count(name) != len(given[name]):
+    stores = (each.id for each in own_of(function, ast.Name) if isinstance(each.ctx, ast.Store))
+    for name, times in Counter(stores).items():
+        if times != len(given[name]):
             given[name].append(None)  # It is bound in some other way, too.
     return given
 

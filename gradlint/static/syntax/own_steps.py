@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from gradlint.static.syntax.nodes import called, walk_of
 
@@ -24,18 +24,16 @@ class Option(NamedTuple):
     default: bool
 
 
-class Use(NamedTuple):
-    """What a method does to the gradients: it uses them up, and clears them: as an option says, always or never."""
-
-    clears: Option | bool
+Clears: TypeAlias = Option | bool
+"""When a method that uses gradients up clears them, too: as an option says, always or never."""
 
 
-def uses(cls: ast.ClassDef) -> dict[str, Use] | None:
+def uses(cls: ast.ClassDef) -> dict[str, Clears] | None:
     """Return the methods by which an optimizer that clears, too, uses gradients up; None where it does anything else to these."""
     text = ast.unparse(cls)
     if "zero_grad" not in text or _DIFFERENTIATES.search(text):
         return None
-    found: dict[str, Use] = {}
+    found: dict[str, Clears] = {}
     for method in cls.body:
         if not isinstance(method, ast.FunctionDef) or method.name in ("zero_grad", "__init__"):
             continue
@@ -43,7 +41,7 @@ def uses(cls: ast.ClassDef) -> dict[str, Use] | None:
         if clears is None:
             return None
         if _UPDATES.search(ast.unparse(method)) and evaluates_once(method):
-            found[method.name] = Use(clears)
+            found[method.name] = clears
         elif clears is not False:
             return None
     return found
@@ -63,7 +61,7 @@ def _evaluates_if_given(statement: ast.stmt) -> bool:
             return False
 
 
-def _clears(method: ast.FunctionDef) -> Option | bool | None:
+def _clears(method: ast.FunctionDef) -> Clears | None:
     """Return when a method clears what it steps; None where that hangs on something else."""
     clearing = [call for call in walk_of(method, ast.Call) if called(call) == "zero_grad"]
     for statement in method.body:

@@ -16,7 +16,6 @@ _CALLED_OPTIMIZER = re.compile(r"(?:^|[._])opt(?:im)?(?:$|[._A-Z\d])|[oO]ptimi[s
 """What is stepped behind a backward pass and has a name like this is an optimizer, also where nobody clears its gradients."""
 _CLEARS = re.compile(r"(?:^|_)zero_?(?:grad|param|all|$)|(?:clear|reset)_?grad|^_?grad$")
 """Words of whoever clears gradients, or looks at them."""
-_IS_THERE = re.compile(r"(\w+)(?: is not None)?")
 _MODES = frozenset(["train", "eval"])
 _DRIVES = frozenset(["backward", "step", "step(...)"])
 _NO_OPTIMIZER = frozenset(["backward", "step(...)", "parameters", "train", "eval", "forward", "update", "first_step"])
@@ -101,13 +100,22 @@ def switched_by_name(scope: ast.AST) -> frozenset[str]:
 def adding_names(scope: ast.AST) -> frozenset[str]:
     """Return the names of which a scope only asks whether there is something, to do more then: `if loss is not None:`."""
     asked = [node for node in walk_of(scope, ast.If) if not node.orelse]
-    tests = {node.test: match[1] for node in asked if (match := _IS_THERE.fullmatch(ast.unparse(node.test)))}
+    tests = {node.test: name for node in asked if (name := _there(node.test))}
     conditions: list[ast.If | ast.IfExp | ast.While] = [*walk_of(scope, ast.If), *walk_of(scope, ast.IfExp)]
     conditions += walk_of(scope, ast.While)
     inside = (*walk_of(scope, ast.BoolOp), *walk_of(scope, ast.Compare), *walk_of(scope, ast.UnaryOp))
     others = [node for node in (*(each.test for each in conditions), *inside) if node not in tests]
     bound = {node.id for node in walk_of(scope, ast.Name) if isinstance(node.ctx, ast.Store)}
     return frozenset(tests.values()) - bound - {name for node in others for name in words(node)}
+
+
+def _there(test: ast.expr) -> str:
+    """Return the name of which a condition only asks whether there is something ("": it asks something else)."""
+    match test:
+        case ast.Name(name) | ast.Compare(ast.Name(name), [ast.IsNot()], [ast.Constant(None)]):
+            return name
+        case _:
+            return ""
 
 
 def driving_by_name(scope: ast.AST) -> frozenset[str]:

@@ -13,6 +13,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.facts.bearing import is_parameter, makes_module
 from gradlint.static.lowering.values import Instance, Library, Object
+from gradlint.static.syntax.idioms import uncounted
 from gradlint.static.syntax.nodes import spelled, walk
 
 _MISSPELT = re.compile(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
@@ -113,7 +114,7 @@ def _named_modules(analysis: Analysis) -> Iterator[ast.AST]:
             continue
         match node:
             case ast.For(target, source):
-                target, source = _uncounted(target, source)
+                target, source = uncounted(target, source)
                 name = _yielding(source)
                 module = target.elts[1] if isinstance(target, ast.Tuple) and len(target.elts) == 2 else target
                 if name and isinstance(module, ast.Name) and isinstance(target, ast.Tuple) is bool(_YIELDS[name]):
@@ -128,21 +129,12 @@ def _named_modules(analysis: Analysis) -> Iterator[ast.AST]:
                 continue
 
 
-def _uncounted(target: ast.expr, source: ast.expr) -> tuple[ast.expr, ast.expr]:
-    """Return what a loop goes over, and what it takes of that, out of an `enumerate`."""
-    match target, source:
-        case ast.Tuple([_, inner]), ast.Call(ast.Name("enumerate"), [counted, *_]):
-            return inner, counted
-        case _:
-            return target, source
-
-
 def _told_of_parts(analysis: Analysis, cls: ast.ClassDef) -> Iterator[ast.AST]:
     """Yield what is told in loops over attributes that are given nothing but new lists of modules."""
     lists = _always_modules(analysis, cls, _makes_list)
     for node in walk(cls) if lists else ():
         if isinstance(node, ast.For):
-            target, source = _uncounted(node.target, node.iter)
+            target, source = uncounted(node.target, node.iter)
             listed = source.value if isinstance(source, ast.Subscript) else source
             if isinstance(target, ast.Name) and spelled(listed) in lists:
                 yield from _told(node.body, {target.id})

@@ -101,7 +101,7 @@ def _inputs(analysis: Analysis, call: ast.Call) -> Iterator[Value]:
 
 def _of_either(analysis: Analysis, given: ast.expr, call: ast.Call) -> Iterator[Value]:
     """Yield what each of the classes ends in of which the model that computed a prediction is one, whatever the condition."""
-    scope = _function(analysis, call)
+    scope = analysis.function_in(call.lineno) or analysis.tree
     sources = definitions(analysis, given, scope) if isinstance(given, ast.Name) else [given]
     if len(sources) != 1 or not isinstance(sources[0], ast.Call) or _is_conditional(scope, call):
         return
@@ -116,12 +116,6 @@ def _is_conditional(scope: ast.AST, call: ast.Call) -> bool:
     return any(each.lineno <= call.lineno <= (each.end_lineno or each.lineno) for each in conditions)
 
 
-def _function(analysis: Analysis, call: ast.Call) -> ast.AST:
-    """Return the innermost function around a call, else the module."""
-    inside = [each for each in analysis.functions if each.lineno <= call.lineno <= (each.end_lineno or 0)]
-    return max(inside, key=lambda each: each.lineno, default=analysis.tree)
-
-
 def _reshaped(node: ast.expr) -> ast.expr:
     """Return what methods that leave values as they are, such as `view`, are called of."""
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _SHAPES:
@@ -131,7 +125,7 @@ def _reshaped(node: ast.expr) -> ast.expr:
 
 def _alternatives(analysis: Analysis, name: str, call: ast.Call) -> list[ast.expr]:
     """Return what the two branches of the last condition before a call give a name, if each gives it something."""
-    scope = _function(analysis, call)
+    scope = analysis.function_in(call.lineno) or analysis.tree
     given = [each.lineno for each in own_of(scope, ast.Name) if _is_bound(each, name)]
     last = max((row for row in given if row < call.lineno), default=0)
     for node in own_of(scope, ast.If):

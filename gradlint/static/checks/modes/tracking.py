@@ -173,9 +173,9 @@ def _untouched(
         inside = [other for other in used if other.is_in(evaluation) and other.phase == event.phase]
         alone = not inside if evaluated == states else _is_another_phase(event, inside, arrivals)
         alone = alone or _is_apart(analysis, root, event, state, used)
-        if _asks_gradients(analysis, event) or _is_trained_through(analysis, event) or _is_taken(analysis, root, event):
+        if _asks_gradients(analysis, event) or _is_trained_through(analysis, event):
             continue
-        if alone and not _is_used_in_its_turn(analysis, root, event):
+        if alone and not _is_used_in_its_turn(analysis, root, event) and not _is_taken(analysis, root, event):
             yield event, state
 
 

@@ -11,6 +11,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import local_check
 from gradlint.static.lowering.values import Function
+from gradlint.static.syntax.idioms import counter_of
 from gradlint.static.syntax.nodes import own, spelled, walk
 from gradlint.static.syntax.reaching import reaching
 
@@ -85,11 +86,8 @@ def _is_rate(node: ast.expr) -> bool:
 
 def _counters(loop: ast.For | ast.While) -> Iterator[str]:
     """Yield the names that count the turns of a loop."""
-    match loop:
-        case ast.For(ast.Name(name), ast.Call(ast.Name("range" | "trange"))):
-            yield name
-        case ast.For(ast.Tuple([ast.Name(name), *_]), ast.Call(ast.Name("enumerate"))):
-            yield name
+    if isinstance(loop, ast.For) and (name := counter_of(loop.target, loop.iter)):
+        yield name
     for node in walk(loop):
         match node:
             case ast.AugAssign(target, ast.Add(), ast.Constant(1)):

@@ -43,7 +43,7 @@ def _lost_at_once(case: Case, states: list[State]) -> State | None:
     if cleared is None or places or is_outside(case, cleared):
         return None
     lost = [state for state in states if (fresh := state.mark("fresh")) is not None and fresh < cleared]
-    return lost[0] if lost else None
+    return min(lost, key=lambda state: state.marks, default=None)
 
 
 def _by_hand(case: Case, state: State) -> bool:

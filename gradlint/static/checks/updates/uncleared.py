@@ -58,10 +58,8 @@ def uncleared(analysis: Analysis) -> Iterator[Diagnostic]:
         for root in analysis.roots:
             if not shown and isinstance(root.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 yield from _twice(analysis, root, effect)
-            if shown:
-                yield from _in_loops(analysis, root, effect, shown)
-            elif copies and not any(judge(analysis, root, optimizer)):
-                yield from _steps(analysis, root, effect, effect)
+            if shown or copies:
+                yield from _in_loops(analysis, root, optimizer, effect, shown)
 
 
 def _copies(analysis: Analysis, events: list[Event], usual: Effect) -> frozenset[Event]:
@@ -121,16 +119,17 @@ def _twice(analysis: Analysis, root: Root, effect: Effect) -> Iterator[Diagnosti
 # In a loop ------------------------------------------------------------------------------------
 
 
-def _in_loops(analysis: Analysis, root: Root, effect: Effect, shown: frozenset[Event]) -> Iterator[Diagnostic]:
-    if not breaches(root.bare, OPTIMIZER, effect):
-        yield from _steps(analysis, root, effect, _without(shown, effect))
-
-
-def _steps(analysis: Analysis, root: Root, effect: Effect, blind: Effect) -> Iterator[Diagnostic]:
-    for step in dict.fromkeys(analysis.events[root]):
-        stepped = step.kind is EventKind.STEP and step.loops and effect(step)
-        if stepped and "closure" not in step.roles and analysis.declared(step.loops) <= 1:
-            yield from _told(root.bare, step, blind)
+def _in_loops(
+    analysis: Analysis, root: Root, optimizer: Object, effect: Effect, shown: frozenset[Event]
+) -> Iterator[Diagnostic]:
+    """Yield steps in loops, each of which is to find gradients of one batch, where nothing certain is told of the optimizer."""
+    found = dict.fromkeys(analysis.events[root])
+    stepped = (each for each in found if each.kind is EventKind.STEP and each.loops and effect(each))
+    steps = [each for each in stepped if "closure" not in each.roles and analysis.declared(each.loops) <= 1]
+    if not steps or (breaches(root.bare, OPTIMIZER, effect) if shown else any(judge(analysis, root, optimizer))):
+        return
+    for step in steps:
+        yield from _told(root.bare, step, _without(shown, effect))
 
 
 def _told(tree: Node, step: Event, effect: Effect) -> Iterator[Diagnostic]:
