@@ -5,17 +5,20 @@ It knows an effect as a function only, not whose it is, and no rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from gradlint.events import EventKind
-from gradlint.static.flow.interpreter import Flow, World
+from gradlint.static.flow.glance import Telling, may_break, may_reach
+from gradlint.static.flow.interpreter import Flow
 from gradlint.static.flow.relevance import relevant
 from gradlint.static.flow.tree import (
     EMPTY,
     Branch,
     Call,
+    Effect,
     Event,
     Jump,
+    JumpKind,
     Kill,
     Loop,
     Node,
@@ -25,31 +28,23 @@ from gradlint.static.flow.tree import (
 )
 from gradlint.typestate import Protocol, State
 
-Effect = Callable[[Event], EventKind | None]
 
-
-def follow(
-    tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
-) -> dict[Event, set[State]]:
+def follow(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> dict[Event, set[State]]:
     """Run a protocol for one subject over a tree; return the states in which each of its events was reached."""
-    kept = pruned(tree, effect)
-    return _over(kept if blind else relevant(kept), protocol, effect, start, blind=blind).states
+    return _over(relevant(pruned(tree, effect)), protocol, effect, start).states
 
 
 def follow_to(
-    tree: Node, protocol: Protocol, effect: Effect, start: State | None, telling: Callable[[Event, State], bool]
+    tree: Node, protocol: Protocol, effect: Effect, start: State | None, telling: Telling
 ) -> dict[Event, set[State]]:
-    """Return what `follow` does if a blind run comes to an event in a state that is `telling` there, else nothing."""
-    kept = pruned(tree, effect)
-    blindly = _over(kept, protocol, effect, start, blind=True).states.items()
-    if not any(telling(event, state) for event, states in blindly for state in states):
+    """Return what `follow` does if a glance comes to an event in a state that is `telling` there, else nothing."""
+    return follow(tree, protocol, effect, start) if may_reach(tree, protocol, effect, start, telling) else {}
+
+
+def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[State]]:
+    """Return the states in which the events were reached that break a rule on some path that somebody can take."""
+    if not may_break(tree, protocol, effect):
         return {}
-    return _over(relevant(kept), protocol, effect, start).states
-
-
-def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[World[State]]]:
-    """Return the worlds in which the events were reached that break a rule on some path that somebody can take."""
-    kept = pruned(tree, effect, protocol.settling)
     broken: dict[Event, None] = {}
 
     def advance(state: State, event: Event) -> State:
@@ -59,31 +54,22 @@ def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[
             broken[event] = None
         return after
 
-    # What a cheap run finds impossible needs no dear one; only the last one tells what paths have assumed.
-    for blind, made in ((True, False), (False, True), (False, False)):
-        broken.clear()
-        flow: Flow[State] = Flow(advance, blind=blind)
-        flow.run(relevant(kept) if made else kept, protocol.initial)
-        if not broken:
-            return {}
-    return {event: flow.worlds(event) for event in broken}
+    flow: Flow[State] = Flow(advance)
+    flow.run(relevant(pruned(tree, effect, protocol.settling)), protocol.initial)
+    return {event: flow.states[event] for event in broken}
 
 
-def run(
-    tree: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
-) -> Flow[State]:
-    """Run a protocol for one subject over a tree and return the interpreter with its arrivals (`blind`: see Flow)."""
-    return _over(pruned(tree, effect), protocol, effect, start, blind=blind)
+def run(tree: Node, protocol: Protocol, effect: Effect, start: State | None = None) -> Flow[State]:
+    """Run a protocol for one subject over a tree and return the interpreter with its arrivals, and all that paths have assumed."""
+    return _over(pruned(tree, effect), protocol, effect, start)
 
 
-def _over(
-    kept: Node, protocol: Protocol, effect: Effect, start: State | None = None, *, blind: bool = False
-) -> Flow[State]:
+def _over(kept: Node, protocol: Protocol, effect: Effect, start: State | None) -> Flow[State]:
     def advance(state: State, event: Event) -> State:
         kind = effect(event)
         return state if kind is None else protocol.advance(state, kind, event.place)[0]
 
-    flow: Flow[State] = Flow(advance, blind=blind)
+    flow: Flow[State] = Flow(advance)
     flow.run(kept, protocol.initial if start is None else start)
     return flow
 
@@ -157,8 +143,7 @@ def _prune(node: Node, effect: Effect, settling: Collection[EventKind]) -> Node 
     if isinstance(node, (Kill, Jump)):
         return node
     if isinstance(node, Call):
-        inner = _prune(node.body, effect, settling)
-        return None if inner is None else Call(inner, node.ends)
+        return _called(_prune(node.body, effect, settling), node.ends)
     if isinstance(node, Loop):
         body = _prune(node.first, effect, settling)
         again = body if node.later is node.first else _prune(node.later, effect, settling)
@@ -187,17 +172,28 @@ def _kept(items: Iterable[Node], effect: Effect, settling: Collection[EventKind]
     return kept
 
 
-def _idle(node: Node | None) -> bool:
-    """Whether nothing happens in a node but kills (or local jumps of loops and calls inside it)."""
+def _called(body: Node | None, ends: JumpKind) -> Node | None:
+    """Return a call without the jumps with which it ends anyhow, and what it does where no other jump ends it."""
+    items = body.items if isinstance(body, Seq) else () if body is None else (body,)
+    rest = len(items)
+    while rest and _idle(items[rest - 1], ends):
+        rest -= 1
+    last = _kills(*items[rest:])
+    kept = Seq((*items[:rest], last) if last else items[:rest])
+    if any(isinstance(each, Jump) and each.kind is ends for each in walk(kept)):
+        return Call(kept, ends)
+    return kept if kept.items else None
+
+
+def _idle(node: Node | None, ends: JumpKind | None = None) -> bool:
+    """Whether nothing happens in a node but kills (or local jumps of loops and calls inside it) and jumps that only end what `ends`."""
     if isinstance(node, Seq):
-        return all(map(_idle, node.items))
-    return node is None or isinstance(node, Kill)
+        return all(_idle(each, ends) for each in node.items)
+    if isinstance(node, Branch):
+        return _idle(node.then, ends) and _idle(node.orelse, ends)
+    return node is None or isinstance(node, Kill) or (isinstance(node, Jump) and node.kind is ends)
 
 
 def _kills(*nodes: Node | None) -> Node | None:
-    ids: set[str] = set()
-    for node in nodes:
-        inner = _kills(*node.items) if isinstance(node, Seq) else node
-        if isinstance(inner, Kill):
-            ids |= inner.ids
+    ids = {id_ for node in nodes if node for each in walk(node) if isinstance(each, Kill) for id_ in each.ids}
     return Kill(frozenset(ids)) if ids else None

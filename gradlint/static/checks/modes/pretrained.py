@@ -16,10 +16,10 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.left_off import left_off
 from gradlint.static.facts.sensitivity import Makers
-from gradlint.static.flow.following import Effect, follow
+from gradlint.static.flow.following import follow
 from gradlint.static.flow.kinship import name_of, within
 from gradlint.static.flow.trained import on_module
-from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.flow.tree import Effect, Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.sources.library import words
 from gradlint.typestate import State
