@@ -35,10 +35,10 @@ def follow(tree: Node, protocol: Protocol, effect: Effect, start: State | None =
 
 
 def follow_to(
-    tree: Node, protocol: Protocol, effect: Effect, start: State | None, telling: Telling
+    tree: Node, protocol: Protocol, effect: Effect, telling: Telling, start: State | None = None
 ) -> dict[Event, set[State]]:
     """Return what `follow` does if a glance comes to an event in a state that is `telling` there, else nothing."""
-    return follow(tree, protocol, effect, start) if may_reach(tree, protocol, effect, start, telling) else {}
+    return follow(tree, protocol, effect, start) if may_reach(tree, protocol, effect, telling, start) else {}
 
 
 def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[State]]:
@@ -75,13 +75,13 @@ def _over(kept: Node, protocol: Protocol, effect: Effect, start: State | None) -
 
 
 def pruned(node: Node, effect: Effect, settling: Collection[EventKind] = ()) -> Node:
-    """Return the tree without what means nothing to the subject, and without kills of what no condition mentions.
+    """Return the tree without what means nothing to the subject; of `settling` events right after one another, the first is kept."""
+    return _prune(node, effect, settling) or EMPTY
 
-    Of events right after one another of a `settling` kind the first is kept.
-    """
-    kept = _prune(node, effect, settling)
-    if kept is None:
-        return EMPTY
+
+def bare(node: Node) -> Node:
+    """Return the tree without what means nothing to anybody, and without kills of what no condition mentions."""
+    kept = pruned(node, lambda event: event.kind)
     return _without_kills(kept, frozenset(_mentioned(kept))) or EMPTY
 
 

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import Branch, Call, Effect, Event, Jump, JumpKind, Known, Loop, Node, Seq
 from gradlint.typestate import Protocol, State
 
-Telling = Callable[[Event, EventKind], Collection[str]]
+Telling = Callable[[Event, EventKind], Iterable[str]]
 """The names of the states in which something is to be said of an event, which means something to the subject."""
 
 
 def may_break(tree: Node, protocol: Protocol, effect: Effect) -> bool:
     """Whether a subject may break a rule of a protocol on some path through a tree."""
-    return may_reach(tree, protocol, effect, None, lambda _, kind: protocol.forbidding(kind))
+    return may_reach(tree, protocol, effect, breaking(protocol))
 
 
-def may_reach(tree: Node, protocol: Protocol, effect: Effect, start: State | None, telling: Telling) -> bool:
+def breaking(protocol: Protocol) -> Telling:
+    """Return what tells in which states an event breaks a rule of a protocol."""
+    return lambda _, kind: protocol.forbidding(kind)
+
+
+def may_reach(tree: Node, protocol: Protocol, effect: Effect, telling: Telling, start: State | None = None) -> bool:
     """Whether a path through a tree may come to an event in a state that is `telling` there."""
     try:
         Glance(_names(protocol), effect, telling).over(tree, (start or protocol.initial).name)

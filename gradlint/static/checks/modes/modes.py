@@ -92,7 +92,7 @@ def _module(
     same = frozenset(felt)
     if same not in known:  # Parts of one model mostly go through the same.
         kinds = {id(event): kind for event, kind in felt}
-        known[same] = follow_to(root.bare, MODE, lambda event: kinds.get(id(event)), None, _telling)
+        known[same] = follow_to(root.bare, MODE, lambda event: kinds.get(id(event)), _telling)
     arrivals = known[same]
     updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
     if owners or any(event.kind is EventKind.HAND_STEP for event, _ in felt):

@@ -75,10 +75,10 @@ class _States:
         return {state for owner in owners for state in self._reached(owner).get(event, ())}
 
     def _may_be_useless(self, event: Event, owner: Object) -> bool:
-        def telling(other: Event, _: EventKind) -> Collection[str]:
+        def telling(other: Event, _: EventKind) -> Iterable[str]:
             return _USELESS if other == event else ()
 
-        return may_reach(self._root.bare, OPTIMIZER, self._effect(owner), None, telling)
+        return may_reach(self._root.bare, OPTIMIZER, self._effect(owner), telling)
 
     def _reached(self, owner: Object) -> dict[Event, set[State]]:
         if owner.uid not in self._known:

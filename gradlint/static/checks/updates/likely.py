@@ -39,9 +39,7 @@ def stepped_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _broken(root: Root, step: Event) -> set[State]:
     """Return the states in which a step is reached, if it finds no gradients in any of them."""
-    arrivals = follow_to(
-        root.bare, OPTIMIZER, _as_optimizer(step), None, lambda event, _: _WITHOUT if event == step else ()
-    )
+    arrivals = follow_to(root.bare, OPTIMIZER, _as_optimizer(step), lambda event, _: _WITHOUT if event == step else ())
     states = arrivals.get(step, set())
     return states if all(state.name in _WITHOUT for state in states) else set()
 
