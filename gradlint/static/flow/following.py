@@ -54,8 +54,13 @@ def breaches(tree: Node, protocol: Protocol, effect: Effect) -> dict[Event, set[
             broken[event] = None
         return after
 
+    kept = pruned(tree, effect, protocol.settling)
     flow: Flow[State] = Flow(advance)
-    flow.run(relevant(pruned(tree, effect, protocol.settling)), protocol.initial)
+    flow.run(relevant(kept), protocol.initial)
+    if broken and flow.blurred:  # Where other assumptions are dropped, it may turn out to be impossible.
+        broken.clear()
+        flow = Flow(advance)
+        flow.run(kept, protocol.initial)
     return {event: flow.states[event] for event in broken}
 
 

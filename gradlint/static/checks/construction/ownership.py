@@ -239,7 +239,7 @@ def _is_asked_for(analysis: Analysis, schedule: Event) -> bool:
 
 def _goes_on(analysis: Analysis, root: Root, schedule: Event) -> bool:
     """Whether a scheduler steps in each turn of its loop, and is not told which optimizer is its own."""
-    if schedule.loops and (conditional(root.tree, schedule, schedule.loops[-1]) or _is_asked_for(analysis, schedule)):
+    if schedule.loops and (conditional(root.bare, schedule, schedule.loops[-1]) or _is_asked_for(analysis, schedule)):
         return False  # The condition may be known only where nothing was built anew.
     targets = (target for node in analysis.nodes(ast.Assign) for target in node.targets)
     return not any(spelled(target) == f"{schedule.name}.optimizer" for target in targets)

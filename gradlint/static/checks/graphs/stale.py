@@ -6,6 +6,7 @@ It knows names and loops; it must not know what a loss is.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
@@ -22,9 +23,9 @@ _COLLECTS = frozenset(["append", "extend", "update", "add", "add_batch"])
 @local_check
 def stale_loss(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loop collects in each turn what an earlier loop has run backward from, and does not read what it computes."""
-    if not analysis.says("backward"):
-        return
-    for scope in analysis.scopes_with("backward"):
+    found = [*analysis.nodes(ast.For, ast.AsyncFor)] if analysis.says("backward") else []
+    crowded = {scope for scope, loops in Counter(map(analysis.scope_of, found)).items() if loops > 1}
+    for scope in filter(crowded.__contains__, analysis.scopes_with("backward") if crowded else ()):
         loops: list[ast.For | ast.AsyncFor] = [*own_of(scope, ast.For), *own_of(scope, ast.AsyncFor)]
         for loop in loops if len(loops) > 1 else ():
             collected = list(_collected(loop))

@@ -57,7 +57,7 @@ def _too_long(analysis: Analysis, root: Root, scheduler: Object, event: Event) -
     if built is None or not event.loops or built.loops != event.loops[: len(built.loops)]:
         return
     loops = event.loops[len(built.loops) :]
-    if not loops or "argument" in event.roles or any(conditional(root.tree, event, loop) for loop in loops):
+    if not loops or "argument" in event.roles or any(conditional(root.bare, event, loop) for loop in loops):
         return
     if _is_looked_at(analysis, root, scheduler, loops[0]):
         return

@@ -72,7 +72,7 @@ def _meant(analysis: Analysis, root: Root, case: Case, found: Diagnostic) -> boo
         return False
     if (found.code == "GL102" and _steps_once(analysis, step)) or _repeats_from_there(analysis, case):
         return True
-    return (analysis.declared(step.loops) > 1 and not conditional(root.tree, step, step.loops[-1])) or _only_timed(
+    return (analysis.declared(step.loops) > 1 and not conditional(root.bare, step, step.loops[-1])) or _only_timed(
         analysis, root, case
     )
 
@@ -127,7 +127,7 @@ def _stale(case: Case, root: Root) -> Diagnostic | None:
     others = {state.name for state in _again(case) if state.name != "dirty" and not _begins(case, state)}
     if others and not others <= _UNKNOWN:
         return case.report("GL108", dirty, Confidence.LIKELY) if _conditional(case, root) else None
-    if others and (conditional(root.tree, step, step.loops[-1]) or _configured(case, root)):
+    if others and (conditional(root.bare, step, step.loops[-1]) or _configured(case, root)):
         return None
     cleared = dirty.mark("cleared")
     if cleared is not None and is_outside(case, cleared):
@@ -182,7 +182,7 @@ def _separated(case: Case, root: Root, others: Callable[[State], bool], *, chang
         bool(atom.ids & renewed) is changing
         and all((atom, truth) in facts for facts in dirty)
         and all((atom, not truth) in world.facts for world in worlds if others(world.state))
-        for atom, truth in dirty[0]
+        for atom, truth in (dirty[0] if dirty else ())
     )
 
 
