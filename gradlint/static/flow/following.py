@@ -5,7 +5,7 @@ It knows an effect as a function only, not whose it is, and no rule.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 
 from gradlint.events import EventKind
 from gradlint.static.flow.glance import Telling, may_break, may_reach
@@ -22,6 +22,7 @@ from gradlint.static.flow.tree import (
     Kill,
     Loop,
     Node,
+    Predicate,
     Seq,
     atoms,
     walk,
@@ -81,21 +82,15 @@ def _over(kept: Node, protocol: Protocol, effect: Effect, start: State | None) -
 
 def pruned(node: Node, effect: Effect, settling: Collection[EventKind] = ()) -> Node:
     """Return the tree without what means nothing to the subject; of `settling` events right after one another, the first is kept."""
-    return _prune(node, effect, settling) or EMPTY
+    return _Pruning(effect, settling).of(node) or EMPTY
 
 
 def bare(node: Node) -> Node:
     """Return the tree without what means nothing to anybody, and without kills of what no condition mentions."""
-    kept = pruned(node, lambda event: event.kind)
-    return _without_kills(kept, frozenset(_mentioned(kept))) or EMPTY
-
-
-def _mentioned(node: Node) -> Iterator[str]:
-    """Yield the ids that the conditions of a tree depend on."""
-    for each in walk(node):
-        if isinstance(each, Branch):
-            for atom in atoms(each.test):
-                yield from atom.ids
+    pruning = _Pruning(lambda event: event.kind)
+    kept = pruning.of(node)
+    mentioned = frozenset(id_ for test in pruning.tests for atom in atoms(test) for id_ in atom.ids)
+    return (kept and _without_kills(kept, mentioned)) or EMPTY
 
 
 def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
@@ -133,61 +128,92 @@ def _joined(items: Iterable[Node], wanted: frozenset[str]) -> list[Node]:
     return [*joined, Kill(ids)] if ids else joined
 
 
-def _prune(node: Node, effect: Effect, settling: Collection[EventKind]) -> Node | None:
-    # No patterns: see `tree.walk`.
-    if isinstance(node, Seq):
-        kept = _kept(node.items, effect, settling)
-        if len(kept) == 1:
-            return kept[0]
-        return Seq(tuple(kept)) if kept else None
-    if isinstance(node, Branch):
-        left, right = _prune(node.then, effect, settling), _prune(node.orelse, effect, settling)
+class _Pruning:
+    """One pruning, and the `tests` of the branches that it keeps."""
+
+    def __init__(self, effect: Effect, settling: Collection[EventKind] = ()) -> None:
+        self._effect = effect
+        self._settling = settling
+        self.tests: list[Predicate] = []
+        self._returns = self._continues = 0
+        """The jumps out of the innermost call, and the innermost turn, so far."""
+
+    def of(self, node: Node) -> Node | None:
+        """Return what is left of a node."""
+        # No patterns: see `tree.walk`.
+        if isinstance(node, Seq):
+            kept = self._kept(node.items)
+            if len(kept) == 1:
+                return kept[0]
+            return Seq(tuple(kept)) if kept else None
+        if isinstance(node, Branch):
+            return self._branch(node)
+        if isinstance(node, Kill):
+            return node
+        if isinstance(node, Jump):
+            self._returns += node.kind is JumpKind.RETURN
+            self._continues += node.kind is JumpKind.CONTINUE
+            return node
+        if isinstance(node, Call):
+            return self._call(node)
+        if isinstance(node, Loop):
+            return self._loop(node)
+        return node if self._effect(node) is not None else None
+
+    def _kept(self, items: Iterable[Node]) -> list[Node]:
+        effect, settling = self._effect, self._settling
+        kept: list[Node] = []
+        last: EventKind | None = None
+        for item in items:
+            # Most of what there is are events that mean nothing here.
+            if type(item) is Event:
+                kind = effect(item)
+                if kind is not None and (kind is not last or kind not in settling):
+                    kept.append(item)
+                    last = kind
+            elif (inner := self.of(item)) is not None:
+                kept.append(inner)
+                last = last if isinstance(inner, Kill) else None
+        return kept
+
+    def _branch(self, node: Branch) -> Node | None:
+        left, right = self.of(node.then), self.of(node.orelse)
         if _idle(left) and _idle(right):
             return _kills(left, right)
+        self.tests.append(node.test)
         return Branch(node.test, left or EMPTY, right or EMPTY)
-    if isinstance(node, (Kill, Jump)):
-        return node
-    if isinstance(node, Call):
-        return _called(_prune(node.body, effect, settling), node.ends)
-    if isinstance(node, Loop):
-        body = _prune(node.first, effect, settling)
-        again = body if node.later is node.first else _prune(node.later, effect, settling)
-        after = _prune(node.orelse, effect, settling)
+
+    def _loop(self, node: Loop) -> Node | None:
+        body = self.of(node.first)
+        again = body if node.later is node.first else self.of(node.later)
+        after = self.of(node.orelse)
         if _idle(body) and _idle(again) and not node.endless:
             # What the loop makes anew stays made anew after it.
             rest = [each for each in (_kills(body, again), after) if each is not None]
             return Seq(tuple(rest)) if rest else None
         return Loop(node.number, body or EMPTY, again or EMPTY, after or EMPTY, node.endless)
-    return node if effect(node) is not None else None
 
-
-def _kept(items: Iterable[Node], effect: Effect, settling: Collection[EventKind]) -> list[Node]:
-    kept: list[Node] = []
-    last: EventKind | None = None
-    for item in items:
-        # Most of what there is are events that mean nothing here.
-        if type(item) is Event:
-            kind = effect(item)
-            if kind is not None and (kind is not last or kind not in settling):
-                kept.append(item)
-                last = kind
-        elif (inner := _prune(item, effect, settling)) is not None:
-            kept.append(inner)
-            last = last if isinstance(inner, Kill) else None
-    return kept
-
-
-def _called(body: Node | None, ends: JumpKind) -> Node | None:
-    """Return a call without the jumps with which it ends anyhow, and what it does where no other jump ends it."""
-    items = body.items if isinstance(body, Seq) else () if body is None else (body,)
-    rest = len(items)
-    while rest and _idle(items[rest - 1], ends):
-        rest -= 1
-    last = _kills(*items[rest:])
-    kept = Seq((*items[:rest], last) if last else items[:rest])
-    if any(isinstance(each, Jump) and each.kind is ends for each in walk(kept)):
-        return Call(kept, ends)
-    return kept if kept.items else None
+    def _call(self, node: Call) -> Node | None:
+        """Return a call without the jumps with which it ends anyhow, and no call but what it does where no other jump ends it."""
+        if node.ends is JumpKind.CONTINUE:
+            outside, self._continues = self._continues, 0
+            body, jumps = self.of(node.body), self._continues
+            self._continues = outside
+        else:
+            outside, self._returns = self._returns, 0
+            body, jumps = self.of(node.body), self._returns
+            self._returns = outside
+        items = body.items if isinstance(body, Seq) else () if body is None else (body,)
+        rest = len(items)
+        while rest and _idle(items[rest - 1], node.ends):
+            rest -= 1
+        left = [each for item in items[rest:] for each in walk(item)]
+        jumps -= sum(isinstance(each, Jump) for each in left)
+        last = _kills(*items[rest:])
+        kept = Seq((*items[:rest], last) if last else items[:rest])
+        if jumps:
+            return Call(kept, node.ends)
+        return kept if kept.items else None
 
 
 def _idle(node: Node | None, ends: JumpKind | None = None) -> bool:
