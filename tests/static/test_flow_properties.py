@@ -20,6 +20,7 @@ from strategies import ATOMS, KINDS, crowd, programs_as_trees, trees
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.static.flow.following import pruned
+from gradlint.static.flow.glance import may_reach
 from gradlint.static.flow.interpreter import Flow, World
 from gradlint.static.flow.relevance import relevant
 from gradlint.static.flow.tree import (
@@ -40,6 +41,7 @@ from gradlint.static.flow.tree import (
     Predicate,
     Seq,
 )
+from gradlint.typestate import Edge, Protocol, State
 
 _MOST_CONFIGURATIONS = 20_000
 
@@ -230,6 +232,17 @@ def test_arrivals_are_exactly_what_some_run_reaches(tree: Node, table: Table) ->
     flow, machine = interpreted(tree, table), walked(tree, table)
     assert flow.arrivals == machine.reached
     assert flow.ends == machine.ends
+
+
+@PROPERTY
+@given(programs_as_trees(), TABLES)
+def test_a_glance_misses_nothing(tree: Node, table: Table) -> None:
+    edges = {(str(state), kind): Edge(str(after)) for (state, kind), after in table.items()}
+    protocol = Protocol("numbers", State("0"), edges, {})
+    for event, reached in states(interpreted(tree, table).arrivals).items():
+        for state in reached:
+            at = {event: [str(state)]}
+            assert may_reach(tree, protocol, lambda each: each.kind, lambda each, _, at=at: at.get(each, []))
 
 
 def own(world: World[int]) -> Facts:
