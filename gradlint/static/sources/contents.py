@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import warnings
 from bisect import bisect_left
 from collections import defaultdict
@@ -16,7 +17,7 @@ from functools import cached_property
 from gradlint.static.sources import reading
 from gradlint.static.sources.outlines import Outline, stars
 from gradlint.static.sources.shelf import Shelf
-from gradlint.static.sources.sights import digest_of
+from gradlint.static.sources.sights import digest_of, stamp_of
 from gradlint.static.syntax.nodes import walk
 
 _LARGEST = 2_000_000
@@ -71,6 +72,12 @@ _shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM
 def contents_of(file: str, changed: int, size: int) -> tuple[bytes, Contents | None]:
     """Return what a file holds as it is now, with its digest; None for what cannot be read, which its own check tells."""
     return _shelf.get((file, changed, size), size, lambda: _parsed(file, size))
+
+
+def tree_kept(file: str, text: str) -> ast.Module | None:
+    """Return the tree of a text if it was parsed because others import the file that it is from, and there was room."""
+    _, contents = _shelf.kept((os.path.abspath(file), *stamp_of(file))) or (b"", None)
+    return contents.tree if contents is not None and contents.text == text else None
 
 
 @functools.lru_cache(maxsize=1 << 12)

@@ -84,10 +84,10 @@ class Index:
                 return True
         return False
 
-    def nodes(self, *kinds: type[_Node]) -> Iterator[_Node]:
-        """Yield the nodes of these kinds of syntax, breadth first, kind by kind; the tree is walked once for all checks."""
-        for kind in kinds:
-            yield from walk_of(self.tree, kind)
+    def nodes(self, *kinds: type[_Node]) -> list[_Node]:
+        """Return the nodes of these kinds of syntax, breadth first, kind by kind; whoever gets the list must not change it."""
+        found = [walk_of(self.tree, kind) for kind in kinds]
+        return found[0] if len(found) == 1 else [node for those in found for node in those]
 
     @cached_property
     def functions(self) -> tuple[FunctionNode, ...]:

@@ -56,13 +56,32 @@ class _Fields(dict[type[ast.AST], tuple[str, ...]]):
         return self[kind]
 
 
+_BLOCKS = frozenset(["body", "handlers", "orelse", "finalbody", "cases"])
+
+
+class _Blocks(dict[type[ast.AST], tuple[str, ...]]):
+    """The fields of each kind of syntax that hold statements, or what these are parted into."""
+
+    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
+        """Find them."""
+        has_blocks = issubclass(kind, (ast.mod, ast.stmt, ast.excepthandler, ast.match_case))
+        self[kind] = tuple(name for name in kind._fields if name in _BLOCKS) if has_blocks else ()
+        return self[kind]
+
+
+_blocks = _Blocks()
 _fields = _Fields(dict.fromkeys((ast.Constant, ast.MatchSingleton, ast.Global, ast.Nonlocal), ()))
 
 
 def children(node: ast.AST) -> list[ast.AST]:
     """Return the nodes right below a node, in order."""
     found: list[ast.AST] = []
-    _descend((node,), found)
+    for name in _fields[type(node)]:
+        value = getattr(node, name, None)
+        if type(value) is list:
+            found += [each for each in value if each is not None] if None in value else value
+        elif value is not None:
+            found.append(value)
     return found
 
 
@@ -172,11 +191,23 @@ def own(scope: ast.AST) -> Iterator[ast.AST]:
     return iter(known)
 
 
+def _own_statements(scope: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements among the `own` of a scope, and the parts of those that have some: most nodes are expressions."""
+    todo = [each for name in reversed(_blocks[type(scope)]) for each in reversed(getattr(scope, name))]
+    while todo:
+        node = todo.pop()
+        yield node
+        if type(node) not in _SCOPES:
+            for name in reversed(_blocks[type(node)]):
+                todo += getattr(node, name)[::-1]
+
+
 def own_of(scope: ast.AST, kind: type[_Node]) -> list[_Node]:
     """Return the nodes of one kind of syntax among the `own` of a scope; whoever gets the list must not change it."""
+    kept, nodes = ("_statements_by_kind", _own_statements) if issubclass(kind, ast.stmt) else ("_own_by_kind", own)
     if not isinstance(scope, _KEPT):
-        return [each for each in own(scope) if type(each) is kind]
-    found: list[_Node] = _by_kind(scope, "_own_by_kind", own).get(kind, [])  # type: ignore[assignment]
+        return [each for each in nodes(scope) if type(each) is kind]
+    found: list[_Node] = _by_kind(scope, kept, nodes).get(kind, [])  # type: ignore[assignment]
     return found
 
 
