@@ -117,7 +117,7 @@ def run_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     for statement in body:
         match statement:
             case ast.If(test=test, body=then, orelse=orelse):
-                main = isinstance(test, ast.Compare) and ast.unparse(test.left) == "__name__"
+                main = isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
                 yield from run_at_import([*(then if not main else ()), *orelse])
             case ast.Try(body=tried, handlers=handlers, orelse=orelse, finalbody=final):
                 yield from run_at_import([*tried, *orelse, *(each for item in handlers for each in item.body), *final])

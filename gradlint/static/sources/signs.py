@@ -148,9 +148,10 @@ def _by_word(signs: Iterable[tuple[bytes, _Sign]]) -> dict[bytes, list[_Sign]]:
 
 _ALL = _by_word(
     (
+        # The most frequent ones first.
+        *((word, _Sign(pattern, across=True)) for word, pattern in _IN_FILES),
         *((word, _Sign()) for word in _SIGNS),
         *((word, _Sign(pattern)) for word, pattern in _IN_ROWS),
-        *((word, _Sign(pattern, across=True)) for word, pattern in _IN_FILES),
     )
 )
 _NEW = {word: _ALL[word] for word in _ALL if word not in _BY_WORDS and word not in _KNOWN_IN_CODE}

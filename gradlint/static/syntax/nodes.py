@@ -36,7 +36,7 @@ _PLAIN = frozenset(
     ]
 )
 """Fields that hold no nodes, or only marks."""
-_KEPT = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.For, ast.AsyncFor, ast.While)
+_KEPT = frozenset([ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.For, ast.AsyncFor, ast.While])
 """What is asked about again and again."""
 
 _WITHOUT_BLOCKS = frozenset(
@@ -137,7 +137,7 @@ def called(call: ast.Call) -> str:
 
 def receiver(call: ast.Call) -> str:
     """Return the text of what a method is called of, "" for a function."""
-    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    return spelled(call.func.value) if isinstance(call.func, ast.Attribute) else ""
 
 
 def spelled(node: ast.AST) -> str:
@@ -186,8 +186,8 @@ def own(scope: ast.AST) -> Iterator[ast.AST]:
                     todo += [each for each in reversed(value) if each is not None]
                 else:
                     todo += value[::-1]
-        if isinstance(scope, _KEPT):
-            scope._own = known  # type: ignore[union-attr]
+        if type(scope) in _KEPT:
+            scope._own = known  # type: ignore[attr-defined]
     return iter(known)
 
 
@@ -205,7 +205,7 @@ def _own_statements(scope: ast.AST) -> Iterator[ast.AST]:
 def own_of(scope: ast.AST, kind: type[_Node]) -> list[_Node]:
     """Return the nodes of one kind of syntax among the `own` of a scope; whoever gets the list must not change it."""
     kept, nodes = ("_statements_by_kind", _own_statements) if issubclass(kind, ast.stmt) else ("_own_by_kind", own)
-    if not isinstance(scope, _KEPT):
+    if type(scope) not in _KEPT:
         return [each for each in nodes(scope) if type(each) is kind]
     found: list[_Node] = _by_kind(scope, kept, nodes).get(kind, [])  # type: ignore[assignment]
     return found
@@ -218,14 +218,14 @@ def own_named(scope: ast.AST, name: str) -> list[ast.Name]:
         known = defaultdict(list)
         for each in own_of(scope, ast.Name):
             known[each.id].append(each)
-        if isinstance(scope, _KEPT):
-            scope._own_by_name = known  # type: ignore[union-attr]
+        if type(scope) in _KEPT:
+            scope._own_by_name = known  # type: ignore[attr-defined]
     return known.get(name, [])
 
 
 def walk_of(node: ast.AST, kind: type[_Node]) -> list[_Node]:
     """Return the nodes of one kind of syntax in a node, breadth first; whoever gets the list must not change it."""
-    if not isinstance(node, _KEPT):
+    if type(node) not in _KEPT:
         return [each for each in walk(node) if type(each) is kind]
     # Without itself, which would be a cycle.
     found: list[_Node] = _by_kind(node, "_below_by_kind", below).get(kind, [])  # type: ignore[assignment]
@@ -256,8 +256,8 @@ def below(node: ast.AST) -> list[ast.AST]:
         return known
     found = children(node)
     begins = _descend(found, found)  # It grows meanwhile.
-    if isinstance(node, _KEPT):
-        node._below = found  # type: ignore[union-attr]
+    if type(node) in _KEPT:
+        node._below = found  # type: ignore[attr-defined]
         _keep_inner(found, [*begins, len(found)])
     return found
 
