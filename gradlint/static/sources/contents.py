@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import accumulate
 
 from gradlint.static.sources import reading
 from gradlint.static.sources.outlines import Outline, stars
@@ -45,13 +46,26 @@ class Contents:
 
     def says(self, words: frozenset[str], node: ast.AST) -> bool:
         """Whether one of `words` stands in the rows of a node: to look costs less than to walk."""
-        if words not in self._rows:
-            self._rows[words] = sorted({row for word in words for row in _rows(self.text, word)})
-        rows = self._rows[words]
         if isinstance(node, ast.Module):
-            return bool(rows)
+            return any(word in self.text for word in words)
+        if words not in self._rows:
+            self._rows[words] = sorted({row for word in words for row in self._rows_with(word)})
+        rows = self._rows[words]
         at = bisect_left(rows, getattr(node, "lineno", 0))
         return at < len(rows) and rows[at] <= (getattr(node, "end_lineno", None) or rows[at])
+
+    def _rows_with(self, word: str) -> Iterator[int]:
+        at = self.text.find(word)
+        while at >= 0:
+            row = bisect_left(self._ends, at)
+            yield row + 1
+            at = self.text.find(word, self._ends[row])
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where each row ends."""
+        lengths = map(len, self.text.split("\n"))
+        return [end + row for row, end in enumerate(accumulate(lengths))]
 
     @cached_property
     def rebound(self) -> frozenset[str]:
@@ -100,16 +114,6 @@ def _parsed(file: str, size: int) -> tuple[bytes, Contents | None]:
             return digest, Contents(text, ast.parse(text, file))
     except (reading.Unreadable, SyntaxError, ValueError, RecursionError, MemoryError):
         return digest, None
-
-
-def _rows(text: str, word: str) -> Iterator[int]:
-    row, begin = 1, 0
-    at = text.find(word)
-    while at >= 0:
-        row += text.count("\n", begin, at)
-        begin = at
-        yield row
-        at = text.find(word, at + 1)
 
 
 def run_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -45,6 +45,8 @@ _WITHOUT_BLOCKS = frozenset(
 """What most nodes are."""
 
 _SCOPES = frozenset([ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda])
+_LOOPS = frozenset([ast.For, ast.AsyncFor, ast.While])
+_PARTS = _SCOPES | _LOOPS
 
 
 class _Fields(dict[type[ast.AST], tuple[str, ...]]):
@@ -173,10 +175,13 @@ def own(scope: ast.AST) -> Iterator[ast.AST]:
         while todo:
             node = todo.pop()
             known.append(node)
-            if type(node) in _SCOPES:
+            kind = type(node)
+            if kind in _PARTS:
+                if kind in _LOOPS:
+                    known += own(node)  # It is asked about, too.
                 continue
             # As `_descend`, the last child first.
-            for name in reversed(fields[type(node)]):
+            for name in reversed(fields[kind]):
                 value = getattr(node, name, None)
                 if value is None:
                     continue
@@ -191,12 +196,13 @@ def own(scope: ast.AST) -> Iterator[ast.AST]:
     return iter(known)
 
 
-def _own_statements(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yield the statements among the `own` of a scope, and the parts of those that have some: most nodes are expressions."""
+def own_statements(scope: ast.AST) -> Iterator[ast.stmt]:
+    """Yield the statements among the `own` of a scope: most nodes are expressions."""
     todo = [each for name in reversed(_blocks[type(scope)]) for each in reversed(getattr(scope, name))]
     while todo:
         node = todo.pop()
-        yield node
+        if isinstance(node, ast.stmt):
+            yield node
         if type(node) not in _SCOPES:
             for name in reversed(_blocks[type(node)]):
                 todo += getattr(node, name)[::-1]
@@ -204,7 +210,7 @@ def _own_statements(scope: ast.AST) -> Iterator[ast.AST]:
 
 def own_of(scope: ast.AST, kind: type[_Node]) -> list[_Node]:
     """Return the nodes of one kind of syntax among the `own` of a scope; whoever gets the list must not change it."""
-    kept, nodes = ("_statements_by_kind", _own_statements) if issubclass(kind, ast.stmt) else ("_own_by_kind", own)
+    kept, nodes = ("_statements_by_kind", own_statements) if issubclass(kind, ast.stmt) else ("_own_by_kind", own)
     if type(scope) not in _KEPT:
         return [each for each in nodes(scope) if type(each) is kind]
     found: list[_Node] = _by_kind(scope, kept, nodes).get(kind, [])  # type: ignore[assignment]
