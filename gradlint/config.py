@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradlint.data import dataclass
 from gradlint.models import NO_MODEL, Model, ModelError, built_in_kinds, read_model
 from gradlint.rulebook import nearest, rule, rules
 

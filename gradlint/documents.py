@@ -12,9 +12,10 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Location, Related
 from gradlint.ipython import as_python
 

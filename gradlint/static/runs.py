@@ -8,11 +8,12 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from gradlint.config import Settings, find_settings
+from gradlint.data import dataclass
 from gradlint.garbage import collector_paused
 from gradlint.static.engine import look_at, report
 from gradlint.static.findings import FileFindings, driven, excusable, project_findings
@@ -81,7 +82,7 @@ def _nobody(done: int, of: int) -> None:
     """Tell nobody."""
 
 
-@dataclass
+@dataclass()
 class _Run:
     settings: Settings
     executor: Executor | Workers

@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePath
 from typing import NamedTuple
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
 from gradlint.models import Models

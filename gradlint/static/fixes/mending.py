@@ -17,10 +17,11 @@ import tokenize
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 from gradlint.config import Settings
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Edit
 from gradlint.static.engine import check_source, report
 from gradlint.static.report import Report

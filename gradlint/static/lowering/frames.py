@@ -8,9 +8,10 @@ from __future__ import annotations
 import ast
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import Predicate, Uid
 from gradlint.static.lowering.values import Class, Value

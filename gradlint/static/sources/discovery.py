@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gradlint.config import Settings
+from gradlint.data import dataclass
 from gradlint.static.sources.sights import Stamp, stamp_of
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ import pickle
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import gradlint
 from gradlint.config import Settings
+from gradlint.data import dataclass
 from gradlint.rulebook import rules_folder
 from gradlint.static.report import Report
 from gradlint.static.sources.sights import Stamp, digest_of, stamp_of, unimplied, untouched

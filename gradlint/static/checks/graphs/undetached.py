@@ -10,8 +10,9 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
@@ -35,7 +36,7 @@ def undetached(analysis: Analysis) -> Iterator[Diagnostic]:
             yield from _of_function(analysis, function)
 
 
-@dataclass
+@dataclass()
 class _Records:
     """The entries of the dicts of a function, by the name of the dict."""
 
