@@ -18,6 +18,7 @@ from typing import Any
 from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Location, Related
 from gradlint.ipython import as_python
+from gradlint.regex import regex
 
 NOTEBOOK = ".ipynb"
 TEXTS = (".md", ".markdown", ".rst")
@@ -25,9 +26,9 @@ TEXTS = (".md", ".markdown", ".rst")
 _PYTHON = frozenset(["py", "py3", "pycon", "python", "python3", "ipython", "ipython3"])
 _DIRECTIVES = frozenset(["code", "code-block", "code-cell", "sourcecode"])
 
-_FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
-_DIRECTIVE = re.compile(r"^(?P<indent>\s*)\.\. (?:code|code-block|sourcecode|testcode|jupyter-execute)::(?P<info>.*)$")
-_PROMPT = re.compile(r"\s*(?:>>>|\.\.\.)(?: |$)")
+_FENCE = regex(r"^(?P<indent>\s*)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
+_DIRECTIVE = regex(r"^(?P<indent>\s*)\.\. (?:code|code-block|sourcecode|testcode|jupyter-execute)::(?P<info>.*)$")
+_PROMPT = regex(r"\s*(?:>>>|\.\.\.)(?: |$)")
 
 
 class NotReadable(ValueError):

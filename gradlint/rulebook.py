@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gradlint.diagnostics import Severity, Side
+from gradlint.regex import regex
 
-_FILE_NAME = re.compile(r"(GL\d{3}|GL000)-([a-z0-9-]+)\.md")
-_META = re.compile(r"^```toml\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+_FILE_NAME = regex(r"(GL\d{3}|GL000)-([a-z0-9-]+)\.md")
+_META = regex(r"^```toml\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 
 
 class Rule(NamedTuple):

@@ -15,13 +15,14 @@ from dataclasses import field
 from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.syntax.dataflow import Dataflow, base, is_cut
 from gradlint.static.syntax.nodes import walk
 from gradlint.static.syntax.questions import FunctionNode
 
-_STATISTICS = re.compile(r"stat|metric|log(?!it|p)|info|record|hist|summar|track|monitor", re.IGNORECASE)
+_STATISTICS = regex(r"stat|metric|log(?!it|p)|info|record|hist|summar|track|monitor", re.IGNORECASE)
 _DETACHED = frozenset(["detach()"])
 _FEW = 2
 """So many entries must be detached on purpose."""
