@@ -16,33 +16,38 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(*, frozen=False, eq=True, order=False, **options):
-        """Define a class of data: if it is `frozen`, one that is hashed by what is in it."""
+        """Define a class of data; of its methods, those stay that it writes itself."""
 
         def define(cls):
             made = dataclasses.dataclass(eq=False, repr=False, **options)(cls)
-            made.__repr__ = _represented
-            if eq:
-                # The class comes first: so it is a tuple of whatever there is, and compared where one is the other at once.
-                names = [field.name for field in dataclasses.fields(made) if field.compare]
-                content = operator.attrgetter("__class__", *names)
-                made.__hash__ = (lambda self: hash(content(self))) if frozen else None
-                for compare in (operator.eq, *(_ORDER if order else ())):
-                    setattr(made, f"__{compare.__name__}__", _comparing(compare, content))
+            methods = _comparing(made, hashed=frozen, ordered=order) if eq else {}
+            for name, method in {"__repr__": _represented, **methods}.items():
+                if name not in vars(cls):
+                    setattr(made, name, method)
             return made
 
         return define
 
-    _ORDER = (operator.lt, operator.le, operator.gt, operator.ge)
+    def _represented(self):
+        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)
+        return f"{type(self).__qualname__}({', '.join(shown)})"
 
-    def _comparing(compare, content):
+    def _comparing(made, *, hashed, ordered):
+        """Return the methods that compare what is in two instances."""
+        names = [field.name for field in dataclasses.fields(made) if field.compare]
+        content = operator.attrgetter(*names) if len(names) > 1 else _content_of(names)
+        asked = (operator.eq, *((operator.lt, operator.le, operator.gt, operator.ge) if ordered else ()))
+        methods = {f"__{compare.__name__}__": _comparison(compare, content) for compare in asked}
+        return {**methods, "__hash__": (lambda self: hash(content(self))) if hashed else None}
+
+    def _content_of(names):
+        return lambda self: tuple(getattr(self, name) for name in names)
+
+    def _comparison(compare, content):
         def compared(self, other):
             return compare(content(self), content(other)) if self.__class__ is other.__class__ else NotImplemented
 
         return compared
-
-    def _represented(self):
-        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)
-        return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 __all__ = ["dataclass"]
