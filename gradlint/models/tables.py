@@ -14,7 +14,7 @@ from typing import Any
 
 
 class _Loader(SourceFileLoader):
-    def source_to_code(self, data: Any, path: Any = "", **options: Any) -> CodeType:
+    def source_to_code(self, data: Any, path: Any, **_: Any) -> CodeType:  # type: ignore[override]
         from gradlint import toml
 
         return compile(repr(toml.loads(data.decode("utf-8"))), path, "eval")
