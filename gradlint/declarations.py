@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import tokenize
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Location
 from gradlint.regex import regex
 from gradlint.suppression import comments

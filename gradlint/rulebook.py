@@ -9,8 +9,9 @@ import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Severity, Side
 from gradlint.regex import regex
 

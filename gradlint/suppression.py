@@ -11,8 +11,8 @@ import io
 import re
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.messages import compose
 from gradlint.regex import regex

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
 
-from gradlint.data import dataclass
+from gradlint.data import NamedTuple, dataclass
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 

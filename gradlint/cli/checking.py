@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from gradlint.cli import common
 from gradlint.cli.common import Undone, opened
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Severity
 from gradlint.garbage import collector_paused
 from gradlint.reporters import WITH_FIXES, render, source_lines

@@ -10,9 +10,8 @@ import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import PurePath
-from typing import NamedTuple
 
-from gradlint.data import dataclass
+from gradlint.data import NamedTuple, dataclass
 from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
 from gradlint.models import Models

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import field
-from typing import NamedTuple
 
-from gradlint.data import dataclass
+from gradlint.data import NamedTuple, dataclass
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import (
     Atom,

@@ -9,9 +9,8 @@ import ast
 import enum
 from collections.abc import Mapping
 from dataclasses import field
-from typing import NamedTuple
 
-from gradlint.data import dataclass
+from gradlint.data import NamedTuple, dataclass
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import Predicate, Uid
 from gradlint.static.lowering.values import Class, Value

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gradlint.config import Settings
-from gradlint.data import dataclass
+from gradlint.data import NamedTuple, dataclass
 from gradlint.static.sources.sights import Stamp, stamp_of
 
 if TYPE_CHECKING:

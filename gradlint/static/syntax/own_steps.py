@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from gradlint.data import NamedTuple
 from gradlint.regex import regex
 from gradlint.static.syntax.nodes import called, walk_of
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
-from gradlint.data import dataclass
+from gradlint.data import NamedTuple, dataclass
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
