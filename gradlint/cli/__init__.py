@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -120,6 +119,8 @@ def _confirmed(known: Record) -> Sequence[Diagnostic]:
 @common.output_file
 def merge(folders: tuple[str, ...], output_format: str, output_file: str | None) -> None:
     """Merge what the processes of a run left in FOLDERS (see `gradlint run --output-dir`) into one report."""
+    from pathlib import Path
+
     from gradlint import records
     from gradlint.merging import combined
 
@@ -147,7 +148,7 @@ def events(file: str, output_format: str, output_file: str | None) -> None:
     from gradlint.static.story.narration import read_story
 
     try:
-        story = read_story(file, find_settings(Path(file)))
+        story = read_story(file, find_settings(file))
     except (SettingsError, Unreadable) as error:
         raise Undone(f"{file}: {error}") from error
     with opened(output_file) as stream:

@@ -9,7 +9,6 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from gradlint.config import Settings, find_settings
@@ -70,7 +69,7 @@ def check_paths(
     """
     named = [os.fspath(path) for path in paths]
     if settings is None:
-        settings = find_settings(Path(named[0] if named else "."))
+        settings = find_settings(named[0] if named else ".")
     if cache is not None and third_party():
         cache = None  # Nobody can tell when the rules of others change.
     with collector_paused():
@@ -181,7 +180,8 @@ def _look(file: Candidate, settings: Settings, callees: frozenset[Callee], *, ke
 
 def _digest(file: Candidate) -> bytes | None:
     try:
-        return digest_of(Path(file.path).read_bytes())
+        with open(file.path, "rb") as stream:
+            return digest_of(stream.read())
     except (OSError, ValueError):
         return None
 
