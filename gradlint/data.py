@@ -22,9 +22,12 @@ else:
             if not bases:
                 return super().__new__(mcs, name, bases, body)
             fields = body.get("__annotations__", {})
-            defaults = [body.pop(field) for field in fields if field in body]
-            base = namedtuple(name, fields, defaults=defaults, module=body["__module__"])
-            return type(name, (base,), {**body, "__slots__": ()})
+            defaults = [body[field] for field in fields if field in body]
+            made = namedtuple(name, fields, defaults=defaults)
+            for attribute, value in body.items():
+                if attribute not in fields:
+                    setattr(made, attribute, value)
+            return made
 
     class NamedTuple(metaclass=_Named):
         """Whoever has it as a base is a tuple with names for what it annotates."""

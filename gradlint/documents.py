@@ -8,7 +8,6 @@ not know what is looked for in a document.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,6 +131,8 @@ def _notebook(text: str, filename: str) -> Document:
 def _cells(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the lines of each cell with Python code; raises NotReadable."""
     try:
+        import json  # Few files are notebooks.
+
         notebook = json.loads(text)
         metadata = notebook.get("metadata") or {}
         sheets = notebook.get("worksheets") or [notebook]
