@@ -19,12 +19,4 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
-            _age()
             gc.enable()
-
-
-def _age() -> None:
-    """Have all that is there count as old: what is new is searched at once."""
-    if not gc.get_freeze_count():  # Whoever froze something wants it to stay so.
-        gc.freeze()
-        gc.unfreeze()

@@ -6,6 +6,7 @@ Exit codes: 0 nothing found, 1 findings, 2 work left undone. Each command import
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -100,6 +101,7 @@ def run(
         raise Undone(str(error)) from error
     telling = Telling(output_format, output_file, None if no_lint else _confirmed)
     drawing = Drawing(**pictures)
+    gc.enable()  # The program is to find it as it would without us.
     sys.exit(
         run_command(
             script, args, module=module, fail_on=fail_on, output_dir=output_dir, telling=telling, drawing=drawing
