@@ -23,9 +23,10 @@ class _Loader(SourceFileLoader):
 def tables() -> tuple[dict[str, Any], ...]:
     """Return what is written in gradlint's own models."""
     folder = os.path.dirname(__file__)
-    return tuple(_read(os.path.join(folder, name)) for name in sorted(os.listdir(folder)) if name.endswith(".toml"))
+    return tuple(read(os.path.join(folder, name)) for name in sorted(os.listdir(folder)) if name.endswith(".toml"))
 
 
-def _read(file: str) -> Any:
+def read(file: str) -> Any:
+    """Return the table in a file."""
     code = _Loader(file, file).get_code(file)
     return eval(code) if code is not None else {}
