@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
+from gradlint.data import dataclass
 from gradlint.models import Models
 from gradlint.static.flow.following import pruned
 from gradlint.static.flow.tree import Node, Seq

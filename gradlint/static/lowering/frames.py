@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import field
 
+from gradlint.data import NamedTuple, dataclass
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import Predicate, Uid
 from gradlint.static.lowering.values import Class, Value

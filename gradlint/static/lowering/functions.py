@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import functools
-import re
 from collections.abc import Hashable, Iterable
 
 from gradlint.diagnostics import Location
+from gradlint.regex import regex
 from gradlint.static.flow.tree import Call, Seq, Uid
 from gradlint.static.lowering.algebra import held, join
 from gradlint.static.lowering.attributes import SUSPECT
@@ -23,7 +23,7 @@ from gradlint.static.syntax.questions import FunctionNode, is_left_open
 
 _NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
 _SWITCHES = frozenset(["enable_grad", "set_grad_enabled"])
-_COMPUTES = re.compile(r"comput|loss|forward|objective|criteri|predict|output|logits|score|metric")
+_COMPUTES = regex(r"comput|loss|forward|objective|criteri|predict|output|logits|score|metric")
 """Words in the name of a method that is left to subclasses: its value is what it is called for."""
 _MODES = {"no-grad": Grad.OFF, "enable-grad": Grad.ON, "set-grad": Grad.MAYBE}
 

@@ -10,12 +10,13 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 
+from gradlint.regex import regex
 from gradlint.static.sources import reading
 from gradlint.static.syntax.flags import flag_of
 from gradlint.static.understanding import Callee
 
-_WORD = re.compile(rb"[\w\x80-\xff]+")
-_IMPORT = re.compile(rb"^[ \t\"]*(?:from|import)\b[^\n]*", re.MULTILINE)
+_WORD = regex(rb"[\w\x80-\xff]+")
+_IMPORT = regex(rb"^[ \t\"]*(?:from|import)\b[^\n]*", re.MULTILINE)
 """In a notebook a line is a string of JSON."""
 
 

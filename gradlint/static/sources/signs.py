@@ -14,6 +14,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
+from gradlint.regex import regex
+
 _Sign = tuple[bytes, re.Pattern[bytes] | None]
 
 _ORDER = (b"zero_grad", b".step(", b"lr_scheduler", b".eval(", b".train(")
@@ -38,47 +40,47 @@ def _whole(word: bytes) -> bytes:
     return rb"%b(?<=\b%b)" % (word, word)
 
 
-_BARE = re.compile(rb"^[ \t]*[\w.]*(?:no_grad|inference_mode|enable_grad)\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)
+_BARE = regex(rb"^[ \t]*[\w.]*(?:no_grad|inference_mode|enable_grad)\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 _PATTERNS = (
     # Longer words begin with these (`autograd.grad_mode`).
-    (b".backward", re.compile(rb"\.backward\b")),
-    (b"import backward", re.compile(rb"import backward\b")),
-    (b"autograd.grad", re.compile(rb"autograd\.grad\b")),
-    (b"import optim", re.compile(rb"import optim\b")),
+    (b".backward", regex(rb"\.backward\b")),
+    (b"import backward", regex(rb"import backward\b")),
+    (b"autograd.grad", regex(rb"autograd\.grad\b")),
+    (b"import optim", regex(rb"import optim\b")),
     # A module is a class; what is wrong with how it is built needs no word of training.
-    (b"Module", re.compile(rb"class \w+\([^)]*Module")),
-    (b"nn.", re.compile(rb"class \w+\([^)]*\bnn\.")),
-    (b"nn.", re.compile(rb"self\.\w+ *= *(?:\[\s*)?(?:torch\.)?nn\.[A-Z]")),
-    (b"nn.", re.compile(rb"append\((?:torch\.)?nn\.[A-Z]")),
-    (b"dropout(", re.compile(_whole(b"class ") + rb"\w+\(\s*\w")),
+    (b"Module", regex(rb"class \w+\([^)]*Module")),
+    (b"nn.", regex(rb"class \w+\([^)]*\bnn\.")),
+    (b"nn.", regex(rb"self\.\w+ *= *(?:\[\s*)?(?:torch\.)?nn\.[A-Z]")),
+    (b"nn.", regex(rb"append\((?:torch\.)?nn\.[A-Z]")),
+    (b"dropout(", regex(_whole(b"class ") + rb"\w+\(\s*\w")),
     # A model that was saved as a whole and is called.
-    (b"torch.load(", re.compile(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),
+    (b"torch.load(", regex(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),
     # A model that comes with its weights, to be run.
-    (b"pretrained", re.compile(rb"= *[\w.]+\([^\n]*\bpretrained *= *[\"'T]")),
-    (b"weights", re.compile(rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]")),
-    (b"weights", re.compile(rb"= *[\w.]+\([^\n]*\bweights *= *(?:[\"']|[\w.]+_Weights\.)")),
-    (b"Inception", re.compile(rb"self\.\w+ *= *[^\n]*\bInceptionV3\(")),
-    (b"best", re.compile(_whole(b"state_dict") + rb"\(")),
+    (b"pretrained", regex(rb"= *[\w.]+\([^\n]*\bpretrained *= *[\"'T]")),
+    (b"weights", regex(rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]")),
+    (b"weights", regex(rb"= *[\w.]+\([^\n]*\bweights *= *(?:[\"']|[\w.]+_Weights\.)")),
+    (b"Inception", regex(rb"self\.\w+ *= *[^\n]*\bInceptionV3\(")),
+    (b"best", regex(_whole(b"state_dict") + rb"\(")),
     # Methods that a library calls for each batch.
-    (b"training_step", re.compile(_whole(b"def training_step") + rb"\b")),
-    (b"compute_loss", re.compile(_whole(b"def compute_loss") + rb"\b")),
+    (b"training_step", regex(_whole(b"def training_step") + rb"\b")),
+    (b"compute_loss", regex(_whole(b"def compute_loss") + rb"\b")),
     # Steps that are counted by what was prepared.
-    (b".prepare(", re.compile(rb"\.prepare\((?s:.*)\blen\(")),
+    (b".prepare(", regex(rb"\.prepare\((?s:.*)\blen\(")),
     # Statements that do nothing.
     (b"_grad()", _BARE),
     (b"inference_mode()", _BARE),
     # By the rarer word: there is a `with` in most files.
-    (b"_grad", re.compile(_whole(b"with") + rb"\b[^\n]*\b(?:no_grad|enable_grad)[ \t]*[:,]")),
-    (b"inference_mode", re.compile(_whole(b"with") + rb"\b[^\n]*\binference_mode[ \t]*[:,]")),
-    (b".eval", re.compile(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
-    (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
-    (b".state_dict", re.compile(rb"[\w\])]\.state_dict[ \t]*(?:[,)}]|\r?$)", re.MULTILINE)),
-    (b".state_dict()", re.compile(rb"\.state_dict\([\w.\[\]]+\.state_dict\(\)\)")),
-    (b".state_dict(torch.load(", re.compile(rb"\.state_dict\(torch\.load\(")),
-    (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*=")),
-    (b"Generator(", re.compile(rb"\.manual_seed\(\d")),
-    (b"seed", re.compile(rb"\.\w*seeds?[ \t]*=[^=]")),
-    (b"seed", re.compile(_whole(b"if") + rb"[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
+    (b"_grad", regex(_whole(b"with") + rb"\b[^\n]*\b(?:no_grad|enable_grad)[ \t]*[:,]")),
+    (b"inference_mode", regex(_whole(b"with") + rb"\b[^\n]*\binference_mode[ \t]*[:,]")),
+    (b".eval", regex(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
+    (b".detach()", regex(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
+    (b".state_dict", regex(rb"[\w\])]\.state_dict[ \t]*(?:[,)}]|\r?$)", re.MULTILINE)),
+    (b".state_dict()", regex(rb"\.state_dict\([\w.\[\]]+\.state_dict\(\)\)")),
+    (b".state_dict(torch.load(", regex(rb"\.state_dict\(torch\.load\(")),
+    (b".req", regex(rb"\.req\w*grad\w*[ \t]*=")),
+    (b"Generator(", regex(rb"\.manual_seed\(\d")),
+    (b"seed", regex(rb"\.\w*seeds?[ \t]*=[^=]")),
+    (b"seed", regex(_whole(b"if") + rb"[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
 )
 
 _KNOWN_IN_CODE = frozenset(
