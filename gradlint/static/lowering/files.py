@@ -15,7 +15,7 @@ from functools import cached_property
 
 from gradlint.data import dataclass
 from gradlint.models import Models
-from gradlint.static.flow.following import pruned
+from gradlint.static.flow.following import bare
 from gradlint.static.flow.tree import Node, Seq
 from gradlint.static.lowering.actions import Step
 from gradlint.static.lowering.classes import decorators
@@ -62,7 +62,7 @@ class Root:
     @cached_property
     def bare(self) -> Node:
         """The tree without what means nothing to anybody: whoever follows a subject has less to go through."""
-        return pruned(self.tree, lambda event: event.kind)
+        return bare(self.tree)
 
 
 class Lowering(Pieces):
