@@ -241,9 +241,13 @@ def _functions(scope: ast.AST) -> frozenset[str]:
 
 
 def _mentioned(tree: ast.AST) -> frozenset[str]:
-    names = {node.id for node in walk_of(tree, ast.Name) if type(node.ctx) is ast.Load}
-    names |= {node.attr for node in walk_of(tree, ast.Attribute) if type(node.ctx) is ast.Load}
-    return frozenset(names)
+    found: set[str] = set()
+    for node in walk(tree):
+        if type(node) is ast.Name and type(node.ctx) is ast.Load:
+            found.add(node.id)
+        elif type(node) is ast.Attribute and type(node.ctx) is ast.Load:
+            found.add(node.attr)
+    return frozenset(found)
 
 
 def _locals(function: ast.AST) -> frozenset[ast.AST]:
