@@ -7,10 +7,10 @@ be checked is a GL000 diagnostic.
 from __future__ import annotations
 
 import ast
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic
@@ -187,7 +187,7 @@ def _origin(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "place unknown"
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "place unknown"
 
 
 def _with_fixes(found: tuple[Finding, ...], source: str, filename: str, settings: Settings) -> tuple[Finding, ...]:

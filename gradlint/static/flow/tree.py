@@ -7,10 +7,11 @@ syntax nor any rule.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import field
 from typing import TypeAlias
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 
@@ -181,6 +182,9 @@ class Both:
 
 
 Predicate: TypeAlias = Atom | Known | Open | Not | Both
+
+Effect: TypeAlias = Callable[[Event], EventKind | None]
+"""What an event means to a subject; None: nothing."""
 
 EMPTY = Seq(())
 

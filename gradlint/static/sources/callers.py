@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 import re
 
+from gradlint.regex import regex
 from gradlint.static.sources import reading
 from gradlint.static.syntax.flags import flag_of
 from gradlint.static.understanding import Callee
 
-_WORD = re.compile(rb"[\w\x80-\xff]+")
-_IMPORT = re.compile(rb"\n[ \t\"]*(?:from|import)\b[^\n]*")
+_WORD = regex(rb"[\w\x80-\xff]+")
+_IMPORT = regex(rb"\n[ \t\"]*(?:from|import)\b[^\n]*")
 """In a notebook a line is a string of JSON."""
 
 
@@ -48,10 +49,10 @@ def _flags_of(callees: frozenset[Callee]) -> frozenset[str]:
 
 @functools.cache
 def _setting_of(flag: str) -> re.Pattern[bytes]:
-    return re.compile(rb"\.%b\s*=[^=]|setattr\([^()]*[\"']%b[\"']" % (flag.encode(), flag.encode()))
+    return regex(rb"\.%b\s*=[^=]|setattr\([^()]*[\"']%b[\"']" % (flag.encode(), flag.encode()))
 
 
 @functools.cache
 def _call_of(name: bytes) -> re.Pattern[bytes]:
     """Find where a name is called, or handed to somebody in the first place."""
-    return re.compile(rb"\b%b\s*\(|\(\s*%b\b" % (name, name))
+    return regex(rb"\b%b\s*\(|\(\s*%b\b" % (name, name))

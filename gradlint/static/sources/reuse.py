@@ -14,12 +14,11 @@ import pickle
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import gradlint
 from gradlint.config import Settings
+from gradlint.data import dataclass
 from gradlint.rulebook import rules_folder
 from gradlint.static.report import Report
 from gradlint.static.sources.sights import Stamp, digest_of, stamp_of, unimplied, untouched
@@ -100,12 +99,12 @@ def now() -> int:
 
 def _gradlint() -> tuple[object, ...]:
     """Return what tells one gradlint, with its models, pages and third-party rules, from any other."""
-    files = [path for folder in (Path(gradlint.__file__).parent, rules_folder()) for path in _files(folder)]
+    files = [path for folder in (os.path.dirname(gradlint.__file__), rules_folder()) for path in _files(folder)]
     stamps = tuple((path, stamp_of(path)) for path in files)
     return gradlint.__version__, stamps, tuple(name for path in sys.path for name in _distributions(path))
 
 
-def _files(folder: Path) -> list[str]:
+def _files(folder: str) -> list[str]:
     """Return what decides about findings in a folder and in those below it."""
     found = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
     return sorted(path for path in found if path.endswith((".py", ".toml", ".md")))

@@ -6,16 +6,16 @@ For what no values are known of: parameters, and what unknown calls return. It k
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 
+from gradlint.regex import regex
 from gradlint.static.sources.library import words
 from gradlint.static.syntax.nodes import children, own_statements, walk
 from gradlint.static.syntax.questions import FunctionNode
 
-_NUMBERS = re.compile(r"(?:\w+\.)*(?:LongTensor|IntTensor|BoolTensor|int|float|bool|str)")
+_NUMBERS = regex(r"(?:\w+\.)*(?:LongTensor|IntTensor|BoolTensor|int|float|bool|str)")
 _CONVERSIONS = frozenset(["float", "int", "bool", "len", "str"])
 _DEEP = 40
 """An expression that is nested deeper, through names, is not followed."""

@@ -110,6 +110,10 @@ class Index:
         """Return the innermost function that stands in a row."""
         return self._functions_by_row.get(row)
 
+    def scope_of(self, node: ast.stmt) -> ast.Module | FunctionNode:
+        """Return the innermost function in whose rows a statement begins, else the module."""
+        return self._functions_by_row.get(node.lineno, self.tree)
+
     @cached_property
     def _functions_by_row(self) -> dict[int, FunctionNode]:
         found: dict[int, FunctionNode] = {}

@@ -9,8 +9,8 @@ import ast
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.static.syntax.nodes import blocks, spelled, walk, walk_of
 
 _TARGETS: tuple[type[ast.Name | ast.Attribute | ast.Subscript], ...] = (ast.Name, ast.Attribute, ast.Subscript)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
@@ -50,7 +50,8 @@ def built_in_loop(analysis: Analysis) -> Iterator[Diagnostic]:
     objects = analysis.lowering.objects
     for root in analysis.roots:
         seen = set[Uid]()
-        for event in _always_in_loop(root.tree, certain=False):
+        builds = any(event.kind is _K.CREATE and event.loops for event in analysis.events[root])
+        for event in _always_in_loop(root.bare, certain=False) if builds else ():
             if event.kind is not _K.CREATE or not event.loops:
                 continue
             for uid in (event.targets or frozenset()) - seen:

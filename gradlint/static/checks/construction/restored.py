@@ -6,12 +6,12 @@ Whether the state was the best, `snapshots` asks; here it is enough that the mod
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.syntax.nodes import asks_for, own, walk
@@ -19,7 +19,7 @@ from gradlint.static.syntax.nodes import asks_for, own, walk
 _Loop = (ast.For, ast.AsyncFor, ast.While)
 _TRAINS = ("step", "backward")
 _OF_MODULES = frozenset(["train", "eval", "parameters", "named_parameters", "modules"])
-_FITS = re.compile(r"(?:^|_)(?:train|fit)(?:$|_)")
+_FITS = regex(r"(?:^|_)(?:train|fit)(?:$|_)")
 _MOVES = frozenset(["to", "cuda", "cpu", "half", "float", "double", "bfloat16", "copy", "deepcopy", "load_state_dict"])
 """Methods after which a module may have other tensors, or others in them."""
 
@@ -37,12 +37,17 @@ class _Restored(NamedTuple):
 @by_words
 def restored_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL815: `kept = model.state_dict()`, training, `model.load_state_dict(kept)`: the state is loaded onto itself."""
-    for scope in (analysis.tree, *analysis.functions) if analysis.says("load_state_dict") else ():
+    kept = filter(_keeps_a_state, analysis.nodes(ast.Assign) if analysis.says("load_state_dict") else ())
+    for scope in dict.fromkeys(map(analysis.scope_of, kept)):
         nodes = list(own(scope))
         for found in _restored(nodes):
             if _is_module(nodes, found) and _trains_between(scope, found) and not _is_told_apart(nodes, found):
                 place = analysis.source.place(found.kept)
                 yield compose("GL815", Side.STATIC, place, subject=found.name, module=found.module)
+
+
+def _keeps_a_state(node: ast.Assign) -> bool:
+    return isinstance(node.value, ast.Call) and _is_method(node.value, "state_dict")
 
 
 def _restored(nodes: list[ast.AST]) -> Iterator[_Restored]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.construction.bystanders import with_gradients
@@ -21,9 +22,9 @@ from gradlint.static.syntax.questions import FunctionNode
 _Scope = ast.Module | FunctionNode
 _ASKED = frozenset(["load_state_dict", "state_dict", "eval", "train", "to", "cuda", "forward"])
 """What is asked of a copy, and leaves its parameters as they are."""
-_FOLLOWING = re.compile(r"zip|print|soft|hard|update|sync|polyak|copy", re.IGNORECASE)
+_FOLLOWING = regex(r"zip|print|soft|hard|update|sync|polyak|copy", re.IGNORECASE)
 """Calls that a copy, or its parameters, can be given to: they let it follow."""
-_GRAPHLESS = re.compile(r"detach|\.data\b|\.item\(|numpy|arg(max|min|sort)|no_grad|\[1\]|indices|\.long\(|>|<|==")
+_GRAPHLESS = regex(r"detach|\.data\b|\.item\(|numpy|arg(max|min|sort)|no_grad|\[1\]|indices|\.long\(|>|<|==")
 """What cuts a graph, or has none."""
 
 
@@ -36,8 +37,9 @@ def targets(analysis: Analysis) -> Iterator[Diagnostic]:
     classes = {method: cls for cls in analysis.nodes(ast.ClassDef) for method in cls.body}
     for scope in analysis.scopes_with("backward"):
         around = classes.get(scope, scope) if isinstance(scope, FunctionNode) else scope
-        terms = [] if _is_whole(analysis, around) or _has_no_gradients(scope) else _terms(scope)
-        copies = {name for name in _copies(around) if _is_left_alone(around, name)} if terms else set()
+        copies = set(_copies(around))
+        terms = _terms(scope) if copies and not _is_whole(analysis, around) and not _has_no_gradients(scope) else []
+        copies = {name for name in copies if _is_left_alone(around, name)} if terms else set()
         for name, call in with_gradients(analysis, scope) if copies else ():
             if name in copies and any(call is node for term in terms for node in walk_of(term, ast.Call)):
                 yield compose("GL822", Side.STATIC, analysis.source.place(call), subject=name)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.cadence import conditional
@@ -19,7 +20,7 @@ from gradlint.static.lowering.notes import Hooked
 from gradlint.static.lowering.values import Instance
 
 _Loop = ast.For | ast.AsyncFor | ast.While
-_REMOVED = re.compile(r"\.remove\(|_hooks\b")
+_REMOVED = regex(r"\.remove\(|_hooks\b")
 
 
 @check
@@ -41,7 +42,7 @@ def _piles_up(analysis: Analysis, root: Root, hooked: Hooked) -> bool:
     """Whether each turn of the innermost loop registers a hook on the same module and runs it."""
     loops = hooked.event.loops
     turn = [event for event in analysis.events[root] if event.is_in(loops)]
-    if hooked.event not in turn or conditional(root.tree, hooked.event, loops[-1]) or _bound_in(analysis, hooked):
+    if hooked.event not in turn or conditional(root.bare, hooked.event, loops[-1]) or _bound_in(analysis, hooked):
         return False
     kinds = {event.kind for event in turn if any(overlap(hooked.module, uid) for uid in _with_parts(analysis, event))}
     return EventKind.FORWARD in kinds and EventKind.CREATE not in kinds

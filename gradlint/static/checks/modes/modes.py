@@ -12,6 +12,7 @@ from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import MODE
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.left_off import left_off
@@ -45,9 +46,9 @@ _SWITCHES = frozenset({EventKind.TRAIN, EventKind.EVAL})
 _STEPS = (EventKind.STEP, EventKind.HAND_STEP)
 _TOLD = (EventKind.FORWARD, EventKind.HAND_STEP)
 """Of what an untrained module does in evaluation mode something may be to be said."""
-_ROWS = re.compile(r"(?::(?=\d+:\d+[\[\]\d]*/)|@)(\d+)")
+_ROWS = regex(r"(?::(?=\d+:\d+[\[\]\d]*/)|@)(\d+)")
 """The rows in an identity: of the calls that led to a frame, and where a name got its value."""
-_VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
+_VALIDATION = regex(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 
 
 @check
@@ -92,7 +93,7 @@ def _module(
     same = frozenset(felt)
     if same not in known:  # Parts of one model mostly go through the same.
         kinds = {id(event): kind for event, kind in felt}
-        known[same] = follow_to(root.bare, MODE, lambda event: kinds.get(id(event)), None, _is_told)
+        known[same] = follow_to(root.bare, MODE, lambda event: kinds.get(id(event)), _telling)
     arrivals = known[same]
     updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
     if owners or any(event.kind is EventKind.HAND_STEP for event, _ in felt):
@@ -102,9 +103,9 @@ def _module(
         yield from tracked(analysis, root, arrivals, proven, passing)
 
 
-def _is_told(event: Event, state: State) -> bool:
-    """Whether something is to be said of what a module does in evaluation mode, or may be."""
-    return state.name in IN_EVALUATION and event.kind not in _SWITCHES
+def _telling(event: Event, kind: EventKind) -> frozenset[str]:
+    """Return the states in which something is to be said of what a module does, or may be: those of an evaluation."""
+    return frozenset() if event.kind in _SWITCHES else IN_EVALUATION
 
 
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:

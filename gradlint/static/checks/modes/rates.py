@@ -10,23 +10,24 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.lowering.values import Class, Library, Value
 from gradlint.static.syntax.flags import set_by_others, set_on_demand
 from gradlint.static.syntax.nodes import called, walk
 from gradlint.static.syntax.questions import FunctionNode
 
-_FUNCTION = re.compile(r"torch\.nn\.functional\.dropout[123]?d?")
-_LAYER = re.compile(r"torch\.nn\.(?:modules\.dropout\.)?\w*Dropout\w*")
+_FUNCTION = regex(r"torch\.nn\.functional\.dropout[123]?d?")
+_LAYER = regex(r"torch\.nn\.(?:modules\.dropout\.)?\w*Dropout\w*")
 _ATTENTION = "torch.nn.functional.scaled_dot_product_attention"
-PHASE = re.compile(r"train|eval|infer|test|phase|mode|sampl|stochastic", re.IGNORECASE)
+PHASE = regex(r"train|eval|infer|test|phase|mode|sampl|stochastic", re.IGNORECASE)
 _ASKS_KIND = frozenset(["isinstance", "issubclass", "super", "type"])
 _MADE_ANEW = ("as a layer that is made anew in each forward, in training mode", "a layer made in `__init__`")
 
 
-def may_drop(analysis: Analysis, node: ast.Call) -> bool:
-    """Whether a call is one of a function that drops, or perhaps of a layer that the method makes."""
-    if isinstance(node.func, (ast.Call, ast.Name)):
+def may_drop(analysis: Analysis, node: ast.Call, bound: set[str]) -> bool:
+    """Whether a call is one of a function that drops, or perhaps of a layer that is made there or `bound` to a name."""
+    if isinstance(node.func, ast.Call) or (isinstance(node.func, ast.Name) and node.func.id in bound):
         return True
     callee = _called(analysis, node.func)
     return isinstance(callee, Library) and (bool(_FUNCTION.fullmatch(callee.name)) or callee.name == _ATTENTION)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Confidence, Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.cadence import (
@@ -31,7 +32,7 @@ _FEW = 50
 """Nobody counts a decay in so few batches (a literal step size, patience or milestone)."""
 _SLOW = 0.95
 """A factor below this, applied a hundred times, leaves nothing of a learning rate."""
-_SIZE = re.compile(r"batch_?size|^bs$", re.IGNORECASE)
+_SIZE = regex(r"batch_?size|^bs$", re.IGNORECASE)
 _TOTALS = {
     "CosineAnnealingLR": (1, "T_max"),
     "PolynomialLR": (1, "total_iters"),
@@ -54,7 +55,7 @@ def per_batch(analysis: Analysis) -> Iterator[Diagnostic]:
         epochs, batches = event.loops[-2:]
         older = _outlives(analysis, scheduler, epochs)
         steps = any(step.loops == event.loops for step in _steps(analysis, root, scheduler))
-        if not older or not steps or conditional(root.tree, event, batches):
+        if not older or not steps or conditional(root.bare, event, batches):
             continue
         if all(_counts_epochs(analysis, scheduler, call, epochs) for call in scheduler.calls):
             marks = (("built", scheduler.place),)
@@ -92,13 +93,13 @@ def per_epoch(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _per_window(analysis: Analysis, root: Root, scheduler: Object, event: Event) -> Iterator[Diagnostic]:
     """A schedule counts batches, but moves on only where the optimizer steps, every so many batches."""
-    if len(event.loops) < 2 or not conditional(root.tree, event, event.loops[-1]):
+    if len(event.loops) < 2 or not conditional(root.bare, event, event.loops[-1]):
         return
     window = _window(analysis, event)
     if window is None or not _outlives(analysis, scheduler, event.loops[-2]):
         return
     steps = [step for step in _steps(analysis, root, scheduler) if step.loops == event.loops]
-    guarded = bool(steps) and all(conditional(root.tree, step, event.loops[-1]) for step in steps)
+    guarded = bool(steps) and all(conditional(root.bare, step, event.loops[-1]) for step in steps)
     counted = all(
         _counts_batches(analysis, scheduler, call, event.loops[-2]) and not _knows(analysis, call, window)
         for call in scheduler.calls

@@ -6,12 +6,11 @@ It knows events and states; it must not know what is wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.values import Object
 from gradlint.typestate import State
@@ -22,7 +21,7 @@ class Case(NamedTuple):
 
     optimizer: Object
     step: Event
-    worlds: frozenset[World[State]]
+    states: frozenset[State]
     events: list[Event]
     objects: Mapping[Uid, Object]
 

@@ -10,11 +10,13 @@ from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import SAMPLER
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.regions import VALIDATION_DATA
 from gradlint.static.facts.cadence import turns
-from gradlint.static.flow.following import follow
+from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.glance import breaking
 from gradlint.static.flow.subjects import on_sampler
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.files import Root
@@ -22,8 +24,8 @@ from gradlint.static.lowering.values import Const, Kind, Object, Value
 from gradlint.static.syntax.nodes import asks_for, walk, walk_of
 from gradlint.typestate import State
 
-_TRAINING = re.compile(r"train", re.IGNORECASE)
-_OPTIMIZES = re.compile(r"(?:^|_)(?:optimi[sz]e|train|learn|fit)(?:$|_)")
+_TRAINING = regex(r"train", re.IGNORECASE)
+_OPTIMIZES = regex(r"(?:^|_)(?:optimi[sz]e|train|learn|fit)(?:$|_)")
 
 
 @check
@@ -45,7 +47,9 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
     built = [
         each for each in analysis.events[root] if each.kind is EventKind.CREATE and sampler.uid in (each.targets or ())
     ]
-    arrivals = follow(root.bare, SAMPLER, on_sampler(sampler.uid), State("absent") if built else None)
+    arrivals = follow_to(
+        root.bare, SAMPLER, on_sampler(sampler.uid), breaking(SAMPLER), State("absent") if built else None
+    )
     for event in dict.fromkeys(drawn):
         if _is_asked_again(analysis, sampler, event):
             continue  # Whoever builds it under this condition may not come here.
