@@ -68,7 +68,7 @@ class Violation:
     place: Location
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Protocol:
     """A table of edges; an event without an edge leaves the state as it is.
 
@@ -92,6 +92,24 @@ class Protocol:
             return state, None
         violation = Violation(edge.violates, state, place) if edge.violates else None
         return state.moved(edge.to, edge.mark, place, self.worth.get(edge.to, frozenset())), violation
+
+    def led(self, name: str, kind: EventKind) -> tuple[str, ...]:
+        """Return the names of the states to which an event may lead from one that is called so, whatever it remembers."""
+        if kind is EventKind.CREATE:
+            anew = (self.anew or self.initial).name
+            return (anew, name) if name == self.initial.name else (anew,)
+        return (self.edges.get((name, kind), Edge(name)).to,)
+
+    def forbidding(self, kind: EventKind) -> frozenset[str]:
+        """Return the names of the states in which an event violates a rule."""
+        return self._forbidding.get(kind, frozenset())
+
+    @cached_property
+    def _forbidding(self) -> Mapping[EventKind, frozenset[str]]:
+        kinds = {kind for (_, kind), edge in self.edges.items() if edge.violates} - {EventKind.CREATE}
+        return {
+            each: frozenset(n for (n, kind), e in self.edges.items() if kind is each and e.violates) for each in kinds
+        }
 
     def broken_by(self, state: State, kind: EventKind) -> str | None:
         """Return the rule that an event violates in a state, if it violates one."""

@@ -21,10 +21,10 @@ from gradlint import protocols
 from gradlint.diagnostics import Confidence, Diagnostic, Location
 from gradlint.events import EventKind
 from gradlint.static.analysis import Analysis
-from gradlint.static.flow.following import Effect, run
+from gradlint.static.flow.following import run
 from gradlint.static.flow.subjects import on_optimizer, on_scheduler
 from gradlint.static.flow.trained import on_module
-from gradlint.static.flow.tree import Event
+from gradlint.static.flow.tree import Effect, Event
 from gradlint.static.lowering.values import Kind
 from gradlint.typestate import Protocol, State
 

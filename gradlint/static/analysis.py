@@ -169,7 +169,7 @@ class Analysis(Index):
     @cached_property
     def events(self) -> dict[Root, list[Event]]:
         """All events, by root."""
-        return {root: list(events(root.tree)) for root in self.roots}
+        return {root: list(events(root.bare)) for root in self.roots}
 
     def ring(self, root: Root, loops: tuple[int, ...]) -> list[Event]:
         """Return the events of a root inside of all of `loops`; whoever gets the list must not change it."""

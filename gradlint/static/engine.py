@@ -22,6 +22,7 @@ from gradlint.static.findings import FileFindings, selected
 from gradlint.static.report import Report
 from gradlint.static.sources import reading, signs
 from gradlint.static.sources.callers import may_call
+from gradlint.static.sources.contents import tree_kept
 from gradlint.static.sources.discovery import Candidate
 from gradlint.static.sources.reading import UNREADABLE, Unreadable
 from gradlint.static.syntax.marimo import SIGN, as_script
@@ -149,7 +150,7 @@ def parse(source: str, filename: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source, filename)
+            tree = tree_kept(filename, source) or ast.parse(source, filename)
             return as_script(tree) if SIGN in source else tree
     except SyntaxError as error:
         raise reading.no_python(error, source, filename) from error

@@ -19,7 +19,7 @@ from strategies import ATOMS, KINDS, crowd, programs_as_trees, trees
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
-from gradlint.static.flow.following import Effect, pruned
+from gradlint.static.flow.following import pruned
 from gradlint.static.flow.interpreter import Flow, World
 from gradlint.static.flow.relevance import relevant
 from gradlint.static.flow.tree import (
@@ -28,6 +28,7 @@ from gradlint.static.flow.tree import (
     Both,
     Branch,
     Call,
+    Effect,
     Event,
     Jump,
     JumpKind,

@@ -39,12 +39,21 @@ class Makers:
         self._analysis = analysis
         self._names = Names(analysis)
         self._layers = Layers(analysis)
+        self._known: dict[Uid, tuple[Sensitivity, frozenset[str]]] = {}
 
     def layers(self, module: Uid) -> frozenset[str]:
         """Return what is called, or asked for, in the sources of a module and behaves as its mode says."""
-        self._layers.met = set()
-        self.sensitivity(module)
-        return frozenset(self._layers.met)
+        return self._read(module)[1]
+
+    def sensitivity(self, module: Uid) -> Sensitivity:
+        """Return whether the mode of a module matters."""
+        return self._read(module)[0]
+
+    def _read(self, module: Uid) -> tuple[Sensitivity, frozenset[str]]:
+        if module not in self._known:
+            self._layers.met = set()
+            self._known[module] = self._sensitivity(module), frozenset(self._layers.met)
+        return self._known[module]
 
     def in_training_mode(self, module: Uid) -> bool:
         """Whether a module, or what it is a part of, begins in training mode: a constructor made it."""
@@ -64,8 +73,7 @@ class Makers:
             or self._maker(module) is not None
         )
 
-    def sensitivity(self, module: Uid) -> Sensitivity:
-        """Return whether the mode of a module matters."""
+    def _sensitivity(self, module: Uid) -> Sensitivity:
         lowering = self._analysis.lowering
         if module in lowering.instances:
             return self._layers.of_module(lowering.instances[module], self._calls_of(module))
@@ -77,7 +85,7 @@ class Makers:
         node = self._maker(module) if made is None else self._call_at(made.place)
         if node is None:
             original = self._original(module)
-            return self.sensitivity(original) if original is not None else self._declared(module)
+            return self._sensitivity(original) if original is not None else self._declared(module)
         parts = (self._layers.of_expression(each, lowering.module.path) for each in self._put_in(node))
         return most([self._layers.of_expression(node, lowering.module.path), *parts])
 

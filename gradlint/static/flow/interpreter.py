@@ -83,13 +83,11 @@ class Flow(Generic[S]):
     """One run of the interpreter.
 
     `advance` maps a state and an event to the next state, and knows nothing else. After `run`, `states` and `arrivals` hold the
-    states and the worlds in which each event was reached. A `blind` run assumes nothing of conditions: it takes
-    paths that nobody can take, too, and costs next to nothing.
+    states and the worlds in which each event was reached.
     """
 
-    def __init__(self, advance: Callable[[S, Event], S], *, blind: bool = False) -> None:
+    def __init__(self, advance: Callable[[S, Event], S]) -> None:
         self._advance = advance
-        self._blind = blind
         self._states: list[S] = []
         self._numbers: dict[S, int] = {}
         self._bits: dict[Atom, int] = {}
@@ -208,11 +206,7 @@ class Flow(Generic[S]):
     def _branch(self, branch: Branch, worlds: Worlds) -> Exits:
         result = Exits()
         for node, truth in ((branch.then, True), (branch.orelse, False)):
-            if self._blind and not isinstance(branch.test, Known):
-                taken = worlds
-            else:
-                taken = self._assume(worlds, branch.test, truth)
-            side = self._run(node, taken)
+            side = self._run(node, self._assume(worlds, branch.test, truth))
             result.normal = result.normal | side.normal
             result.absorb(side)
         return result

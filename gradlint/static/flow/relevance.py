@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from gradlint.data import dataclass
 from gradlint.static.flow.tree import (
+    EMPTY,
     Atom,
     Both,
     Branch,
@@ -77,8 +78,9 @@ class _Rewriting:
                 for item in reversed(items):
                     if type(item) is not Event:
                         item, after = self.rewritten(item, after, exits)
-                    kept.append(item)
-                return Seq(tuple(reversed(kept))), after
+                    if item is not EMPTY:
+                        kept.append(item)
+                return _in_order(kept), after
             case Branch(test, then, orelse):
                 return self._branch(test, self.rewritten(then, after, exits), self.rewritten(orelse, after, exits))
             case Loop(_, first, later, orelse):
@@ -91,7 +93,9 @@ class _Rewriting:
                 return replace(node, first=body, later=again, orelse=rest), begin
             case Call(body, ends):
                 inner, begin = self.rewritten(body, after, _inside(ends, after, exits))
-                return replace(node, body=inner), begin
+                return inner if inner is EMPTY else replace(node, body=inner), begin
+            case Kill(ids) if self._killed.keys().isdisjoint(ids):
+                return EMPTY, after
             case _:
                 return node, self._before(node, after, exits)
 
@@ -104,12 +108,14 @@ class _Rewriting:
             later |= begin
         if times == 1 and not tested & later:
             # Nobody has asked this before, and nobody will again: it may be either.
-            return Branch(Open(), *(self._begun(side, later & ~begin) for side, begin in sides)), later
+            return _either(*(self._begun(side, later & ~begin) for side, begin in sides)), later
         live = tested | later
         return Branch(self._marked(test), *(self._begun(side, live & ~begin) for side, begin in sides)), live
 
     def _begun(self, node: Node, gone: int) -> Node:
         """Return a node at whose beginning conditions are forgotten."""
+        if _raises(node):
+            return node
         marks = set()
         while gone:
             bit = gone & -gone
@@ -165,6 +171,25 @@ class _Rewriting:
 def _inside(ends: JumpKind, after: int, exits: _Exits) -> _Exits:
     """Return where jumps lead in a call, or in one turn of an unrolled loop."""
     return replace(exits, cont=after) if ends is JumpKind.CONTINUE else _Exits(ret=after)
+
+
+def _in_order(reverse: list[Node]) -> Node:
+    """Return a sequence of nodes that are given from its end."""
+    if len(reverse) == 1:
+        return reverse[0]
+    return Seq(tuple(reversed(reverse))) if reverse else EMPTY
+
+
+def _either(then: Node, orelse: Node) -> Node:
+    """Return a branch that may always go either way."""
+    if then is orelse or _raises(orelse):
+        return then
+    return orelse if _raises(then) else Branch(Open(), then, orelse)
+
+
+def _raises(node: Node) -> bool:
+    """Whether nothing goes on behind a node, in which nothing happens."""
+    return isinstance(node, Jump) and node.kind is JumpKind.RAISE
 
 
 def _mark(atom: Atom) -> str:

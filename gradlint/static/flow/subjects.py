@@ -9,9 +9,8 @@ from collections.abc import Mapping
 
 from gradlint.events import EventKind
 from gradlint.events import Kinds as _K
-from gradlint.static.flow.following import Effect
 from gradlint.static.flow.kinship import any_overlap, touches, within
-from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.flow.tree import Effect, Event, Uid
 from gradlint.static.lowering.values import Object
 
 _IDLE = frozenset({"mode", "construction"})

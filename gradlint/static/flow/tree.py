@@ -7,7 +7,7 @@ syntax nor any rule.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import field
 from typing import TypeAlias
 
@@ -182,6 +182,9 @@ class Both:
 
 
 Predicate: TypeAlias = Atom | Known | Open | Not | Both
+
+Effect: TypeAlias = Callable[[Event], EventKind | None]
+"""What an event means to a subject; None: nothing."""
 
 EMPTY = Seq(())
 

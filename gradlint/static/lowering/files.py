@@ -15,7 +15,7 @@ from functools import cached_property
 
 from gradlint.data import dataclass
 from gradlint.models import Models
-from gradlint.static.flow.following import pruned
+from gradlint.static.flow.following import bare
 from gradlint.static.flow.tree import Node, Seq
 from gradlint.static.lowering.actions import Step
 from gradlint.static.lowering.classes import decorators
@@ -62,7 +62,7 @@ class Root:
     @cached_property
     def bare(self) -> Node:
         """The tree without what means nothing to anybody: whoever follows a subject has less to go through."""
-        return pruned(self.tree, lambda event: event.kind)
+        return bare(self.tree)
 
 
 class Lowering(Pieces):
@@ -170,7 +170,7 @@ class Lowering(Pieces):
         """Begin to read what nobody was seen to call, from what the module has left."""
         self.store = dict(store)
         self.dead, self.grad, self.switch, self.followed, self.perhaps = False, Grad.ON, None, set(), 0
-        self.inference = False
+        self.inference, self.routines = False, {}
 
     def _turns_gradients_on(self, function: FunctionNode) -> bool:
         """Whether the first statement by which a function sets the grad mode turns gradients on: its callers may have them off."""

@@ -68,6 +68,18 @@ class Decision(NamedTuple):
     counts: Mapping[str, int]
 
 
+class Routine(NamedTuple):
+    """What calls that are alike leave behind: numbers in attributes and names of modules, and a result that is nobody.
+
+    Others `hands_on` what it is given to somebody unknown.
+    """
+
+    attributes: frozenset[str]
+    names: frozenset[Key]
+    result: Value
+    hands_on: bool
+
+
 @dataclass(slots=True)
 class Pending:
     """What was known where control left the iteration that is being lowered."""

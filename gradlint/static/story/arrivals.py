@@ -13,10 +13,10 @@ from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import MODE
-from gradlint.static.flow.following import Effect, pruned
+from gradlint.static.flow.following import pruned
 from gradlint.static.flow.interpreter import Flow
 from gradlint.static.flow.protocols import RATE, SHARDING
-from gradlint.static.flow.tree import Branch, Call, Event, Loop, Node, Seq
+from gradlint.static.flow.tree import Branch, Call, Effect, Event, Loop, Node, Seq
 from gradlint.story import Broken, Change
 from gradlint.typestate import Protocol, State
 

@@ -28,15 +28,13 @@ _NO_OPTIMIZERS = frozenset(["Optimizer", "lr_scheduler", "optimizer", "swa_utils
 
 def acts(index: Index) -> bool:
     """Tell whether anything of training happens in the code of a file."""
-    mentioned, methods = index.mentions, index.methods
-    done, names = methods | index.methods_given, " ".join(mentioned)
-    if (
-        done & _DONE
-        or mentioned & _NAMED
-        or index.called & _CALLED
-        or "grad" in index.attributes
-        or "clip_grad_" in names
-    ):
+    methods = index.methods
+    # What takes least to be known first.
+    if methods & _DONE or index.called & _CALLED or "grad" in index.attributes or index.methods_given & _DONE:
+        return True
+    mentioned, done = index.mentions, methods | index.methods_given
+    names = " ".join(mentioned)
+    if mentioned & _NAMED or "clip_grad_" in names:
         return True
     if "step" in done and ("parameters" in methods or "params" in mentioned or _STEPPED.search(names)):
         return True

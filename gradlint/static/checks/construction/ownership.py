@@ -52,10 +52,19 @@ def stale_parameters(analysis: Analysis) -> Iterator[Diagnostic]:
     if "add_param_group" in analysis.source.text:
         return
     for root in analysis.roots:
-        replaced = [event for event in analysis.events[root] if event.kind is _K.REPLACE]
-        for optimizer in analysis.objects(Kind.OPTIMIZER) if replaced else ():
+        for optimizer, replaced in _replaced(analysis, root, Kind.OPTIMIZER):
             if any(_loses(analysis, optimizer, event) for event in replaced):
                 yield from _stale(analysis, root, optimizer)
+
+
+def _replaced(analysis: Analysis, root: Root, kind: Kind) -> Iterator[tuple[Object, list[Event]]]:
+    """Yield the objects of a kind, each with what is replaced when it may be there: behind its construction, or in a loop with it."""
+    found = analysis.events[root]
+    replaced = [(number, event) for number, event in enumerate(found) if event.kind is _K.REPLACE]
+    for made in analysis.objects(kind) if replaced else ():
+        built = (each for each in enumerate(found) if each[1].kind is _K.CREATE and made.uid in (each[1].targets or ()))
+        begin, loops = next(((number, event.loops) for number, event in built), (-1, ()))
+        yield made, [event for number, event in replaced if number > begin or not set(loops).isdisjoint(event.loops)]
 
 
 def _loses(analysis: Analysis, optimizer: Object, event: Event) -> bool:
@@ -154,8 +163,7 @@ def _report(analysis: Analysis, optimizer: Object, root: Root, place: Location, 
 def stale_optimizer(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL211: a scheduler goes on with an optimizer that was built anew after it."""
     for root in analysis.roots:
-        replaced = [event for event in analysis.events[root] if event.kind is _K.REPLACE]
-        for scheduler in analysis.objects(Kind.SCHEDULER) if replaced else ():
+        for scheduler, replaced in _replaced(analysis, root, Kind.SCHEDULER):
             if any((event.targets or frozenset()) & (scheduler.of or frozenset()) for event in replaced):
                 yield from _scheduled_in_vain(analysis, root, scheduler)
 
@@ -231,7 +239,7 @@ def _is_asked_for(analysis: Analysis, schedule: Event) -> bool:
 
 def _goes_on(analysis: Analysis, root: Root, schedule: Event) -> bool:
     """Whether a scheduler steps in each turn of its loop, and is not told which optimizer is its own."""
-    if schedule.loops and (conditional(root.tree, schedule, schedule.loops[-1]) or _is_asked_for(analysis, schedule)):
+    if schedule.loops and (conditional(root.bare, schedule, schedule.loops[-1]) or _is_asked_for(analysis, schedule)):
         return False  # The condition may be known only where nothing was built anew.
     targets = (target for node in analysis.nodes(ast.Assign) for target in node.targets)
     return not any(spelled(target) == f"{schedule.name}.optimizer" for target in targets)

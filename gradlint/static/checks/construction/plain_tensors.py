@@ -28,7 +28,7 @@ _COMPUTES = frozenset(["exp", "log", "sigmoid", "tanh", "sqrt", "softmax", "clam
 
 def converted(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:
     """GL809: `self.w = nn.Parameter(...).to(device)`, which is the result of a computation."""
-    for node in walk(cls):
+    for node in walk_of(cls, ast.Assign):
         match node:
             case ast.Assign(
                 [ast.Attribute(ast.Name("self"), name)], ast.Call(ast.Attribute(ast.Call() as made, how), args)

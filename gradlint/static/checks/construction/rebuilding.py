@@ -50,7 +50,8 @@ def built_in_loop(analysis: Analysis) -> Iterator[Diagnostic]:
     objects = analysis.lowering.objects
     for root in analysis.roots:
         seen = set[Uid]()
-        for event in _always_in_loop(root.tree, certain=False):
+        builds = any(event.kind is _K.CREATE and event.loops for event in analysis.events[root])
+        for event in _always_in_loop(root.bare, certain=False) if builds else ():
             if event.kind is not _K.CREATE or not event.loops:
                 continue
             for uid in (event.targets or frozenset()) - seen:

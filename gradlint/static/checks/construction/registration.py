@@ -14,7 +14,7 @@ from gradlint.static.checks import by_words, check
 from gradlint.static.checks.construction.plain_tensors import CONVERSIONS, bare, converted
 from gradlint.static.facts.bearing import bears_parameters, is_parameter
 from gradlint.static.lowering.values import Class, Library
-from gradlint.static.syntax.nodes import children, walk
+from gradlint.static.syntax.nodes import children, walk, walk_of
 
 _BASES = ("torch.nn.Module", "torch.nn.modules.Module", "torch.nn.modules.module.Module")
 _BASES_OF_LIBRARIES = (".LightningModule", ".ComposerModel", ".PreTrainedModel")
@@ -38,6 +38,7 @@ _LOOKS_AFTER = frozenset(
 """Where one of these is called in a loop over a list, somebody looks after its elements."""
 _READS = frozenset(["enumerate", "zip", "reversed", "len", "range", "iter"])
 _PLACE = {"append": 0, "insert": 1}
+_GROWS = frozenset([*_PLACE, "extend"])
 
 
 class _Growth(NamedTuple):
@@ -56,8 +57,9 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     grown: dict[ast.ClassDef, list[_Growth]] = {}
     for node in analysis.nodes(ast.ClassDef):
-        if any(map(_may_hide, walk(node))) and _leaves_it_to_torch(analysis, node):
-            found = [growth for method in _methods(node) for growth in _growths(analysis, method)]
+        if _may_hide(node) and _leaves_it_to_torch(analysis, node):
+            growing = filter(_may_grow, _methods(node))
+            found = [growth for method in growing for growth in _growths(analysis, method)]
             plain = _plain_containers(node) if found else frozenset()
             grown[node] = [growth for growth in found if growth.name in plain]
             yield from converted(analysis, node)
@@ -70,14 +72,22 @@ def hidden_parts(analysis: Analysis) -> Iterator[Diagnostic]:
                 yield _report(analysis, node, growth)
 
 
-def _may_hide(node: ast.AST) -> bool:
-    """Whether a node is of a sort that puts something made there into a container, or converts it, or makes a bare weight."""
-    if isinstance(node, ast.Call):
-        how = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        told = any(each.arg == "requires_grad" for each in node.keywords)
-        return told or how in _PLACE or how == "extend" or how in CONVERSIONS
+def _may_hide(cls: ast.ClassDef) -> bool:
+    """Whether anything in a class puts something made there into a container, or converts it, or makes a bare weight."""
+    if _may_grow(cls, ast.Call) or any(each.arg == "requires_grad" for each in walk_of(cls, ast.keyword)):
+        return True
     return any(
-        isinstance(target, ast.Subscript) or any(isinstance(each, ast.Call) for each in _elements(value))
+        isinstance(call.func, ast.Attribute) and call.func.attr in CONVERSIONS for call in walk_of(cls, ast.Call)
+    )
+
+
+def _may_grow(scope: ast.AST, kind: type[ast.expr] = ast.expr) -> bool:
+    """Whether anything in a scope puts something, in a display something of a kind of syntax, into a container."""
+    if any(isinstance(call.func, ast.Attribute) and call.func.attr in _GROWS for call in walk_of(scope, ast.Call)):
+        return True
+    return any(
+        isinstance(target, ast.Subscript) or any(isinstance(each, kind) for each in _elements(value))
+        for node in (*walk_of(scope, ast.Assign), *walk_of(scope, ast.AnnAssign))
         for target, value in _assignments(node)
     )
 

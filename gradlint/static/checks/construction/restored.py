@@ -37,12 +37,17 @@ class _Restored(NamedTuple):
 @by_words
 def restored_alias(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL815: `kept = model.state_dict()`, training, `model.load_state_dict(kept)`: the state is loaded onto itself."""
-    for scope in (analysis.tree, *analysis.functions) if analysis.says("load_state_dict") else ():
+    kept = filter(_keeps_a_state, analysis.nodes(ast.Assign) if analysis.says("load_state_dict") else ())
+    for scope in dict.fromkeys(map(analysis.scope_of, kept)):
         nodes = list(own(scope))
         for found in _restored(nodes):
             if _is_module(nodes, found) and _trains_between(scope, found) and not _is_told_apart(nodes, found):
                 place = analysis.source.place(found.kept)
                 yield compose("GL815", Side.STATIC, place, subject=found.name, module=found.module)
+
+
+def _keeps_a_state(node: ast.Assign) -> bool:
+    return isinstance(node.value, ast.Call) and _is_method(node.value, "state_dict")
 
 
 def _restored(nodes: list[ast.AST]) -> Iterator[_Restored]:

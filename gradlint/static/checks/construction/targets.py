@@ -37,8 +37,9 @@ def targets(analysis: Analysis) -> Iterator[Diagnostic]:
     classes = {method: cls for cls in analysis.nodes(ast.ClassDef) for method in cls.body}
     for scope in analysis.scopes_with("backward"):
         around = classes.get(scope, scope) if isinstance(scope, FunctionNode) else scope
-        terms = [] if _is_whole(analysis, around) or _has_no_gradients(scope) else _terms(scope)
-        copies = {name for name in _copies(around) if _is_left_alone(around, name)} if terms else set()
+        copies = set(_copies(around))
+        terms = _terms(scope) if copies and not _is_whole(analysis, around) and not _has_no_gradients(scope) else []
+        copies = {name for name in copies if _is_left_alone(around, name)} if terms else set()
         for name, call in with_gradients(analysis, scope) if copies else ():
             if name in copies and any(call is node for term in terms for node in walk_of(term, ast.Call)):
                 yield compose("GL822", Side.STATIC, analysis.source.place(call), subject=name)

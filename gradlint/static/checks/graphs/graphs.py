@@ -50,8 +50,7 @@ def is_trained(analysis: Analysis, node: GraphNode) -> bool:
 def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnostic]:
     arrivals = breaches(root.bare, GRAPH, on_graph(node))
     built = [event for event in found if event.kind is EventKind.FORWARD and node in event.nodes] if arrivals else []
-    for event, worlds in arrivals.items():
-        states = {world.state for world in worlds}
+    for event, states in arrivals.items():
         freed = next((state for state in states if GRAPH.broken_by(state, event.kind) is not None), None)
         if event.kind is not EventKind.BACKWARD or freed is None or "retain" in event.roles:
             continue

@@ -42,7 +42,7 @@ def _piles_up(analysis: Analysis, root: Root, hooked: Hooked) -> bool:
     """Whether each turn of the innermost loop registers a hook on the same module and runs it."""
     loops = hooked.event.loops
     turn = [event for event in analysis.events[root] if event.is_in(loops)]
-    if hooked.event not in turn or conditional(root.tree, hooked.event, loops[-1]) or _bound_in(analysis, hooked):
+    if hooked.event not in turn or conditional(root.bare, hooked.event, loops[-1]) or _bound_in(analysis, hooked):
         return False
     kinds = {event.kind for event in turn if any(overlap(hooked.module, uid) for uid in _with_parts(analysis, event))}
     return EventKind.FORWARD in kinds and EventKind.CREATE not in kinds

@@ -48,8 +48,7 @@ def _passed_through(analysis: Analysis, event: Event) -> Iterator[tuple[GraphNod
 def _leaked(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[Uid]) -> Iterator[Diagnostic]:
     effect = on_leak(node, owners_of_all(analysis, node.module), others)
     name = analysis.named(node.module)
-    for event, worlds in breaches(root.bare, LEAK, effect).items():
-        states = {world.state for world in worlds}
+    for event, states in breaches(root.bare, LEAK, effect).items():
         kind = effect(event)
         broken = [each for each in states if kind and LEAK.broken_by(each, kind) is not None]
         certain = {state.name for state in states} <= {"reached", "passed", "mixed", "unbuilt"}
@@ -71,8 +70,7 @@ def _crossed(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[
     """Yield the backward pass of the others' loss into a model that steps afterwards on both losses."""
     own = owners_of_all(analysis, node.module)
     effect = on_crossed(node, own, others)
-    for event, worlds in breaches(root.tree, CROSSED, effect).items():
-        states = {world.state for world in worlds}
+    for event, states in breaches(root.tree, CROSSED, effect).items():
         place = next((place for state in states if (place := state.mark("reached")) is not None), None)
         if {state.name for state in states} != {"mixed"} or effect(event) is not EventKind.STEP or place is None:
             continue

@@ -62,8 +62,7 @@ def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Ui
     arrivals = breaches(root.bare, SAVED, effect)
     found = analysis.events[root] if arrivals else []
     built = [each for each in found if each.kind is EventKind.FORWARD and node in each.nodes]
-    for event, worlds in arrivals.items():
-        states = {world.state for world in worlds}
+    for event, states in arrivals.items():
         kind = effect(event)
         broken = (state for state in states if kind and SAVED.broken_by(state, kind) is not None)
         stale = next(broken, None)

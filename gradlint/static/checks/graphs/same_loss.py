@@ -16,8 +16,8 @@ from gradlint.protocols import GRAPH
 from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
-from gradlint.static.flow.following import Effect, breaches
-from gradlint.static.flow.tree import Event, GraphNode
+from gradlint.static.flow.following import breaches
+from gradlint.static.flow.tree import Effect, Event, GraphNode
 from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk
 from gradlint.wordings.graphs import ONCE
@@ -41,8 +41,7 @@ def run_twice(analysis: Analysis) -> Iterator[Diagnostic]:
 
 
 def _freed(analysis: Analysis, root: Root, passes: list[Event], node: GraphNode) -> Iterator[Diagnostic]:
-    for event, worlds in breaches(root.tree, GRAPH, _by(passes, node)).items():
-        states = {world.state for world in worlds}
+    for event, states in breaches(root.tree, GRAPH, _by(passes, node)).items():
         if {state.name for state in states} != {"freed"} or "retain" in event.roles:
             continue
         marks = min(state.marks for state in states)

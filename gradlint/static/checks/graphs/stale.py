@@ -22,11 +22,9 @@ _COLLECTS = frozenset(["append", "extend", "update", "add", "add_batch"])
 @local_check
 def stale_loss(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loop collects in each turn what an earlier loop has run backward from, and does not read what it computes."""
-    if not analysis.says("backward"):
-        return
-    for scope in analysis.scopes_with("backward"):
+    for scope in _scopes(analysis) if analysis.says("backward") else ():
         loops: list[ast.For | ast.AsyncFor] = [*own_of(scope, ast.For), *own_of(scope, ast.AsyncFor)]
-        for loop in loops if len(loops) > 1 else ():
+        for loop in loops:
             collected = list(_collected(loop))
             bound, read = (_bound(loop), _read(loop)) if collected else (set[str](), set[str]())
             for name, place in collected:
@@ -37,6 +35,16 @@ def stale_loss(analysis: Analysis) -> Iterator[Diagnostic]:
                     marks = (("collected", analysis.source.place(place)),)
                     remedy = f"collect `{ast.unparse(unused.targets[0])}`"
                     yield compose("GL523", Side.STATIC, analysis.source.place(unused), marks, what=what, remedy=remedy)
+
+
+def _scopes(analysis: Analysis) -> list[_Scope]:
+    """Return the functions, or the module, in which a loop begins behind one that may run backward."""
+    loops = [(analysis.scope_of(loop), loop) for loop in analysis.nodes(ast.For, ast.AsyncFor)]
+    words = frozenset(["backward"])
+    trained = [(scope, loop.end_lineno or 0) for scope, loop in loops if analysis.contents.says(words, loop)]
+    return list(
+        dict.fromkeys(scope for scope, end in trained for home, loop in loops if home is scope and loop.lineno > end)
+    )
 
 
 def _bound(loop: ast.AST) -> set[str]:

@@ -16,7 +16,7 @@ from gradlint.static.checks import check
 from gradlint.static.checks.graphs.graphs import is_trained
 from gradlint.static.flow.tree import Event, GraphNode
 from gradlint.static.lowering.values import Tensor
-from gradlint.static.syntax.nodes import blocks_in, names, walk
+from gradlint.static.syntax.nodes import blocks_in, names, walk, walk_of
 
 _TELLING = frozenset(["print", "format", "float", "str", "round", "item", "info", "debug", "add_scalar"])
 """Calls that take a number from a loss or write it down."""
@@ -32,7 +32,7 @@ def replaced_before_use(analysis: Analysis) -> Iterator[Diagnostic]:
     names = _recomputed(analysis) if trains else frozenset[str]()
     if not names:
         return
-    names -= _free(analysis.tree)
+    names -= _free(analysis, names)
     for block in blocks_in(analysis.tree) if names else ():
         for index, statement in enumerate(block):
             for name in sorted(_always_bound(statement) & names):
@@ -64,15 +64,15 @@ def _recomputed(analysis: Analysis) -> frozenset[str]:
     )
 
 
-def _free(tree: ast.AST) -> frozenset[str]:
-    """Return the names that some function reads and does not bind: whoever calls it may read them."""
+def _free(analysis: Analysis, names: frozenset[str]) -> frozenset[str]:
+    """Return those of `names` that some function reads and does not bind: whoever calls it may read them."""
     found: set[str] = set()
-    for node in walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            names = [each for each in walk(node) if isinstance(each, ast.Name)]
-            bound = {each.id for each in names if not isinstance(each.ctx, ast.Load)}
-            bound |= {each.arg for each in walk(node.args) if isinstance(each, ast.arg)}
-            found |= {each.id for each in names} - bound
+    for function in (*analysis.functions, *analysis.nodes(ast.Lambda)):
+        named = [each for each in walk_of(function, ast.Name) if each.id in names]
+        if named:
+            bound = {each.id for each in named if not isinstance(each.ctx, ast.Load)}
+            bound |= {each.arg for each in walk(function.args) if isinstance(each, ast.arg)}
+            found |= {each.id for each in named} - bound
     return frozenset(found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
@@ -14,7 +15,7 @@ from gradlint.static.checks import by_words, check
 from gradlint.static.checks.modes.rates import PHASE, drops, layers_made_in, may_drop, rates_kept, rates_off
 from gradlint.static.lowering.values import Class
 from gradlint.static.syntax.flags import Excuses, needed, set_by_others, set_on_demand, setting
-from gradlint.static.syntax.nodes import children, walk
+from gradlint.static.syntax.nodes import children, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
 _ON_PURPOSE = regex(r"\bmc\b|mc_?drop|monte|bayes|uncertain|inference|test time|always|ensemble", re.IGNORECASE)
@@ -29,14 +30,17 @@ def dropout_always_on(analysis: Analysis) -> Iterator[Diagnostic]:
     text = analysis.source.text
     if "ropout" not in text:
         return
-    functions, helped = _functions(analysis), set[ast.FunctionDef]()
+    functions, helped, unguarded = _functions(analysis), set[ast.FunctionDef](), _Unguarded()
     for cls in _modules(analysis):
-        for method in _running(cls):
-            if not _by_design(cls, method, text):
-                yield from _always_on(analysis, cls, method)
-                for helper in _helpers(analysis, functions, cls, method):
+        for method in _running(cls, unguarded):
+            named = {call.node.func.id for call in unguarded[method] if isinstance(call.node.func, ast.Name)}
+            helping = {name: functions[name] for name in sorted(named & functions.keys())}
+            dropping = _dropping(analysis, method, unguarded)
+            if (helping or dropping) and not _by_design(cls, method, text):
+                yield from _always_on(analysis, cls, method, dropping)
+                for helper in _helpers(analysis, helping, cls):
                     if helper not in helped and not _by_design(cls, helper, text):
-                        yield from _always_on(analysis, cls, helper)
+                        yield from _always_on(analysis, cls, helper, _dropping(analysis, helper, unguarded))
                     helped.add(helper)
 
 
@@ -47,7 +51,7 @@ def _modules(analysis: Analysis) -> Iterator[ast.ClassDef]:
             yield node
 
 
-def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
+def _running(cls: ast.ClassDef, unguarded: _Unguarded) -> Iterator[FunctionNode]:
     """Yield `forward` and the methods of the class that it calls, at whatever remove, in whichever phase."""
     methods = {each.name: each for each in cls.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))}
     todo, seen = ["forward"], {"__init__"}
@@ -59,8 +63,8 @@ def _running(cls: ast.ClassDef) -> Iterator[FunctionNode]:
         yield methods[name]
         if _leaves_by_phase(methods[name]):
             continue
-        for node, _ in _unguarded(methods[name].body, frozenset()):
-            match node.func:
+        for call in unguarded[methods[name]]:
+            match call.node.func:
                 case ast.Attribute(ast.Name("self"), called):
                     todo.append(called)
 
@@ -71,19 +75,16 @@ def _functions(analysis: Analysis) -> dict[str, ast.FunctionDef]:
     return {each.name: each for each in analysis.nodes(ast.FunctionDef) if each not in methods}
 
 
-def _helpers(
-    analysis: Analysis, functions: dict[str, ast.FunctionDef], cls: ast.ClassDef, method: FunctionNode
-) -> Iterator[ast.FunctionDef]:
-    """Yield the functions of the file that a method calls in whichever phase, if nobody tells them which, or may give no rate."""
-    called = {node.func.id for node, _ in _unguarded(method.body, frozenset()) if isinstance(node.func, ast.Name)}
-    off = rates_off(analysis, cls) if called & functions.keys() else frozenset[str]()
-    for name in sorted(called & functions.keys()):
+def _helpers(analysis: Analysis, helping: dict[str, ast.FunctionDef], cls: ast.ClassDef) -> Iterator[ast.FunctionDef]:
+    """Yield the functions that a method calls in whichever phase, if nobody tells them which, or may give no rate."""
+    off = rates_off(analysis, cls) if helping else frozenset[str]()
+    for name, function in helping.items():
         calls = [node for node in analysis.nodes(ast.Call) if isinstance(node.func, ast.Name) and node.func.id == name]
         told = any(
             PHASE.search(ast.unparse(each)) or any(_is_nothing(given, off) for given in _given(each)) for each in calls
         )
-        if not told and not functions[name].args.defaults and not functions[name].args.kwonlyargs:
-            yield functions[name]
+        if not told and not function.args.defaults and not function.args.kwonlyargs:
+            yield function
 
 
 def _given(call: ast.Call) -> Iterator[ast.expr]:
@@ -132,8 +133,18 @@ def _parts(node: ast.AST, without: set[ast.expr]) -> Iterator[ast.AST]:
     return (part for part in walk(node) if part not in without)
 
 
-def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> Iterator[Diagnostic]:
-    calls = {node: flag for node, flag in _unguarded(method.body, _handed_in(method)) if may_drop(analysis, node)}
+def _dropping(analysis: Analysis, method: FunctionNode, unguarded: _Unguarded) -> dict[ast.Call, str]:
+    """Return the calls of a method that may drop and that no switch of the caller's stands in front of, with their flags."""
+    assigned = (target for node in walk_of(method, ast.Assign) for target in node.targets)
+    bound = {target.id for target in assigned if isinstance(target, ast.Name)}
+    calls = [call for call in unguarded[method] if may_drop(analysis, call.node, bound)]
+    handed_in = _handed_in(method) if calls else frozenset[str]()
+    return {call.node: call.flag for call in calls if handed_in.isdisjoint(call.switches)}
+
+
+def _always_on(
+    analysis: Analysis, cls: ast.ClassDef, method: FunctionNode, calls: dict[ast.Call, str]
+) -> Iterator[Diagnostic]:
     if not calls:
         return
     switched = {*set_by_others(analysis.tree), *set_on_demand(cls)} if any(calls.values()) else set()
@@ -151,25 +162,38 @@ def _always_on(analysis: Analysis, cls: ast.ClassDef, method: FunctionNode) -> I
             yield compose("GL308", Side.STATIC, place, subject=ast.unparse(node.func), what=what, way=way)
 
 
-def _unguarded(body: list[ast.stmt], handed_in: frozenset[str]) -> Iterator[tuple[ast.Call, str]]:
-    """Yield the calls that no condition on the phase, and no switch of the caller's, stands in front of.
+class _Call(NamedTuple):
+    """A call: the attribute whose truth the innermost condition around it needs ("": none), and the names that conditions test."""
 
-    With each comes the attribute whose truth the innermost condition around it needs ("": none).
-    """
-    todo: list[tuple[ast.AST, str]] = [(each, "") for each in body]
+    node: ast.Call
+    flag: str
+    switches: frozenset[str]
+
+
+class _Unguarded(dict[FunctionNode, list[_Call]]):
+    """The calls of each function that no condition on the phase stands in front of, which are looked for once."""
+
+    def __missing__(self, function: FunctionNode) -> list[_Call]:
+        """Look for them."""
+        self[function] = found = list(_unguarded(function.body))
+        return found
+
+
+def _unguarded(body: list[ast.stmt]) -> Iterator[_Call]:
+    todo: list[tuple[ast.AST, str, frozenset[str]]] = [(each, "", frozenset()) for each in body]
     while todo:
-        node, flag = todo.pop()
+        node, flag, switches = todo.pop()
         if isinstance(node, (ast.If, ast.IfExp, ast.While)):
-            if PHASE.search(ast.unparse(node.test)) or not handed_in.isdisjoint(_switches(node.test)):
+            if PHASE.search(ast.unparse(node.test)):
                 continue
             then = node.body if isinstance(node.body, list) else [node.body]
-            own = next(needed(node.test), flag)
-            todo += [(child, own if child in then else flag) for child in children(node)]
+            own, switches = next(needed(node.test), flag), switches.union(_switches(node.test))
+            todo += [(child, own if child in then else flag, switches) for child in children(node)]
             continue
         if isinstance(node, ast.Call):
-            yield node, flag
+            yield _Call(node, flag, switches)
         if not isinstance(node, (ast.Lambda, ast.FunctionDef, ast.ClassDef)):
-            todo += [(child, flag) for child in children(node)]
+            todo += [(child, flag, switches) for child in children(node)]
 
 
 def _handed_in(method: FunctionNode) -> frozenset[str]:

@@ -93,7 +93,7 @@ def _module(
     same = frozenset(felt)
     if same not in known:  # Parts of one model mostly go through the same.
         kinds = {id(event): kind for event, kind in felt}
-        known[same] = follow_to(root.bare, MODE, lambda event: kinds.get(id(event)), None, _is_told)
+        known[same] = follow_to(root.bare, MODE, lambda event: kinds.get(id(event)), _telling)
     arrivals = known[same]
     updates = list(_updates(analysis, root, owners, arrivals)) if owners else []
     if owners or any(event.kind is EventKind.HAND_STEP for event, _ in felt):
@@ -103,9 +103,9 @@ def _module(
         yield from tracked(analysis, root, arrivals, proven, passing)
 
 
-def _is_told(event: Event, state: State) -> bool:
-    """Whether something is to be said of what a module does in evaluation mode, or may be."""
-    return state.name in IN_EVALUATION and event.kind not in _SWITCHES
+def _telling(event: Event, kind: EventKind) -> frozenset[str]:
+    """Return the states in which something is to be said of what a module does, or may be: those of an evaluation."""
+    return frozenset() if event.kind in _SWITCHES else IN_EVALUATION
 
 
 def _lapsed(analysis: Analysis, root: Root, module: Uid, arrivals: dict[Event, set[State]]) -> Iterator[Diagnostic]:

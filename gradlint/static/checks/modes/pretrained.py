@@ -16,10 +16,11 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.left_off import left_off
 from gradlint.static.facts.sensitivity import Makers
-from gradlint.static.flow.following import Effect, follow
+from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.glance import breaking
 from gradlint.static.flow.kinship import name_of, within
 from gradlint.static.flow.trained import on_module
-from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.flow.tree import Effect, Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.sources.library import words
 from gradlint.typestate import State
@@ -51,7 +52,8 @@ def _trained(
 ) -> Iterator[Diagnostic]:
     effect = _unless_frozen(module, on_module(module, optimizers))
     start = State("pretrained", (("pretrained", returned),))
-    for event, states in sorted(follow(root.bare, MODE, effect, start).items(), key=lambda item: item[0].place):
+    arrivals = follow_to(root.bare, MODE, effect, breaking(MODE), start)
+    for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event.kind is not EventKind.STEP or not event.loops:
             continue
         lost = [state for state in states if state.name == "pretrained-backward"]

@@ -25,9 +25,9 @@ _ASKS_KIND = frozenset(["isinstance", "issubclass", "super", "type"])
 _MADE_ANEW = ("as a layer that is made anew in each forward, in training mode", "a layer made in `__init__`")
 
 
-def may_drop(analysis: Analysis, node: ast.Call) -> bool:
-    """Whether a call is one of a function that drops, or perhaps of a layer that the method makes."""
-    if isinstance(node.func, (ast.Call, ast.Name)):
+def may_drop(analysis: Analysis, node: ast.Call, bound: set[str]) -> bool:
+    """Whether a call is one of a function that drops, or perhaps of a layer that is made there or `bound` to a name."""
+    if isinstance(node.func, ast.Call) or (isinstance(node.func, ast.Name) and node.func.id in bound):
         return True
     callee = _called(analysis, node.func)
     return isinstance(callee, Library) and (bool(_FUNCTION.fullmatch(callee.name)) or callee.name == _ATTENTION)

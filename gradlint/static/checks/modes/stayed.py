@@ -17,7 +17,6 @@ from gradlint.static.checks.modes.left_off import left_off
 from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.following import breaches
-from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.protocols import STAYED
 from gradlint.static.flow.trained import on_evaluated
 from gradlint.static.flow.tree import Event, Uid
@@ -62,8 +61,8 @@ def _is_undone(later: list[Event], owned: set[Uid]) -> bool:
 def trained_as_left(analysis: Analysis, root: Root, module: Uid, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
     """GL304: a model is trained in the mode in which a pass without gradients has left it."""
     arrivals = breaches(root.bare, STAYED, on_evaluated(module, owners))
-    for event, worlds in sorted(arrivals.items(), key=lambda item: item[0].place):
-        state = _left(event, worlds) if event.kind is EventKind.STEP else None
+    for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
+        state = _left(event, states) if event.kind is EventKind.STEP else None
         begun = state.mark("eval") if state is not None else None
         if state is None or begun is None or not _matters(analysis, module, asked=state.mark("train") is not None):
             continue
@@ -75,9 +74,8 @@ def trained_as_left(analysis: Analysis, root: Root, module: Uid, owners: frozens
         return
 
 
-def _left(step: Event, worlds: set[World[State]]) -> State | None:
+def _left(step: Event, states: set[State]) -> State | None:
     """Return a state in which a step trains a model as an evaluation left it, unless its mode is somebody's decision on a path."""
-    states = {world.state for world in worlds}
     if any(state.name in _DECIDED for state in states):
         return None
     broken = (state for state in states if STAYED.broken_by(state, step.kind) is not None)

@@ -16,7 +16,7 @@ from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks.graphs.keeping import keeps, kept
 from gradlint.static.facts.cadence import over_batches, sources_of
-from gradlint.static.flow.following import follow
+from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.kinship import within
 from gradlint.static.flow.protocols import LEARNING
 from gradlint.static.flow.trained import on_learning
@@ -85,7 +85,7 @@ def behind_training(analysis: Analysis, root: Root, module: Uid) -> frozenset[Ev
     """Return the evaluating forwards before which, on some path, somebody has trained in the same mode: gradients are recorded."""
     if analysis.says(*_SWITCHING):
         return frozenset()
-    arrivals = follow(root.bare, LEARNING, on_learning(module))
+    arrivals = follow_to(root.bare, LEARNING, on_learning(module), lambda _, __: ("evaluated",))
     return frozenset(event for event, states in arrivals.items() if any(state.name == "evaluated" for state in states))
 
 

@@ -28,11 +28,11 @@ from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.running import Run, only_runs, run_of
 from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.facts.trials import is_trial
-from gradlint.static.flow.following import Effect, follow_to
+from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.kinship import overlap, within
 from gradlint.static.flow.protocols import VALIDATION
 from gradlint.static.flow.trained import on_validated
-from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.flow.tree import Effect, Event, Uid
 from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Function, Instance
@@ -198,9 +198,16 @@ def _evaluated(asked: _Question) -> Iterator[Diagnostic]:
     start = asked.start()
     given = EventKind.CREATE if start == VALIDATION.initial else EventKind.ESCAPE
     effect = asked.renewed(asked.in_order(on_validated(asked.module, asked.owners, given)))
-    arrivals = follow_to(asked.root.bare, VALIDATION, effect, start, _is_trained)
-    trains, heads = _trains(asked), _heads(arrivals)
-    forwards = set(asked.forwards)
+    trains, forwards = _trains(asked), set(asked.forwards)
+
+    def telling(event: Event, _: EventKind) -> Iterator[str]:
+        if event in forwards and asked.around.validates(event):
+            yield "trained"
+        if event in forwards and (not trains or _is_inference(asked, event)):
+            yield "loaded"
+
+    arrivals = follow_to(asked.root.bare, VALIDATION, effect, telling, start)
+    heads = _heads(arrivals)
     for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
         if event not in forwards:
             continue
@@ -228,10 +235,6 @@ def _heads(arrivals: dict[Event, set[State]]) -> frozenset[Location | None]:
     """Return the calls of `train()` that some path takes to a step: the head of an epoch, though a turn of it may step nothing."""
     steps = (state for event, states in arrivals.items() if event.kind is EventKind.STEP for state in states)
     return frozenset(place for state in steps if (place := state.mark("told")) is not None)
-
-
-def _is_trained(event: Event, state: State) -> bool:
-    return state.name in ("trained", "loaded")
 
 
 def _place(asked: _Question, event: Event, state: State, run: Run) -> tuple[Location, Marks]:

@@ -13,9 +13,8 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.scaling.clipping import concerns
-from gradlint.static.flow.following import Effect
 from gradlint.static.flow.subjects import MANY_EVALUATIONS, on_optimizer
-from gradlint.static.flow.tree import Call, Event, Node, Seq
+from gradlint.static.flow.tree import Call, Effect, Event, Node, Seq
 from gradlint.static.lowering.actions import Step
 
 _STEPS = (EventKind.STEP, EventKind.OTHER_STEP)

@@ -13,10 +13,11 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.schedules import SCHEDULES
-from gradlint.static.flow.following import Effect, follow
+from gradlint.static.flow.following import follow
+from gradlint.static.flow.glance import may_reach
 from gradlint.static.flow.kinship import overlap
 from gradlint.static.flow.subjects import clips, on_optimizer
-from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.flow.tree import Effect, Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.nodes import walk_of
@@ -65,22 +66,24 @@ class _States:
         self._objects = analysis.lowering.objects
         self._root = root
         self._clipped = clipped
-        self._known: dict[tuple[Uid, bool], dict[Event, set[State]]] = {}
+        self._known: dict[Uid, dict[Event, set[State]]] = {}
 
     def at(self, event: Event, owners: list[Object]) -> set[State]:
-        """Return the states of all `owners`; none where not even a blind run finds one in which it is useless to clip."""
-        if any(state.name in _USELESS for state in self._reached(event, owners, blind=True)):
-            return self._reached(event, owners, blind=False)
-        return set()
+        """Return the states of all `owners`; none where not even a glance finds one in which it is useless to clip."""
+        if not any(self._may_be_useless(event, owner) for owner in owners):
+            return set()
+        return {state for owner in owners for state in self._reached(owner).get(event, ())}
 
-    def _reached(self, event: Event, owners: list[Object], *, blind: bool) -> set[State]:
-        found: set[State] = set()
-        for owner in owners:
-            if (owner.uid, blind) not in self._known:
-                effect = self._effect(owner)
-                self._known[owner.uid, blind] = follow(self._root.bare, OPTIMIZER, effect, blind=blind)
-            found |= self._known[owner.uid, blind].get(event, set())
-        return found
+    def _may_be_useless(self, event: Event, owner: Object) -> bool:
+        def telling(other: Event, _: EventKind) -> Iterable[str]:
+            return _USELESS if other == event else ()
+
+        return may_reach(self._root.bare, OPTIMIZER, self._effect(owner), telling)
+
+    def _reached(self, owner: Object) -> dict[Event, set[State]]:
+        if owner.uid not in self._known:
+            self._known[owner.uid] = follow(self._root.bare, OPTIMIZER, self._effect(owner))
+        return self._known[owner.uid]
 
     def _effect(self, optimizer: Object) -> Effect:
         usual = on_optimizer(optimizer, self._objects)

@@ -13,7 +13,8 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.flow.following import follow
+from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.glance import breaking
 from gradlint.static.flow.protocols import APART
 from gradlint.static.flow.subjects import on_scaling
 from gradlint.static.flow.tree import Event
@@ -55,7 +56,7 @@ def _clipped(analysis: Analysis, root: Root, found: list[Event]) -> Iterator[Dia
         stepped = {uid: event.name for event in steps for uid in event.targets or ()}
         for optimizer, name in stepped.items() if scaler.uid not in analysis.lowering.disabled else ():
             effect = on_scaling(scaler, optimizer, analysis.lowering.objects)
-            arrivals = follow(root.bare, APART, effect)
+            arrivals = follow_to(root.bare, APART, effect, breaking(APART))
             states = {state for event in steps for state in arrivals.get(event, ()) if state.name == "clipped"}
             places = {place for state in states if (place := state.mark("clipped")) in bounded and place is not None}
             for place in sorted(places):

@@ -15,9 +15,10 @@ from gradlint.messages import compose
 from gradlint.protocols import SCALING
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.flow.following import Effect, follow
+from gradlint.static.flow.following import follow
+from gradlint.static.flow.glance import may_break
 from gradlint.static.flow.subjects import on_scaling
-from gradlint.static.flow.tree import Event, Kill, Loop, Uid, walk
+from gradlint.static.flow.tree import Effect, Event, Kill, Loop, Uid, walk
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.typestate import State
@@ -68,7 +69,7 @@ class _Pair(NamedTuple):
 def scaled_gradients(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL601, GL604, GL605, GL607."""
     for root in analysis.roots:
-        pairs = list(_pairs(analysis, root))
+        pairs = _pairs(analysis, root)
         yield from _clipped_scaled([pair for pair in pairs if not any(_bypasses(pair))])
         for pair in pairs:
             yield from _bypassed(pair)
@@ -76,7 +77,15 @@ def scaled_gradients(analysis: Analysis) -> Iterator[Diagnostic]:
             yield from _unscaled_again(pair)
 
 
-def _pairs(analysis: Analysis, root: Root) -> Iterator[_Pair]:
+def _pairs(analysis: Analysis, root: Root) -> list[_Pair]:
+    """Return the pairs of a root if any of them may break a rule."""
+    asked = list(_asked(analysis, root))
+    if not any(may_break(root.bare, SCALING, effect) for _, _, _, effect in asked):
+        return []
+    return [_Pair(*each, follow(root.bare, SCALING, each[-1])) for each in asked]
+
+
+def _asked(analysis: Analysis, root: Root) -> Iterator[tuple[Object, Uid, str, Effect]]:
     found = analysis.events[root]
     for scaler in analysis.objects(Kind.SCALER):
         if scaler.uid in analysis.lowering.disabled or not any(scaler.uid in event.scalers for event in found):
@@ -84,8 +93,7 @@ def _pairs(analysis: Analysis, root: Root) -> Iterator[_Pair]:
         for optimizer, step in _stepped(analysis, found, scaler).items():
             if _anew(optimizer, step, root):
                 continue
-            effect = on_scaling(scaler, optimizer, analysis.lowering.objects)
-            yield _Pair(scaler, optimizer, step.name, effect, follow(root.bare, SCALING, effect))
+            yield scaler, optimizer, step.name, on_scaling(scaler, optimizer, analysis.lowering.objects)
 
 
 def _anew(optimizer: Uid, step: Event, root: Root) -> bool:

@@ -55,7 +55,7 @@ def per_batch(analysis: Analysis) -> Iterator[Diagnostic]:
         epochs, batches = event.loops[-2:]
         older = _outlives(analysis, scheduler, epochs)
         steps = any(step.loops == event.loops for step in _steps(analysis, root, scheduler))
-        if not older or not steps or conditional(root.tree, event, batches):
+        if not older or not steps or conditional(root.bare, event, batches):
             continue
         if all(_counts_epochs(analysis, scheduler, call, epochs) for call in scheduler.calls):
             marks = (("built", scheduler.place),)
@@ -93,13 +93,13 @@ def per_epoch(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _per_window(analysis: Analysis, root: Root, scheduler: Object, event: Event) -> Iterator[Diagnostic]:
     """A schedule counts batches, but moves on only where the optimizer steps, every so many batches."""
-    if len(event.loops) < 2 or not conditional(root.tree, event, event.loops[-1]):
+    if len(event.loops) < 2 or not conditional(root.bare, event, event.loops[-1]):
         return
     window = _window(analysis, event)
     if window is None or not _outlives(analysis, scheduler, event.loops[-2]):
         return
     steps = [step for step in _steps(analysis, root, scheduler) if step.loops == event.loops]
-    guarded = bool(steps) and all(conditional(root.tree, step, event.loops[-1]) for step in steps)
+    guarded = bool(steps) and all(conditional(root.bare, step, event.loops[-1]) for step in steps)
     counted = all(
         _counts_batches(analysis, scheduler, call, event.loops[-2]) and not _knows(analysis, call, window)
         for call in scheduler.calls

@@ -14,7 +14,8 @@ from gradlint.static.checks import check
 from gradlint.static.facts.cadence import conditional, is_loader, last_name, over_batches
 from gradlint.static.facts.factors import factor_at
 from gradlint.static.facts.schedules import class_of
-from gradlint.static.flow.following import follow
+from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.glance import breaking
 from gradlint.static.flow.protocols import RATE
 from gradlint.static.flow.subjects import on_rate
 from gradlint.static.flow.tree import Event, Uid
@@ -56,7 +57,7 @@ def _too_long(analysis: Analysis, root: Root, scheduler: Object, event: Event) -
     if built is None or not event.loops or built.loops != event.loops[: len(built.loops)]:
         return
     loops = event.loops[len(built.loops) :]
-    if not loops or "argument" in event.roles or any(conditional(root.tree, event, loop) for loop in loops):
+    if not loops or "argument" in event.roles or any(conditional(root.bare, event, loop) for loop in loops):
         return
     if _is_looked_at(analysis, root, scheduler, loops[0]):
         return
@@ -188,7 +189,7 @@ def overwritten(analysis: Analysis) -> Iterator[Diagnostic]:
         for root in analysis.roots:
             if not any(event.kind is EventKind.RATE for event in analysis.events[root]):
                 continue
-            for event, states in follow(root.bare, RATE, on_rate(scheduler)).items():
+            for event, states in follow_to(root.bare, RATE, on_rate(scheduler), breaking(RATE)).items():
                 mine = event.kind is EventKind.SCHEDULE and scheduler.uid in (event.targets or ())
                 written = {state.mark("written") for state in states}
                 place = written.pop() if mine and len(written) == 1 else None

@@ -49,7 +49,7 @@ def _too_short(analysis: Analysis, counts: Counts, root: Root, scheduler: Object
     bound = turns(analysis, loops[0])
     if bound is None or (isinstance(bound[0], Const) and bound[0].value in (0, 1)):
         return
-    batches, windowed = _batches(analysis, loops[1]), conditional(root.tree, event, loops[1])
+    batches, windowed = _batches(analysis, loops[1]), conditional(root.bare, event, loops[1])
     lengths = counts.of(written, call.scope, call.callers)
     if lengths and all(_is_one_epoch(length, batches, windowed) for length in lengths):
         epochs = ast.unparse(bound[1])

@@ -57,17 +57,22 @@ def _old(analysis: Analysis, callee: ast.Attribute) -> Diagnostic:
 def shadowed_module(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL209: `lr_scheduler = lr_scheduler.StepLR(...)`."""
     imported = _imported(analysis.tree)
-    for scope in (analysis.tree, *_functions(analysis.tree)) if imported else ():
+    given = analysis.nodes(ast.Assign) if imported else ()
+    for scope in dict.fromkeys(analysis.scope_of(node) for node in given if _shadows(node) in imported):
         for node in own_of(scope, ast.Assign):
-            match node:
-                case ast.Assign(value=ast.Call(func=ast.Attribute() as callee), targets=[ast.Name(id=name)]) if (
-                    name in imported and _root(callee) == name
-                ):
-                    if _breaks(analysis, scope, list(_own(scope)), node, name):
-                        place = analysis.source.place(node.targets[0])
-                        yield compose("GL209", Side.STATIC, place, subject=name, made=ast.unparse(callee))
-                case _:
-                    continue
+            name = _shadows(node)
+            if name in imported and _breaks(analysis, scope, list(_own(scope)), node, name):
+                place, made = analysis.source.place(node.targets[0]), node.value.func  # type: ignore[attr-defined]
+                yield compose("GL209", Side.STATIC, place, subject=name, made=ast.unparse(made))
+
+
+def _shadows(node: ast.Assign) -> str:
+    """Return the name that is given what is made by something of that name ("": none is)."""
+    match node.targets, node.value:
+        case [ast.Name(name)], ast.Call(ast.Attribute() as callee) if _root(callee) == name:
+            return name
+        case _:
+            return ""
 
 
 def _imported(tree: ast.Module) -> frozenset[str]:

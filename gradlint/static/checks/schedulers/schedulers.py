@@ -11,13 +11,15 @@ from gradlint.messages import compose
 from gradlint.protocols import SCHEDULER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, local_check
-from gradlint.static.flow.following import breaches
+from gradlint.static.flow.following import breaches, run
+from gradlint.static.flow.interpreter import Flow
 from gradlint.static.flow.subjects import on_scheduler
 from gradlint.static.flow.tree import Event, Uid, events
 from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import UNKNOWN, Kind, Object, const
 from gradlint.static.syntax.nodes import walk, words
+from gradlint.typestate import State
 from gradlint.wordings.schedulers import NEVER_STEPPED, ONLY_BY_ANOTHER, ONLY_BY_HAND, STEP_IT
 
 
@@ -36,22 +38,24 @@ def _too_early(analysis: Analysis, root: Root, scheduler: Object) -> Iterator[Di
         return
     # A schedule inside a closure is another rule's.
     inside = {event.place for step in analysis.lowering.steps if step.body is not None for event in events(step.body)}
-    for event, worlds in breaches(root.bare, SCHEDULER, on_scheduler(scheduler)).items():
+    effect = on_scheduler(scheduler)
+    for event, states in breaches(root.bare, SCHEDULER, effect).items():
         if event.kind is not EventKind.SCHEDULE or "argument" in event.roles or event.place in inside:
             continue
-        if any(world.state.mark("scheduled") not in (None, event.place) for world in worlds):
+        if any(state.mark("scheduled") not in (None, event.place) for state in states):
             continue  # Where its optimizer stepped, it has followed at once elsewhere.
-        first = [world for world in worlds if world.state.mark("scheduled") is None]
-        certain = bool(event.loops) or not any(world.facts for world in first)
+        first = [state for state in states if state.mark("scheduled") is None]
         step = _step_after(analysis.events[root], event, scheduler)
-        broken = {SCHEDULER.broken_by(world.state, event.kind) is not None for world in first}
-        if (
-            step is not None
-            and certain
-            and (broken == {True} or (True in broken and _is_for_the_first(analysis, event)))
-        ):
+        broken = {SCHEDULER.broken_by(state, event.kind) is not None for state in first}
+        early = broken == {True} or (True in broken and _is_for_the_first(analysis, event))
+        if step is not None and early and (event.loops or _comes_anyhow(run(root.bare, SCHEDULER, effect), event)):
             marks = (("stepped", step.place),)
             yield compose("GL201", Side.STATIC, event.place, marks, subject=event.name, other=step.name)
+
+
+def _comes_anyhow(flow: Flow[State], event: Event) -> bool:
+    """Whether paths come to an event for the first time whatever they assume."""
+    return not any(world.facts for world in flow.worlds(event) if world.state.mark("scheduled") is None)
 
 
 def _is_for_the_first(analysis: Analysis, event: Event) -> bool:

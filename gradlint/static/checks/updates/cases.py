@@ -11,7 +11,6 @@ from gradlint.data import NamedTuple
 from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
-from gradlint.static.flow.interpreter import World
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.values import Object
 from gradlint.typestate import State
@@ -22,7 +21,7 @@ class Case(NamedTuple):
 
     optimizer: Object
     step: Event
-    worlds: frozenset[World[State]]
+    states: frozenset[State]
     events: list[Event]
     objects: Mapping[Uid, Object]
 

@@ -18,7 +18,7 @@ from gradlint.typestate import State
 
 def empty(case: Case, broken: set[str | None]) -> Diagnostic | None:
     """Return what is wrong with a step that finds no gradients on any path, by the codes that the paths break, if it can be told."""
-    states = [world.state for world in case.worlds]
+    states = list(case.states)
     if broken == {"GL103"}:
         state = min(states, key=lambda state: state.marks)
         return case.report("GL117" if _by_hand(case, state) else "GL103", state)

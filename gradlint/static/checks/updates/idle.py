@@ -15,10 +15,9 @@ from gradlint.messages import compose
 from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.flow.following import Effect
 from gradlint.static.flow.kinship import overlap, touches
 from gradlint.static.flow.subjects import on_optimizer
-from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.flow.tree import Effect, Event, Uid
 from gradlint.static.lowering.values import Function, Instance, Kind, Object
 from gradlint.static.syntax.flags import Excuses
 from gradlint.static.syntax.nodes import asks_for, called, walk_of

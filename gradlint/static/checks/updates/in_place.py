@@ -18,7 +18,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.facts.bearing import is_layer, is_parameter
 from gradlint.static.lowering.values import Library
-from gradlint.static.syntax.nodes import children, walk
+from gradlint.static.syntax.nodes import children, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
 _OWN = frozenset(["weight", "bias"])
@@ -40,12 +40,13 @@ def changed_in_place(analysis: Analysis) -> Iterator[Diagnostic]:
     if not all(map(analysis.says, ("self.", "torch"))) or not analysis.says(*_HELD):
         return
     for cls in analysis.nodes(ast.ClassDef):
-        if not any(map(_may_change, walk(cls))):
-            continue
         methods = {each.name: each for each in cls.body if isinstance(each, ast.FunctionDef)}
+        changing = {name for name, method in methods.items() if _may_change(method)}
+        building = _building(analysis, methods, changing) if changing and "__init__" in methods else ()
         found = [
             each
-            for method in (_building(analysis, methods) if "__init__" in methods else ())
+            for method in building
+            if method.name in changing
             for each in _changes(analysis, _Parameters(analysis, cls, method))
         ]
         yield from found if found and not _freezes(cls) else ()
@@ -58,8 +59,8 @@ def _freezes(cls: ast.ClassDef) -> bool:
     )
 
 
-def _building(analysis: Analysis, methods: dict[str, ast.FunctionDef]) -> Iterator[ast.FunctionDef]:
-    """Yield `__init__` and the methods that run in it with gradients on."""
+def _building(analysis: Analysis, methods: dict[str, ast.FunctionDef], wanted: set[str]) -> Iterator[ast.FunctionDef]:
+    """Yield `__init__` and the methods that run in it with gradients on, until all that are `wanted` have come."""
     todo, done = ["__init__"], set[str]()
     while todo:
         name = todo.pop()
@@ -67,6 +68,8 @@ def _building(analysis: Analysis, methods: dict[str, ast.FunctionDef]) -> Iterat
             continue
         done.add(name)
         yield methods[name]
+        if wanted <= done:
+            return
         for node in _recorded(analysis, methods[name].body):
             match node:
                 case ast.Call(ast.Attribute(ast.Name("self"), called)):
@@ -206,17 +209,14 @@ def _changes(analysis: Analysis, known: _Parameters) -> Iterator[Diagnostic]:
 _REFUSED = "a leaf that requires gradients is changed in place where they are recorded, and torch raises RuntimeError"
 
 
-def _may_change(node: ast.AST) -> bool:
-    """Whether a node is of a sort that changes something in place."""
-    match node:
-        case ast.Assign([ast.Subscript()]) | ast.AugAssign():
-            return True
-        case ast.Call(func, keywords=keywords):
-            return (isinstance(func, ast.Attribute) and _in_place(func.attr)) or any(
-                each.arg == "out" for each in keywords
-            )
-        case _:
-            return False
+def _may_change(method: ast.FunctionDef) -> bool:
+    """Whether anything in a method is of a sort that changes something in place."""
+    if walk_of(method, ast.AugAssign) or any(each.arg == "out" for each in walk_of(method, ast.keyword)):
+        return True
+    called = (call.func for call in walk_of(method, ast.Call))
+    return any(isinstance(func, ast.Attribute) and _in_place(func.attr) for func in called) or any(
+        isinstance(node.targets[0], ast.Subscript) for node in walk_of(method, ast.Assign)
+    )
 
 
 def _changed(analysis: Analysis, node: ast.AST) -> ast.expr | None:

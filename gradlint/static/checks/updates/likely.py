@@ -11,10 +11,15 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.updates.empty import cleared_behind_a_forward
-from gradlint.static.flow.following import Effect, follow
-from gradlint.static.flow.tree import Event
+from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.tree import Effect, Event
 from gradlint.static.lowering.files import Root
 from gradlint.typestate import State
+
+_WITHOUT = frozenset(
+    name for name in OPTIMIZER.states if OPTIMIZER.broken_by(State(name), EventKind.STEP) in ("GL103", "GL104")
+)
+"""The states in which a step finds no gradients."""
 
 
 @check
@@ -24,19 +29,19 @@ def stepped_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
         found = analysis.events[root]
         cleared = {event.name for event in found if event.kind is EventKind.ZERO and event.targets is None}
         for step in dict.fromkeys(event for event in found if event.kind is EventKind.OTHER_STEP):
-            if step.name in cleared and "scaler" not in step.roles and _broken(root, step, blind=True):
-                states = _broken(root, step, blind=False)
+            if step.name in cleared and "scaler" not in step.roles:
+                states = _broken(root, step)
                 codes = {OPTIMIZER.broken_by(state, EventKind.STEP) for state in states}
                 if codes == {"GL103"} or (codes == {"GL104"} and cleared_behind_a_forward(found, step, states)):
                     state = min(states, key=lambda state: state.marks)
                     yield compose(codes.pop() or "", Side.STATIC, step.place, state.marks, subject=step.name)
 
 
-def _broken(root: Root, step: Event, *, blind: bool) -> set[State]:
-    """Return the states in which a step is reached, if it finds no gradients in any (blind: in some) of them."""
-    states = follow(root.bare, OPTIMIZER, _as_optimizer(step), blind=blind).get(step, set())
-    lost = {state for state in states if OPTIMIZER.broken_by(state, EventKind.STEP) in ("GL103", "GL104")}
-    return lost if blind or lost == states else set()
+def _broken(root: Root, step: Event) -> set[State]:
+    """Return the states in which a step is reached, if it finds no gradients in any of them."""
+    arrivals = follow_to(root.bare, OPTIMIZER, _as_optimizer(step), lambda event, _: _WITHOUT if event == step else ())
+    states = arrivals.get(step, set())
+    return states if all(state.name in _WITHOUT for state in states) else set()
 
 
 def _as_optimizer(step: Event) -> Effect:

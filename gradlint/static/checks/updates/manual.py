@@ -13,7 +13,8 @@ from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.flow.following import follow, run
+from gradlint.static.flow.following import follow_to, run
+from gradlint.static.flow.glance import breaking, may_reach
 from gradlint.static.flow.protocols import GRADIENT
 from gradlint.static.flow.trained import on_gradient, on_parameter
 from gradlint.static.flow.tree import Event, Kill, Uid, walk
@@ -60,13 +61,18 @@ def _stale(analysis: Analysis, root: Root, found: list[Event]) -> Iterator[Diagn
     told: set[int] = set()
     for subject in dict.fromkeys(each for event in found for each in _subjects(event, renewed)):
         effect = on_parameter(subject, analysis.lowering.objects)
-        for event, states in sorted(follow(root.bare, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
+        arrivals = follow_to(root.bare, OPTIMIZER, effect, _dirty_at)
+        for event, states in sorted(arrivals.items(), key=lambda item: item[0].place):
             if effect(event) is not EventKind.STEP or told & set(event.loops[:1]):
                 continue
             dirty = _dirty(states, event, analysis.events[root])
             if dirty is not None:
                 told.add(event.loops[0])
                 yield compose("GL115", Side.STATIC, event.place, dirty.marks, subject=event.name)
+
+
+def _dirty_at(_: Event, kind: EventKind) -> tuple[str, ...]:
+    return ("dirty",) if kind is EventKind.STEP else ()
 
 
 def _subjects(event: Event, renewed: frozenset[str]) -> Iterator[frozenset[Uid]]:
@@ -127,8 +133,10 @@ def no_gradient(analysis: Analysis) -> Iterator[Diagnostic]:
         seen: set[Location] = set()
         for subject in dict.fromkeys(frozenset({uid}) for event in reads for uid in event.targets or ()):
             effect = on_gradient(subject, analysis.lowering.objects)
-            arrivals = run(root.bare, GRADIENT, effect, State("unknown")).arrivals
-            for event, worlds in arrivals.items():
+            start = State("unknown")
+            if not may_reach(root.bare, GRADIENT, effect, breaking(GRADIENT), start):
+                continue
+            for event, worlds in run(root.bare, GRADIENT, effect, start).arrivals.items():
                 # Whatever a path has asked before may have told it that there is a gradient.
                 sure = [world.state for world in worlds if world.state.name == "none" and not world.facts]
                 if effect(event) is EventKind.READ and sure and event.place not in seen:

@@ -5,7 +5,7 @@ One optimizer in one root gets one finding per step: what is wrong with the grad
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gradlint.diagnostics import Confidence, Diagnostic, Location
 from gradlint.events import EventKind
@@ -17,9 +17,9 @@ from gradlint.static.checks.updates.cases import Case, is_outside
 from gradlint.static.checks.updates.empty import empty
 from gradlint.static.facts.cadence import conditional, tree_of
 from gradlint.static.facts.trials import is_of_one_number
-from gradlint.static.flow.following import breaches
+from gradlint.static.flow.following import breaches, run
 from gradlint.static.flow.giving_up import without_giving_up
-from gradlint.static.flow.interpreter import World
+from gradlint.static.flow.glance import may_break
 from gradlint.static.flow.kinship import touches
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event, Kill, Node, walk
@@ -50,12 +50,14 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
     """Yield what is wrong with the gradients that an optimizer uses, if anything is: once in what is read from one line on."""
-    tree = without_giving_up(root.bare)
     effect = on_optimizer(optimizer, analysis.lowering.objects)
-    for event, worlds in sorted(breaches(tree, OPTIMIZER, effect).items(), key=lambda item: item[0].place):
+    if not may_break(root.bare, OPTIMIZER, effect):
+        return
+    found = breaches(without_giving_up(root.bare), OPTIMIZER, effect)
+    for event, states in sorted(found.items(), key=lambda item: item[0].place):
         if effect(event) is not EventKind.STEP:
             continue
-        case = Case(optimizer, event, frozenset(worlds), analysis.events[root], analysis.lowering.objects)
+        case = Case(optimizer, event, frozenset(states), analysis.events[root], analysis.lowering.objects)
         diagnostic = _verdict(case, root)
         if diagnostic is not None and not _meant(analysis, root, case, diagnostic):
             # One root cause, one finding: what follows is downstream of it.
@@ -70,7 +72,7 @@ def _meant(analysis: Analysis, root: Root, case: Case, found: Diagnostic) -> boo
         return False
     if (found.code == "GL102" and _steps_once(analysis, step)) or _repeats_from_there(analysis, case):
         return True
-    return (analysis.declared(step.loops) > 1 and not conditional(root.tree, step, step.loops[-1])) or _only_timed(
+    return (analysis.declared(step.loops) > 1 and not conditional(root.bare, step, step.loops[-1])) or _only_timed(
         analysis, root, case
     )
 
@@ -97,7 +99,7 @@ def _only_timed(analysis: Analysis, root: Root, case: Case) -> bool:
 
 
 def _verdict(case: Case, root: Root) -> Diagnostic | None:
-    broken = {OPTIMIZER.broken_by(world.state, EventKind.STEP) for world in case.worlds}
+    broken = {OPTIMIZER.broken_by(state, EventKind.STEP) for state in case.states}
     if "GL101" in broken:
         return _stale(case, root)
     if broken <= {"GL103", "GL104"}:
@@ -107,12 +109,16 @@ def _verdict(case: Case, root: Root) -> Diagnostic | None:
 
 def _again(case: Case) -> list[State]:
     """The states of the paths on which the optimizer has stepped before."""
-    return [world.state for world in case.worlds if world.state.mark("spent") is not None]
+    return list(filter(_is_again, case.states))
+
+
+def _is_again(state: State) -> bool:
+    return state.mark("spent") is not None
 
 
 def _stale(case: Case, root: Root) -> Diagnostic | None:
     step = case.step
-    stale = [world.state for world in case.worlds if OPTIMIZER.broken_by(world.state, EventKind.STEP) == "GL101"]
+    stale = [state for state in case.states if OPTIMIZER.broken_by(state, EventKind.STEP) == "GL101"]
     # Whoever is cleared in the loop, too, is so in some turn of it.
     within = [state for state in stale if state.mark("cleared") is not None and not _begins(case, state)]
     dirty = min(within or stale, key=lambda state: state.marks)
@@ -121,7 +127,7 @@ def _stale(case: Case, root: Root) -> Diagnostic | None:
     others = {state.name for state in _again(case) if state.name != "dirty" and not _begins(case, state)}
     if others and not others <= _UNKNOWN:
         return case.report("GL108", dirty, Confidence.LIKELY) if _conditional(case, root) else None
-    if others and (conditional(root.tree, step, step.loops[-1]) or _configured(case, root)):
+    if others and (conditional(root.bare, step, step.loops[-1]) or _configured(case, root)):
         return None
     cleared = dirty.mark("cleared")
     if cleared is not None and is_outside(case, cleared):
@@ -158,24 +164,25 @@ def _cleared_instead(case: Case) -> Event | None:
 
 def _conditional(case: Case, root: Root) -> bool:
     """Whether a condition that changes from iteration to iteration, and does not guard the step, decides."""
-    again = [world for world in case.worlds if world.state.mark("spent") is not None]
-    return _separated(case, [world for world in again if world.state.name != "dirty"], root, changing=True)
+    return _separated(case, root, lambda state: _is_again(state) and state.name != "dirty", changing=True)
 
 
 def _configured(case: Case, root: Root) -> bool:
     """Whether a condition that never changes keeps the dirty paths apart from those with an unknown call."""
-    return _separated(case, [world for world in case.worlds if world.state.name in _UNKNOWN], root, changing=False)
+    return _separated(case, root, lambda state: state.name in _UNKNOWN, changing=False)
 
 
-def _separated(case: Case, others: list[World[State]], root: Root, *, changing: bool) -> bool:
-    """Whether one condition holds on every dirty path and on none of the others."""
-    dirty = [world.facts for world in case.worlds if world.state.name == "dirty"]
+def _separated(case: Case, root: Root, others: Callable[[State], bool], *, changing: bool) -> bool:
+    """Whether one condition holds on every dirty path and on none of `others`."""
+    effect = on_optimizer(case.optimizer, case.objects)
+    worlds = run(without_giving_up(root.bare), OPTIMIZER, effect).worlds(case.step)
+    dirty = [world.facts for world in worlds if world.state.name == "dirty"]
     renewed = _renewed(root.tree)
     return any(
         bool(atom.ids & renewed) is changing
         and all((atom, truth) in facts for facts in dirty)
-        and all((atom, not truth) in world.facts for world in others)
-        for atom, truth in dirty[0]
+        and all((atom, not truth) in world.facts for world in worlds if others(world.state))
+        for atom, truth in (dirty[0] if dirty else ())
     )
 
 

@@ -6,7 +6,7 @@ It knows names of one function, or of a script; it must not know events.
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -35,12 +35,14 @@ def strangers(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL104: between clearing and stepping, all that runs backward is a loss in which no model of the optimizer has a part."""
     if not analysis.says(".zero_grad()") or not analysis.says(".backward("):
         return
-    for scope in analysis.scopes_with(".backward("):
-        models = _made(analysis, scope)
+    made = [node for node in analysis.nodes(ast.Assign) if makes_module(analysis, node.value)]
+    models_in = Counter(analysis.scope_of(node) for node in made for _ in node.targets)
+    for scope in analysis.scopes_with(".backward(") if made else ():
+        models = _made(analysis, scope) if models_in[scope] > 1 else frozenset[str]()
         owned = _owned(analysis, scope, models) if len(models) > 1 else {}
-        given = _given(scope) if owned else {}
         others = _others(scope, owned, models) if owned else {}
-        for block in _blocks(scope) if owned else ():
+        given = _given(scope) if any(others.values()) else {}
+        for block in _blocks(scope) if any(others.values()) else ():
             for step, name, loss in _updates(block, owned):
                 reached = _behind(analysis, given, loss)
                 if reached is not None and reached.isdisjoint(owned[name]) and reached & others[name]:

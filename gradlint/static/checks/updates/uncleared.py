@@ -20,9 +20,9 @@ from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.updates.optimizers import judge
-from gradlint.static.flow.following import Effect, breaches, follow
+from gradlint.static.flow.following import breaches, follow
 from gradlint.static.flow.subjects import on_optimizer
-from gradlint.static.flow.tree import Event, Node, Seq
+from gradlint.static.flow.tree import Effect, Event, Node, Seq
 from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object

@@ -15,7 +15,8 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.regions import VALIDATION_DATA
 from gradlint.static.facts.cadence import turns
-from gradlint.static.flow.following import follow
+from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.glance import breaking
 from gradlint.static.flow.subjects import on_sampler
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.files import Root
@@ -46,7 +47,9 @@ def _again(analysis: Analysis, root: Root, sampler: Object, drawn: list[Event]) 
     built = [
         each for each in analysis.events[root] if each.kind is EventKind.CREATE and sampler.uid in (each.targets or ())
     ]
-    arrivals = follow(root.bare, SAMPLER, on_sampler(sampler.uid), State("absent") if built else None)
+    arrivals = follow_to(
+        root.bare, SAMPLER, on_sampler(sampler.uid), breaking(SAMPLER), State("absent") if built else None
+    )
     for event in dict.fromkeys(drawn):
         if _is_asked_again(analysis, sampler, event):
             continue  # Whoever builds it under this condition may not come here.

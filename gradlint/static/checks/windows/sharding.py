@@ -9,7 +9,8 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
-from gradlint.static.flow.following import follow
+from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.glance import breaking
 from gradlint.static.flow.protocols import SHARDING
 from gradlint.static.flow.subjects import on_sharded
 from gradlint.static.lowering.values import Kind
@@ -21,7 +22,9 @@ def sharded_later(analysis: Analysis) -> Iterator[Diagnostic]:
     for root in analysis.roots:
         sharded = {event.place: event for event in analysis.events[root] if event.kind is EventKind.SHARD}
         for optimizer in analysis.objects(Kind.OPTIMIZER) if sharded else ():
-            arrivals = follow(root.bare, SHARDING, on_sharded(optimizer)) if optimizer.of and optimizer.calls else {}
+            if not optimizer.of or not optimizer.calls:
+                continue
+            arrivals = follow_to(root.bare, SHARDING, on_sharded(optimizer), breaking(SHARDING))
             for step, states in arrivals.items():
                 stale = {state.mark("sharded") for state in states if state.name == "stale"}
                 known = step.kind is EventKind.STEP and all(state.name != "unknown" for state in states)

@@ -1,0 +1,164 @@
+"""A glance: whether any path could come to an event in a state that matters, if each branch could be taken.
+
+It remembers neither conditions nor places, so that it costs next to nothing; what it does not find, no run does. States are known
+by their names only, and some of them are one integer.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from gradlint.events import EventKind
+from gradlint.static.flow.tree import Branch, Call, Effect, Event, Jump, JumpKind, Known, Loop, Node, Seq
+from gradlint.typestate import Protocol, State
+
+Telling = Callable[[Event, EventKind], Iterable[str]]
+"""The names of the states in which something is to be said of an event, which means something to the subject."""
+
+
+def may_break(tree: Node, protocol: Protocol, effect: Effect) -> bool:
+    """Whether a subject may break a rule of a protocol on some path through a tree."""
+    return may_reach(tree, protocol, effect, breaking(protocol))
+
+
+def breaking(protocol: Protocol) -> Telling:
+    """Return what tells in which states an event breaks a rule of a protocol."""
+    return lambda _, kind: protocol.forbidding(kind)
+
+
+def may_reach(tree: Node, protocol: Protocol, effect: Effect, telling: Telling, start: State | None = None) -> bool:
+    """Whether a path through a tree may come to an event in a state that is `telling` there."""
+    try:
+        Glance(_names(protocol), effect, telling).over(tree, (start or protocol.initial).name)
+    except _FoundError:
+        return True
+    return False
+
+
+class _FoundError(Exception):
+    """A path has come to what was looked for."""
+
+
+class _Names:
+    """The states of a protocol by their names, a bit for each."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._bits: dict[str, int] = {}
+        self._moves: defaultdict[EventKind, dict[int, int]] = defaultdict(dict)
+
+    def of(self, names: Iterable[str]) -> int:
+        """Return the states of these names."""
+        states = 0
+        for name in names:
+            states |= self._bits.setdefault(name, 1 << len(self._bits))
+        return states
+
+    def moved(self, states: int, kind: EventKind) -> int:
+        """Return the states after an event."""
+        moves = self._moves[kind]
+        if states not in moves:
+            before = [name for name, bit in self._bits.items() if states & bit]
+            moves[states] = self.of(after for name in before for after in self._protocol.led(name, kind))
+        return moves[states]
+
+
+_names = functools.cache(_Names)
+
+
+class Glance:
+    """One look over a tree; a jump leaves its states to what it leads to."""
+
+    def __init__(self, names: _Names, effect: Effect, telling: Telling) -> None:
+        self._names = names
+        self._effect = effect
+        self._telling = telling
+        self._meant: dict[int, tuple[EventKind | None, int]] = {}
+        self._broken = self._continued = self._returned = 0
+        self._done: dict[tuple[int, int], tuple[int, int, int, int]] = {}
+
+    def over(self, node: Node, start: str) -> None:
+        """Follow all paths; one that comes to what is looked for ends it."""
+        self._run(node, self._names.of([start]))
+
+    def _run(self, node: Node, states: int) -> int:
+        """Return the states in which paths go on behind a node."""
+        # No patterns: see `tree.walk`.
+        if isinstance(node, Seq):
+            for item in node.items:
+                states = self._event(item, states) if type(item) is Event else self._run(item, states)
+                if not states:
+                    break
+            return states
+        if isinstance(node, Branch):
+            return self._branch(node, states)
+        if isinstance(node, Call):
+            return self._call(node, states)
+        if isinstance(node, Jump):
+            return self._jump(node.kind, states)
+        if isinstance(node, Loop):
+            return self._loop(node, states)
+        return self._event(node, states) if isinstance(node, Event) else states
+
+    def _event(self, event: Event, states: int) -> int:
+        meant = self._meant.get(id(event))
+        if meant is None:
+            kind = self._effect(event)
+            telling = self._names.of(self._telling(event, kind)) if kind is not None else 0
+            meant = self._meant[id(event)] = kind, telling
+        kind, telling = meant
+        if states & telling:
+            raise _FoundError
+        return states if kind is None else self._names.moved(states, kind)
+
+    def _branch(self, branch: Branch, states: int) -> int:
+        if isinstance(branch.test, Known):
+            return self._run(branch.then if branch.test.truth else branch.orelse, states)
+        return self._run(branch.then, states) | self._run(branch.orelse, states)
+
+    def _call(self, call: Call, states: int) -> int:
+        if call.ends is JumpKind.CONTINUE:
+            outside, self._continued = self._continued, 0
+            states = self._run(call.body, states) | self._continued
+            self._continued = outside
+        else:
+            outside, self._returned = self._returned, 0
+            states = self._run(call.body, states) | self._returned
+            self._returned = outside
+        return states
+
+    def _jump(self, kind: JumpKind, states: int) -> int:
+        if kind is JumpKind.RETURN:
+            self._returned |= states
+        elif kind is JumpKind.CONTINUE:
+            self._continued |= states
+        elif kind is JumpKind.BREAK:
+            self._broken |= states
+        return 0
+
+    def _loop(self, loop: Loop, states: int) -> int:
+        # The turns of the loops around it bring the same states again: without this, each level doubles the work.
+        key = id(loop), states
+        outside = self._broken, self._continued, self._returned
+        if key not in self._done:
+            self._broken = self._continued = self._returned = 0
+            left = self._turns(loop, states)
+            self._done[key] = left, self._broken, self._continued, self._returned
+        left, broken, continued, returned = self._done[key]
+        self._broken, self._continued, self._returned = (
+            outside[0] | broken,
+            outside[1] | continued,
+            outside[2] | returned,
+        )
+        return left
+
+    def _turns(self, loop: Loop, states: int) -> int:
+        ended, fresh = 0, self._run(loop.first, states) | self._continued
+        while fresh:
+            ended |= fresh
+            self._continued = 0
+            fresh = (self._run(loop.later, fresh) | self._continued) & ~ended
+        left, self._broken, self._continued = self._broken, 0, 0
+        return left if loop.endless else left | self._run(loop.orelse, ended)
