@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import os
-import pickle
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -82,11 +81,15 @@ def remember(
 
 def dumped(value: object) -> bytes:
     """Return a value as bytes."""
+    import pickle  # Without a cache nobody needs it.
+
     return pickle.dumps(value, protocol=5)
 
 
 def loaded(data: bytes, kind: type[_T]) -> _T | None:
     """Return the value that bytes stand for; None for what is damaged."""
+    import pickle
+
     try:
         value = pickle.loads(data)
     except Exception:  # noqa: BLE001 (damaged pickles raise whatever they like)
