@@ -6,11 +6,11 @@ It knows keys, codes and TOML; it must not know how files are found or how findi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from gradlint.data import dataclass
 from gradlint.models import NO_MODEL, Model, ModelError, built_in_kinds, read_model
 from gradlint.rulebook import nearest, rule, rules
 
@@ -86,26 +86,36 @@ _KEYS = {
 _CODE_KEYS = ("select", "ignore", "extend-select")
 
 
-def find_settings(start: Path) -> Settings:
+def find_settings(start: str | os.PathLike[str]) -> Settings:
     """Return the settings of the nearest pyproject.toml, at `start` or above, that has a `[tool.gradlint]`.
 
     Raises SettingsError if that file cannot be read or followed.
     """
-    start = start.resolve()
-    for folder in (start, *start.parents):
-        file = folder / "pyproject.toml"
-        if file.is_file():
+    start = os.path.realpath(start)
+    for folder in upward(start):
+        file = os.path.join(folder, "pyproject.toml")
+        if os.path.isfile(file):
             table = _table(file)
             if table is not None:
                 return _settings(table, file)
-    return Settings(root=str(start if start.is_dir() else start.parent))
+    return Settings(root=start if os.path.isdir(start) else os.path.dirname(start))
 
 
-def _table(file: Path) -> Mapping[str, Any] | None:
+def upward(folder: str) -> Iterator[str]:
+    """Yield a folder, the one that it lies in, and so on."""
+    while True:
+        yield folder
+        inner, folder = folder, os.path.dirname(folder)
+        if inner == folder:
+            return
+
+
+def _table(file: str) -> Mapping[str, Any] | None:
     from gradlint import toml
 
     try:
-        document = toml.loads(file.read_text(encoding="utf-8"))
+        with open(file, encoding="utf-8") as stream:
+            document = toml.loads(stream.read())
     except (OSError, UnicodeDecodeError, toml.TOMLDecodeError) as error:
         raise SettingsError(f"{file}: {error}") from error
     table = document.get("tool", {}).get("gradlint")
@@ -114,8 +124,8 @@ def _table(file: Path) -> Mapping[str, Any] | None:
     return table
 
 
-def _settings(table: Mapping[str, Any], file: Path) -> Settings:
-    values: dict[str, Any] = {"root": str(file.parent)}
+def _settings(table: Mapping[str, Any], file: str) -> Settings:
+    values: dict[str, Any] = {"root": os.path.dirname(file)}
     for key, value in table.items():
         place = f"{file}: `{key}` of [tool.gradlint]"
         if key not in _KEYS:

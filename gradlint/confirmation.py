@@ -12,7 +12,6 @@ import functools
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from gradlint.config import SettingsError, find_settings
 from gradlint.diagnostics import Diagnostic, Side
@@ -51,7 +50,7 @@ def confirm(known: Record) -> list[Diagnostic]:
 
 def _read(files: Sequence[str]) -> list[Diagnostic]:
     """Return what is found in those files that have to do with training; raises SettingsError."""
-    settings = find_settings(Path(files[0]))
+    settings = find_settings(files[0])
     packages = models_with(settings.models).packages
     training = [file for file in files if _mentions_training(file, packages)]
     found = check_paths(training, settings, force_exclude=True).diagnostics

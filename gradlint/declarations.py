@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import tokenize
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Location
+from gradlint.regex import regex
 from gradlint.suppression import comments
 
-_DECLARED = re.compile(r"#\s*gradlint:\s*(?P<word>accumul\w*)(?:\s*=\s*(?P<steps>[^\s#,;]+))?")
+_DECLARED = regex(r"#\s*gradlint:\s*(?P<word>accumul\w*)(?:\s*=\s*(?P<steps>[^\s#,;]+))?")
 
 
 class Declaration(NamedTuple):

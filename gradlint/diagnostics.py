@@ -6,7 +6,9 @@ Leaf module: it knows neither how findings are made nor how they are shown.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from gradlint.data import dataclass
 
 
 class Severity(enum.Enum):

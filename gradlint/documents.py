@@ -8,15 +8,16 @@ not know what is looked for in a document.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Location, Related
 from gradlint.ipython import as_python
+from gradlint.regex import regex
 
 NOTEBOOK = ".ipynb"
 TEXTS = (".md", ".markdown", ".rst")
@@ -24,9 +25,9 @@ TEXTS = (".md", ".markdown", ".rst")
 _PYTHON = frozenset(["py", "py3", "pycon", "python", "python3", "ipython", "ipython3"])
 _DIRECTIVES = frozenset(["code", "code-block", "code-cell", "sourcecode"])
 
-_FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
-_DIRECTIVE = re.compile(r"^(?P<indent>\s*)\.\. (?:code|code-block|sourcecode|testcode|jupyter-execute)::(?P<info>.*)$")
-_PROMPT = re.compile(r"\s*(?:>>>|\.\.\.)(?: |$)")
+_FENCE = regex(r"^(?P<indent>\s*)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
+_DIRECTIVE = regex(r"^(?P<indent>\s*)\.\. (?:code|code-block|sourcecode|testcode|jupyter-execute)::(?P<info>.*)$")
+_PROMPT = regex(r"\s*(?:>>>|\.\.\.)(?: |$)")
 
 
 class NotReadable(ValueError):
@@ -130,6 +131,8 @@ def _notebook(text: str, filename: str) -> Document:
 def _cells(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the lines of each cell with Python code; raises NotReadable."""
     try:
+        import json  # Few files are notebooks.
+
         notebook = json.loads(text)
         metadata = notebook.get("metadata") or {}
         sheets = notebook.get("worksheets") or [notebook]

@@ -6,9 +6,10 @@ It knows the lines of one piece; it must not know where that stands, nor what is
 from __future__ import annotations
 
 import ast
-import re
 import warnings
 from collections.abc import Sequence
+
+from gradlint.regex import regex
 
 _OTHER_LANGUAGES = frozenset(
     [
@@ -44,9 +45,9 @@ _BARE = frozenset(
     ["cat", "cd", "conda", "cp", "env", "ls", "man", "mkdir", "mv", "pip", "pwd", "rm", "rmdir", "run", "uv"]
 )
 """Commands that IPython takes without `%`."""
-_TIMED = re.compile(r"(?P<indent>\s*)(?P<magic>%(?:time|timeit|prun|memit)(?:\s+-[a-z]\s*\d*)*\s+)(?P<code>\S.*)")
-_COMMAND = re.compile(r"(?P<indent>\s*)(?:[%!?]|[\w.*\[\]\"']+\?{1,2}\s*$)")
-_CAPTURED = re.compile(r"(?P<start>\s*[\w.\[\], \"']+=\s*)[%!]")
+_TIMED = regex(r"(?P<indent>\s*)(?P<magic>%(?:time|timeit|prun|memit)(?:\s+-[a-z]\s*\d*)*\s+)(?P<code>\S.*)")
+_COMMAND = regex(r"(?P<indent>\s*)(?:[%!?]|[\w.*\[\]\"']+\?{1,2}\s*$)")
+_CAPTURED = regex(r"(?P<start>\s*[\w.\[\], \"']+=\s*)[%!]")
 
 
 def as_python(source: Sequence[str]) -> list[str]:

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Location
 
 _T = TypeVar("_T")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Sums:
     """The parameters of a replica after a step: of each, the sum and the sum of magnitudes."""
 
@@ -30,7 +31,7 @@ class Sums:
     values: tuple[tuple[float, float], ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Replica:
     """What one rank saw of a model that all ranks of `group` hold alike.
 
@@ -51,7 +52,7 @@ class Replica:
     sums: tuple[Sums, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Reached:
     """What of the user's `files` is known to have run: `rows` with events, and first rows of functions, by file."""
 
@@ -60,7 +61,7 @@ class Reached:
     functions: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What one process saw; `rank` is None outside of distributed training, `ended` tells whether it ended by itself."""
 

@@ -6,15 +6,17 @@ A page is an H1, a fenced `toml` block and sections. Code and name come from its
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Severity, Side
+from gradlint.regex import regex
 
-_FILE_NAME = re.compile(r"(GL\d{3}|GL000)-([a-z0-9-]+)\.md")
-_META = re.compile(r"^```toml\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+_FILE_NAME = regex(r"(GL\d{3}|GL000)-([a-z0-9-]+)\.md")
+_META = regex(r"^```toml\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 
 
 class Rule(NamedTuple):
@@ -36,14 +38,15 @@ class Rule(NamedTuple):
         return f"rules/{self.code}-{self.name}.md"
 
 
-def rules_folder() -> Path:
+def rules_folder() -> str:
     """Return the folder of the pages: inside the installed package, else beside it in a checkout.
 
     Raises FileNotFoundError if neither is there.
     """
-    package = Path(__file__).parent
-    for folder in (package / "rules", package.parent / "rules"):
-        if folder.is_dir():
+    package = os.path.dirname(__file__)
+    for home in (package, os.path.dirname(package)):
+        folder = os.path.join(home, "rules")
+        if os.path.isdir(folder):
             return folder
     raise FileNotFoundError(f"gradlint's rule pages are neither in {package} nor beside it: reinstall gradlint")
 
@@ -61,9 +64,9 @@ def rule(code: str) -> Rule:
 
 
 @functools.cache
-def _pages() -> Mapping[str, Path]:
-    pages = sorted(rules_folder().iterdir())
-    return {named[1]: path for path in pages if (named := _FILE_NAME.fullmatch(path.name))}
+def _pages() -> Mapping[str, str]:
+    names = sorted(os.listdir(rules_folder()))
+    return {named[1]: name for name in names if (named := _FILE_NAME.fullmatch(name))}
 
 
 _DIGITS = str.maketrans("OIL", "011")
@@ -81,13 +84,14 @@ def nearest(word: str) -> str | None:
     return named[max(close, key=lambda name: sum(map(str.__eq__, name, word)))] if close else None
 
 
-def _read(path: Path) -> Rule:
-    matched = _FILE_NAME.fullmatch(path.name)
+def _read(name: str) -> Rule:
+    matched = _FILE_NAME.fullmatch(name)
     assert matched is not None
-    page = path.read_text(encoding="utf-8")
+    with open(os.path.join(rules_folder(), name), encoding="utf-8") as file:
+        page = file.read()
     found = _META.search(page)
     if found is None:
-        raise ValueError(f"{path.name}: a rule page needs a fenced toml block")
+        raise ValueError(f"{name}: a rule page needs a fenced toml block")
     from gradlint import toml
 
     meta: dict[str, Any] = toml.loads(found[1])

@@ -6,8 +6,9 @@ It knows neither how a file is understood nor how the story is shown.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.documents import Document
 

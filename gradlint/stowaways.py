@@ -8,7 +8,6 @@ finds it in its environment (`boarding/sitecustomize.py`). Must not know what th
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import json
 import os
@@ -18,6 +17,8 @@ from multiprocessing import spawn
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from gradlint.data import dataclass
 
 Around = Callable[[Any, Callable[[], Any]], Any]
 """Called in a child with its process object and what it would have run."""
@@ -34,7 +35,7 @@ else:
 """
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Stowaway:
     """Boards a child that is being prepared.
 

@@ -11,10 +11,11 @@ import io
 import re
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.rulebook import nearest, rules
 
 UNUSED = "GL001"
@@ -22,7 +23,7 @@ UNUSED = "GL001"
 _OURS = re.compile(r"#\s*gradlint:\s*(?P<scope>ignore-file|ignore)\b\s*(?:\[(?P<codes>[^\]]*)\])?")
 _NOQA = re.compile(r"#\s*(?P<scope>noqa)\b(?:\s*:\s?(?P<codes>[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*))?", re.IGNORECASE)
 # Other tools have codes such as GL08: of a noqa, only what looks like one of our codes is ours.
-_CODE = re.compile(r"GL\d{3}")
+_CODE = regex(r"GL\d{3}")
 _LAYOUT = frozenset({tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING})
 _EVERYWHERE = range(2**31)
 

@@ -9,10 +9,10 @@ points cover all of it. Must not know torch, nor how a run is watched or drawn.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple, dataclass
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 

@@ -18,9 +18,9 @@ Example: a loop without `zero_grad`
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 

@@ -6,12 +6,12 @@ Exit codes: 0 nothing found, 1 findings, 2 work left undone. Each command import
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -101,6 +101,7 @@ def run(
         raise Undone(str(error)) from error
     telling = Telling(output_format, output_file, None if no_lint else _confirmed)
     drawing = Drawing(**pictures)
+    gc.enable()  # The program is to find it as it would without us.
     sys.exit(
         run_command(
             script, args, module=module, fail_on=fail_on, output_dir=output_dir, telling=telling, drawing=drawing
@@ -120,6 +121,8 @@ def _confirmed(known: Record) -> Sequence[Diagnostic]:
 @common.output_file
 def merge(folders: tuple[str, ...], output_format: str, output_file: str | None) -> None:
     """Merge what the processes of a run left in FOLDERS (see `gradlint run --output-dir`) into one report."""
+    from pathlib import Path
+
     from gradlint import records
     from gradlint.merging import combined
 
@@ -147,7 +150,7 @@ def events(file: str, output_format: str, output_file: str | None) -> None:
     from gradlint.static.story.narration import read_story
 
     try:
-        story = read_story(file, find_settings(Path(file)))
+        story = read_story(file, find_settings(file))
     except (SettingsError, Unreadable) as error:
         raise Undone(f"{file}: {error}") from error
     with opened(output_file) as stream:

@@ -13,13 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from gradlint.cli import common
 from gradlint.cli.common import Undone, opened
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Severity
 from gradlint.garbage import collector_paused
 from gradlint.reporters import WITH_FIXES, render, source_lines
@@ -56,7 +56,7 @@ class _Asked(NamedTuple):
         """Return the settings of the project; raises Undone if they cannot be read."""
         from gradlint.config import SettingsError, find_settings
 
-        start = Path(self.stdin_filename if self.paths[0] == _STDIN else self.paths[0])
+        start = self.stdin_filename if self.paths[0] == _STDIN else self.paths[0]
         try:
             return find_settings(start).changed(self.select, self.ignore, self.extend_select, preview=self.preview)
         except SettingsError as error:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+
+from gradlint.data import NamedTuple
 
 BASES = ("optimizer", "scheduler", "scaler", "module", "criterion", "engine")
 """The kinds that are built in; every other kind is like one of them."""

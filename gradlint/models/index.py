@@ -10,12 +10,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import translate
-from pathlib import Path
 from typing import Any
 
 from gradlint.models.form import BASES, NO_MODEL, Meaning, Model, read_meaning, split_key
+from gradlint.models.tables import tables
 
-_FOLDER = Path(__file__).parent
 _UNKNOWN, _PURE = Meaning("unknown"), Meaning("pure")
 
 
@@ -106,31 +105,24 @@ def built_in() -> Models:
 
 
 @functools.cache
-def _tables() -> tuple[dict[str, Any], ...]:
-    from gradlint import toml
-
-    return tuple(toml.loads(file.read_text(encoding="utf-8")) for file in sorted(_FOLDER.glob("*.toml")))
-
-
-@functools.cache
 def _built_in_names() -> _Patterns:
     # Read as far as needed: most names of most frameworks are in no file that is checked.
     return _Patterns(
-        (split_key(key)[0], (key, value)) for table in _tables() for key, value in table.get("names", {}).items()
+        (split_key(key)[0], (key, value)) for table in tables() for key, value in table.get("names", {}).items()
     )
 
 
 @functools.cache
 def described_packages() -> frozenset[str]:
     """Return the packages that gradlint's own models describe."""
-    names = (split_key(key)[0] for table in _tables() for key in table.get("names", {}))
+    names = (split_key(key)[0] for table in tables() for key in table.get("names", {}))
     return frozenset(name.split(".")[0] for name in names if "*" not in name.split(".")[0])
 
 
 @functools.cache
 def built_in_kinds() -> Mapping[str, str]:
     """Return the kinds of gradlint's own models, each with the built-in kind that it is like."""
-    kinds = {name: kind.get("like", "engine") for table in _tables() for name, kind in table.get("kinds", {}).items()}
+    kinds = {name: kind.get("like", "engine") for table in tables() for name, kind in table.get("kinds", {}).items()}
     return {**{name: name for name in BASES}, **kinds}
 
 
@@ -144,7 +136,7 @@ def _built_in_meaning(name: str) -> Meaning:
 
 @functools.cache
 def _built_in_method(kind: str, method: str) -> Meaning | None:
-    for table in _tables():
+    for table in tables():
         methods = table.get("kinds", {}).get(kind, {}).get("methods", {})
         found = _Patterns((split_key(key)[0], (key, value)) for key, value in methods.items()).find(method)
         if found is not None:
@@ -154,7 +146,7 @@ def _built_in_method(kind: str, method: str) -> Meaning | None:
 
 @functools.cache
 def _made() -> _Patterns:
-    return _Patterns(item for table in _tables() for item in table.get("made", {}).items())
+    return _Patterns(item for table in tables() for item in table.get("made", {}).items())
 
 
 @functools.cache
@@ -166,4 +158,4 @@ def made_by(name: str) -> str:
 @functools.cache
 def words(section: str, *keys: str) -> frozenset[str]:
     """Return word lists of the models as one, such as the tensor methods that `cut` the graph."""
-    return frozenset(word for table in _tables() for key in keys for word in table.get(section, {}).get(key, ()))
+    return frozenset(word for table in tables() for key in keys for word in table.get(section, {}).get(key, ()))

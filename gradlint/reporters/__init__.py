@@ -9,9 +9,9 @@ import importlib
 import linecache
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TextIO
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic
 
 FORMATS = ("full", "concise", "json", "github", "gitlab", "junit", "sarif")

@@ -17,6 +17,7 @@ from typing import TextIO
 from gradlint import __version__
 from gradlint.diagnostics import Diagnostic, Location
 from gradlint.recordings import to_json
+from gradlint.regex import regex
 from gradlint.reporters import source_lines
 from gradlint.reporters.signatures import notes, several, signature, spanned
 from gradlint.reporters.story import MEANINGS
@@ -25,7 +26,7 @@ from gradlint.rulebook import rule
 from gradlint.timeline import LETTERS, WORDS, Recording, usual
 
 _ROWS = 20  # patterns shown for a rank
-_TOKEN = re.compile(r"(\(*)([a-z])(.*)", re.DOTALL)
+_TOKEN = regex(r"(\(*)([a-z])(.*)", re.DOTALL)
 _KINDS = {letter: kind.value for kind, letter in LETTERS.items()}
 _WORDS = {kind.value: word for kind, word in WORDS.items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import TextIO
@@ -29,6 +28,8 @@ def statistics(found: Sequence[Diagnostic], stream: TextIO, output_format: str) 
     """Write how often each rule was found, most frequent first."""
     counts = Counter(item.code for item in found).most_common()
     if output_format == "json":
+        import json  # Elsewhere only `plural` is wanted.
+
         rows = [
             {"code": code, "name": rule(code).name, "severity": rule(code).severity.value, "count": count}
             for code, count in counts

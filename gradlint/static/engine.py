@@ -7,10 +7,10 @@ be checked is a GL000 diagnostic.
 from __future__ import annotations
 
 import ast
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from gradlint.config import Settings
 from gradlint.diagnostics import Diagnostic
@@ -22,6 +22,7 @@ from gradlint.static.findings import FileFindings, selected
 from gradlint.static.report import Report
 from gradlint.static.sources import reading, signs
 from gradlint.static.sources.callers import may_call
+from gradlint.static.sources.contents import tree_kept
 from gradlint.static.sources.discovery import Candidate
 from gradlint.static.sources.reading import UNREADABLE, Unreadable
 from gradlint.static.syntax.marimo import SIGN, as_script
@@ -149,7 +150,7 @@ def parse(source: str, filename: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source, filename)
+            tree = tree_kept(filename, source) or ast.parse(source, filename)
             return as_script(tree) if SIGN in source else tree
     except SyntaxError as error:
         raise reading.no_python(error, source, filename) from error
@@ -186,7 +187,7 @@ def _origin(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "place unknown"
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "place unknown"
 
 
 def _with_fixes(found: tuple[Finding, ...], source: str, filename: str, settings: Settings) -> tuple[Finding, ...]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gradlint.config import Settings
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Location, Related
 from gradlint.documents import Document
 from gradlint.static.sources import discovery, reading

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from gradlint.config import Settings, find_settings
+from gradlint.data import dataclass
 from gradlint.garbage import collector_paused
 from gradlint.static.engine import look_at, report
 from gradlint.static.findings import FileFindings, driven, excusable, project_findings
@@ -69,7 +69,7 @@ def check_paths(
     """
     named = [os.fspath(path) for path in paths]
     if settings is None:
-        settings = find_settings(Path(named[0] if named else "."))
+        settings = find_settings(named[0] if named else ".")
     if cache is not None and third_party():
         cache = None  # Nobody can tell when the rules of others change.
     with collector_paused():
@@ -81,8 +81,10 @@ def _nobody(done: int, of: int) -> None:
     """Tell nobody."""
 
 
-@dataclass
+@dataclass()
 class _Run:
+    """What is read, by whom, and what of it is known already."""
+
     settings: Settings
     executor: Executor | Workers
     cache: Cache | None
@@ -180,7 +182,8 @@ def _look(file: Candidate, settings: Settings, callees: frozenset[Callee], *, ke
 
 def _digest(file: Candidate) -> bytes | None:
     try:
-        return digest_of(Path(file.path).read_bytes())
+        with open(file.path, "rb") as stream:
+            return digest_of(stream.read())
     except (OSError, ValueError):
         return None
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
-from pathlib import PurePath
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple, dataclass
 from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
 from gradlint.models import Models
@@ -124,8 +122,9 @@ def analyze(
 
 def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:
     """Yield what other files may set in motion in this one: functions that train or load a model, and their classes."""
-    path = PurePath(os.path.abspath(filename))
-    homes = (path.parent.name,) if path.stem == "__init__" else (path.stem, path.parent.name)
+    folder, name = os.path.split(os.path.abspath(filename))
+    stem, home = os.path.splitext(name)[0], os.path.basename(folder)
+    homes = (home,) if stem == "__init__" else (stem, home)
     owners: dict[ast.AST, str] = {method: cls.name for cls in analysis.nodes(ast.ClassDef) for method in cls.body}
     for root in analysis.roots:
         if not isinstance(root.node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -111,10 +111,11 @@ def test_signals_end_it_with_a_report(tmp_path: Path, number: signal.Signals, na
 
 def test_program_sees_what_python_shows_it(tmp_path: Path) -> None:
     source = (
-        "import sys, os, pickle, atexit\n"
+        "import sys, os, pickle, atexit, gc\n"
         "class Thing: pass\n"
         "atexit.register(lambda: print(pickle.loads(pickle.dumps(Thing())).__class__.__name__))\n"
         "print(__name__, __file__, sys.argv, __package__, __spec__, sys.path[0], sys.modules['__main__'].Thing is Thing)\n"
+        "print(gc.isenabled())\n"
     )
     write(tmp_path, source)
     bare = subprocess.run(

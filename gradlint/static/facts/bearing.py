@@ -6,8 +6,8 @@ It knows names of torch and the classes in sight; it must not know states or rul
 from __future__ import annotations
 
 import ast
-import re
 
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.algebra import held
@@ -16,11 +16,11 @@ from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import walk
 from gradlint.static.syntax.weights import may_bear_weights
 
-_BEARING = re.compile(
+_BEARING = regex(
     r"torch\.nn\.(modules\.\w+\.)?(Lazy)?(Linear|Bilinear|Conv\w*|BatchNorm\w*|LayerNorm|GroupNorm|Embedding\w*|RNN\w*|LSTM\w*"
     r"|GRU\w*|MultiheadAttention|Transformer\w*|PReLU)$"
 )
-_LAYER = re.compile(
+_LAYER = regex(
     r"torch\.nn\.(modules\.\w+\.)?(Linear|Bilinear|Conv\d\w*|ConvTranspose\w*|BatchNorm\w*|LayerNorm|GroupNorm|Embedding\w*)$"
 )
 _HOLDERS = frozenset(["torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict"])

@@ -9,13 +9,14 @@ import ast
 import re
 from collections.abc import Iterator
 
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import Branch, Call, Event, Loop, Node, Seq
 from gradlint.static.lowering.values import Const, Unknown, Value
 from gradlint.static.syntax.nodes import spelled as text_of
 from gradlint.static.syntax.nodes import walk, walk_of
 
-_LOADER = re.compile(r"loader|(^|_)dl(_|$)|_iter$|(^|_)batches$", re.IGNORECASE)
+_LOADER = regex(r"loader|(^|_)dl(_|$)|_iter$|(^|_)batches$", re.IGNORECASE)
 _WRAPPERS = frozenset(["enumerate", "tqdm", "trange", "zip", "islice", "iter", "track", "progress_bar", "prefetch"])
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import field
 
+from gradlint.data import NamedTuple, dataclass
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.cadence import last_name, tree_of
 from gradlint.static.syntax.nodes import blocks_in, own, root, walk_of

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import field
 
+from gradlint.data import NamedTuple, dataclass
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import (
     Atom,

@@ -8,10 +8,10 @@ from __future__ import annotations
 import ast
 import builtins
 import enum
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.values import (
@@ -41,16 +41,16 @@ from gradlint.static.syntax.nodes import asks_for
 from gradlint.static.syntax.questions import FunctionNode
 from gradlint.static.syntax.switches import on_request, passed_over, switched_off
 
-_LAYERS = re.compile(
+_LAYERS = regex(
     r"torch\.nn\.(?:modules\.\w+\.)?"
     r"(?:\w*Dropout\w*|BatchNorm\w+|LazyBatchNorm\w+|SyncBatchNorm|RReLU|Transformer\w*)|torchvision\.models\.\w.*|"
     r"timm\.create_model|timm\.models\.create_model"
 )
-_FUNCTIONS = re.compile(r"torch\.nn\.functional\.(?:\w*dropout\w*|batch_norm|rrelu)")
-_STACKS = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?Transformer(?:En|De)coder")
+_FUNCTIONS = regex(r"torch\.nn\.functional\.(?:\w*dropout\w*|batch_norm|rrelu)")
+_STACKS = regex(r"torch\.nn\.(?:modules\.\w+\.)?Transformer(?:En|De)coder")
 """What runs copies of a layer that it is given drops where that does."""
-_RECURRENT = re.compile(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU)")
-_BY_ARGUMENT = re.compile(rf"{_RECURRENT.pattern}|torch\.nn\.(?:modules\.\w+\.)?MultiheadAttention")
+_RECURRENT = regex(r"torch\.nn\.(?:modules\.\w+\.)?(?:RNN|LSTM|GRU)")
+_BY_ARGUMENT = regex(rf"{_RECURRENT.pattern}|torch\.nn\.(?:modules\.\w+\.)?MultiheadAttention")
 OF_ONE_BATCH = "batch_norm of one batch"
 """What is known as a layer whose running statistics are those of the last batch: nobody means to evaluate with them."""
 _RATES = frozenset(["p", "dropout"])

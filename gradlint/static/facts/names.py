@@ -6,16 +6,16 @@ It knows assignments and the identities of values without a source; it must not 
 from __future__ import annotations
 
 import ast
-import re
 from functools import cached_property
 
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.values import Library, Unknown, unknown_uid
 from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.layers import bare
 
-_ASSIGNED_AT = re.compile(r"(?P<name>\w+)@(?P<row>\d+)")
+_ASSIGNED_AT = regex(r"(?P<name>\w+)@(?P<row>\d+)")
 
 
 class Names:

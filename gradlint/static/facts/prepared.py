@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.counts import scope_of
 from gradlint.static.lowering.values import Class, Const, Library, Object, Value

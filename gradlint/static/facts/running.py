@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import Event, Uid

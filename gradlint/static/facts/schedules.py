@@ -9,9 +9,10 @@ import ast
 import re
 from collections.abc import Iterator
 
+from gradlint.regex import regex
 from gradlint.static.lowering.values import Construction, Object
 
-SCHEDULES = re.compile(r"sched|plateau", re.IGNORECASE)
+SCHEDULES = regex(r"sched|plateau", re.IGNORECASE)
 """Names of schedules, and of choices among them."""
 
 _LENGTHS = {

@@ -6,10 +6,10 @@ It knows torch's layers and classes of the file; it must not know events or rule
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Location
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.layers import Layers, Sensitivity, most
 from gradlint.static.facts.names import Names
@@ -27,7 +27,7 @@ from gradlint.static.syntax.layers import (
 from gradlint.static.syntax.nodes import walk
 from gradlint.static.syntax.nodes import words as words_in
 
-_CLASS = re.compile(r"[A-Z]\w*")
+_CLASS = regex(r"[A-Z]\w*")
 _PUTS = frozenset(["append", "extend", "insert"])
 """Methods by which a list gets elements."""
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.events import EventKind
 from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis

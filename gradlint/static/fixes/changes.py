@@ -5,9 +5,9 @@ It must not know rules, nor libcst: what is mended by an edit of text needs none
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 
 

@@ -17,18 +17,20 @@ import tokenize
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 from gradlint.config import Settings
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Edit
+from gradlint.regex import regex
 from gradlint.static.engine import check_source, report
 from gradlint.static.report import Report
 from gradlint.static.sources import reading
 from gradlint.static.sources.reading import Unreadable
 
 _NOTHING: Mapping[str, bytes | None] = {}
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_LINE = regex(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Edit, Location
 from gradlint.static.fixes.changes import Change
 from gradlint.static.syntax.outline import Outline, parts, written

@@ -5,12 +5,11 @@ It knows the tree and the words of its conditions, neither states nor rules.
 
 from __future__ import annotations
 
-import re
-
 from gradlint.events import EventKind
+from gradlint.regex import regex
 from gradlint.static.flow.tree import Branch, Call, Jump, JumpKind, Loop, Node, Seq, atoms, events, walk
 
-_NUMBER = re.compile(r"\b(?:isnan|isinf|isfinite)\b")
+_NUMBER = regex(r"\b(?:isnan|isinf|isfinite)\b")
 _OUT = (JumpKind.CONTINUE, JumpKind.RETURN, JumpKind.BREAK)
 
 

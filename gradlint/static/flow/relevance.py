@@ -7,8 +7,9 @@ differ only in what nobody asks any more become one. It knows the tree only.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from gradlint.data import dataclass
 from gradlint.static.flow.tree import (
     EMPTY,
     Atom,

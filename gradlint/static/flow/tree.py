@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 

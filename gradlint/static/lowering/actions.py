@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.events import EventKind
 from gradlint.models import Action, Meaning
 from gradlint.models.form import EVERYTHING, SELF

@@ -6,8 +6,8 @@ It knows values and the models of libraries; instances and classes of the file a
 from __future__ import annotations
 
 import ast
-import re
 
+from gradlint.regex import regex
 from gradlint.static.flow.kinship import within
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.algebra import held, part_of
@@ -34,7 +34,7 @@ from gradlint.static.lowering.values import (
 from gradlint.static.sources.library import words
 from gradlint.static.syntax.nodes import spelled, walk
 
-SUSPECT = re.compile(r"zero|clear|reset|step|optim|train|update|fit|backward|learn|grad|adapt|run|epoch")
+SUSPECT = regex(r"zero|clear|reset|step|optim|train|update|fit|backward|learn|grad|adapt|run|epoch")
 """Words in a method's name for which we do not presume that it only runs the module."""
 MODULE_METHODS = frozenset(
     [

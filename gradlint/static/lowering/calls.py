@@ -6,11 +6,11 @@ It knows callees; it must not know states or rules.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from gradlint.events import EventKind
+from gradlint.regex import regex
 from gradlint.static.flow.tree import Atom, Call, Event, Node, Seq, Uid, events
 from gradlint.static.lowering.algebra import graph_of, held, join
 from gradlint.static.lowering.contexts import is_context
@@ -39,7 +39,7 @@ from gradlint.static.lowering.values import (
 )
 
 _MADE_AND_MOVED = SAME | {"train", "eval"}
-_DATA = re.compile(
+_DATA = regex(
     r"(?:^|[/._])(?:[xyzXYZ]_?\d?|inputs?|targets?|labels?|images?|imgs?|data|batch|samples?|features?|tokens?)"
     r"(?:_(?:batch|data|ids|mask|real|tensor|train|true))?$"
 )

@@ -6,11 +6,11 @@ It knows identities and kinds; it must not know which name of a library makes wh
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.regex import regex
 from gradlint.static.flow.tree import (
     Uid,
 )
@@ -39,8 +39,8 @@ from gradlint.static.syntax.own_steps import evaluates_once, uses
 
 RESTORED = "*restored"
 """Under this name an optimizer holds the place where its state was loaded."""
-_OWN_STEP = re.compile(r"\bself\.step\(|\bsuper\([^)]*\)\.step\(")
-_TOUCHES = re.compile(r"\b(?:step|data|grad|params)\b")
+_OWN_STEP = regex(r"\bself\.step\(|\bsuper\([^)]*\)\.step\(")
+_TOUCHES = regex(r"\b(?:step|data|grad|params)\b")
 """Words in a method of an optimizer that may change parameters; whatever else it does leaves them alone."""
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
+from gradlint.data import dataclass
 from gradlint.models import Models
 from gradlint.static.flow.following import bare
 from gradlint.static.flow.tree import Node, Seq
@@ -170,7 +170,7 @@ class Lowering(Pieces):
         """Begin to read what nobody was seen to call, from what the module has left."""
         self.store = dict(store)
         self.dead, self.grad, self.switch, self.followed, self.perhaps = False, Grad.ON, None, set(), 0
-        self.inference = False
+        self.inference, self.routines = False, {}
 
     def _turns_gradients_on(self, function: FunctionNode) -> bool:
         """Whether the first statement by which a function sets the grad mode turns gradients on: its callers may have them off."""

@@ -6,12 +6,12 @@ It knows graph parts and events; it must not know states or rules.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.regex import regex
 from gradlint.static.flow.tree import GraphNode, Uid
 from gradlint.static.lowering.algebra import graph_of, part_of
 from gradlint.static.lowering.arithmetic import combined
@@ -40,7 +40,7 @@ from gradlint.static.syntax.endings import SEQUENCES
 from gradlint.static.syntax.nodes import spelled, walk
 
 _SQUASHES = frozenset(["softmax", "sigmoid"])
-_GOES_BACK = re.compile(r"backward|backprop")
+_GOES_BACK = regex(r"backward|backprop")
 """What an argument by which a forward itself runs backward is called."""
 
 

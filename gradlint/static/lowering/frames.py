@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import field
 
+from gradlint.data import NamedTuple, dataclass
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import Predicate, Uid
 from gradlint.static.lowering.values import Class, Value
@@ -66,6 +66,18 @@ class Decision(NamedTuple):
     test: Predicate
     left: tuple[Value, ...]
     counts: Mapping[str, int]
+
+
+class Routine(NamedTuple):
+    """What calls that are alike leave behind: numbers in attributes and names of modules, and a result that is nobody.
+
+    Others `hands_on` what it is given to somebody unknown.
+    """
+
+    attributes: frozenset[str]
+    names: frozenset[Key]
+    result: Value
+    hands_on: bool
 
 
 @dataclass(slots=True)

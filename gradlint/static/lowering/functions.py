@@ -8,55 +8,63 @@ from __future__ import annotations
 
 import ast
 import functools
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable
 
 from gradlint.diagnostics import Location
+from gradlint.regex import regex
 from gradlint.static.flow.tree import Call, Seq, Uid
-from gradlint.static.lowering.algebra import graph_of, held, join
+from gradlint.static.lowering.algebra import held, join
 from gradlint.static.lowering.attributes import SUSPECT
 from gradlint.static.lowering.frames import Frame, Grad
-from gradlint.static.lowering.parameters import Parameters
-from gradlint.static.lowering.values import NONE, Class, Const, Function, Instance, Library, Params, Unknown, Value
-from gradlint.static.syntax.emptied import emptied
+from gradlint.static.lowering.routines import Routines
+from gradlint.static.lowering.values import NONE, Const, Function, Instance, Library, Unknown, Value
 from gradlint.static.syntax.nodes import own, own_of, parameters, root, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode, is_left_open
 
 _NEED_GRADIENTS = frozenset(["backward", "manual_backward", "zero_grad"])
 _SWITCHES = frozenset(["enable_grad", "set_grad_enabled"])
-_COMPUTES = re.compile(r"comput|loss|forward|objective|criteri|predict|output|logits|score|metric")
+_COMPUTES = regex(r"comput|loss|forward|objective|criteri|predict|output|logits|score|metric")
 """Words in the name of a method that is left to subclasses: its value is what it is called for."""
 _MODES = {"no-grad": Grad.OFF, "enable-grad": Grad.ON, "set-grad": Grad.MAYBE}
 
 
-class Functions(Parameters):
+class Functions(Routines):
     """Follows calls into functions."""
-
-    def lineage(self, cls: Class) -> Iterator[Class]:
-        """Yield a class and its bases that are in sight, nearest first; the layer of classes knows how."""
-        raise NotImplementedError
 
     def inline(self, function: Function, node: ast.AST, args: list[Value], named: dict[str, Value]) -> Value:
         """Lower the body of a function at its call and return what it returns."""
         given = [*function.args, *args]
         if function.receiver is not None:
             given.insert(0, function.receiver)
-        if self._beside_the_point(function, [*given, *named.values()]):
-            self._overwritten(function, node, [*given, *named.values()])
-            return Unknown(holds=held([*given, *named.values()]))
+        values = [*given, *named.values()]
+        if self.beside_the_point(function, values):
+            self.overwritten(function, node, values)
+            return Unknown(holds=held(values))
         if self.syntax.is_generator(function.node) and self._only_yields(function):
-            return Unknown(holds=held([*given, *named.values()]))
+            return Unknown(holds=held(values))
         alone = node is function.node and not self._makes_context(function)
         generates = self.syntax.is_generator(function.node) and not alone
         if self.exhausted(function) or generates or is_left_open(function.node):
             return self._left_to_others(function, node, given, named)
         self.reached.add(function.node)
         self.followed.add(function.node)
+        routine = self.routine_of(function, values, tuple(named))
+        known = self.done_again(routine, node, values) if routine is not None else None
+        return known or self._followed(function, node, given, named, routine)
+
+    def _followed(
+        self, function: Function, node: ast.AST, given: list[Value], named: dict[str, Value], routine: Hashable
+    ) -> Value:
+        """Lower the body of a function, and learn of it what others do of its `routine`."""
         frame = self._enter(function, node)
         frame.pauses = self.syntax.is_generator(function.node)
+        begun, before = len(self.out), dict(self.store) if routine is not None else {}
         ended = self._lowered(frame, function, node, given, named)
         self._leave(frame)
-        return self._result(frame, ended)
+        result = self._result(frame, ended)
+        if routine is not None:
+            self.learn(routine, frame, [*given, *named.values()], result, Seq(tuple(self.out[begun:])), before)
+        return result
 
     def _left_to_others(
         self, function: Function, node: ast.AST, given: list[Value], named: dict[str, Value]
@@ -151,37 +159,12 @@ class Functions(Parameters):
         if any(end is not here for end in left) and self._mode_of(function) is None:
             self.meet(left)
 
-    def _beside_the_point(self, function: Function, given: list[Value]) -> bool:
-        """Whether a function of another file gets nothing that is trained, and cannot train anything else."""
-        home = self.frames.get(function.frame, self.module)
-        module, inner = home.module, home.node is not None
-        # What stands in another function has a hold on all that is around it.
-        if module is self.module.module or inner or isinstance(function.node, ast.Lambda) or self._trained(given):
-            return False
-        if isinstance(function.receiver, Class):
-            return False  # It makes an instance, mostly, whose methods may be given more than this one was.
-        places: list[ast.AST] = [function.node]
-        if isinstance(function.receiver, Instance):
-            places += [each.node for each in self.lineage(function.receiver.cls)]
-        return not any(self.footprints.trains(place, module) for place in places)
-
-    def _overwritten(self, function: Function, node: ast.AST, given: list[Value]) -> None:
-        """Forget the attributes of what is given to a function which is not followed, as far as it may assign them."""
-        module = self.frames.get(function.frame, self.module).module
-        for uid in self.reach(given) & self.instances.keys():
-            self.unsettle(uid, node, self.footprints.sets(function.node, module) | self._set_by(uid, function))
-        if isinstance(function.receiver, Instance) and not isinstance(function.node, ast.Lambda):
-            owner, source = function.receiver, module.source
-            near = [each.node for each in self.lineage(owner.cls) if each.frame == function.frame]
-            for name, statement in emptied(function.node, near):
-                self.begun[owner.uid, name] = (self.loops, source.place(statement))
-
     def escape(self, node: ast.AST, values: Iterable[Value], roles: Iterable[str] = ()) -> frozenset[Uid]:
         """Emit that somebody unknown got `values`, who may move their flags: those of a mere state, and those that a function moves."""
         values = list(values)
         reached = super().escape(node, values, roles)
         for value in values:
-            if isinstance(value, Instance) and not self._trained([value]):
+            if isinstance(value, Instance) and not self.trained([value]):
                 self.unsettle(value.uid, node)
             elif isinstance(value, Function):
                 self._may_move(value, node)
@@ -195,27 +178,6 @@ class Functions(Parameters):
             frame = parent.top if name in module_names else self._binding(name, parent)
             if isinstance(self.store.get((frame.path, name)), Const):
                 self.store[frame.path, name] = self.fresh(name, node)
-
-    def _set_by(self, uid: Uid, function: Function) -> frozenset[str]:
-        """Return the attributes that methods of an instance assign, if a function calls any of them, or is one."""
-        methods = {
-            each
-            for cls in self.lineage(self.instances[uid])
-            for each in cls.node.body
-            if isinstance(each, ast.FunctionDef) and each.name != "__init__"
-        }
-        asked = self.syntax.mentioned(function.node)
-        if function.node not in methods and asked.isdisjoint(each.name for each in methods):
-            return frozenset()
-        return frozenset[str]().union(*map(self.syntax.assigned_attributes, methods))
-
-    def _trained(self, values: list[Value]) -> bool:
-        """Whether `values` have a hold on an object of training, or on a graph."""
-        return (
-            any(uid in self.objects for uid in self.reaching(values))
-            or bool(graph_of(values))
-            or any(isinstance(value, (Function, Params)) for value in values)
-        )
 
     def _enter(self, function: Function, node: ast.AST) -> Frame:
         place = f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}{self.turn}"

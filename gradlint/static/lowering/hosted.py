@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from gradlint.data import dataclass
 from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.statements import Statements
 from gradlint.static.lowering.values import (

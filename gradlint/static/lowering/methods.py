@@ -9,6 +9,7 @@ import ast
 import re
 
 from gradlint.events import EventKind
+from gradlint.regex import regex
 from gradlint.static.flow.tree import Atom, Known, Predicate
 from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.attributes import SUSPECT
@@ -50,9 +51,9 @@ _OPTIMIZER_NEUTRAL = frozenset(
     ]
 )
 
-_PROFILER = re.compile(r"(?:^|[._/])prof(?:iler)?(?:[@#%]\d+)?$")
+_PROFILER = regex(r"(?:^|[._/])prof(?:iler)?(?:[@#%]\d+)?$")
 """At the end of the identity of somebody unknown: what a profiler is called."""
-_SCHEDULE = re.compile(r"(?:^|[._/])\w*sched(?:uler)?(?:[@#%]\d+)?$", re.IGNORECASE)
+_SCHEDULE = regex(r"(?:^|[._/])\w*sched(?:uler)?(?:[@#%]\d+)?$", re.IGNORECASE)
 """At the end of the identity of somebody unknown: what a schedule is called."""
 
 

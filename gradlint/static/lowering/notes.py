@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import Event, GraphNode, Uid
 from gradlint.static.lowering.values import UNKNOWN, Const, Object, Value

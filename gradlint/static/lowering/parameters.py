@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 
+from gradlint.regex import regex
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.expressions import Expressions
 from gradlint.static.lowering.values import (
@@ -27,7 +28,7 @@ from gradlint.static.lowering.values import (
 from gradlint.static.syntax.nodes import parameters, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
-_LOSS = re.compile(r"loss|crit|objective|metric|accuracy", re.IGNORECASE)
+_LOSS = regex(r"loss|crit|objective|metric|accuracy", re.IGNORECASE)
 """What losses and the like are called."""
 
 

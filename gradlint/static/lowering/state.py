@@ -8,10 +8,11 @@ from __future__ import annotations
 import ast
 import itertools
 from collections import Counter, defaultdict
+from collections.abc import Hashable
 
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import Cycle, GraphNode, Node, Predicate, Uid
-from gradlint.static.lowering.frames import Decision, Frame, Grad, Pending, Store
+from gradlint.static.lowering.frames import Decision, Frame, Grad, Pending, Routine, Store
 from gradlint.static.lowering.notes import Compared, Descent, Hooked, Keeping, Mirrored, Refused, StateCall, Written
 from gradlint.static.lowering.values import Class, Made, Object, Value
 from gradlint.static.sources.project import Module
@@ -106,6 +107,7 @@ class Noted:
         self.foreign: dict[ast.AST, Module] = {}  # what was read of other files
         self.reached: set[ast.AST] = set()  # functions, by anybody
         self.followed: set[ast.AST] = set()  # ... from this root
+        self.routines: dict[Hashable, Routine] = {}  # of this root: what calls do again
         self.sought: set[tuple[Uid, str]] = set()  # names that are being looked for
         self.wrapped_by_others: set[ast.AST] = set()  # functions with decorators that nobody knows
         self.counts = False  # whether any condition counts turns

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ast
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import GraphNode, Uid
 

@@ -13,7 +13,6 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 _LARGEST = 128 * 1024 * 1024
 """When the values take more bytes than this, those that were not used for longest go."""
@@ -24,25 +23,26 @@ _MOST_KEYS = 500
 """So many keys are asked for at once."""
 
 
-def default_folder() -> Path:
+def default_folder() -> str:
     """Return the folder of the cache: `GRADLINT_CACHE_DIR`, else one in the user's cache folder."""
     own = os.environ.get("GRADLINT_CACHE_DIR")
     if own:
-        return Path(own)
+        return own
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/AppData/Local")
     elif sys.platform == "darwin":
         base = os.path.expanduser("~/Library/Caches")
     else:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base, "gradlint")
+    return os.path.join(base, "gradlint")
 
 
 class Cache:
     """Values by key in one file of a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / _NAME
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = folder
+        self._file = os.path.join(folder, _NAME)
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the values of those keys that there are."""
@@ -55,7 +55,7 @@ class Cache:
                 marks = ",".join("?" * len(some))
                 found.update(database.execute(f"SELECT key, value FROM results WHERE key IN ({marks})", some))
 
-        if self._file.is_file():
+        if os.path.isfile(self._file):
             self._do(select)
         return found
 
@@ -73,15 +73,15 @@ class Cache:
                 _bound(database)
 
         with contextlib.suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._do(insert)
 
     def clear(self) -> bool:
         """Delete the cache; tell whether there was one."""
-        existed = self._file.is_file()
+        existed = os.path.isfile(self._file)
         for name in (_NAME, f"{_NAME}-journal"):
             with contextlib.suppress(FileNotFoundError):
-                (self._file.parent / name).unlink()
+                os.unlink(os.path.join(self._folder, name))
         return existed
 
     def _do(self, work: Callable[[sqlite3.Connection], None]) -> None:
@@ -93,7 +93,7 @@ class Cache:
             pass  # Locked, read-only, full, or without a table: the next run may have more luck.
         except sqlite3.DatabaseError:
             with contextlib.suppress(OSError):
-                self._file.unlink()  # It is damaged.
+                os.unlink(self._file)  # It is damaged.
 
 
 def _bound(database: sqlite3.Connection) -> None:

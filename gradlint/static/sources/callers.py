@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import defaultdict
-from collections.abc import Mapping
 
+from gradlint.regex import regex
 from gradlint.static.sources import reading
 from gradlint.static.syntax.flags import flag_of
 from gradlint.static.understanding import Callee
 
-_WORD = re.compile(rb"[\w\x80-\xff]+")
-_IMPORT = re.compile(rb"^[ \t\"]*(?:from|import)\b[^\n]*", re.MULTILINE)
+_WORD = regex(rb"[\w\x80-\xff]+")
+_IMPORT = regex(rb"\n[ \t\"]*(?:from|import)\b[^\n]*")
 """In a notebook a line is a string of JSON."""
 
 
@@ -26,22 +25,21 @@ def may_call(data: bytes, callees: frozenset[Callee]) -> bool:
     """
     if any(_setting_of(flag).search(data) for flag in _flags_of(callees)):
         return True
-    homes_of = _homes_of(callees)
-    said = {b"", *_WORD.findall(data)} & homes_of.keys()
-    if any(not homes for name in said for homes in homes_of[name]) and reading.mentions_training(data):
+    anywhere, at_home = _by_homes(callees)
+    if anywhere and reading.mentions_training(data) and not anywhere.isdisjoint([b"", *_WORD.findall(data)]):
         return True
     # Who imports it and hands it what others build need not know anything of training.
-    imported = {word for line in _IMPORT.findall(data) for word in _WORD.findall(line)} if said else set()
-    return any(_call_of(name).search(data) for name in said if any(homes & imported for homes in homes_of[name]))
+    imports = b"".join(_IMPORT.findall(b"\n" + data)) if at_home else b""
+    imported = set(_WORD.findall(imports))
+    named = (name for name, homes in at_home if not homes.isdisjoint(imported) and name in data)
+    return any(_call_of(name).search(data) for name in named)
 
 
 @functools.lru_cache(maxsize=8)
-def _homes_of(callees: frozenset[Callee]) -> Mapping[bytes, list[frozenset[bytes]]]:
-    """Return the homes of the callees of each name: every file is asked for the same ones."""
-    found: defaultdict[bytes, list[frozenset[bytes]]] = defaultdict(list)
-    for callee in (each for each in callees if not flag_of(each.name)):
-        found[callee.name.encode()].append(frozenset(home.encode() for home in callee.homes))
-    return dict(found)
+def _by_homes(callees: frozenset[Callee]) -> tuple[frozenset[bytes], list[tuple[bytes, frozenset[bytes]]]]:
+    """Return the names of callees whose homes nobody told, and the others with their homes: every file is asked for the same ones."""
+    named = [(each.name.encode(), frozenset(map(str.encode, each.homes))) for each in callees if not flag_of(each.name)]
+    return frozenset(name for name, homes in named if not homes), [each for each in named if each[1]]
 
 
 @functools.lru_cache(maxsize=8)
@@ -51,10 +49,10 @@ def _flags_of(callees: frozenset[Callee]) -> frozenset[str]:
 
 @functools.cache
 def _setting_of(flag: str) -> re.Pattern[bytes]:
-    return re.compile(rb"\.%b\s*=[^=]|setattr\([^()]*[\"']%b[\"']" % (flag.encode(), flag.encode()))
+    return regex(rb"\.%b\s*=[^=]|setattr\([^()]*[\"']%b[\"']" % (flag.encode(), flag.encode()))
 
 
 @functools.cache
 def _call_of(name: bytes) -> re.Pattern[bytes]:
     """Find where a name is called, or handed to somebody in the first place."""
-    return re.compile(rb"\b%b\s*\(|\(\s*%b\b" % (name, name))
+    return regex(rb"\b%b\s*\(|\(\s*%b\b" % (name, name))

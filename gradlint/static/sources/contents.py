@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import warnings
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import accumulate
 
 from gradlint.static.sources import reading
 from gradlint.static.sources.outlines import Outline, stars
 from gradlint.static.sources.shelf import Shelf
-from gradlint.static.sources.sights import digest_of
+from gradlint.static.sources.sights import digest_of, stamp_of
 from gradlint.static.syntax.nodes import walk
 
 _LARGEST = 2_000_000
@@ -44,13 +46,26 @@ class Contents:
 
     def says(self, words: frozenset[str], node: ast.AST) -> bool:
         """Whether one of `words` stands in the rows of a node: to look costs less than to walk."""
-        if words not in self._rows:
-            self._rows[words] = sorted({row for word in words for row in _rows(self.text, word)})
-        rows = self._rows[words]
         if isinstance(node, ast.Module):
-            return bool(rows)
+            return any(word in self.text for word in words)
+        if words not in self._rows:
+            self._rows[words] = sorted({row for word in words for row in self._rows_with(word)})
+        rows = self._rows[words]
         at = bisect_left(rows, getattr(node, "lineno", 0))
         return at < len(rows) and rows[at] <= (getattr(node, "end_lineno", None) or rows[at])
+
+    def _rows_with(self, word: str) -> Iterator[int]:
+        at = self.text.find(word)
+        while at >= 0:
+            row = bisect_left(self._ends, at)
+            yield row + 1
+            at = self.text.find(word, self._ends[row])
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where each row ends."""
+        lengths = map(len, self.text.split("\n"))
+        return [end + row for row, end in enumerate(accumulate(lengths))]
 
     @cached_property
     def rebound(self) -> frozenset[str]:
@@ -71,6 +86,12 @@ _shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM
 def contents_of(file: str, changed: int, size: int) -> tuple[bytes, Contents | None]:
     """Return what a file holds as it is now, with its digest; None for what cannot be read, which its own check tells."""
     return _shelf.get((file, changed, size), size, lambda: _parsed(file, size))
+
+
+def tree_kept(file: str, text: str) -> ast.Module | None:
+    """Return the tree of a text if it was parsed because others import the file that it is from, and there was room."""
+    _, contents = _shelf.kept((os.path.abspath(file), *stamp_of(file))) or (b"", None)
+    return contents.tree if contents is not None and contents.text == text else None
 
 
 @functools.lru_cache(maxsize=1 << 12)
@@ -95,22 +116,12 @@ def _parsed(file: str, size: int) -> tuple[bytes, Contents | None]:
         return digest, None
 
 
-def _rows(text: str, word: str) -> Iterator[int]:
-    row, begin = 1, 0
-    at = text.find(word)
-    while at >= 0:
-        row += text.count("\n", begin, at)
-        begin = at
-        yield row
-        at = text.find(word, at + 1)
-
-
 def run_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Yield the statements of a module that run at import, those of branches included."""
     for statement in body:
         match statement:
             case ast.If(test=test, body=then, orelse=orelse):
-                main = isinstance(test, ast.Compare) and ast.unparse(test.left) == "__name__"
+                main = isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
                 yield from run_at_import([*(then if not main else ()), *orelse])
             case ast.Try(body=tried, handlers=handlers, orelse=orelse, finalbody=final):
                 yield from run_at_import([*tried, *orelse, *(each for item in handlers for each in item.body), *final])

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import field
+from typing import TYPE_CHECKING
 
-from gradlint.config import Settings
+from gradlint.config import Settings, upward
+from gradlint.data import NamedTuple, dataclass
 from gradlint.static.sources.sights import Stamp, stamp_of
 
 if TYPE_CHECKING:
@@ -137,11 +137,11 @@ def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
 
 
 def _gitignore(folder: str, trail: Trail) -> list[Patterns]:
-    file = Path(folder, ".gitignore")
-    trail.pass_by(str(file))
+    file = os.path.join(folder, ".gitignore")
+    trail.pass_by(file)
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [Patterns(folder, _spec(lines))]
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            return [Patterns(folder, _spec(stream.read().splitlines()))]
     except (OSError, ValueError):
         return []
 
@@ -149,12 +149,12 @@ def _gitignore(folder: str, trail: Trail) -> list[Patterns]:
 def _gitignores_above(folder: str, trail: Trail) -> list[Patterns]:
     """Return those of the git work tree that `folder` lies in, outermost first; none outside of one."""
     found: list[Patterns] = []
-    inner = Path(folder)
-    while not (inner / ".git").exists():
-        trail.asked.append(("there", str(inner / ".git"), False))
-        if inner == inner.parent:
-            return []
-        inner = inner.parent
-        found = [*_gitignore(str(inner), trail), *found]
-    trail.asked.append(("there", str(inner / ".git"), True))
-    return found
+    for outer in upward(folder):
+        if outer != folder:
+            found = [*_gitignore(outer, trail), *found]
+        mark = os.path.join(outer, ".git")
+        ends = os.path.exists(mark)
+        trail.asked.append(("there", mark, ends))
+        if ends:
+            return found
+    return []

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from gradlint.data import dataclass
 
 
 @dataclass(frozen=True, slots=True)

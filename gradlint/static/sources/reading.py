@@ -6,7 +6,6 @@ Must not know rules other than GL000.
 from __future__ import annotations
 
 import io
-import re
 import sys
 import tokenize
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from dataclasses import replace
 from gradlint.diagnostics import Location, Side
 from gradlint.documents import Broken, Document, NotReadable, read_document
 from gradlint.messages import compose
+from gradlint.regex import regex
 
 UNREADABLE = "GL000"
 
@@ -28,11 +28,11 @@ _KIN = (b"torch", b"zero_grad", b".backward", b"lightning", b"accelerate", b"dee
 _ORDER = (b"backward", b"zero_grad", b".step", b"lr_scheduler", b".eval", b"no_grad", b"inference_mode")
 _TRAINING = (*_ORDER, b".parameters", b"Module", b"torch.load(", _RESTORES, b"seed", _OURS)
 
-_PYTHON_2 = re.compile(
+_PYTHON_2 = regex(
     r"\s*(print\s+[^=(\s]|print\s*$|print\s*>>|exec\s+[\"'\w]|raise\s+\w+\s*,|except\s+[\w.()\s,]+,\s*\w+\s*:)|.*(<>|\b0\d+\b)"
 )
-_MAGIC = re.compile(r"\s*[%!?]")
-_PROMPT = re.compile(r"\s*(>>>|\.\.\.|In\s*\[\d*\]:|Out\s*\[\d*\]:)\s")
+_MAGIC = regex(r"\s*[%!?]")
+_PROMPT = regex(r"\s*(>>>|\.\.\.|In\s*\[\d*\]:|Out\s*\[\d*\]:)\s")
 
 
 class Unreadable(Exception):

@@ -31,3 +31,8 @@ class Shelf(Generic[_Key, _Made]):
                 self._full -= gone
         self._kept[key] = known
         return known[1]
+
+    def kept(self, key: _Key) -> _Made | None:
+        """Return what is kept under a key, if it is there still."""
+        known = self._kept.get(key)
+        return None if known is None else known[1]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from gradlint.data import dataclass
 
 Stamp: TypeAlias = tuple[int, int]
 """When a file was changed (in nanoseconds), and its size in bytes."""

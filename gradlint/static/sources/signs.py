@@ -14,7 +14,29 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-_Sign = tuple[bytes, re.Pattern[bytes] | None]
+from gradlint.data import NamedTuple
+
+
+class _Sign(NamedTuple):
+    """What is looked for in files that have a word: it alone, or a pattern, in the rows with the word or `across` all of the file."""
+
+    pattern: bytes = b""
+    across: bool = False
+
+    def starts(self, data: bytes, word: bytes) -> Iterator[int]:
+        """Yield where it begins, in each row once."""
+        # Compiled when it is asked for the first time: most words stand in no file of a run.
+        pattern = re.compile(self.pattern or re.escape(word), re.MULTILINE)
+        if self.across:
+            yield from (found.start() for found in pattern.finditer(data))
+            return
+        at = data.find(word)
+        while at >= 0:
+            end = data.find(b"\n", at) + 1 or len(data)
+            if found := pattern.search(data, data.rfind(b"\n", 0, at) + 1, end):
+                yield found.start()
+            at = data.find(word, end)
+
 
 _ORDER = (b"zero_grad", b".step(", b"lr_scheduler", b".eval(", b".train(")
 _OPTIMIZERS = (
@@ -38,48 +60,51 @@ def _whole(word: bytes) -> bytes:
     return rb"%b(?<=\b%b)" % (word, word)
 
 
-_BARE = re.compile(rb"^[ \t]*[\w.]*(?:no_grad|inference_mode|enable_grad)\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)
-_PATTERNS = (
+_BARE = rb"^[ \t]*[\w.]*(?:no_grad|inference_mode|enable_grad)\(\)[ \t]*(?:#.*)?\r?$"
+_IN_ROWS = (
     # Longer words begin with these (`autograd.grad_mode`).
-    (b".backward", re.compile(rb"\.backward\b")),
-    (b"import backward", re.compile(rb"import backward\b")),
-    (b"autograd.grad", re.compile(rb"autograd\.grad\b")),
-    (b"import optim", re.compile(rb"import optim\b")),
-    # A module is a class; what is wrong with how it is built needs no word of training.
-    (b"Module", re.compile(rb"class \w+\([^)]*Module")),
-    (b"nn.", re.compile(rb"class \w+\([^)]*\bnn\.")),
-    (b"nn.", re.compile(rb"self\.\w+ *= *(?:\[\s*)?(?:torch\.)?nn\.[A-Z]")),
-    (b"nn.", re.compile(rb"append\((?:torch\.)?nn\.[A-Z]")),
-    (b"dropout(", re.compile(_whole(b"class ") + rb"\w+\(\s*\w")),
-    # A model that was saved as a whole and is called.
-    (b"torch.load(", re.compile(rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\(")),
+    (b".backward", rb"\.backward\b"),
+    (b"import backward", rb"import backward\b"),
+    (b"autograd.grad", rb"autograd\.grad\b"),
+    (b"import optim", rb"import optim\b"),
+    (b"nn.", rb"append\((?:torch\.)?nn\.[A-Z]"),
     # A model that comes with its weights, to be run.
-    (b"pretrained", re.compile(rb"= *[\w.]+\([^\n]*\bpretrained *= *[\"'T]")),
-    (b"weights", re.compile(rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]")),
-    (b"weights", re.compile(rb"= *[\w.]+\([^\n]*\bweights *= *(?:[\"']|[\w.]+_Weights\.)")),
-    (b"Inception", re.compile(rb"self\.\w+ *= *[^\n]*\bInceptionV3\(")),
-    (b"best", re.compile(_whole(b"state_dict") + rb"\(")),
+    (b"pretrained", rb"= *[\w.]+\([^\n]*\bpretrained *= *[\"'T]"),
+    (b"weights", rb"self\.\w+ *= *[^\n]*\bweights *= *[\"'\w]"),
+    (b"weights", rb"= *[\w.]+\([^\n]*\bweights *= *(?:[\"']|[\w.]+_Weights\.)"),
+    (b"Inception", rb"self\.\w+ *= *[^\n]*\bInceptionV3\("),
     # Methods that a library calls for each batch.
-    (b"training_step", re.compile(_whole(b"def training_step") + rb"\b")),
-    (b"compute_loss", re.compile(_whole(b"def compute_loss") + rb"\b")),
-    # Steps that are counted by what was prepared.
-    (b".prepare(", re.compile(rb"\.prepare\((?s:.*)\blen\(")),
+    (b"training_step", rb"\bdef training_step\b"),
+    (b"compute_loss", rb"\bdef compute_loss\b"),
     # Statements that do nothing.
     (b"_grad()", _BARE),
     (b"inference_mode()", _BARE),
-    # By the rarer word: there is a `with` in most files.
-    (b"_grad", re.compile(_whole(b"with") + rb"\b[^\n]*\b(?:no_grad|enable_grad)[ \t]*[:,]")),
-    (b"inference_mode", re.compile(_whole(b"with") + rb"\b[^\n]*\binference_mode[ \t]*[:,]")),
-    (b".eval", re.compile(rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
-    (b".detach()", re.compile(rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$", re.MULTILINE)),
-    (b".state_dict", re.compile(rb"[\w\])]\.state_dict[ \t]*(?:[,)}]|\r?$)", re.MULTILINE)),
-    (b".state_dict()", re.compile(rb"\.state_dict\([\w.\[\]]+\.state_dict\(\)\)")),
-    (b".state_dict(torch.load(", re.compile(rb"\.state_dict\(torch\.load\(")),
-    (b".req", re.compile(rb"\.req\w*grad\w*[ \t]*=")),
-    (b"Generator(", re.compile(rb"\.manual_seed\(\d")),
-    (b"seed", re.compile(rb"\.\w*seeds?[ \t]*=[^=]")),
-    (b"seed", re.compile(_whole(b"if") + rb"[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)")),
+    (b"_grad", rb"\bwith\b[^\n]*\b(?:no_grad|enable_grad)[ \t]*[:,]"),
+    (b"inference_mode", rb"\bwith\b[^\n]*\binference_mode[ \t]*[:,]"),
+    (b".eval", rb"^[ \t]*[\w.]+\.eval[ \t]*(?:#.*)?\r?$"),
+    (b".detach()", rb"^[ \t]*[\w.\[\]]+\.detach\(\)[ \t]*(?:#.*)?\r?$"),
+    (b".state_dict", rb"[\w\])]\.state_dict[ \t]*(?:[,)}]|\r?$)"),
+    (b".state_dict()", rb"\.state_dict\([\w.\[\]]+\.state_dict\(\)\)"),
+    (b".state_dict(torch.load(", rb"\.state_dict\(torch\.load\("),
+    (b".req", rb"\.req\w*grad\w*[ \t]*="),
+    (b"seed", rb"\.\w*seeds?[ \t]*=[^=]"),
+    (b"seed", rb"\bif[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)"),
 )
+"""What is looked for in the rows that have the word."""
+_CLASS = _Sign(rb"class \w+\([^)]*Module", across=True)
+"""A module is a class; what is wrong with how it is built needs no word of training."""
+_IN_FILES = (
+    (b"nn.", rb"class \w+\([^)]*\bnn\."),
+    (b"nn.", rb"self\.\w+ *= *(?:\[\s*)?(?:torch\.)?nn\.[A-Z]"),
+    (b"dropout(", _whole(b"class ") + rb"\w+\(\s*\w"),
+    # A model that was saved as a whole and is called.
+    (b"torch.load(", rb"\b(\w+) *= *torch\.load\((?s:.*)\b\1\("),
+    (b"best", _whole(b"state_dict") + rb"\("),
+    # Steps that are counted by what was prepared.
+    (b".prepare(", rb"\.prepare\((?s:.*)\blen\("),
+    (b"Generator(", rb"\.manual_seed\(\d"),
+)
+"""What is looked for in the files that have the word."""
 
 _KNOWN_IN_CODE = frozenset(
     (
@@ -114,15 +139,22 @@ _BY_WORDS = frozenset(
 """Beginnings of patterns that are for rules which go by words alone."""
 
 
-def _by_word(signs: Iterable[_Sign]) -> dict[bytes, list[re.Pattern[bytes] | None]]:
-    """Return the patterns of each word: it takes longer to look for a word than for what begins with it."""
-    found: dict[bytes, list[re.Pattern[bytes] | None]] = defaultdict(list)
-    for word, pattern in signs:
-        found[word].append(pattern)
+def _by_word(signs: Iterable[tuple[bytes, _Sign]]) -> dict[bytes, list[_Sign]]:
+    """Return the signs of each word: it takes longer to look for a word than for what begins with it."""
+    found: dict[bytes, list[_Sign]] = defaultdict(list)
+    for word, sign in signs:
+        found[word].append(sign)
     return dict(found)
 
 
-_ALL = _by_word((*((sign, None) for sign in _SIGNS), *_PATTERNS))
+_ALL = _by_word(
+    (
+        (b"Module", _CLASS),  # The most frequent one.
+        *((word, _Sign()) for word in _SIGNS),
+        *((word, _Sign(pattern)) for word, pattern in _IN_ROWS),
+        *((word, _Sign(pattern, across=True)) for word, pattern in _IN_FILES),
+    )
+)
 _NEW = {word: _ALL[word] for word in _ALL if word not in _BY_WORDS and word not in _KNOWN_IN_CODE}
 
 
@@ -136,20 +168,12 @@ def may_find(data: bytes, packages: Iterable[str] = ()) -> bool:
     return _COMMENT in data or _has_one(data, _ALL) or any(package.encode() in data for package in packages)
 
 
-def _has_one(data: bytes, signs: Mapping[bytes, list[re.Pattern[bytes] | None]]) -> bool:
-    for word, patterns in signs.items():
-        for pattern in patterns if word in data else ():
-            starts = _starts(data, word) if pattern is None else (found.start() for found in pattern.finditer(data))
-            if any(_is_code(data, start) for start in starts):
+def _has_one(data: bytes, signs: Mapping[bytes, list[_Sign]]) -> bool:
+    for word, those in signs.items():
+        for sign in those if word in data else ():
+            if any(_is_code(data, start) for start in sign.starts(data, word)):
                 return True
     return False
-
-
-def _starts(data: bytes, word: bytes) -> Iterator[int]:
-    at = data.find(word)
-    while at >= 0:
-        yield at
-        at = data.find(word, at + 1)
 
 
 def _is_code(data: bytes, start: int) -> bool:

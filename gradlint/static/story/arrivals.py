@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.protocols import MODE

@@ -18,6 +18,7 @@ from gradlint.documents import is_document
 from gradlint.events import EventKind
 from gradlint.models import models_with
 from gradlint.protocols import GRAPH, MODE, OPTIMIZER, SAMPLER, SCHEDULER
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.engine import check_source, parse
 from gradlint.static.facts.bearing import owners_of_all
@@ -36,7 +37,7 @@ from gradlint.static.syntax.layout import Layout
 from gradlint.story import Change, Happening, Section, Story, merged
 
 _SPELLED = 48  # columns of an event's own words
-_TRAINING = re.compile(r"\.(?:step|backward|zero_grad|train|eval)\(\)$")
+_TRAINING = regex(r"\.(?:step|backward|zero_grad|train|eval)\(\)$")
 
 
 _Part: TypeAlias = tuple[int, bool]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gradlint.data import dataclass
 from gradlint.static.lowering.values import Class, Library
 from gradlint.static.sources.library import words
 from gradlint.static.syntax.endings import SEQUENCES, Forward

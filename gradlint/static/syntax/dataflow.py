@@ -6,16 +6,16 @@ For what no values are known of: parameters, and what unknown calls return. It k
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 
+from gradlint.regex import regex
 from gradlint.static.sources.library import words
-from gradlint.static.syntax.nodes import blocks, children, walk
+from gradlint.static.syntax.nodes import children, own_statements, walk
 from gradlint.static.syntax.questions import FunctionNode
 
-_NUMBERS = re.compile(r"(?:\w+\.)*(?:LongTensor|IntTensor|BoolTensor|int|float|bool|str)")
+_NUMBERS = regex(r"(?:\w+\.)*(?:LongTensor|IntTensor|BoolTensor|int|float|bool|str)")
 _CONVERSIONS = frozenset(["float", "int", "bool", "len", "str"])
 _DEEP = 40
 """An expression that is nested deeper, through names, is not followed."""
@@ -30,7 +30,7 @@ class Dataflow:
     @cached_property
     def statements(self) -> list[ast.stmt]:
         """The statements of the function itself, in order."""
-        return sorted(_own(self._function), key=lambda each: each.lineno)
+        return sorted(own_statements(self._function), key=lambda each: each.lineno)
 
     @cached_property
     def _assigned(self) -> dict[str, list[tuple[ast.stmt, ast.expr | None]]]:
@@ -172,16 +172,6 @@ def _is_namespace(node: ast.expr) -> bool:
             return _is_namespace(owner)
         case _:
             return False
-
-
-def _own(scope: ast.AST) -> Iterator[ast.stmt]:
-    for block in blocks(scope):
-        for statement in block:
-            yield statement
-            if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                yield from _own(statement)
-    for side in (*getattr(scope, "handlers", ()), *getattr(scope, "cases", ())):
-        yield from _own(side)
 
 
 def _heads(statement: ast.stmt) -> Iterator[ast.AST]:

@@ -7,36 +7,34 @@ method that is only defined, or an attribute that is only read.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
+from gradlint.regex import regex
 from gradlint.static.syntax.index import Index
 
 _DONE = frozenset(["backward", "eval", "load_state_dict", "manual_backward", "train", "zero_grad"])
 """Methods that are called, or handed on, where somebody trains."""
 _NAMED = frozenset(["DistributedSampler", "load_state_dict", "lr", "lr_scheduler", "param_groups", "zero_grad"])
 _CALLED = frozenset(["backward", "grad"])
-_TOLD = re.compile(r"Loss\b|kl_div\b|cross_entropy\b|nll_loss\b|_with_logits\b|\bregister_\w*hook\b")
+_TOLD = regex(r"Loss\b|kl_div\b|cross_entropy\b|nll_loss\b|_with_logits\b|\bregister_\w*hook\b")
 """Losses, and what registers hooks."""
-_STEPPED = re.compile(r"[oO]ptimizer|[sS]ched|[sS]caler|[eE]ngine|[aA]ccelerat|[fF]abric")
+_STEPPED = regex(r"[oO]ptimizer|[sS]ched|[sS]caler|[eE]ngine|[aA]ccelerat|[fF]abric")
 """Who may be stepped; an environment is stepped, too."""
-_OPTIM = re.compile(r"[oO]ptim")
-_HANDED = re.compile(r"optim(?:izers?)?\b")
+_OPTIM = regex(r"[oO]ptim")
+_HANDED = regex(r"optim(?:izers?)?\b")
 _NO_OPTIMIZERS = frozenset(["Optimizer", "lr_scheduler", "optimizer", "swa_utils"])
 """What somebody imports from `torch.optim` who only speaks of optimizers."""
 
 
 def acts(index: Index) -> bool:
     """Tell whether anything of training happens in the code of a file."""
-    mentioned, methods = index.mentions, index.methods
-    done, names = methods | index.methods_given, " ".join(mentioned)
-    if (
-        done & _DONE
-        or mentioned & _NAMED
-        or index.called & _CALLED
-        or "grad" in index.attributes
-        or "clip_grad_" in names
-    ):
+    methods = index.methods
+    # What takes least to be known first.
+    if methods & _DONE or index.called & _CALLED or "grad" in index.attributes or index.methods_given & _DONE:
+        return True
+    mentioned, done = index.mentions, methods | index.methods_given
+    names = " ".join(mentioned)
+    if mentioned & _NAMED or "clip_grad_" in names:
         return True
     if "step" in done and ("parameters" in methods or "params" in mentioned or _STEPPED.search(names)):
         return True

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.static.lowering.values import Library, Value
 from gradlint.static.sources.library import made_by, words
 from gradlint.static.syntax.nodes import children, walk

@@ -61,18 +61,19 @@ class Index:
     @cached_property
     def methods_given(self) -> frozenset[str]:
         """The attributes that the code hands on as an argument, or has as a statement, without calling them there."""
-        return frozenset(node.attr for node in self._given() if type(node) is ast.Attribute)
+        return frozenset(node.attr for node in self._given if type(node) is ast.Attribute)
 
     @cached_property
     def given(self) -> frozenset[str]:
-        """The names that the code hands on as an argument."""
-        return frozenset(node.id for node in self._given() if type(node) is ast.Name)
+        """The names that the code hands on as an argument, or has as a statement."""
+        return frozenset(node.id for node in self._given if type(node) is ast.Name)
 
-    def _given(self) -> Iterator[ast.expr]:
-        for call in self.nodes(ast.Call):
-            yield from call.args
-        yield from (node.value for node in self.nodes(ast.keyword))
-        yield from (node.value for node in self.nodes(ast.Expr))
+    @cached_property
+    def _given(self) -> list[ast.expr]:
+        given = [arg for call in self.nodes(ast.Call) for arg in call.args]
+        given += [node.value for node in self.nodes(ast.keyword)]
+        given += [node.value for node in self.nodes(ast.Expr)]
+        return given
 
     def says(self, *words: str) -> bool:
         """Whether one of `words` stands in the file: to look costs less than to ask its nodes."""
@@ -84,10 +85,10 @@ class Index:
                 return True
         return False
 
-    def nodes(self, *kinds: type[_Node]) -> Iterator[_Node]:
-        """Yield the nodes of these kinds of syntax, breadth first, kind by kind; the tree is walked once for all checks."""
-        for kind in kinds:
-            yield from walk_of(self.tree, kind)
+    def nodes(self, *kinds: type[_Node]) -> list[_Node]:
+        """Return the nodes of these kinds of syntax, breadth first, kind by kind; whoever gets the list must not change it."""
+        found = [walk_of(self.tree, kind) for kind in kinds]
+        return found[0] if len(found) == 1 else [node for those in found for node in those]
 
     @cached_property
     def functions(self) -> tuple[FunctionNode, ...]:

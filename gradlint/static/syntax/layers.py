@@ -9,10 +9,11 @@ import ast
 import re
 from collections.abc import Container, Iterator, Sequence
 
+from gradlint.regex import regex
 from gradlint.static.lowering.instances import SAME
 from gradlint.static.syntax.nodes import children, defaults, walk, walk_of, words
 
-DROPS = re.compile(r"drop", re.IGNORECASE)
+DROPS = regex(r"drop", re.IGNORECASE)
 """What a rate of dropout is called, and what takes one."""
 
 

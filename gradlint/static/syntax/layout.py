@@ -6,19 +6,19 @@ It knows `ast` and text; it must not know events.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TypeAlias
 
 from gradlint.diagnostics import Location
+from gradlint.regex import regex
 from gradlint.static.sources.source import Source
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _Block: TypeAlias = (
     ast.For | ast.AsyncFor | ast.While | ast.If | ast.With | ast.AsyncWith | ast.Try | ast.Match | _Function
 )
-_ELSE = re.compile(r"\s*(?:else|finally)\s*:")
+_ELSE = regex(r"\s*(?:else|finally)\s*:")
 
 
 class Layout:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from gradlint.data import dataclass
 from gradlint.static.syntax.nodes import walk
 
 _Cell: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef

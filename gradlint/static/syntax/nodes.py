@@ -36,7 +36,7 @@ _PLAIN = frozenset(
     ]
 )
 """Fields that hold no nodes, or only marks."""
-_KEPT = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.For, ast.AsyncFor, ast.While)
+_KEPT = frozenset([ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.For, ast.AsyncFor, ast.While])
 """What is asked about again and again."""
 
 _WITHOUT_BLOCKS = frozenset(
@@ -45,6 +45,8 @@ _WITHOUT_BLOCKS = frozenset(
 """What most nodes are."""
 
 _SCOPES = frozenset([ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda])
+_LOOPS = frozenset([ast.For, ast.AsyncFor, ast.While])
+_PARTS = _SCOPES | _LOOPS
 
 
 class _Fields(dict[type[ast.AST], tuple[str, ...]]):
@@ -56,13 +58,32 @@ class _Fields(dict[type[ast.AST], tuple[str, ...]]):
         return self[kind]
 
 
+_BLOCKS = frozenset(["body", "handlers", "orelse", "finalbody", "cases"])
+
+
+class _Blocks(dict[type[ast.AST], tuple[str, ...]]):
+    """The fields of each kind of syntax that hold statements, or what these are parted into."""
+
+    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
+        """Find them."""
+        has_blocks = issubclass(kind, (ast.mod, ast.stmt, ast.excepthandler, ast.match_case))
+        self[kind] = tuple(name for name in kind._fields if name in _BLOCKS) if has_blocks else ()
+        return self[kind]
+
+
+_blocks = _Blocks()
 _fields = _Fields(dict.fromkeys((ast.Constant, ast.MatchSingleton, ast.Global, ast.Nonlocal), ()))
 
 
 def children(node: ast.AST) -> list[ast.AST]:
     """Return the nodes right below a node, in order."""
     found: list[ast.AST] = []
-    _descend((node,), found)
+    for name in _fields[type(node)]:
+        value = getattr(node, name, None)
+        if type(value) is list:
+            found += [each for each in value if each is not None] if None in value else value
+        elif value is not None:
+            found.append(value)
     return found
 
 
@@ -118,7 +139,7 @@ def called(call: ast.Call) -> str:
 
 def receiver(call: ast.Call) -> str:
     """Return the text of what a method is called of, "" for a function."""
-    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    return spelled(call.func.value) if isinstance(call.func, ast.Attribute) else ""
 
 
 def spelled(node: ast.AST) -> str:
@@ -154,10 +175,13 @@ def own(scope: ast.AST) -> Iterator[ast.AST]:
         while todo:
             node = todo.pop()
             known.append(node)
-            if type(node) in _SCOPES:
+            kind = type(node)
+            if kind in _PARTS:
+                if kind in _LOOPS:
+                    known += own(node)  # It is asked about, too.
                 continue
             # As `_descend`, the last child first.
-            for name in reversed(fields[type(node)]):
+            for name in reversed(fields[kind]):
                 value = getattr(node, name, None)
                 if value is None:
                     continue
@@ -167,16 +191,29 @@ def own(scope: ast.AST) -> Iterator[ast.AST]:
                     todo += [each for each in reversed(value) if each is not None]
                 else:
                     todo += value[::-1]
-        if isinstance(scope, _KEPT):
-            scope._own = known  # type: ignore[union-attr]
+        if type(scope) in _KEPT:
+            scope._own = known  # type: ignore[attr-defined]
     return iter(known)
+
+
+def own_statements(scope: ast.AST) -> Iterator[ast.stmt]:
+    """Yield the statements among the `own` of a scope: most nodes are expressions."""
+    todo = [each for name in reversed(_blocks[type(scope)]) for each in reversed(getattr(scope, name))]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.stmt):
+            yield node
+        if type(node) not in _SCOPES:
+            for name in reversed(_blocks[type(node)]):
+                todo += getattr(node, name)[::-1]
 
 
 def own_of(scope: ast.AST, kind: type[_Node]) -> list[_Node]:
     """Return the nodes of one kind of syntax among the `own` of a scope; whoever gets the list must not change it."""
-    if not isinstance(scope, _KEPT):
-        return [each for each in own(scope) if type(each) is kind]
-    found: list[_Node] = _by_kind(scope, "_own_by_kind", own).get(kind, [])  # type: ignore[assignment]
+    kept, nodes = ("_statements_by_kind", own_statements) if issubclass(kind, ast.stmt) else ("_own_by_kind", own)
+    if type(scope) not in _KEPT:
+        return [each for each in nodes(scope) if type(each) is kind]
+    found: list[_Node] = _by_kind(scope, kept, nodes).get(kind, [])  # type: ignore[assignment]
     return found
 
 
@@ -187,14 +224,14 @@ def own_named(scope: ast.AST, name: str) -> list[ast.Name]:
         known = defaultdict(list)
         for each in own_of(scope, ast.Name):
             known[each.id].append(each)
-        if isinstance(scope, _KEPT):
-            scope._own_by_name = known  # type: ignore[union-attr]
+        if type(scope) in _KEPT:
+            scope._own_by_name = known  # type: ignore[attr-defined]
     return known.get(name, [])
 
 
 def walk_of(node: ast.AST, kind: type[_Node]) -> list[_Node]:
     """Return the nodes of one kind of syntax in a node, breadth first; whoever gets the list must not change it."""
-    if not isinstance(node, _KEPT):
+    if type(node) not in _KEPT:
         return [each for each in walk(node) if type(each) is kind]
     # Without itself, which would be a cycle.
     found: list[_Node] = _by_kind(node, "_below_by_kind", below).get(kind, [])  # type: ignore[assignment]
@@ -225,8 +262,8 @@ def below(node: ast.AST) -> list[ast.AST]:
         return known
     found = children(node)
     begins = _descend(found, found)  # It grows meanwhile.
-    if isinstance(node, _KEPT):
-        node._below = found  # type: ignore[union-attr]
+    if type(node) in _KEPT:
+        node._below = found  # type: ignore[attr-defined]
         _keep_inner(found, [*begins, len(found)])
     return found
 

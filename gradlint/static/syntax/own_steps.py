@@ -6,14 +6,15 @@ It goes by what the methods say, and must not know events.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from gradlint.data import NamedTuple
+from gradlint.regex import regex
 from gradlint.static.syntax.nodes import called, walk_of
 
-_DIFFERENTIATES = re.compile(r"\bbackward\b|\bautograd\b|grad = None\b|\.grad\.zero_\(")
-_UPDATES = re.compile(r"\.step\(|\.(?:add|sub|mul|div|copy|addcdiv|addcmul|lerp)_\(|\.data\s*[-+]?=")
+_DIFFERENTIATES = regex(r"\bbackward\b|\bautograd\b|grad = None\b|\.grad\.zero_\(")
+_UPDATES = regex(r"\.step\(|\.(?:add|sub|mul|div|copy|addcdiv|addcmul|lerp)_\(|\.data\s*[-+]?=")
 
 
 class Option(NamedTuple):

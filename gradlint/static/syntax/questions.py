@@ -75,6 +75,10 @@ class Syntax:
         """Return the names and attributes that are read somewhere in a node."""
         return self._once(_mentioned, node)
 
+    def decisive(self, tree: ast.AST) -> frozenset[str]:
+        """Return the names and attributes on which conditions of a file hang."""
+        return self._once(_decisive, tree)
+
     def gradients(self, scope: ast.AST) -> dict[str, set[str]]:
         """Return the names that a function computes from gradients, with the tensors whose gradients these are."""
         return self._once(_gradients, scope)
@@ -213,6 +217,13 @@ def _called(function: ast.AST) -> frozenset[str]:
     return frozenset(node.attr for node in found if type(node) is ast.Attribute)
 
 
+def _decisive(tree: ast.AST) -> frozenset[str]:
+    tests = [each.test for each in walk_of(tree, ast.If)]
+    tests += [each.test for each in walk_of(tree, ast.IfExp)]
+    tests += [each.test for each in walk_of(tree, ast.While)]
+    return frozenset[str]().union(*map(_mentioned, tests))
+
+
 def _attributes_by_name(function: ast.AST) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for node in walk_of(function, ast.Assign):
@@ -230,9 +241,13 @@ def _functions(scope: ast.AST) -> frozenset[str]:
 
 
 def _mentioned(tree: ast.AST) -> frozenset[str]:
-    names = {node.id for node in walk_of(tree, ast.Name) if type(node.ctx) is ast.Load}
-    names |= {node.attr for node in walk_of(tree, ast.Attribute) if type(node.ctx) is ast.Load}
-    return frozenset(names)
+    found: set[str] = set()
+    for node in walk(tree):
+        if type(node) is ast.Name and type(node.ctx) is ast.Load:
+            found.add(node.id)
+        elif type(node) is ast.Attribute and type(node.ctx) is ast.Load:
+            found.add(node.attr)
+    return frozenset(found)
 
 
 def _locals(function: ast.AST) -> frozenset[ast.AST]:

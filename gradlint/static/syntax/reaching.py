@@ -9,8 +9,8 @@ import ast
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.static.syntax.nodes import blocks, spelled, walk, walk_of
 
 _TARGETS: tuple[type[ast.Name | ast.Attribute | ast.Subscript], ...] = (ast.Name, ast.Attribute, ast.Subscript)
@@ -71,16 +71,18 @@ def _block(
     All that is assigned to one of the words stands in `rows`, in order: most statements are in none of them.
     """
     found: list[Given] = []
-    certain = False
+    certain, asked = False, getattr(use, "lineno", 0)
     for statement in body:
-        if use is not None and _holds(statement, getattr(use, "lineno", 0)):
+        begin = statement.lineno
+        end = statement.end_lineno or begin
+        if begin <= asked <= end:
             for inner in _sides(statement):
-                if any(_holds(each, getattr(use, "lineno", 0)) for each in inner):
+                if any(_holds(each, asked) for each in inner):
                     more, sure, _ = _block(inner, words, use, rows)
                     return (more if sure else [*found, *more]), certain or sure, True
             return found, certain, True
-        at = bisect_left(rows, statement.lineno)
-        if at == len(rows) or not _holds(statement, rows[at]):
+        at = bisect_left(rows, begin)
+        if at == len(rows) or rows[at] > end:
             continue
         given = list(_own(statement, words))
         if given:

@@ -6,7 +6,7 @@ It knows paths, definitions and imports; it must not know rules.
 from __future__ import annotations
 
 import ast
-from pathlib import PurePath
+import os
 
 from gradlint.static.syntax.nodes import walk
 
@@ -15,10 +15,9 @@ _TEST_TOOLS = frozenset(["pytest", "unittest", "hypothesis"])
 
 def is_test(tree: ast.Module, filename: str) -> bool:
     """Whether a file is a test by its place and by what it defines or imports (`test.py` alone is often an evaluation)."""
-    path = PurePath(filename)
-    placed = (
-        path.stem.startswith("test_") or path.stem.endswith("_test") or bool({"tests", "test"} & set(path.parts[:-1]))
-    )
+    *folders, name = filename.replace("/", os.sep).split(os.sep)
+    stem = os.path.splitext(name)[0]
+    placed = stem.startswith("test_") or stem.endswith("_test") or not {"tests", "test"}.isdisjoint(folders)
     return placed and any(map(_belongs_to_a_test, walk(tree)))
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.static.syntax.nodes import called, own_of, walk, walk_of
 
 _RANGES = frozenset(["range", "trange"])

@@ -6,15 +6,15 @@ It knows `ast` only; it must not know values.
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from gradlint.regex import regex
 from gradlint.static.syntax.nodes import root, spelled, walk, walk_of, words
 
-_CALLED_OPTIMIZER = re.compile(r"(?:^|[._])opt(?:im)?(?:$|[._A-Z\d])|[oO]ptimi[sz]er")
+_CALLED_OPTIMIZER = regex(r"(?:^|[._])opt(?:im)?(?:$|[._A-Z\d])|[oO]ptimi[sz]er")
 """What is stepped behind a backward pass and has a name like this is an optimizer, also where nobody clears its gradients."""
-_CLEARS = re.compile(r"(?:^|_)zero_?(?:grad|param|all|$)|(?:clear|reset)_?grad|^_?grad$")
+_CLEARS = regex(r"(?:^|_)zero_?(?:grad|param|all|$)|(?:clear|reset)_?grad|^_?grad$")
 """Words of whoever clears gradients, or looks at them."""
 _MODES = frozenset(["train", "eval"])
 _DRIVES = frozenset(["backward", "step", "step(...)"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.facts.bearing import is_parameter, makes_module
@@ -16,11 +16,11 @@ from gradlint.static.lowering.values import Instance, Library, Object
 from gradlint.static.syntax.idioms import uncounted
 from gradlint.static.syntax.nodes import spelled, walk
 
-_MISSPELT = re.compile(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
+_MISSPELT = regex(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
 _YIELDS = {"children": 0, "modules": 0, "named_children": 1, "named_modules": 1}
 """Methods that yield modules, and where in each item the module stands."""
 _WORD = frozenset(["requires_grad"])
-_TOLD = re.compile(r"req\w*grad\w*\s*=")
+_TOLD = regex(r"req\w*grad\w*\s*=")
 
 
 @check

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.cadence import definitions, last_name
@@ -20,7 +20,7 @@ from gradlint.wordings.construction import ROWS_DECAY, STOP_DECAY
 
 _DECAYS = ("AdamW", "AdamW8bit", "PagedAdamW8bit")
 """Optimizers that decay weights unless they are told not to."""
-_OF_ITSELF = re.compile(r"isnan|isinf|isfinite|\.grad\b|\bpad")
+_OF_ITSELF = regex(r"isnan|isinf|isfinite|\.grad\b|\bpad")
 """Words of an index that says which gradients are bad, not which rows are to stay; or of rows that are zero anyway."""
 _COMMON = frozenset(
     ["self", "accelerator", "parameters", "named_parameters", "weight", "bias", "module", "data", "torch"]

@@ -6,12 +6,12 @@ It knows the pairings that lowering has noted; it must not know how weights are 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow.kinship import overlap
@@ -20,7 +20,7 @@ from gradlint.static.syntax.nodes import walk
 from gradlint.wordings.construction import MIRRORED
 
 _WRITES = frozenset(["copy_", "mul_", "add_", "lerp_", "sub_", "set_"])
-_ROWS = re.compile(r"[@%](\d+)")
+_ROWS = regex(r"[@%](\d+)")
 
 
 @check

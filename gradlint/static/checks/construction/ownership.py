@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.bearing import bears_weights, built_in_place
@@ -25,7 +25,7 @@ from gradlint.static.syntax.nodes import spelled, walk_of
 from gradlint.wordings.construction import rebuilt
 
 _K = EventKind
-_EITHER = re.compile(r"#\d+$")
+_EITHER = regex(r"#\d+$")
 """At the end of the identity of a name to which two paths have given different values."""
 
 

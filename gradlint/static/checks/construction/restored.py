@@ -6,12 +6,12 @@ Whether the state was the best, `snapshots` asks; here it is enough that the mod
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.syntax.nodes import asks_for, own, walk
@@ -19,7 +19,7 @@ from gradlint.static.syntax.nodes import asks_for, own, walk
 _Loop = (ast.For, ast.AsyncFor, ast.While)
 _TRAINS = ("step", "backward")
 _OF_MODULES = frozenset(["train", "eval", "parameters", "named_parameters", "modules"])
-_FITS = re.compile(r"(?:^|_)(?:train|fit)(?:$|_)")
+_FITS = regex(r"(?:^|_)(?:train|fit)(?:$|_)")
 _MOVES = frozenset(["to", "cuda", "cpu", "half", "float", "double", "bfloat16", "copy", "deepcopy", "load_state_dict"])
 """Methods after which a module may have other tensors, or others in them."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.construction.bystanders import with_gradients
@@ -21,9 +22,9 @@ from gradlint.static.syntax.questions import FunctionNode
 _Scope = ast.Module | FunctionNode
 _ASKED = frozenset(["load_state_dict", "state_dict", "eval", "train", "to", "cuda", "forward"])
 """What is asked of a copy, and leaves its parameters as they are."""
-_FOLLOWING = re.compile(r"zip|print|soft|hard|update|sync|polyak|copy", re.IGNORECASE)
+_FOLLOWING = regex(r"zip|print|soft|hard|update|sync|polyak|copy", re.IGNORECASE)
 """Calls that a copy, or its parameters, can be given to: they let it follow."""
-_GRAPHLESS = re.compile(r"detach|\.data\b|\.item\(|numpy|arg(max|min|sort)|no_grad|\[1\]|indices|\.long\(|>|<|==")
+_GRAPHLESS = regex(r"detach|\.data\b|\.item\(|numpy|arg(max|min|sort)|no_grad|\[1\]|indices|\.long\(|>|<|==")
 """What cuts a graph, or has none."""
 
 

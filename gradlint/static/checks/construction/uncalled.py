@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Location, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check, in_tests
 from gradlint.static.flow.subjects import MANY_EVALUATIONS
 from gradlint.static.lowering.values import Instance, Kind, Object, Tensor, Unknown, Value
 
 _ACTIONS = frozenset(["zero_grad", "step", "backward", "eval", "train", "detach_", "requires_grad_"])
-_UNTOLD = re.compile(r"\.state_dict\b(?!\s*\()")
+_UNTOLD = regex(r"\.state_dict\b(?!\s*\()")
 
 
 @check

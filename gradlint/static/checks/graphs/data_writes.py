@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.graphs.graphs import is_trained
@@ -20,7 +21,7 @@ from gradlint.static.syntax.questions import FunctionNode
 
 _ADDED = frozenset(["add_", "sub_", "requires_grad_", "detach_", "resize_", "set_"])
 """Methods after which the gradient is right still: that of a sum does not ask for its terms."""
-_STRAIGHT_THROUGH = re.compile(r"sign|round|floor|ceil|quant|binar|heaviside|bernoulli|argmax|one_?hot", re.IGNORECASE)
+_STRAIGHT_THROUGH = regex(r"sign|round|floor|ceil|quant|binar|heaviside|bernoulli|argmax|one_?hot", re.IGNORECASE)
 """Functions without a useful gradient: to go past them is what is wanted."""
 
 

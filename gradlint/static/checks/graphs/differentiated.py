@@ -6,13 +6,13 @@ It knows passes of one function, one after the other, from values that come out 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from itertools import product
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
 from gradlint.static.flow.tree import GraphNode
@@ -21,7 +21,7 @@ from gradlint.static.lowering.values import Tensor
 from gradlint.static.syntax.nodes import blocks_in, names, own, walk
 from gradlint.wordings.graphs import RETAIN
 
-_CUTS = re.compile(r"detach|\.data\b|\.item\(|no_grad|numpy|stop_grad")
+_CUTS = regex(r"detach|\.data\b|\.item\(|no_grad|numpy|stop_grad")
 _APART = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda, ast.IfExp, ast.BoolOp)
 _PLAIN = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Return)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.cadence import conditional
@@ -19,7 +20,7 @@ from gradlint.static.lowering.notes import Hooked
 from gradlint.static.lowering.values import Instance
 
 _Loop = ast.For | ast.AsyncFor | ast.While
-_REMOVED = re.compile(r"\.remove\(|_hooks\b")
+_REMOVED = regex(r"\.remove\(|_hooks\b")
 
 
 @check

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
 from gradlint.static.checks.graphs.graphs import is_trained
@@ -25,7 +25,7 @@ from gradlint.static.lowering.values import Tensor
 from gradlint.static.syntax.nodes import walk
 from gradlint.typestate import Marks
 
-_WEIGHTS = re.compile(r"(?:Lazy)?(?:Linear|Bilinear|Conv\w+|RNN|LSTM|GRU|Transformer\w*|MultiheadAttention)")
+_WEIGHTS = regex(r"(?:Lazy)?(?:Linear|Bilinear|Conv\w+|RNN|LSTM|GRU|Transformer\w*|MultiheadAttention)")
 
 
 @check

@@ -7,13 +7,13 @@ passes from the very same value; it must not know what else shares a graph (`gra
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import GRAPH
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
 from gradlint.static.flow.following import breaches
@@ -22,7 +22,7 @@ from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk
 from gradlint.wordings.graphs import ONCE
 
-_CALLED = re.compile(r"(\w+)\(")
+_CALLED = regex(r"(\w+)\(")
 _OF_A_LOSS = frozenset(["scale", "mean", "sum"])
 """What is called of a loss that was computed before; whatever else is called makes another loss each time."""
 

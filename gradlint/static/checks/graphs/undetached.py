@@ -10,17 +10,19 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.syntax.dataflow import Dataflow, base, is_cut
 from gradlint.static.syntax.nodes import walk
 from gradlint.static.syntax.questions import FunctionNode
 
-_STATISTICS = re.compile(r"stat|metric|log(?!it|p)|info|record|hist|summar|track|monitor", re.IGNORECASE)
+_STATISTICS = regex(r"stat|metric|log(?!it|p)|info|record|hist|summar|track|monitor", re.IGNORECASE)
 _DETACHED = frozenset(["detach()"])
 _FEW = 2
 """So many entries must be detached on purpose."""
@@ -35,7 +37,7 @@ def undetached(analysis: Analysis) -> Iterator[Diagnostic]:
             yield from _of_function(analysis, function)
 
 
-@dataclass
+@dataclass()
 class _Records:
     """The entries of the dicts of a function, by the name of the dict."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.losses.seeds import rings
@@ -15,8 +16,8 @@ from gradlint.static.facts.cadence import last_name
 from gradlint.static.lowering.values import LOADER, Library
 from gradlint.static.syntax.nodes import walk
 
-_AT_ONCE = re.compile(r"next\(\s*iter\(")
-_ONE_BATCH = re.compile(r"over-?_?fit|sanity|(?:one|single|same|fixed|first|1) batch", re.IGNORECASE)
+_AT_ONCE = regex(r"next\(\s*iter\(")
+_ONE_BATCH = regex(r"over-?_?fit|sanity|(?:one|single|same|fixed|first|1) batch", re.IGNORECASE)
 """Words of somebody who wants to train on one batch."""
 _ORDERS = frozenset(["shuffle", "sampler", "batch_sampler"])
 _COMPOUND = (ast.If, ast.For, ast.While, ast.Try, ast.With, ast.FunctionDef, ast.ClassDef, ast.Match)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Edit, Fix, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check, in_tests, local_check
 from gradlint.static.lowering.values import Library, Unknown, const
@@ -17,9 +17,7 @@ from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import own, spelled, walk
 
 _SEEDS = frozenset(["manual_seed", "manual_seed_all", "seed_everything", "set_seed"])
-_DRAWN = re.compile(
-    r"rng_state|\bfork_rng|\brand(?:n|int|perm|_like|n_like)?\b|\bsample\w*\(|\bnormal_?\b|\bgenerate\b"
-)
+_DRAWN = regex(r"rng_state|\bfork_rng|\brand(?:n|int|perm|_like|n_like)?\b|\bsample\w*\(|\bnormal_?\b|\bgenerate\b")
 """What is drawn, or put back, in a loop whose author wants the same numbers in each iteration."""
 
 Ring = ast.For | ast.AsyncFor | ast.While
@@ -100,8 +98,8 @@ def _seeds_with(call: ast.Call, seed: str) -> bool:
     return called in _SEEDS and bool(call.args) and ast.unparse(call.args[0]) == seed
 
 
-_GIVEN = re.compile(r"(?:^|_)seed$")
-_SHUFFLES = re.compile(r"DataLoader$|Sampler$")
+_GIVEN = regex(r"(?:^|_)seed$")
+_SHUFFLES = regex(r"DataLoader$|Sampler$")
 
 
 @local_check

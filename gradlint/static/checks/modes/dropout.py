@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
 from gradlint.static.checks.modes.rates import PHASE, drops, layers_made_in, may_drop, rates_kept, rates_off
@@ -17,8 +18,8 @@ from gradlint.static.syntax.flags import Excuses, needed, set_by_others, set_on_
 from gradlint.static.syntax.nodes import children, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
-_ON_PURPOSE = re.compile(r"\bmc\b|mc_?drop|monte|bayes|uncertain|inference|test time|always|ensemble", re.IGNORECASE)
-_PRENET = re.compile(r"pre[_ -]?net", re.IGNORECASE)
+_ON_PURPOSE = regex(r"\bmc\b|mc_?drop|monte|bayes|uncertain|inference|test time|always|ensemble", re.IGNORECASE)
+_PRENET = regex(r"pre[_ -]?net", re.IGNORECASE)
 """A part that drops on purpose; who only has one says its name, too."""
 
 

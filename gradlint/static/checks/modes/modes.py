@@ -12,6 +12,7 @@ from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import MODE
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.left_off import left_off
@@ -45,9 +46,9 @@ _SWITCHES = frozenset({EventKind.TRAIN, EventKind.EVAL})
 _STEPS = (EventKind.STEP, EventKind.HAND_STEP)
 _TOLD = (EventKind.FORWARD, EventKind.HAND_STEP)
 """Of what an untrained module does in evaluation mode something may be to be said."""
-_ROWS = re.compile(r"(?::(?=\d+:\d+[\[\]\d]*/)|@)(\d+)")
+_ROWS = regex(r"(?::(?=\d+:\d+[\[\]\d]*/)|@)(\d+)")
 """The rows in an identity: of the calls that led to a frame, and where a name got its value."""
-_VALIDATION = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
+_VALIDATION = regex(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluation)(?:$|[^a-z])", re.IGNORECASE)
 
 
 @check

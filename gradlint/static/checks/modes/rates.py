@@ -10,16 +10,17 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.lowering.values import Class, Library, Value
 from gradlint.static.syntax.flags import set_by_others, set_on_demand
 from gradlint.static.syntax.nodes import called, walk
 from gradlint.static.syntax.questions import FunctionNode
 
-_FUNCTION = re.compile(r"torch\.nn\.functional\.dropout[123]?d?")
-_LAYER = re.compile(r"torch\.nn\.(?:modules\.dropout\.)?\w*Dropout\w*")
+_FUNCTION = regex(r"torch\.nn\.functional\.dropout[123]?d?")
+_LAYER = regex(r"torch\.nn\.(?:modules\.dropout\.)?\w*Dropout\w*")
 _ATTENTION = "torch.nn.functional.scaled_dot_product_attention"
-PHASE = re.compile(r"train|eval|infer|test|phase|mode|sampl|stochastic", re.IGNORECASE)
+PHASE = regex(r"train|eval|infer|test|phase|mode|sampl|stochastic", re.IGNORECASE)
 _ASKS_KIND = frozenset(["isinstance", "issubclass", "super", "type"])
 _MADE_ANEW = ("as a layer that is made anew in each forward, in training mode", "a layer made in `__init__`")
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from gradlint.data import dataclass
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.cadence import definitions, last_name, sources_of
 from gradlint.static.flow.tree import Event
@@ -21,10 +22,10 @@ from gradlint.static.syntax.questions import FunctionNode
 
 _WORDS = r"val|valid|validate|validation|dev|test|testing|eval|evaluate|evaluation|holdout"
 _HOLDERS = r"loader|set|data|iter|dl|gen|batch"
-VALIDATION_DATA = re.compile(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
-EVALUATES = re.compile(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
-TRAINS = re.compile(r"train|fit", re.IGNORECASE)
-INFERS = re.compile(rf"(?:^|_)(?:{_WORDS}|predict|prediction|infer|inference)(?:$|_)", re.IGNORECASE)
+VALIDATION_DATA = regex(rf"(?:^|[^a-z]|{_HOLDERS})(?:{_WORDS})(?:$|[^a-z]|{_HOLDERS})", re.IGNORECASE)
+EVALUATES = regex(rf"(?:^|_)(?:{_WORDS})(?:$|_)", re.IGNORECASE)
+TRAINS = regex(r"train|fit", re.IGNORECASE)
+INFERS = regex(rf"(?:^|_)(?:{_WORDS}|predict|prediction|infer|inference)(?:$|_)", re.IGNORECASE)
 UPDATES = (EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD, EventKind.STEP)
 
 Region = Callable[[Event], bool]

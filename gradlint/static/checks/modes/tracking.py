@@ -6,13 +6,13 @@ It knows the forwards of an evaluation; it must not know whether one may be trai
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Location, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks.graphs.keeping import keeps, kept
 from gradlint.static.facts.cadence import over_batches, sources_of
@@ -37,8 +37,8 @@ _USES = frozenset({EventKind.BACKWARD, EventKind.RETAIN, EventKind.SETGRAD})
 """What is done with a graph that is recorded on purpose."""
 IN_EVALUATION = _LAPSED | {"eval"}
 _ASKS = r"requires_grad(?! ?= ?False|_\(False)|\.grad\b|autograd(?!\.Variable)|functorch"
-ON_INPUTS = re.compile(rf"{_ASKS}|adapt|attack|perturb")
-DIFFERENTIATES = re.compile(rf"{_ASKS}|\.func\.")
+ON_INPUTS = regex(rf"{_ASKS}|adapt|attack|perturb")
+DIFFERENTIATES = regex(rf"{_ASKS}|\.func\.")
 
 
 def tracked(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 
 from gradlint.diagnostics import Severity
+from gradlint.regex import regex
 from gradlint.static.facts.layers import OF_ONE_BATCH, Sensitivity
 from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.tree import Uid
 from gradlint.wordings.modes import DROPS, FOLLOWS, STAYS_ON, TRAINING_MODE
 
-_DROPPING = re.compile(r"dropout", re.IGNORECASE)
-_NORMALIZING = re.compile(
+_DROPPING = regex(r"dropout", re.IGNORECASE)
+_NORMALIZING = regex(
     r"batch_?norm|torchvision\.models\.(?:\w+\.)?(?:(?:wide_)?resne|regnet|shufflenet|densenet)", re.IGNORECASE
 )
 """What follows batches and, as a rule, drops nothing."""

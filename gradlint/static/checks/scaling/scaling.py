@@ -7,8 +7,8 @@ The subject is a pair: one gradient scaler and one optimizer whose gradients it 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose

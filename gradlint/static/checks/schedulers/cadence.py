@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Confidence, Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.cadence import (
@@ -31,7 +32,7 @@ _FEW = 50
 """Nobody counts a decay in so few batches (a literal step size, patience or milestone)."""
 _SLOW = 0.95
 """A factor below this, applied a hundred times, leaves nothing of a learning rate."""
-_SIZE = re.compile(r"batch_?size|^bs$", re.IGNORECASE)
+_SIZE = regex(r"batch_?size|^bs$", re.IGNORECASE)
 _TOTALS = {
     "CosineAnnealingLR": (1, "T_max"),
     "PolynomialLR": (1, "total_iters"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.cadence import is_loader, last_name
@@ -16,7 +16,7 @@ from gradlint.static.facts.prepared import Preparation, preparations, splits, sp
 from gradlint.static.facts.schedules import class_of, lengths_of
 from gradlint.static.lowering.values import Construction, Kind, Object
 
-_STEPS = re.compile(r"steps|updates|iters|iterations")
+_STEPS = regex(r"steps|updates|iters|iterations")
 _LONG = "with several of them the schedule is as many times too long, and most of it is never used"
 _SHORT = "with several of them the schedule is over long before the training is"
 _WHOLE = (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.cadence import last_name
@@ -15,9 +15,9 @@ from gradlint.static.facts.counts import Count, Counts, Factor, scope_of
 from gradlint.static.syntax.nodes import spelled, walk
 
 _STEP_WORDS = ("steps", "iters", "iterations", "updates", "T_max", "t_total")
-_STEPS = re.compile(r"(^|_)(steps|iters|iterations|updates)$|^T_max$|^t_total$")
-_TOTAL = re.compile(r"(^|_)(total|max|train|training)_|^num_(training|train|total)|^T_max$|^t_total$")
-_EPOCHS = re.compile(r"(^|_)epochs$")
+_STEPS = regex(r"(^|_)(steps|iters|iterations|updates)$|^T_max$|^t_total$")
+_TOTAL = regex(r"(^|_)(total|max|train|training)_|^num_(training|train|total)|^T_max$|^t_total$")
+_EPOCHS = regex(r"(^|_)epochs$")
 
 
 @check

@@ -6,8 +6,8 @@ It knows events and states; it must not know what is wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Confidence, Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose

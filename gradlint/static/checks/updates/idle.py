@@ -6,13 +6,13 @@ It knows events and who owns whom; it must not know the order of clearing and st
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from itertools import chain, islice
 
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow.kinship import overlap, touches
@@ -22,7 +22,7 @@ from gradlint.static.lowering.values import Function, Instance, Kind, Object
 from gradlint.static.syntax.flags import Excuses
 from gradlint.static.syntax.nodes import asks_for, called, walk_of
 
-_REGISTERS = re.compile(r"register.*hook")
+_REGISTERS = regex(r"register.*hook")
 
 
 @check

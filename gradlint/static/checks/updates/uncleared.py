@@ -16,6 +16,7 @@ from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import OPTIMIZER
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.updates.optimizers import judge
@@ -27,11 +28,11 @@ from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.wordings.updates import ALL_STEPS
 
-_TRAINS = re.compile(
+_TRAINS = regex(
     rf"{SUSPECT.pattern}|engine|solver|algo|agent|attack|hook|callback|closure|prepare|init|wrap|call", re.IGNORECASE
 )
 """Words in the name of a call for which it may do more with a model than run it."""
-_COPIES = re.compile(
+_COPIES = regex(
     r"(?:soft|hard|polyak|target|ema|average).*(?:update|sync|copy)|(?:update|sync|copy)_?(?:target|ema|average|state|weights)"
     r"|\b(?:load|save)\w*$"
 )

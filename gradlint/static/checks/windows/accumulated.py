@@ -6,12 +6,12 @@ It knows names of one function; it must not know events.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from gradlint.diagnostics import Diagnostic, Severity, Side
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.prepared import accumulates_nothing
@@ -21,7 +21,7 @@ from gradlint.static.syntax.questions import FunctionNode
 
 _Scope = ast.Module | FunctionNode
 
-_OWN_LENGTH = re.compile(r"((self\.)?(args|opt|cfg|config|hparams)\.)?(grad(ient)?s?_)?accum\w*_steps")
+_OWN_LENGTH = regex(r"((self\.)?(args|opt|cfg|config|hparams)\.)?(grad(ient)?s?_)?accum\w*_steps")
 """How a script spells the number of batches that it wants to accumulate."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow.kinship import overlap
@@ -17,7 +18,7 @@ from gradlint.static.lowering.files import Root
 _BY_HAND = ("all_reduce", "broadcast", "average", "comm_hook", "reduce_scatter", "allreduce")
 """Words of a file that lets the ranks agree by itself."""
 
-_WRAPPED = re.compile(r".*\bunwrap_model\(([^),]*).*", re.DOTALL)
+_WRAPPED = regex(r".*\bunwrap_model\(([^),]*).*", re.DOTALL)
 
 
 @check

@@ -10,6 +10,7 @@ from gradlint.diagnostics import Diagnostic, Location, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.protocols import SAMPLER
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.regions import VALIDATION_DATA
@@ -23,8 +24,8 @@ from gradlint.static.lowering.values import Const, Kind, Object, Value
 from gradlint.static.syntax.nodes import asks_for, walk, walk_of
 from gradlint.typestate import State
 
-_TRAINING = re.compile(r"train", re.IGNORECASE)
-_OPTIMIZES = re.compile(r"(?:^|_)(?:optimi[sz]e|train|learn|fit)(?:$|_)")
+_TRAINING = regex(r"train", re.IGNORECASE)
+_OPTIMIZES = regex(r"(?:^|_)(?:optimi[sz]e|train|learn|fit)(?:$|_)")
 
 
 @check

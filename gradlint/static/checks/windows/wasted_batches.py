@@ -7,13 +7,13 @@ stands under the condition; it must not know how windows are counted (`windows`)
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.events import EventKind
 from gradlint.messages import compose
+from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.guards import Guard, Paths, paths_of
@@ -24,7 +24,7 @@ from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.nodes import names, walk
 
-_WORD = re.compile(r"\w+")
+_WORD = regex(r"\w+")
 _OTHERS = (EventKind.OTHER_STEP, EventKind.HAND_STEP, EventKind.ESCAPE)
 
 

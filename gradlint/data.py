@@ -1,0 +1,70 @@
+"""Classes of data, as the standard library's `dataclass` and `NamedTuple` define them, at a third of the price.
+
+A short run defines more than a hundred, and the standard library compiles six functions for each `dataclass`, and the type of
+each field of a `NamedTuple`. Here only `__init__` and `__new__` are compiled, and what represents and compares is shared. The type
+checker, to whom these are the standard library's, sees that nobody changes what is frozen: at run time nothing stands in the way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections import namedtuple
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+    from typing import NamedTuple
+else:
+
+    class _Named(type):
+        def __new__(mcs, name, bases, body):
+            if not bases:
+                return super().__new__(mcs, name, bases, body)
+            fields = body.get("__annotations__", {})
+            defaults = [body[field] for field in fields if field in body]
+            made = namedtuple(name, fields, defaults=defaults)
+            for attribute, value in body.items():
+                if attribute not in fields:
+                    setattr(made, attribute, value)
+            return made
+
+    class NamedTuple(metaclass=_Named):
+        """Whoever has it as a base is a tuple with names for what it annotates."""
+
+    def dataclass(*, frozen=False, eq=True, order=False, **options):
+        """Define a class of data; of its methods, those stay that it writes itself."""
+
+        def define(cls):
+            made = dataclasses.dataclass(eq=False, repr=False, **options)(cls)
+            methods = _comparing(made, hashed=frozen, ordered=order) if eq else {}
+            for name, method in {"__repr__": _represented, **methods}.items():
+                if name not in vars(cls):
+                    setattr(made, name, method)
+            return made
+
+        return define
+
+    def _represented(self):
+        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+    def _comparing(made, *, hashed, ordered):
+        """Return the methods that compare what is in two instances."""
+        names = [field.name for field in dataclasses.fields(made) if field.compare]
+        content = operator.attrgetter(*names) if len(names) > 1 else _content_of(names)
+        asked = (operator.eq, *((operator.lt, operator.le, operator.gt, operator.ge) if ordered else ()))
+        methods = {f"__{compare.__name__}__": _comparison(compare, content) for compare in asked}
+        return {**methods, "__hash__": (lambda self: hash(content(self))) if hashed else None}
+
+    def _content_of(names):
+        return lambda self: tuple(getattr(self, name) for name in names)
+
+    def _comparison(compare, content):
+        def compared(self, other):
+            return compare(content(self), content(other)) if self.__class__ is other.__class__ else NotImplemented
+
+        return compared
+
+
+__all__ = ["NamedTuple", "dataclass"]
