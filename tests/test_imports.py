@@ -63,6 +63,12 @@ def test_imports_run_one_way(file: Path) -> None:
     assert not crossings(file.read_text(encoding="utf-8"), BELOW[layer(file)])
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+def test_classes_of_data_are_those_that_are_cheap_to_define(file: Path) -> None:
+    if layer(file) not in ("runtime", "integrations"):  # There torch is loaded, beside which they cost nothing.
+        assert {"dataclasses.dataclass", "typing.NamedTuple"}.isdisjoint(imported(file.read_text(encoding="utf-8")))
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -121,6 +127,14 @@ def command(*args: str) -> str:
 def test_stays_light(code: str, absent: set[str], tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import torch\nfor x in y:\n    x.backward()\n    o.step()\n", encoding="utf-8")
     assert loaded_by(code, absent, tmp_path) == set()
+
+
+def test_a_check_loads_what_it_needs_only(tmp_path: Path) -> None:
+    """Most of these are known to take a hundredth of a short run each; click may need them for itself."""
+    (tmp_path / "train.py").write_text(LOOP, encoding="utf-8")
+    check = command("check", "--output-format", "concise", "train.py")
+    rare = {"pathlib", "ipaddress", "json", "difflib", "importlib.metadata", "pathspec", "concurrent.futures"}
+    assert loaded_by(check, rare - loaded_by("import click", rare, tmp_path), tmp_path) == set()
 
 
 LOOP = """\

@@ -83,6 +83,8 @@ def _nobody(done: int, of: int) -> None:
 
 @dataclass()
 class _Run:
+    """What is read, by whom, and what of it is known already."""
+
     settings: Settings
     executor: Executor | Workers
     cache: Cache | None

@@ -15,7 +15,7 @@ from gradlint.diagnostics import Diagnostic
 from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.analysis import Analysis
-from gradlint.static.checks import Check, all_checks, is_by_words, is_in_tests, is_local
+from gradlint.static.checks import checks_for, is_local
 from gradlint.static.flow.tree import Uid
 from gradlint.static.lowering.values import Object, Unknown
 from gradlint.static.sources.sights import NOTHING, Answers
@@ -105,7 +105,7 @@ def analyze(
     """
     analysis = Analysis(tree, source, filename, models, pieces, accumulation, whole)
     found: dict[tuple[object, ...], Finding] = {}
-    for check in _asked(analysis):
+    for check in checks_for(acts=analysis.acts, is_test=analysis.is_test):
         for each in check(analysis):
             if not analysis.is_test or each.code in FAILS_ANYHOW:
                 alone = frozenset() if is_local(check) or analysis.is_test else _alone(each, analysis)
@@ -118,13 +118,6 @@ def analyze(
     answers = analysis.project.sights.answers
     analysis.release()
     return Understanding(tuple(found.values()), followed, answers, waiting, analysis.acts, asked)
-
-
-def _asked(analysis: Analysis) -> Iterator[Check]:
-    """Yield the checks that can find what counts in such a file."""
-    for check in all_checks():
-        if (analysis.acts or is_by_words(check)) and (not analysis.is_test or is_in_tests(check)):
-            yield check
 
 
 def _waiting(analysis: Analysis, filename: str) -> Iterator[Callee]:

@@ -138,3 +138,22 @@ def test_source_alone_is_reported_for_itself_only(folder: Path) -> None:
 def test_other_file_that_cannot_be_read_is_a_library(folder: Path, broken: str) -> None:
     (folder / "steps.py").write_text(broken, encoding="utf-8")
     assert places(["main.py"]) == []
+
+
+@pytest.mark.parametrize(
+    ("shelf", "home", "found"),
+    [
+        ("site-packages", "shop", True),
+        ("site-packages", "tools", False),
+        ("dist-packages", "tools", False),
+        ("packages", "tools", True),
+    ],
+)
+def test_of_installed_packages_only_the_own_one_is_in_sight(tmp_path: Path, shelf: str, home: str, found: bool) -> None:
+    for package in ("shop", home):
+        (tmp_path / shelf / package).mkdir(parents=True, exist_ok=True)
+        (tmp_path / shelf / package / "__init__.py").touch()
+    (tmp_path / shelf / home / "steps.py").write_text(STEP, encoding="utf-8")
+    main = tmp_path / shelf / "shop" / "main.py"
+    main.write_text(MAIN.replace("from steps", f"from {home}.steps"), encoding="utf-8")
+    assert [code for _, _, code in places([str(main)])] == ["GL101"] * found

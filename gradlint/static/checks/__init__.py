@@ -52,16 +52,6 @@ def in_tests(function: Check) -> Check:
     return function
 
 
-def is_in_tests(function: Check) -> bool:
-    """Whether a rule is asked about tests; of those of others nobody knows."""
-    return function in _in_tests or function not in _found
-
-
-def is_by_words(function: Check) -> bool:
-    """Whether a rule finds something where nothing of training happens; of those of others nobody knows."""
-    return function in _wordy or function not in _found
-
-
 def is_local(function: Check) -> bool:
     """Whether what a rule finds holds for every caller."""
     return function in _local
@@ -73,3 +63,15 @@ def all_checks() -> tuple[Check, ...]:
     for module in pkgutil.walk_packages(__path__, f"{__name__}."):
         importlib.import_module(module.name)
     return tuple(_found) + tuple(point.load() for point in third_party())
+
+
+@functools.cache
+def checks_for(*, acts: bool, is_test: bool) -> tuple[Check, ...]:
+    """Return the rules that may find what counts in a file where training happens, or not, or in a test; of those of others nobody knows."""
+    known = all_checks()  # To ask is to find them.
+    ours = frozenset(_found)
+
+    def finds(function: Check) -> bool:
+        return (acts or function in _wordy) and (not is_test or function in _in_tests)
+
+    return tuple(each for each in known if finds(each) or each not in ours)

@@ -180,14 +180,13 @@ def definitions(analysis: Analysis, name: ast.expr, scope: ast.AST | None) -> li
 
 def _pairs(node: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr]]:
     """Yield what is assigned to, and what it is given: `a, b = c, d` are two assignments."""
+    value = node.value
     for target in node.targets:
-        match target, node.value:
-            case ((ast.Tuple(targets) | ast.List(targets)), (ast.Tuple(values) | ast.List(values))) if len(
-                targets
-            ) == len(values):
-                yield from zip(targets, values, strict=True)
-            case _:
-                yield target, node.value
+        several = isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List))
+        if several and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
+            yield from zip(target.elts, value.elts, strict=True)  # type: ignore[attr-defined]
+        else:
+            yield target, value
 
 
 def conditional(tree: Node, event: Event, loop: int) -> bool:

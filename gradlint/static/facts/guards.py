@@ -157,7 +157,7 @@ class _AllPaths(dict[Root, Paths]):
     def __missing__(self, root: Root) -> Paths:
         """Read the tree."""
         self[root] = paths = Paths()
-        paths.read(root.tree)
+        paths.read(root.bare)
         return paths
 
 

@@ -21,6 +21,8 @@ from gradlint.static.sources.source import Source
 _MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 _SHELVES = ("src", "lib")
 """Folders beside a program, or above it, that it puts on its path."""
+_INSTALLED = ("site-packages", "dist-packages")
+"""Folders whose packages have nothing to do with each other."""
 _MOST_LEVELS = 5
 """A project's own folder is looked for this far up."""
 
@@ -143,6 +145,8 @@ class Project:
         return self._tops[top]
 
     def _has(self, folder: str, top: str) -> bool:
+        if os.path.basename(folder) in _INSTALLED and top != self._top:
+            return False
         path = os.path.join(folder, top)
         return self.sights.is_file(f"{path}.py") or self.sights.is_folder(path)
 
@@ -153,6 +157,12 @@ class Project:
         while self.sights.is_file(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
             folder = os.path.dirname(folder)
         return folder
+
+    @cached_property
+    def _top(self) -> str:
+        """The outermost package that the file belongs to, or its own name if there is none."""
+        inner = os.path.relpath(self._folder, self._package_root)
+        return self._stem if inner == "." else inner.split(os.sep)[0]
 
     @cached_property
     def _above(self) -> str:

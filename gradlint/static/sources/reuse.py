@@ -9,8 +9,8 @@ file or folder that had a hand in it has another stamp.
 
 from __future__ import annotations
 
+import functools
 import os
-import pickle
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -45,7 +45,8 @@ class Keys:
     """Makes keys that nothing but the same gradlint, Python, settings and working folder shares."""
 
     def __init__(self, settings: Settings) -> None:
-        self._base = digest_of(repr((_gradlint(), sys.version, sys.flags.utf8_mode, settings, os.getcwd())).encode())
+        python = (sys.version, sys.flags.utf8_mode)
+        self._base = digest_of(repr((gradlint.__version__, _installed(), *python, settings, os.getcwd())).encode())
 
     def of_run(self, paths: Sequence[str], *, force_exclude: bool) -> bytes:
         """Return the key of the report on these arguments."""
@@ -80,11 +81,15 @@ def remember(
 
 def dumped(value: object) -> bytes:
     """Return a value as bytes."""
+    import pickle  # Without a cache nobody needs it.
+
     return pickle.dumps(value, protocol=5)
 
 
 def loaded(data: bytes, kind: type[_T]) -> _T | None:
     """Return the value that bytes stand for; None for what is damaged."""
+    import pickle
+
     try:
         value = pickle.loads(data)
     except Exception:  # noqa: BLE001 (damaged pickles raise whatever they like)
@@ -97,11 +102,12 @@ def now() -> int:
     return time.time_ns()
 
 
-def _gradlint() -> tuple[object, ...]:
-    """Return what tells one gradlint, with its models, pages and third-party rules, from any other."""
+@functools.cache
+def _installed() -> tuple[object, ...]:
+    """Return what tells the gradlint that runs, with its models, pages and third-party rules, from any other."""
     files = [path for folder in (os.path.dirname(gradlint.__file__), rules_folder()) for path in _files(folder)]
     stamps = tuple((path, stamp_of(path)) for path in files)
-    return gradlint.__version__, stamps, tuple(name for path in sys.path for name in _distributions(path))
+    return stamps, tuple(name for path in sys.path for name in _distributions(path))
 
 
 def _files(folder: str) -> list[str]:

@@ -91,9 +91,9 @@ _IN_ROWS = (
     (b"seed", rb"\bif[ \t]+[\w.]*seed\w*[ \t]*(?::|\belse\b)"),
 )
 """What is looked for in the rows that have the word."""
+_CLASS = _Sign(rb"class \w+\([^)]*Module", across=True)
+"""A module is a class; what is wrong with how it is built needs no word of training."""
 _IN_FILES = (
-    # A module is a class; what is wrong with how it is built needs no word of training.
-    (b"Module", rb"class \w+\([^)]*Module"),
     (b"nn.", rb"class \w+\([^)]*\bnn\."),
     (b"nn.", rb"self\.\w+ *= *(?:\[\s*)?(?:torch\.)?nn\.[A-Z]"),
     (b"dropout(", _whole(b"class ") + rb"\w+\(\s*\w"),
@@ -149,10 +149,10 @@ def _by_word(signs: Iterable[tuple[bytes, _Sign]]) -> dict[bytes, list[_Sign]]:
 
 _ALL = _by_word(
     (
-        # The most frequent ones first.
-        *((word, _Sign(pattern, across=True)) for word, pattern in _IN_FILES),
+        (b"Module", _CLASS),  # The most frequent one.
         *((word, _Sign()) for word in _SIGNS),
         *((word, _Sign(pattern)) for word, pattern in _IN_ROWS),
+        *((word, _Sign(pattern, across=True)) for word, pattern in _IN_FILES),
     )
 )
 _NEW = {word: _ALL[word] for word in _ALL if word not in _BY_WORDS and word not in _KNOWN_IN_CODE}

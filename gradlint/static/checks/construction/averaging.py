@@ -17,7 +17,7 @@ from gradlint.static.checks import check
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.values import Library
 from gradlint.static.sources.library import words
-from gradlint.static.syntax.nodes import own, walk
+from gradlint.static.syntax.nodes import called, own, walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
 _Scope = ast.Module | FunctionNode
@@ -41,10 +41,8 @@ def averages(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL820 and GL821: an average that is built beside a training loop and never updated, or that is left in the model."""
     if not any(maker.rpartition(".")[2] in analysis.source.text for maker in words("average", "makers")):
         return
-    if not any(_makes(analysis, node.value) for node in analysis.nodes(ast.Assign)):
-        return
-    scopes: list[_Scope] = [analysis.tree, *analysis.nodes(ast.FunctionDef), *analysis.nodes(ast.AsyncFunctionDef)]
-    for scope in scopes:
+    made = (node for node in analysis.nodes(ast.Assign) if _makes(analysis, node.value))
+    for scope in dict.fromkeys(map(analysis.scope_of, made)):
         for average in _averages(analysis, scope):
             steps = [event for found in analysis.events.values() for event in found if _steps_in(event, scope)]
             if steps:
@@ -78,27 +76,22 @@ def _makes(analysis: Analysis, node: ast.expr) -> bool:
 
 def _calls_through(scope: ast.AST, name: str) -> list[ast.Call] | None:
     """Return the calls of methods through a name; None where somebody else may get what it stands for."""
-    harmless: set[ast.AST] = set()
-    calls: list[ast.Call] = []
-    for node in walk(scope):
-        if isinstance(node, (ast.Name, ast.Constant)):  # Most nodes are.
-            continue
-        match node:
-            case ast.Call(ast.Attribute(ast.Name(owner) as receiver)) if owner == name:
-                calls.append(node)
-                harmless.add(receiver)
-            case ast.Attribute(ast.Name(owner) as receiver) | ast.Call(ast.Name(owner) as receiver) if owner == name:
-                harmless.add(receiver)
-            case ast.Call(ast.Name(called) | ast.Attribute(attr=called), args) if called in _KEEPS:
-                harmless.update(args)
-            case (
-                ast.Compare(ast.Name() as compared) | ast.If(ast.Name() as compared) | ast.IfExp(ast.Name() as compared)
-            ):
-                harmless.add(compared)
-            case _:
-                continue
-    reads = (node for node in walk(scope) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
-    return calls if all(read in harmless for read in reads if read.id == name) else None
+    calls = [call for call in walk_of(scope, ast.Call) if _is_through(call.func, name)]
+    harmless: set[ast.AST] = {node.value for node in walk_of(scope, ast.Attribute)}
+    for call in walk_of(scope, ast.Call):
+        harmless.add(call.func)
+        if called(call) in _KEEPS and not _is_through(call.func, name):
+            harmless.update(call.args)
+    harmless.update(node.left for node in walk_of(scope, ast.Compare))
+    harmless.update(node.test for node in walk_of(scope, ast.If))
+    harmless.update(node.test for node in walk_of(scope, ast.IfExp))
+    reads = (each for each in walk_of(scope, ast.Name) if each.id == name and isinstance(each.ctx, ast.Load))
+    return calls if harmless.issuperset(reads) else None
+
+
+def _is_through(callee: ast.expr, name: str) -> bool:
+    """Whether what is called is a method of what a name stands for."""
+    return isinstance(callee, ast.Attribute) and isinstance(callee.value, ast.Name) and callee.value.id == name
 
 
 def _never_updated(analysis: Analysis, average: _Average, step: Event) -> Iterator[Diagnostic]:

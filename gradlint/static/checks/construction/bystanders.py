@@ -14,7 +14,7 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.lowering.values import Library
 from gradlint.static.sources.library import role_of, words
-from gradlint.static.syntax.nodes import called, children, own, own_of, walk_of
+from gradlint.static.syntax.nodes import called, children, own_of, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
 _Scope = ast.Module | FunctionNode
@@ -34,9 +34,10 @@ def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL822: in a loop that runs backward, a pretrained model runs with gradients that no optimizer in sight can use."""
     if not analysis.says("from_pretrained") or not analysis.says("backward"):
         return
-    for scope in analysis.scopes_with("from_pretrained"):
+    trains = set(analysis.scopes_with("backward"))
+    for scope in filter(trains.__contains__, analysis.scopes_with("from_pretrained")):
         steps = any(_called(node) == "step" for node in own_of(scope, ast.Call))
-        loops = [node for node in own(scope) if type(node) in _LOOPS and _runs_backward(node)] if steps else []
+        loops = list(filter(_runs_backward, _loops(scope))) if steps else []
         models = _models(analysis, scope) if loops else {}
         alone = _left_alone(scope, set(models)) if models else set()
         models = {name: made for name, made in models.items() if name in alone}
@@ -45,6 +46,10 @@ def bystanders(analysis: Analysis) -> Iterator[Diagnostic]:
             if name in run:
                 marks = (("run", analysis.source.place(run[name])),)
                 yield compose("GL822", Side.STATIC, analysis.source.place(models[name]), marks, subject=name)
+
+
+def _loops(scope: _Scope) -> list[ast.For | ast.While]:
+    return sorted((*own_of(scope, ast.For), *own_of(scope, ast.While)), key=lambda loop: loop.lineno)
 
 
 def _runs_backward(loop: ast.AST) -> bool:

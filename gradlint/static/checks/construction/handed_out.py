@@ -13,7 +13,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.construction.snapshots import Kept, is_made_anew, kept_in
-from gradlint.static.lowering.values import Class, Instance
+from gradlint.static.lowering.values import UNKNOWN, Class, Instance
 from gradlint.static.syntax.nodes import own, own_of, walk
 from gradlint.static.syntax.questions import FunctionNode
 
@@ -23,14 +23,13 @@ def best_state_handed_out(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL815: `stopper.best_state()` behind the loop that told the stopper of one and the same module, turn after turn."""
     telling = [name for name in analysis.methods if "best" in name or "state" in name]
     for asking in analysis.nodes(ast.Call) if telling else ():
-        match asking:
-            case ast.Call(ast.Attribute(ast.Name() as owner, how), [], []) if how in telling:
-                known = analysis.value(owner)
-                name = _handed_out(analysis, known.cls, how) if isinstance(known, Instance) else ""
-                if isinstance(known, Instance) and name:
-                    yield from _kept_for(analysis, known.cls, name, owner)
-            case _:
-                continue
+        callee = asking.func
+        if not isinstance(callee, ast.Attribute) or callee.attr not in telling or asking.args or asking.keywords:
+            continue
+        known = analysis.value(callee.value) if isinstance(callee.value, ast.Name) else UNKNOWN
+        name = _handed_out(analysis, known.cls, callee.attr) if isinstance(known, Instance) else ""
+        if isinstance(known, Instance) and isinstance(callee.value, ast.Name) and name:
+            yield from _kept_for(analysis, known.cls, name, callee.value)
 
 
 def _handed_out(analysis: Analysis, cls: Class, how: str) -> str:

@@ -17,7 +17,7 @@ from gradlint.static.flow.kinship import overlap
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.values import Class, Instance
 from gradlint.static.syntax.idioms import weights_of
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk, walk_of
 from gradlint.static.syntax.questions import FunctionNode
 
 
@@ -54,7 +54,7 @@ def _methods(analysis: Analysis, cls: Class) -> Iterator[FunctionNode]:
 
 def _mixes(method: FunctionNode) -> bool:
     """Whether a method writes `d * old + (1 - d) * new` into the weights of a module of its own."""
-    return any(isinstance(node, ast.For) and _pairs(node) and any(map(_is_rest, walk(method))) for node in walk(method))
+    return any(map(_pairs, walk_of(method, ast.For))) and any(map(_is_rest, walk(method)))
 
 
 def _pairs(loop: ast.For) -> bool:

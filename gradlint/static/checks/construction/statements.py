@@ -78,16 +78,14 @@ def _is_grad_mode(analysis: Analysis, callee: ast.expr) -> bool:
 @in_tests
 def parameters_not_called(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL803: `SGD(model.parameters)` or `{"params": self.get_params}`."""
-    for node in analysis.nodes(ast.Call, ast.Dict):
-        match node:
-            case ast.Call(args=[ast.Attribute() as first, *_]) if _wants_parameters(analysis.value(node.func)):
-                yield from _method_given(analysis, first)
-            case ast.Dict():
-                for key, value in zip(node.keys, node.values, strict=True):
-                    if isinstance(key, ast.Constant) and key.value == "params" and isinstance(value, ast.Attribute):
-                        yield from _method_given(analysis, value)
-            case _:
-                continue
+    for call in analysis.nodes(ast.Call):
+        first = call.args[0] if call.args else None
+        if isinstance(first, ast.Attribute) and _wants_parameters(analysis.value(call.func)):
+            yield from _method_given(analysis, first)
+    for display in analysis.nodes(ast.Dict) if analysis.says("params") else ():
+        for key, value in zip(display.keys, display.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value == "params" and isinstance(value, ast.Attribute):
+                yield from _method_given(analysis, value)
 
 
 def _wants_parameters(callee: Value) -> bool:

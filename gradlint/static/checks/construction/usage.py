@@ -31,14 +31,10 @@ def called_in_the_wrong_form(analysis: Analysis) -> Iterator[Diagnostic]:
             place, subject = analysis.source.place(node), ast.unparse(callee.value)
             yield compose("GL810", Side.STATIC, place, subject=subject)
             continue
-        match node.args:
-            case [_, second, *_]:
-                if losses:
-                    yield from _loss_given_tensors(analysis, node, callee, second)
-            case [ast.List(groups)] if groups_given:
-                yield from _overlapping(analysis, callee, groups)
-            case _:
-                continue
+        if losses and len(node.args) > 1:
+            yield from _loss_given_tensors(analysis, node, callee, node.args[1])
+        elif groups_given and len(node.args) == 1 and isinstance(node.args[0], ast.List):
+            yield from _overlapping(analysis, callee, node.args[0].elts)
 
 
 def _is_module(analysis: Analysis, owner: ast.expr) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from gradlint.data import NamedTuple
 from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.regex import regex

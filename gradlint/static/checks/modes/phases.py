@@ -18,7 +18,7 @@ from gradlint.static.checks import check
 from gradlint.static.checks.modes.regions import TRAINS, VALIDATION_DATA
 from gradlint.static.flow.tree import Event
 from gradlint.static.lowering.files import Root
-from gradlint.static.syntax.nodes import walk, words
+from gradlint.static.syntax.nodes import walk, walk_of, words
 from gradlint.static.syntax.passing import given_to
 from gradlint.static.syntax.questions import FunctionNode
 
@@ -77,7 +77,7 @@ def _passes(analysis: Analysis, step: Event) -> Iterator[_Pass]:
 
 def _asks(function: FunctionNode) -> bool:
     """Whether a function asks in which phase it is."""
-    return any(isinstance(each, ast.Attribute) and each.attr in _PHASES for each in walk(function))
+    return any(each.attr in _PHASES for each in walk_of(function, ast.Attribute))
 
 
 def _given(step: Event, call: ast.Call, function: FunctionNode, wanted: set[str], *, bound: bool) -> Iterator[_Pass]:

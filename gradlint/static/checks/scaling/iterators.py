@@ -40,11 +40,12 @@ def exhausted_iterator(analysis: Analysis) -> Iterator[Diagnostic]:
     reader = _Reader(analysis)
     made = (node for node in analysis.nodes(ast.Assign) if _may_iterate(node.value))
     found = {node for node in made if reader.is_iterator(node.value)}
-    for scope in walk(analysis.tree) if found else ():
-        if type(scope) in _SCOPES and (here := found.intersection(own_of(scope, ast.Assign))):
-            yield from _in_scope(analysis, scope, here)  # type: ignore[arg-type]
-        elif type(scope) is ast.ClassDef and any(node in found for node in walk_of(scope, ast.Assign)):
-            yield from _in_class(analysis, scope)
+    for scope in dict.fromkeys(map(analysis.scope_of, found)):
+        here = found.intersection(own_of(scope, ast.Assign))
+        yield from _in_scope(analysis, scope, here) if here else ()
+    for cls in analysis.nodes(ast.ClassDef) if found else ():
+        if not found.isdisjoint(walk_of(cls, ast.Assign)):
+            yield from _in_class(analysis, cls)
 
 
 def _in_class(analysis: Analysis, cls: ast.ClassDef) -> Iterator[Diagnostic]:

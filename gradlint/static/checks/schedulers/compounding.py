@@ -29,7 +29,8 @@ def compounds(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL223: in each turn the rate of the last one is multiplied by a factor that depends on the turn."""
     if not analysis.says("['lr']", '["lr"]'):
         return
-    for scope in (analysis.tree, *analysis.functions):
+    given: list[ast.Assign | ast.AugAssign] = [*analysis.nodes(ast.Assign), *analysis.nodes(ast.AugAssign)]
+    for scope in dict.fromkeys(map(analysis.scope_of, filter(_sets_rate, given))):
         writes = [node for node in own(scope) if isinstance(node, (ast.Assign, ast.AugAssign)) and _sets_rate(node)]
         for turn in _turns(analysis, scope) if writes else ():
             for node in writes:

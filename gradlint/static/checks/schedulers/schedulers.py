@@ -18,7 +18,7 @@ from gradlint.static.flow.tree import Event, Uid, events
 from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import UNKNOWN, Kind, Object, const
-from gradlint.static.syntax.nodes import walk, words
+from gradlint.static.syntax.nodes import walk, walk_of, words
 from gradlint.typestate import State
 from gradlint.wordings.schedulers import NEVER_STEPPED, ONLY_BY_ANOTHER, ONLY_BY_HAND, STEP_IT
 
@@ -65,9 +65,8 @@ def _is_for_the_first(analysis: Analysis, event: Event) -> bool:
     function = analysis.function_in(event.place.row)
     scope = function or analysis.tree
     counted = {arg.arg for arg in function.args.args} if function else set[str]()
-    counted |= {name for node in walk(scope) if isinstance(node, ast.For) for name in words(node.target)}
-    guards = [node for node in walk(scope) if isinstance(node, ast.If) and event.place.row in _rows(node.body)]
-    guards = [node for node in guards if not _is_main(node)]
+    counted |= {name for node in walk_of(scope, ast.For) for name in words(node.target)}
+    guards = [node for node in walk_of(scope, ast.If) if event.place.row in _rows(node.body) and not _is_main(node)]
     return bool(guards) and all(_is_below(node.test, counted) for node in guards)
 
 

@@ -22,7 +22,7 @@ from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.attributes import window_end
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Kind, Object, Value
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk_of
 
 
 class _Turn(NamedTuple):
@@ -178,7 +178,7 @@ def _divisions(analysis: Analysis, call: ast.Call, scope: ast.AST | None, wanted
     given = [root]
     if isinstance(root, ast.Name):
         given = definitions(analysis, root, scope)
-        for node in walk(scope or analysis.tree):
+        for node in walk_of(scope or analysis.tree, ast.AugAssign):
             match node:
                 case ast.AugAssign(ast.Name(name), ast.Div(), by) if name == root.id and _is(analysis, by, wanted):
                     given.append(ast.copy_location(ast.BinOp(root, ast.Div(), by), node))

@@ -97,7 +97,7 @@ def _listed(names: list[str]) -> str:
 def _windows(analysis: Analysis, scope: _Scope) -> Iterator[tuple[ast.Call, ast.AST]]:
     """Yield the calls that open a window in a loop of a function, each with the outermost loop around it."""
     calls = [node for node in own_of(scope, ast.Call) if _asks(analysis, node, "accumulate")]
-    loops = [node for node in own(scope) if isinstance(node, (ast.For, ast.While))] if calls else []
+    loops = sorted((*own_of(scope, ast.For), *own_of(scope, ast.While)), key=lambda loop: loop.lineno) if calls else []
     for call in calls:
         around = next((loop for loop in loops if loop.lineno < call.lineno <= (loop.end_lineno or 0)), None)
         if around is not None:
