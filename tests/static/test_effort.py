@@ -201,3 +201,32 @@ def test_a_file_that_is_done_leaves_nothing_behind() -> None:
         assert not [each for each in gc.get_objects() if isinstance(each, (Analysis, ast.stmt))]
     finally:
         gc.enable()
+
+
+METER = """\
+import torch
+class Meter:
+    def __init__(self):
+        self.sum = 0
+        self.count = 0
+    def update(self, value):
+        self.sum += value
+        self.count += 1
+model = torch.nn.Linear(4, 4)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+meter = Meter()
+for x in torch.ones(8, 4, 4):
+    optimizer.zero_grad()
+    model(x).sum().backward()
+    optimizer.step()
+"""
+
+
+def test_what_leaves_nothing_but_numbers_is_read_once(effort: Counter[str]) -> None:
+    def statements(calls: int) -> int:
+        effort.clear()
+        assert check_source(METER + "    meter.update(x.mean())\n" * calls, "meter.py") == []
+        return effort["_statement"]
+
+    turns = 2  # The first one, and all others.
+    assert statements(50) - statements(20) == turns * 30

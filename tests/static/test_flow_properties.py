@@ -9,6 +9,7 @@ that it keeps it drops what paths have assumed, and pruning lets a condition cha
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,7 @@ from gradlint.static.flow.tree import (
     Not,
     Predicate,
     Seq,
+    events,
 )
 from gradlint.typestate import Edge, Protocol, State
 
@@ -192,6 +194,30 @@ def without_kills(node: Node) -> Node:
             return node
 
 
+def unconditional(node: Node) -> Node:
+    """Return a tree of which each condition is asked once, so that all paths through it are runs."""
+    numbers = itertools.count()
+
+    def freed(node: Node) -> Node:
+        match node:
+            case Seq(items):
+                return Seq(tuple(map(freed, items)))
+            case Branch(Known() as test, then, orelse):
+                return Branch(test, freed(then), freed(orelse))
+            case Branch(_, then, orelse):
+                name = f"{next(numbers)}"
+                kept = Branch(Atom(name, frozenset({name})), freed(then), freed(orelse))
+                return Seq((Kill(frozenset({name})), kept))
+            case Loop(number, first, later, orelse, endless):
+                return Loop(number, freed(first), freed(later), freed(orelse), endless)
+            case Call(body):
+                return Call(freed(body))
+            case _:
+                return node
+
+    return freed(node)
+
+
 # The properties -----------------------------------------------------------------------------------
 
 
@@ -232,17 +258,6 @@ def test_arrivals_are_exactly_what_some_run_reaches(tree: Node, table: Table) ->
     flow, machine = interpreted(tree, table), walked(tree, table)
     assert flow.arrivals == machine.reached
     assert flow.ends == machine.ends
-
-
-@PROPERTY
-@given(programs_as_trees(), TABLES)
-def test_a_glance_misses_nothing(tree: Node, table: Table) -> None:
-    edges = {(str(state), kind): Edge(str(after)) for (state, kind), after in table.items()}
-    protocol = Protocol("numbers", State("0"), edges, {})
-    for event, reached in states(interpreted(tree, table).arrivals).items():
-        for state in reached:
-            at = {event: [str(state)]}
-            assert may_reach(tree, protocol, lambda each: each.kind, lambda each, _, at=at: at.get(each, []))
 
 
 def own(world: World[int]) -> Facts:
@@ -313,6 +328,33 @@ def test_forgetting_what_nobody_asks_any_more_changes_no_state(tree: Node, table
     assume(not whole.blurred)
     assert states(kept.arrivals) == states(whole.arrivals)
     assert kept.ends == whole.ends
+
+
+def automaton(table: Table) -> Protocol:
+    """Return a table as a protocol, whose states are called by their numbers."""
+    edges = {(str(state), kind): Edge(str(after)) for (state, kind), after in table.items()}
+    return Protocol("automaton", State("0"), edges, {})
+
+
+@PROPERTY
+@given(programs_as_trees(), st.sets(st.sampled_from(KINDS), max_size=3), TABLES)
+def test_a_glance_misses_no_run(tree: Node, kinds: Collection[EventKind], table: Table) -> None:
+    effect = only(kinds)
+    for event, reached in states(interpreted_for(tree, effect, table).arrivals).items():
+        for state in reached if effect(event) is not None else ():
+            telling = lambda each, _, event=event, state=state: {str(state)} if each == event else ()
+            assert may_reach(tree, automaton(table), effect, telling)
+
+
+@PROPERTY
+@given(programs_as_trees(), TABLES)
+def test_a_glance_sees_nothing_that_no_path_reaches(tree: Node, table: Table) -> None:
+    free, effect = unconditional(tree), only(KINDS)
+    reached = states(interpreted_for(free, effect, table).arrivals)
+    for event in set(events(free)):
+        for state in {0, 1, 2} - reached.get(event, set()):
+            telling = lambda each, _, event=event, state=state: {str(state)} if each == event else ()
+            assert not may_reach(free, automaton(table), effect, telling)
 
 
 def test_conditions_that_nobody_asks_again_do_not_multiply_paths() -> None:

@@ -118,7 +118,13 @@ def _is_of(uid: Uid, path: Uid) -> bool:
 
 def _is_number(value: Value | None) -> bool:
     """Whether a value may be a number."""
-    return isinstance(value, (Tensor, Unknown)) or (isinstance(value, Const) and type(value.value) in (int, float))
+    match value:
+        case Const(literal):
+            return type(literal) in (int, float)
+        case Tensor(nodes=nodes):
+            return not nodes
+        case _:
+            return isinstance(value, Unknown)
 
 
 def _is_flag(value: Value | None) -> bool:

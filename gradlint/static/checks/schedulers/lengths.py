@@ -21,7 +21,7 @@ from gradlint.static.flow.subjects import on_rate
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Construction, Function, Items, Kind, Object, Value
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import own_of, walk
 
 _ABSOLUTE = frozenset(["LambdaLR", "OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts"])
 """Schedulers that compute every rate from the first one, whatever the rate is now."""
@@ -217,8 +217,21 @@ def starts_at_zero(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _has_no_length(analysis: Analysis, function: Value | None) -> bool:
     """Whether a length that a factor asks for is known to be 0, so that there is nothing to warm up."""
-    asked = walk(function.node) if isinstance(function, Function) else []
-    return any(analysis.value(each) == Const(0) for each in asked if isinstance(each, (ast.Name, ast.Attribute)))
+    if not isinstance(function, Function):
+        return False
+    nothing = _nothing_around(analysis, function)
+    asked = (each for each in walk(function.node) if isinstance(each, (ast.Name, ast.Attribute)))
+    return any(
+        analysis.value(each) == Const(0) or (isinstance(each, ast.Name) and each.id in nothing) for each in asked
+    )
+
+
+def _nothing_around(analysis: Analysis, function: Function) -> frozenset[str]:
+    """Return the names to which the function around another one gives 0."""
+    frame = analysis.lowering.frames.get(function.frame)
+    assigned = own_of(frame.node, ast.Assign) if frame is not None and frame.node is not None else ()
+    zeros = (each for each in assigned if analysis.value(each.value) == Const(0))
+    return frozenset(target.id for each in zeros for target in each.targets if isinstance(target, ast.Name))
 
 
 def _moved_by(analysis: Analysis, scheduler: Object) -> frozenset[Uid]:
