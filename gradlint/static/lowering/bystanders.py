@@ -9,15 +9,9 @@ import ast
 from collections.abc import Iterator
 
 from gradlint.static.flow.tree import Uid
-from gradlint.static.lowering.algebra import graph_of
+from gradlint.static.lowering.algebra import INERT, graph_of
 from gradlint.static.lowering.parameters import Parameters
-from gradlint.static.lowering.values import (
-    Class,
-    Function,
-    Instance,
-    Params,
-    Value,
-)
+from gradlint.static.lowering.values import UNKNOWN, Class, Function, Instance, Params, Value
 from gradlint.static.syntax.emptied import emptied
 
 
@@ -70,8 +64,9 @@ class Bystanders(Parameters):
 
     def trained(self, values: list[Value]) -> bool:
         """Whether `values` have a hold on an object of training, or on a graph."""
-        return (
-            any(uid in self.objects for uid in self.reaching(values))
+        values = [value for value in values if type(value) not in INERT and value is not UNKNOWN]
+        return bool(values) and (
+            any(isinstance(value, (Function, Params)) for value in values)
             or bool(graph_of(values))
-            or any(isinstance(value, (Function, Params)) for value in values)
+            or any(uid in self.objects for uid in self.reaching(values))
         )

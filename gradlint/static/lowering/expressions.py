@@ -39,19 +39,16 @@ class Expressions(Comprehensions):
 
     def evaluate(self, node: ast.expr) -> Value:
         """Return the value of an expression and emit the events of computing it."""
-        return self.note(node, self._evaluate(node))
-
-    def _evaluate(self, node: ast.expr) -> Value:
         # Nine of ten expressions are of these kinds, and a class pattern costs as much as ten questions for the class.
         if isinstance(node, ast.Name):
-            return self.lookup(node.id)
+            return self.note(node, self.lookup(node.id))
         if isinstance(node, ast.Attribute):
-            return self._attribute(node)
+            return self.note(node, self._attribute(node))
         if isinstance(node, ast.Call):
-            return self.evaluate_call(node)
+            return self.note(node, self.evaluate_call(node))
         if isinstance(node, ast.Constant):
-            return Const(node.value)
-        return self._seldom(node)
+            return self.note(node, Const(node.value))
+        return self.note(node, self._seldom(node))
 
     def _seldom(self, node: ast.expr) -> Value:
         match node:

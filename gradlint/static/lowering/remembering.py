@@ -41,10 +41,8 @@ class Remembering(Context):
         self.latest[node] = value
         if self.frame.module is not self.module.module:
             self.foreign[node] = self.frame.module
-        known = self.values.get(node)
-        if known is None:
-            self.values[node] = value
-        elif known is not value and known != value and not _alike(known, value):
+        known = self.values.setdefault(node, value)
+        if known is not value and known != value and not _alike(known, value):
             self.values[node] = join(known, value)
         return value
 
