@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from gradlint.events import EventKind
-from gradlint.static.flow.tree import Branch, Call, Effect, Event, Jump, JumpKind, Known, Loop, Node, Seq
+from gradlint.static.flow.tree import Branch, Call, Effect, Event, Jump, JumpKind, Kill, Known, Loop, Node, Seq
 from gradlint.typestate import Protocol, State
+
+_Meaning = tuple[EventKind, int]
+"""What an event is to a subject, and the states in which something is to be said of it."""
 
 Telling = Callable[[Event, EventKind], Iterable[str]]
 """The names of the states in which something is to be said of an event, which means something to the subject."""
@@ -75,7 +78,7 @@ class Glance:
         self._names = names
         self._effect = effect
         self._telling = telling
-        self._meant: dict[int, tuple[EventKind | None, int]] = {}
+        self._kept: dict[int, list[_Meaning | Node]] = {}
         self._broken = self._continued = self._returned = 0
         self._done: dict[tuple[int, int], tuple[int, int, int, int]] = {}
 
@@ -87,11 +90,7 @@ class Glance:
         """Return the states in which paths go on behind a node."""
         # No patterns: see `tree.walk`.
         if isinstance(node, Seq):
-            for item in node.items:
-                states = self._event(item, states) if type(item) is Event else self._run(item, states)
-                if not states:
-                    break
-            return states
+            return self._seq(node, states)
         if isinstance(node, Branch):
             return self._branch(node, states)
         if isinstance(node, Call):
@@ -100,18 +99,37 @@ class Glance:
             return self._jump(node.kind, states)
         if isinstance(node, Loop):
             return self._loop(node, states)
-        return self._event(node, states) if isinstance(node, Event) else states
+        if isinstance(node, Kill):
+            return states
+        return self._through(self._relevant((node,)), states)
 
-    def _event(self, event: Event, states: int) -> int:
-        meant = self._meant.get(id(event))
-        if meant is None:
-            kind = self._effect(event)
-            telling = self._names.of(self._telling(event, kind)) if kind is not None else 0
-            meant = self._meant[id(event)] = kind, telling
-        kind, telling = meant
-        if states & telling:
-            raise _FoundError
-        return states if kind is None else self._names.moved(states, kind)
+    def _seq(self, seq: Seq, states: int) -> int:
+        known = self._kept.get(id(seq))
+        if known is None:  # Other turns come by again, and little of it means anything to one subject.
+            known = self._kept[id(seq)] = list(self._relevant(seq.items))
+        return self._through(known, states)
+
+    def _relevant(self, items: Iterable[Node]) -> Iterator[_Meaning | Node]:
+        """Yield what events mean to the subject, and what is none, in order."""
+        effect = self._effect
+        for item in items:
+            if not isinstance(item, Event):
+                yield item
+            elif (kind := effect(item)) is not None:
+                yield kind, self._names.of(self._telling(item, kind))
+
+    def _through(self, items: Iterable[_Meaning | Node], states: int) -> int:
+        for each in items:
+            if isinstance(each, tuple):
+                kind, telling = each
+                if states & telling:
+                    raise _FoundError
+                states = self._names.moved(states, kind)
+            else:
+                states = self._run(each, states)
+            if not states:
+                break
+        return states
 
     def _branch(self, branch: Branch, states: int) -> int:
         if isinstance(branch.test, Known):
