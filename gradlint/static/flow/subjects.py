@@ -29,6 +29,8 @@ def on_optimizer(optimizer: Object, others: Mapping[Uid, Object]) -> Effect:
     def effect(event: Event) -> EventKind | None:
         targets = event.targets
         match event.kind:
+            case _K.FORWARD:
+                return None  # There are more of them than of all others.
             case _K.ZERO:
                 return _clearing(event, optimizer, others)
             case _K.BACKWARD | _K.SETGRAD | _K.EDIT:

@@ -190,6 +190,8 @@ def on_graph(node: GraphNode) -> Effect:
     parts = frozenset({node})  # A set knows the hash of what it holds.
 
     def effect(event: Event) -> EventKind | None:
+        if not event.nodes:
+            return None  # Most events are asked by many subjects.
         match event.kind:
             case _K.FORWARD if parts <= event.nodes:
                 return _K.FORWARD
