@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -177,21 +177,24 @@ def decided(test: Predicate, facts: Facts) -> Iterator[tuple[bool, Facts]]:
                     yield truth, facts | {(test, truth)}
 
 
-def without_kills(node: Node) -> Node:
-    """Return a tree whose conditions never change."""
+def rebuilt(node: Node, part: Callable[[Node], Node]) -> Node:
+    """Return a node with what is made of each of its parts."""
     match node:
-        case Kill():
-            return EMPTY
         case Seq(items):
-            return Seq(tuple(map(without_kills, items)))
+            return Seq(tuple(map(part, items)))
         case Branch(test, then, orelse):
-            return Branch(test, without_kills(then), without_kills(orelse))
+            return Branch(test, part(then), part(orelse))
         case Loop(number, first, later, orelse, endless):
-            return Loop(number, without_kills(first), without_kills(later), without_kills(orelse), endless)
+            return Loop(number, part(first), part(later), part(orelse), endless)
         case Call(body):
-            return Call(without_kills(body))
+            return Call(part(body))
         case _:
             return node
+
+
+def without_kills(node: Node) -> Node:
+    """Return a tree whose conditions never change."""
+    return EMPTY if isinstance(node, Kill) else rebuilt(node, without_kills)
 
 
 def unconditional(node: Node) -> Node:
@@ -199,21 +202,11 @@ def unconditional(node: Node) -> Node:
     numbers = itertools.count()
 
     def freed(node: Node) -> Node:
-        match node:
-            case Seq(items):
-                return Seq(tuple(map(freed, items)))
-            case Branch(Known() as test, then, orelse):
-                return Branch(test, freed(then), freed(orelse))
-            case Branch(_, then, orelse):
-                name = f"{next(numbers)}"
-                kept = Branch(Atom(name, frozenset({name})), freed(then), freed(orelse))
-                return Seq((Kill(frozenset({name})), kept))
-            case Loop(number, first, later, orelse, endless):
-                return Loop(number, freed(first), freed(later), freed(orelse), endless)
-            case Call(body):
-                return Call(freed(body))
-            case _:
-                return node
+        kept = rebuilt(node, freed)
+        if not isinstance(kept, Branch) or isinstance(kept.test, Known):
+            return kept
+        ids = frozenset({f"{next(numbers)}"})
+        return Seq((Kill(ids), replace(kept, test=Atom(*ids, ids))))
 
     return freed(node)
 

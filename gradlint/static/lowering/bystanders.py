@@ -41,13 +41,17 @@ class Bystanders(Parameters):
     def overwritten(self, function: Function, node: ast.AST, given: list[Value]) -> None:
         """Forget the attributes of what is given to a function which is not followed, as far as it may assign them."""
         module = self.frames.get(function.frame, self.module).module
-        for uid in self.reach(given) & self.instances.keys():
+        for uid in self.instances_among(given):
             self.unsettle(uid, node, self.footprints.sets(function.node, module) | self._set_by(uid, function))
         if isinstance(function.receiver, Instance) and not isinstance(function.node, ast.Lambda):
             owner, source = function.receiver, module.source
             near = [each.node for each in self.lineage(owner.cls) if each.frame == function.frame]
             for name, statement in emptied(function.node, near):
                 self.begun[owner.uid, name] = (self.loops, source.place(statement))
+
+    def instances_among(self, given: list[Value]) -> frozenset[Uid]:
+        """Return the instances that whoever gets `given` can act on."""
+        return self.reach(given) & self.instances.keys()
 
     def _set_by(self, uid: Uid, function: Function) -> frozenset[str]:
         """Return the attributes that methods of an instance assign, if a function calls any of them, or is one."""

@@ -43,7 +43,7 @@ class Routines(Bystanders):
         left = {key: value for key, value in changed if not _is_of(key[0], frame.path)}
         if not all(map(_is_number, left.values())) or self._may_decide(left, frame, before):
             return
-        owners = self.reach(given) & self.instances.keys() if left else frozenset[Uid]()
+        owners = self.instances_among(given) if left else frozenset[Uid]()
         if all(uid in owners or uid in self.frames for uid, _ in left):
             attributes = frozenset(name for uid, name in left if uid in owners)
             names = frozenset(key for key in left if key[0] not in owners)
@@ -59,12 +59,12 @@ class Routines(Bystanders):
         known = self.routines.get(routine)
         if known is None:
             return None
-        keys = [(uid, name) for uid in self.reach(given) & self.instances.keys() for name in known.attributes]
-        left = [*known.names, *keys]
+        owners = self.instances_among(given)
+        left = (*known.names, *((uid, name) for uid in owners for name in known.attributes))
         if not all(_is_number(self.store.get(key)) for key in left):
             return None
-        for uid, name in sorted(keys):
-            self.set_member(uid, name, self.fresh(f"{'/'.join(uid)}.{name}", node))
+        for uid in sorted(owners):
+            self.unsettle(uid, node, known.attributes)
         for path, name in sorted(known.names):
             self.store[path, name] = self.fresh(name, node)
         if known.hands_on:

@@ -49,10 +49,10 @@ def _flags_of(callees: frozenset[Callee]) -> frozenset[str]:
 
 @functools.cache
 def _setting_of(flag: str) -> re.Pattern[bytes]:
-    return regex(rb"\.%b\s*=[^=]|setattr\([^()]*[\"']%b[\"']" % (flag.encode(), flag.encode()))
+    return re.compile(rb"\.%b\s*=[^=]|setattr\([^()]*[\"']%b[\"']" % (flag.encode(), flag.encode()))
 
 
 @functools.cache
 def _call_of(name: bytes) -> re.Pattern[bytes]:
     """Find where a name is called, or handed to somebody in the first place."""
-    return regex(rb"\b%b\s*\(|\(\s*%b\b" % (name, name))
+    return re.compile(rb"\b%b\s*\(|\(\s*%b\b" % (name, name))

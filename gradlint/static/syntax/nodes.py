@@ -39,11 +39,6 @@ _PLAIN = frozenset(
 _KEPT = frozenset([ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.For, ast.AsyncFor, ast.While])
 """What is asked about again and again."""
 
-_WITHOUT_BLOCKS = frozenset(
-    [ast.Name, ast.Constant, ast.Attribute, ast.Call, ast.keyword, ast.arg, ast.Expr, ast.Assign]
-)
-"""What most nodes are."""
-
 _SCOPES = frozenset([ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda])
 _LOOPS = frozenset([ast.For, ast.AsyncFor, ast.While])
 _PARTS = _SCOPES | _LOOPS
@@ -118,15 +113,15 @@ def base_name(node: ast.AST) -> str:
 
 def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
     """Yield the blocks of a statement, but for those of its handlers and cases, which are nodes of their own."""
-    for name in ("body", "orelse", "finalbody"):
-        block = getattr(node, name, None)
-        if isinstance(block, list) and block:
+    for name in _blocks[type(node)]:
+        block = getattr(node, name)
+        if block and name not in ("handlers", "cases"):
             yield block
 
 
 def blocks_in(tree: ast.AST) -> Iterator[list[ast.stmt]]:
     """Yield the blocks of all statements in a tree."""
-    return (block for node in walk(tree) if type(node) not in _WITHOUT_BLOCKS for block in blocks(node))
+    return (block for node in walk(tree) if _blocks[type(node)] for block in blocks(node))
 
 
 def called(call: ast.Call) -> str:
