@@ -133,6 +133,11 @@ class Layers:
             self._idle[lineage] = unread(lineage, trees) | (asides(lineage, trees) if asking else frozenset())
         return self._idle[lineage]
 
+    def is_insensitive(self, made: ast.expr, frame: Uid) -> bool:
+        """Whether an expression makes something by a class that is known, and its mode does not matter."""
+        known = isinstance(made, ast.Call) and isinstance(self._value(made.func, frame), (Class, Library))
+        return known and self.of_expression(made, frame) is Sensitivity.NO
+
     def of_expression(self, node: ast.AST, frame: Uid) -> Sensitivity:
         """Return whether anything that an expression of an activation makes behaves as the mode says."""
         if node in self._busy:

@@ -24,7 +24,7 @@ from gradlint.static.sources.library import role_of, words
 from gradlint.static.syntax.layers import (
     bare,
 )
-from gradlint.static.syntax.nodes import walk
+from gradlint.static.syntax.nodes import walk, walk_of
 from gradlint.static.syntax.nodes import words as words_in
 
 _CLASS = regex(r"[A-Z]\w*")
@@ -85,7 +85,7 @@ class Makers:
         node = self._maker(module) if made is None else self._call_at(made.place)
         if node is None:
             original = self._original(module)
-            return self._sensitivity(original) if original is not None else self._declared(module)
+            return self._sensitivity(original) if original is not None else self._told(module)
         parts = (self._layers.of_expression(each, lowering.module.path) for each in self._put_in(node))
         return most([self._layers.of_expression(node, lowering.module.path), *parts])
 
@@ -177,6 +177,26 @@ class Makers:
                 return made if isinstance(known, Library) and role_of(known.name) != "wrapper" else None
             case _:
                 return None
+
+    def _told(self, module: Uid) -> Sensitivity:
+        """Return whether the mode matters to a module that nobody is seen to make: no, if what it is declared or kept as tells so."""
+        return Sensitivity.NO if self._is_insensitive_part(module) else self._declared(module)
+
+    def _is_insensitive_part(self, module: Uid) -> bool:
+        """Whether a module is a part of what an instance of a class keeps as something to which the mode does not matter."""
+        lowering = self._analysis.lowering
+        lengths = range(len(module) - 1, 0, -1)
+        cls, name = next(
+            ((lowering.instances[module[:n]], module[n]) for n in lengths if module[:n] in lowering.instances),
+            (None, ""),
+        )
+        kept = [
+            (assigned.value, each.frame)
+            for each in (lowering.lineage(cls) if cls is not None else ())
+            for assigned in walk_of(each.node, ast.Assign)
+            if ast.unparse(assigned.targets[0]) == f"self.{name}"
+        ]
+        return bool(kept) and all(self._layers.is_insensitive(value, frame) for value, frame in kept)
 
     def _declared(self, module: Uid) -> Sensitivity:
         """Return whether the mode matters to what a parameter is declared to be, and to each class of that kind in sight."""
