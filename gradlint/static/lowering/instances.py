@@ -44,6 +44,9 @@ SAME = frozenset(
 )
 """Methods that return the module itself."""
 
+_OF_PARAMETERS = frozenset(["parameters", "named_parameters", "zero_grad"])
+"""Methods that only modules have: what inherits them from a library is one, by whatever name."""
+
 _TAKES_IN = frozenset(["append", "extend", "insert", "add_module", "register_module", "update"])
 """Methods by which torch's containers of modules are given more of them."""
 
@@ -193,6 +196,8 @@ class Instances(Constructors):
                 "eval",
                 "to",
             ):
+                return self.on_module(instance.uid, instance, name, node, args, named)
+            case Unknown() if name in _OF_PARAMETERS and self.is_open(instance.cls):
                 return self.on_module(instance.uid, instance, name, node, args, named)
             case Unknown(id=id_) if id_ in self.module_owners:
                 return self.call(value, node, args, named)
