@@ -247,9 +247,15 @@ class Context(Where, Who, Noted, ABC):
 
     def renewed(self, id_: str) -> None:
         """Emit that what was assumed of an unknown value is void: it is another one from here on."""
-        self.renewals[id_] += 1
         if self.loops:
-            self.out.append(Kill(frozenset({id_})))
+            self.void(id_)
+        else:
+            self.renewals[id_] += 1
+
+    def void(self, id_: str) -> None:
+        """Emit that what was assumed of an unknown value is void: it has been changed in place, under the same name."""
+        self.renewals[id_] += 1
+        self.out.append(Kill(frozenset({id_})))
 
     def number(self, loop: ast.AST) -> int:
         """Return the number of a loop in this frame; reading it again does not change it."""

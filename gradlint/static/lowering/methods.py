@@ -51,6 +51,8 @@ _OPTIMIZER_NEUTRAL = frozenset(
     ]
 )
 
+_CHANGING = frozenset(["append", "appendleft", "extend", "insert", "add", "update", "pop", "popleft", "popitem", "remove", "discard", "clear"])
+"""Methods by which a collection becomes another one in place."""
 _PROFILER = regex(r"(?:^|[._/])prof(?:iler)?(?:[@#%]\d+)?$")
 """At the end of the identity of somebody unknown: what a profiler is called."""
 _SCHEDULE = regex(r"(?:^|[._/])\w*sched(?:uler)?(?:[@#%]\d+)?$", re.IGNORECASE)
@@ -204,6 +206,8 @@ class Methods(Tensors):
         values = [receiver, *args, *named.values()]
         if isinstance(receiver, Unknown) and receiver.id:
             self.hooks_on(unknown_uid(receiver.id), name, node)
+            if name in _CHANGING:
+                self.void(receiver.id)
         if (
             name in ("append", "extend", "clear", "pop", "remove")
             and isinstance(node.func, ast.Attribute)

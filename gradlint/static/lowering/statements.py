@@ -116,8 +116,17 @@ class Statements(Assignments):
         for gone in targets:
             if isinstance(gone, ast.Attribute) and gone.attr in ("grad", "_grad"):
                 self.by_hand(gone, self.evaluate(gone.value), EventKind.ZERO)
-            elif isinstance(gone, ast.Subscript) and isinstance(self.evaluate(gone.value), (Items, Gathered)):
-                self.grown(gone.value, Unknown(holds=held((self.latest[gone.value],))), node)
+            elif isinstance(gone, ast.Subscript):
+                self._taken_out(gone.value, self.evaluate(gone.value), node)
+
+    def _taken_out(self, owner: ast.expr, collection: Value, node: ast.Delete) -> None:
+        match collection:
+            case Items() | Gathered():
+                self.grown(owner, Unknown(holds=held((collection,))), node)
+            case Unknown(id=id_) if id_:
+                self.void(id_)
+            case _:
+                return
 
     def _expression(self, value: ast.expr, node: ast.Expr) -> None:
         match value:

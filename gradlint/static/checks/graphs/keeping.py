@@ -259,6 +259,8 @@ def _needs(node: ast.AST, name: str, *, freed: bool, keyed: bool) -> bool:
             return False
         case ast.Assign(_, value):
             return mentions(value, name) and not is_told(value, name) and not list(_alias(node, name))
+        case ast.AugAssign(value=value) if not is_told(value, name):
+            return any(mentions(part.value, name) for part in walk(value) if isinstance(part, ast.Subscript))
         case _:
             return False
 
