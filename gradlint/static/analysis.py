@@ -17,7 +17,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
 from gradlint.static.flow.kinship import Kin, name_of
-from gradlint.static.flow.tree import Event, Uid, events
+from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.algebra import graph_of
 from gradlint.static.lowering.files import Lowering, Root
 from gradlint.static.lowering.frames import RETURNED
@@ -169,7 +169,7 @@ class Analysis(Index):
     @cached_property
     def events(self) -> dict[Root, list[Event]]:
         """All events, by root."""
-        return {root: list(events(root.bare)) for root in self.roots}
+        return {root: root.events for root in self.roots}
 
     def ring(self, root: Root, loops: tuple[int, ...]) -> list[Event]:
         """Return the events of a root inside of all of `loops`; whoever gets the list must not change it."""

@@ -25,6 +25,7 @@ from gradlint.static.flow.tree import (
     Predicate,
     Seq,
     atoms,
+    rebuilt,
     walk,
 )
 from gradlint.typestate import Protocol, State
@@ -100,16 +101,7 @@ def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
         return node if kept == node.ids else Kill(kept) if kept else None
     if isinstance(node, Seq):
         return Seq(tuple(_joined(node.items, wanted)))
-    if isinstance(node, Branch):
-        then, orelse = _without_kills(node.then, wanted), _without_kills(node.orelse, wanted)
-        return Branch(node.test, then or EMPTY, orelse or EMPTY)
-    if isinstance(node, Loop):
-        body = _without_kills(node.first, wanted) or EMPTY
-        again = body if node.later is node.first else _without_kills(node.later, wanted) or EMPTY
-        return Loop(node.number, body, again, _without_kills(node.orelse, wanted) or EMPTY, node.endless)
-    if isinstance(node, Call):
-        return Call(_without_kills(node.body, wanted) or EMPTY, node.ends)
-    return node
+    return rebuilt(node, lambda inner: _without_kills(inner, wanted) or EMPTY)
 
 
 def _joined(items: Iterable[Node], wanted: frozenset[str]) -> list[Node]:

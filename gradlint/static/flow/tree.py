@@ -206,6 +206,21 @@ def walk(node: Node) -> Iterator[Node]:
             todo.append(node.body)
 
 
+def rebuilt(node: Node, of: Callable[[Node], Node]) -> Node:
+    """Return a node with what `of` makes of each node right in it."""
+    if isinstance(node, Seq):
+        return Seq(tuple(map(of, node.items)))
+    if isinstance(node, Branch):
+        return Branch(node.test, of(node.then), of(node.orelse))
+    if isinstance(node, Loop):
+        first = of(node.first)
+        later = first if node.later is node.first else of(node.later)
+        return Loop(node.number, first, later, of(node.orelse), node.endless)
+    if isinstance(node, Call):
+        return Call(of(node.body), node.ends)
+    return node
+
+
 def events(node: Node) -> Iterator[Event]:
     """Yield every event of a tree, as `walk` does."""
     return (each for each in walk(node) if isinstance(each, Event))

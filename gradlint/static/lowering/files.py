@@ -10,13 +10,15 @@ nobody was seen to call is then read on its own, with unknown arguments.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from gradlint.data import dataclass
 from gradlint.models import Models
+from gradlint.static.flow.crowds import MANY, Crowd
 from gradlint.static.flow.following import bare
-from gradlint.static.flow.tree import Node, Seq
+from gradlint.static.flow.kinship import Whom
+from gradlint.static.flow.tree import Event, Node, Seq, Uid, events
 from gradlint.static.lowering.actions import Step
 from gradlint.static.lowering.classes import decorators
 from gradlint.static.lowering.driven import OVERRIDDEN
@@ -63,6 +65,19 @@ class Root:
     def bare(self) -> Node:
         """The tree without what means nothing to anybody: whoever follows a subject has less to go through."""
         return bare(self.tree)
+
+    def near(self, uids: Iterable[Uid], whom: Whom) -> Node:
+        """Return the bare tree without most of the events that concern none of `uids`: of many subjects, each follows its own."""
+        return self._crowd.near(uids, whom) if len(self.events) > MANY else self.bare
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """All its events."""
+        return list(events(self.bare))
+
+    @cached_property
+    def _crowd(self) -> Crowd:
+        return Crowd(self.bare)
 
 
 class Lowering(Pieces):

@@ -17,7 +17,7 @@ from gradlint.static.facts.inputs import Inputs
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.kinship import within
 from gradlint.static.flow.protocols import SAVED
-from gradlint.static.flow.trained import on_saved
+from gradlint.static.flow.trained import of_graphs, on_saved
 from gradlint.static.flow.tree import Event, GraphNode, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.notes import Descent
@@ -59,7 +59,7 @@ def _owners(analysis: Analysis, node: GraphNode) -> frozenset[Uid]:
 
 def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
     effect = on_saved(node, owners)
-    arrivals = breaches(root.bare, SAVED, effect)
+    arrivals = breaches(root.near((node.module, *owners), of_graphs), SAVED, effect)
     found = analysis.events[root] if arrivals else []
     built = [each for each in found if each.kind is EventKind.FORWARD and node in each.nodes]
     for event, states in arrivals.items():
