@@ -171,6 +171,10 @@ class Analysis(Index):
         """All events, by root."""
         return {root: root.events for root in self.roots}
 
+    def all_of(self, kind: EventKind) -> Iterator[Event]:
+        """Yield the events of one kind, root by root."""
+        return (event for root in self.roots for event in root.of(kind))
+
     def ring(self, root: Root, loops: tuple[int, ...]) -> list[Event]:
         """Return the events of a root inside of all of `loops`; whoever gets the list must not change it."""
         known = self._rings.get((root, loops))
@@ -229,9 +233,8 @@ class Analysis(Index):
         """The optimizers and schedulers that are stepped somewhere."""
         return frozenset(
             uid
-            for found in self.events.values()
-            for event in found
-            if event.kind in (EventKind.STEP, EventKind.SCHEDULE)
+            for kind in (EventKind.STEP, EventKind.SCHEDULE)
+            for event in self.all_of(kind)
             for uid in event.targets or ()
         )
 

@@ -16,7 +16,7 @@ from gradlint.static import check_paths, check_source
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.glance import Glance
 from gradlint.static.flow.interpreter import Flow
-from gradlint.static.lowering.statements import Statements
+from gradlint.static.lowering.files import Lowering
 from gradlint.static.sources import contents
 from gradlint.static.sources.shelf import Shelf
 
@@ -34,7 +34,7 @@ for x in y:
 def effort(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each of the costly things is done from here on."""
     counts: Counter[str] = Counter()
-    for owner, name in ((ast, "parse"), (Statements, "_statement"), (Flow, "_run"), (Glance, "_run")):
+    for owner, name in ((ast, "parse"), (Lowering, "_statement"), (Flow, "_run"), (Glance, "_run")):
         original = getattr(owner, name)
 
         def counted(*given: object, original=original, name=name, **named: object) -> object:  # type: ignore[no-untyped-def]

@@ -12,8 +12,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import TypeVar
 
 from gradlint.data import dataclass
+from gradlint.events import EventKind
 from gradlint.models import Models
 from gradlint.static.flow.crowds import MANY, Crowd
 from gradlint.static.flow.following import bare
@@ -45,6 +47,8 @@ _OPTIM = frozenset(["optim", "Optim", "OPTIM"])
 _SWITCH = frozenset(["set_grad_enabled"])
 """The statement that sets the grad mode for all that follows."""
 
+_C = TypeVar("_C")
+
 _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
 
@@ -75,11 +79,32 @@ class Root:
         """All its events."""
         return list(events(self.bare))
 
+    def of(self, kind: EventKind) -> list[Event]:
+        """Return its events of one kind, in order; whoever gets the list must not change it."""
+        return self._by_kind.get(kind, [])
+
+    @cached_property
+    def _by_kind(self) -> dict[EventKind, list[Event]]:
+        found: dict[EventKind, list[Event]] = {}
+        for event in self.events:
+            found.setdefault(event.kind, []).append(event)
+        return found
+
     @cached_property
     def _crowd(self) -> Crowd:
         return Crowd(self.bare)
 
 
+def _flat(cls: type[_C]) -> type[_C]:
+    """Give a class all that it inherits: Python forgets where it found a name, and would go through 34 layers again."""
+    for layer in cls.__mro__[1:-1]:
+        for name, value in vars(layer).items():
+            if not name.startswith("__") and name not in vars(cls):
+                setattr(cls, name, value)
+    return cls
+
+
+@_flat
 class Lowering(Pieces):
     """Lowers a file."""
 

@@ -24,7 +24,7 @@ def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL503, GL504 and GL506: a backward through a graph that another one has freed."""
     for root in analysis.roots:
         found = analysis.events[root]
-        backwards = [event for event in found if event.kind is EventKind.BACKWARD and event.nodes]
+        backwards = [event for event in root.of(EventKind.BACKWARD) if event.nodes]
         carried = list(_carried(analysis, found, backwards))
         yield from carried
         if carried:

@@ -185,11 +185,11 @@ def _holds(block: list[ast.stmt], row: int) -> bool:
 
 
 def _windows(analysis: Analysis) -> Iterator[_Window]:
-    for root, found in analysis.events.items():
+    for root in analysis.roots:
         turns: dict[tuple[object, object], tuple[list[Event], list[int]]] = {}
-        for step in found:
+        for step in root.of(EventKind.STEP):
             loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
-            if step.kind is not EventKind.STEP or not isinstance(loop, (ast.For, ast.While)):
+            if not isinstance(loop, (ast.For, ast.While)):
                 continue
             turn = step.loops, step.frame
             clears, passes = turns.get(turn) or turns.setdefault(turn, _beside(analysis.ring(root, step.loops), step))

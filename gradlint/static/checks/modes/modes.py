@@ -55,7 +55,7 @@ _VALIDATION = regex(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluati
 def modes(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL301, GL302 and GL304, module by module."""
     for root in analysis.roots:
-        switched = [event.targets for event in analysis.events[root] if event.kind is EventKind.EVAL and event.targets]
+        switched = [event.targets for event in root.of(EventKind.EVAL) if event.targets]
         modules = {uid for targets in switched for uid in targets}
         known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]] = {}
         passing: dict[tuple[int, ...], Diagnostic] = {}

@@ -45,11 +45,10 @@ def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
     makers = analysis.kept(Makers)
     for root in analysis.roots:
         forwards: dict[Uid, list[Event]] = defaultdict(list)
-        for event in analysis.events[root]:
-            if event.kind is EventKind.FORWARD:
-                for module in event.targets or ():
-                    if "method" not in event.roles or only_runs(analysis, module, event):
-                        forwards[module].append(event)
+        for event in root.of(EventKind.FORWARD):
+            for module in event.targets or ():
+                if "method" not in event.roles or only_runs(analysis, module, event):
+                    forwards[module].append(event)
         around = Around(analysis, analysis.events[root])
         told: set[Location] = set()  # Parts of one model are loaded, and go without `eval()`, together.
         for module, found in sorted(forwards.items()):

@@ -42,8 +42,12 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
     # Whoever is also given in the place of another one does what is meant for two.
     doubles = {twice.optimizer for twice in given_twice(analysis)}
     for root in analysis.roots:
-        steps = (event for event in analysis.events[root] if event.kind is EventKind.STEP)
-        stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers and uid not in doubles}
+        stepped = {
+            uid
+            for event in root.of(EventKind.STEP)
+            for uid in event.targets or ()
+            if uid in optimizers and uid not in doubles
+        }
         for _, optimizer in sorted((optimizers[uid] for uid in stepped), key=lambda item: item[0]):
             yield from judge(analysis, root, optimizer)
 

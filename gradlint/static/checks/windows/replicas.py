@@ -27,7 +27,7 @@ def bypassed(analysis: Analysis) -> Iterator[Diagnostic]:
     if analysis.says(*_BY_HAND):
         return
     for root in analysis.roots:
-        steps = dict.fromkeys(event for event in analysis.events[root] if event.kind is EventKind.STEP)
+        steps = dict.fromkeys(root.of(EventKind.STEP))
         backwards = {loops: _backwards(analysis, root, loops) for loops in {step.loops for step in steps}}
         for step in steps:
             yield from _past_the_wrapper(analysis, step, backwards[step.loops])
