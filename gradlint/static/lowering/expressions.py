@@ -51,17 +51,22 @@ class Expressions(Comprehensions):
         return self.note(node, self._seldom(node))
 
     def _seldom(self, node: ast.expr) -> Value:
+        # In the order of how often they come, as statements are.
         match node:
-            case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
-                return self._display(elements)
-            case ast.Dict(keys, values):
-                return self._mapping(keys, values)
+            case ast.BinOp():
+                return self._binary(self.evaluate(node.left), node.op, self.evaluate(node.right), node)
+            case ast.JoinedStr() | ast.FormattedValue() | ast.Slice():
+                return self._others(node)
+            case ast.Compare(left, [op, *_], others):
+                return self._comparison([left, *others], op, node)
             case ast.Subscript(ast.Attribute(ast.Name("sys"), "modules"), ast.Name("__name__")):
                 return Library(ITSELF)
             case ast.Subscript(owner, index):
                 return self._element(self.as_tuple(self.evaluate(owner)), self.evaluate(index))
-            case ast.BinOp():
-                return self._binary(self.evaluate(node.left), node.op, self.evaluate(node.right), node)
+            case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
+                return self._display(elements)
+            case ast.Dict(keys, values):
+                return self._mapping(keys, values)
             case ast.UnaryOp(op, operand):
                 value = self.evaluate(operand)
                 return value if isinstance(value, Tensor) and not isinstance(op, ast.Not) else UNKNOWN
@@ -80,8 +85,6 @@ class Expressions(Comprehensions):
                 result = self.evaluate(given)
                 self.bind(target.id, result)
                 return result
-            case ast.Compare(left, [op, *_], others):
-                return self._comparison([left, *others], op, node)
             case ast.Starred(value) | ast.Await(value):
                 return self.evaluate(value)
             case ast.Yield() | ast.YieldFrom():

@@ -323,10 +323,9 @@ def _functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, ast.ClassDef | 
     while todo:
         node, cls = todo.pop(0)
         for child in children(node):
-            match child:
-                case ast.FunctionDef() | ast.AsyncFunctionDef():
-                    yield child, cls
-                case ast.ClassDef():
-                    todo.append((child, child))
-                case ast.If() | ast.Try() | ast.With():
-                    todo.append((child, cls))
+            if isinstance(child, FunctionNode):
+                yield child, cls
+            elif isinstance(child, ast.ClassDef):
+                todo.append((child, child))
+            elif isinstance(child, (ast.If, ast.Try, ast.With)):
+                todo.append((child, cls))
