@@ -6,6 +6,7 @@ import ast
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import chain
 
 from gradlint.data import dataclass
@@ -161,15 +162,14 @@ def only_told(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loss of a trained model that is printed, while its optimizer steps on the gradients of something else."""
     if "backward" not in analysis.source.text:
         return
-    known: dict[ast.AST, _Names] = {}
+    names_of = cache(_Names)
     for window in _windows(analysis):
-        names = known.setdefault(window.loop, known.get(window.loop) or _Names(window.loop))
         block = next((each for each in blocks_in(window.loop) if _holds(each, window.step.place.row)), [])
         rows = [statement.lineno for statement in block]
         for statement in block[bisect_right(rows, window.begin) : bisect_left(rows, window.step.place.row)]:
             match statement:
-                case ast.Assign([ast.Name(name)], value):
-                    nodes = _in_vain(analysis, window, names, name, value)
+                case ast.Assign([ast.Name(name)], value) if isinstance(known := analysis.value(value), Tensor):
+                    nodes = _in_vain(analysis, window, names_of(window.loop), name, known)
                     if nodes:
                         what = f"`{name}` is computed and told, but nothing runs backward from it:"
                         what += f" `{window.step.name}` steps on the gradients of something else"
@@ -242,10 +242,9 @@ def _called(func: ast.expr) -> str:
     return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
 
 
-def _in_vain(analysis: Analysis, window: _Window, names: _Names, name: str, value: ast.expr) -> frozenset[GraphNode]:
+def _in_vain(analysis: Analysis, window: _Window, names: _Names, name: str, known: Tensor) -> frozenset[GraphNode]:
     """Return the graph that a name has and that nothing runs through, if all that anybody does is to tell it."""
-    known = analysis.value(value)
-    if not isinstance(known, Tensor) or not names.reads[name] or not set(names.reads[name]) <= names.told:
+    if not known.nodes or not names.reads[name] or not set(names.reads[name]) <= names.told:
         return frozenset()
     if len(names.sources[name]) > 1 or not _apart(analysis, names, name, known.nodes):
         return frozenset()

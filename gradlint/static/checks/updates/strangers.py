@@ -44,15 +44,16 @@ def strangers(analysis: Analysis) -> Iterator[Diagnostic]:
         models = _made(analysis, scope) if models_in[scope] > 1 else frozenset[str]()
         owned = _owned(analysis, scope, models) if len(models) > 1 else {}
         others = _others(scope, owned, models) if owned else {}
-        given = _given(scope) if any(others.values()) else {}
-        for block in _blocks(scope) if any(others.values()) else ():
-            for step, name, loss in _updates(block, owned):
-                reached = _behind(analysis, given, loss)
-                if reached is not None and reached.isdisjoint(owned[name]) and reached & others[name]:
-                    whose = " and ".join(f"`{each}`" for each in sorted(owned[name]))
-                    found = compose("GL104", Side.STATIC, analysis.source.place(step), subject=name)
-                    what = STRANGE.format(subject=name, loss=ast.unparse(loss), whose=whose)
-                    yield replace(found, message=what, help=OF_OTHERS.format(whose=whose))
+        blocks = _blocks(scope) if any(others.values()) else ()
+        updates = [update for block in blocks for update in _updates(block, owned)]
+        given = _given(scope) if updates else {}
+        for step, name, loss in updates:
+            reached = _behind(analysis, given, loss)
+            if reached is not None and reached.isdisjoint(owned[name]) and reached & others[name]:
+                whose = " and ".join(f"`{each}`" for each in sorted(owned[name]))
+                found = compose("GL104", Side.STATIC, analysis.source.place(step), subject=name)
+                what = STRANGE.format(subject=name, loss=ast.unparse(loss), whose=whose)
+                yield replace(found, message=what, help=OF_OTHERS.format(whose=whose))
 
 
 def _made(analysis: Analysis, scope: _Scope) -> frozenset[str]:
