@@ -51,9 +51,11 @@ class Context(Where, Who, Noted, ABC):
     """What every part of lowering shares."""
 
     def __init__(self, project: Project, module: Module, models: Models) -> None:
-        Where.__init__(self, Frame(("module",), None, module))
+        Where.__init__(self)
         Who.__init__(self)
         Noted.__init__(self)
+        self.module = self.frame = Frame(("module",), None, module)
+        self.frames = {self.module.path: self.module}
         self.project = project
         self.models = models
         self.syntax = Syntax()

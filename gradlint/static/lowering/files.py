@@ -26,6 +26,7 @@ from gradlint.static.lowering.classes import decorators
 from gradlint.static.lowering.driven import OVERRIDDEN
 from gradlint.static.lowering.frames import Grad, Store
 from gradlint.static.lowering.pieces import Pieces
+from gradlint.static.lowering.state import ATTRIBUTES
 from gradlint.static.lowering.values import UNKNOWN, Class, Function, Instance, Object, Value
 from gradlint.static.sources.library import words
 from gradlint.static.sources.project import Module, Project
@@ -107,6 +108,8 @@ def _flat(cls: type[_C]) -> type[_C]:
 @_flat
 class Lowering(Pieces):
     """Lowers a file."""
+
+    __slots__ = ATTRIBUTES
 
     def __init__(self, project: Project, module: Module, models: Models) -> None:
         super().__init__(project, module, models)
