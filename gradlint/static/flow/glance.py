@@ -94,17 +94,17 @@ class Glance:
     def _run(self, node: Node, states: int) -> int:
         """Return the states in which paths go on behind a node."""
         # No patterns: see `tree.walk`.
-        if isinstance(node, Seq):
+        if type(node) is Seq:
             return self._seq(node, states)
-        if isinstance(node, Branch):
+        if type(node) is Branch:
             return self._branch(node, states)
-        if isinstance(node, Call):
+        if type(node) is Call:
             return self._call(node, states)
-        if isinstance(node, Jump):
+        if type(node) is Jump:
             return self._jump(node.kind, states)
-        if isinstance(node, Loop):
+        if type(node) is Loop:
             return self._loop(node, states)
-        if isinstance(node, Kill):
+        if type(node) is Kill:
             return states
         return self._through(self._relevant((node,)), states)
 

@@ -195,14 +195,14 @@ def walk(node: Node) -> Iterator[Node]:
     while todo:
         node = todo.pop()
         yield node
-        # Trees are walked so often that patterns take too long: a class pattern costs as much as ten questions for the class.
-        if isinstance(node, Seq):
+        # Trees are walked so often that patterns take too long, and `isinstance` where it says no: it asks a node for its class, too.
+        if type(node) is Seq:
             todo += node.items[::-1]
-        elif isinstance(node, Branch):
+        elif type(node) is Branch:
             todo += (node.orelse, node.then)
-        elif isinstance(node, Loop):
+        elif type(node) is Loop:
             todo += (node.orelse, node.first) if node.later is node.first else (node.orelse, node.later, node.first)
-        elif isinstance(node, Call):
+        elif type(node) is Call:
             todo.append(node.body)
 
 
@@ -223,7 +223,7 @@ def rebuilt(node: Node, of: Callable[[Node], Node]) -> Node:
 
 def events(node: Node) -> Iterator[Event]:
     """Yield every event of a tree, as `walk` does."""
-    return (each for each in walk(node) if isinstance(each, Event))
+    return (each for each in walk(node) if type(each) is Event)
 
 
 def atoms(test: Predicate) -> Iterator[Atom]:

@@ -93,16 +93,16 @@ def held(values: Iterable[Value]) -> frozenset[Uid]:
         if type(value) in INERT:
             continue
         for part in parts(value):
-            # No patterns: it is asked of whatever is handed on.
-            if isinstance(part, Tensor):
+            # No patterns: see `tree.walk`.
+            if type(part) is Tensor:
                 uids |= part.leaves
-            elif isinstance(part, (Object, Instance)):
-                uids.add(part.uid)
-            elif isinstance(part, Unknown):
+            elif type(part) is Unknown:
                 uids |= part.holds
                 if part.id:
                     uids.add(unknown_uid(part.id))
-            elif isinstance(part, Params):
+            elif type(part) is Object or type(part) is Instance:
+                uids.add(part.uid)
+            elif type(part) is Params:
                 uids.update(part.of or ())
     return frozenset(uids)
 

@@ -162,13 +162,13 @@ class Context(Where, Who, Noted, ABC):
                     told.add(value.holds)
                     new |= value.holds
             else:
-                if isinstance(value, Choice):
+                if type(value) is Choice:
                     todo.extend(value.functions)
-                if isinstance(value, Items):
+                elif type(value) is Items:
                     todo.extend(value.elements)
-                if isinstance(value, Rows):
+                elif type(value) is Rows:
                     todo.append(value.each)
-                if isinstance(value, Function):
+                elif type(value) is Function:
                     todo.extend(value.args if value.receiver is not None else (*value.args, *self._captured(value)))
                 new = set(held((value,)))
             for uid in new - found:
@@ -189,7 +189,7 @@ class Context(Where, Who, Noted, ABC):
         frame: Frame | None = self.frame.shared.get(name, self.frame)
         while frame is not None:
             value = self.store.get((frame.path, name))
-            if isinstance(value, Imported):
+            if type(value) is Imported:
                 value = self.settled((frame.path, name))
             elif value is None and frame.parent is None:
                 value = self.beyond(frame, name)

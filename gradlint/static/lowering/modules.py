@@ -37,9 +37,9 @@ class Modules(Branches):
 
     def quietly(self, node: ast.expr) -> Value:
         """Return what names alone tell of an expression; nothing is emitted."""
-        if isinstance(node, ast.Name):
+        if type(node) is ast.Name:
             return self.lookup(node.id)
-        if isinstance(node, ast.Attribute):
+        if type(node) is ast.Attribute:
             value = self.quietly(node.value)
             return self.named(f"{value.name}.{node.attr}") if isinstance(value, Library) else UNKNOWN
         return UNKNOWN
