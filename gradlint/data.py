@@ -1,8 +1,9 @@
 """Classes of data, as the standard library's `dataclass` and `NamedTuple` define them, at a third of the price.
 
 A short run defines more than a hundred, and the standard library compiles six functions for each `dataclass`, and the type of
-each field of a `NamedTuple`. Here only `__init__` and `__new__` are compiled, and what represents and compares is shared. The type
-checker, to whom these are the standard library's, sees that nobody changes what is frozen: at run time nothing stands in the way.
+each field of a `NamedTuple`. Here only `__new__`, and one `__init__` for all classes with as many fields, are compiled, and what
+represents and compares is shared. The type checker, to whom these are the standard library's, sees that nobody changes what is
+frozen: at run time nothing stands in the way.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections import namedtuple
+from functools import cache
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,14 +39,37 @@ else:
         """Define a class of data; of its methods, those stay that it writes itself."""
 
         def define(cls):
-            made = dataclasses.dataclass(eq=False, repr=False, **options)(cls)
+            plain = _is_plain(cls, **options)
+            made = dataclasses.dataclass(eq=False, repr=False, init=not plain, **options)(cls)
             methods = _comparing(made, hashed=frozen, ordered=order) if eq else {}
+            if plain:
+                methods["__init__"] = _initializing(dataclasses.fields(made))
             for name, method in {"__repr__": _represented, **methods}.items():
                 if name not in vars(cls):
                     setattr(made, name, method)
             return made
 
         return define
+
+    def _is_plain(cls, kw_only=False, **_):
+        """Whether an instance is made of what is passed, and of nothing else."""
+        known = (*getattr(cls, "__dataclass_fields__", {}).values(), *vars(cls).values())
+        factories = (getattr(each, "default_factory", dataclasses.MISSING) for each in known)
+        return not kw_only and not hasattr(cls, "__post_init__") and set(factories) <= {dataclasses.MISSING}
+
+    def _initializing(fields):
+        """Return what gives an instance its fields: it is compiled once for all classes that have as many, under other names."""
+        names = tuple(field.name for field in fields)
+        defaults = tuple(field.default for field in fields if field.default is not dataclasses.MISSING)
+        code = _assigning(len(names)).replace(co_names=names, co_varnames=("self", *names))
+        return FunctionType(code, {}, "__init__", defaults)
+
+    @cache
+    def _assigning(count):
+        names = [f"_{number}" for number in range(count)]
+        body = "".join(f" self.{name} = {name}\n" for name in names)
+        source = f"def __init__({', '.join(['self', *names])}):\n{body or ' pass'}"
+        return next(each for each in compile(source, "<data>", "exec").co_consts if isinstance(each, CodeType))
 
     def _represented(self):
         shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)

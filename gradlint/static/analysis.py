@@ -17,7 +17,7 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
 from gradlint.static.flow.kinship import Kin, name_of
-from gradlint.static.flow.tree import Event, Uid, events
+from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.algebra import graph_of
 from gradlint.static.lowering.files import Lowering, Root
 from gradlint.static.lowering.frames import RETURNED
@@ -169,7 +169,11 @@ class Analysis(Index):
     @cached_property
     def events(self) -> dict[Root, list[Event]]:
         """All events, by root."""
-        return {root: list(events(root.bare)) for root in self.roots}
+        return {root: root.events for root in self.roots}
+
+    def all_of(self, kind: EventKind) -> Iterator[Event]:
+        """Yield the events of one kind, root by root."""
+        return (event for root in self.roots for event in root.of(kind))
 
     def ring(self, root: Root, loops: tuple[int, ...]) -> list[Event]:
         """Return the events of a root inside of all of `loops`; whoever gets the list must not change it."""
@@ -229,9 +233,8 @@ class Analysis(Index):
         """The optimizers and schedulers that are stepped somewhere."""
         return frozenset(
             uid
-            for found in self.events.values()
-            for event in found
-            if event.kind in (EventKind.STEP, EventKind.SCHEDULE)
+            for kind in (EventKind.STEP, EventKind.SCHEDULE)
+            for event in self.all_of(kind)
             for uid in event.targets or ()
         )
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ast
 import gc
+import sys
 from collections import Counter
 from pathlib import Path
 from textwrap import indent
 
 import pytest
+from speed import optimizers
 
 from gradlint.static import check_paths, check_source
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.glance import Glance
 from gradlint.static.flow.interpreter import Flow
-from gradlint.static.lowering.statements import Statements
+from gradlint.static.lowering.files import Lowering
 from gradlint.static.sources import contents
 from gradlint.static.sources.shelf import Shelf
 
@@ -32,7 +34,7 @@ for x in y:
 def effort(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each of the costly things is done from here on."""
     counts: Counter[str] = Counter()
-    for owner, name in ((ast, "parse"), (Statements, "_statement"), (Flow, "_run"), (Glance, "_run")):
+    for owner, name in ((ast, "parse"), (Lowering, "_statement"), (Flow, "_run"), (Glance, "_run")):
         original = getattr(owner, name)
 
         def counted(*given: object, original=original, name=name, **named: object) -> object:  # type: ignore[no-untyped-def]
@@ -183,6 +185,21 @@ def test_effort_grows_with_the_levels_of_loops(kind: str, effort: Counter[str]) 
         check_source(f"import torch\n{head}{loops}" + body.replace("    ", " " * levels).replace("x)", "x0)"))
         spent.append(effort[kind])
     assert 0 < spent[1] <= 4 * spent[0]
+
+
+def test_effort_does_not_grow_with_the_square_of_the_optimizers_in_a_loop() -> None:
+    """All calls of Python are counted: each of many rules could ask each optimizer about all events."""
+    calls: Counter[str] = Counter()
+    spent = []
+    for times in (50, 100):
+        calls.clear()
+        sys.setprofile(lambda _, event, __: calls.update((event,)))
+        try:
+            check_source(optimizers(times // 50))
+        finally:
+            sys.setprofile(None)
+        spent.append(calls["call"])
+    assert spent[1] <= 2.5 * spent[0]
 
 
 @pytest.mark.parametrize("levels", [40])

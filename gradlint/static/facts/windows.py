@@ -91,8 +91,8 @@ def _found(analysis: Analysis) -> Iterator[Window]:
         return
     optimizers = list(analysis.objects(Kind.OPTIMIZER))
     for root in analysis.roots:
-        steps = [event for event in analysis.events[root] if event.kind is EventKind.STEP and event.loops]
-        if steps and any(event.kind is EventKind.BACKWARD and event.loops for event in analysis.events[root]):
+        steps = [event for event in root.of(EventKind.STEP) if event.loops]
+        if steps and any(event.loops for event in root.of(EventKind.BACKWARD)):
             paths = paths_of(analysis, root)
             for optimizer in optimizers:
                 mine = dict.fromkeys(event for event in steps if optimizer.uid in (event.targets or ()))
@@ -126,7 +126,7 @@ def _without_last(window: Window) -> Window:
 def ends(analysis: Analysis) -> Iterator[tuple[Event, Atom]]:
     """Yield the steps that end a window at regular turns, and the condition that does."""
     for root in analysis.roots if analysis.lowering.counts else ():
-        steps = dict.fromkeys(e for e in analysis.events[root] if e.kind is EventKind.STEP and e.loops)
+        steps = dict.fromkeys(event for event in root.of(EventKind.STEP) if event.loops)
         for step in steps:
             _, end = end_of(analysis, root, step, paths_of(analysis, root)) or (None, None)
             if end is not None:

@@ -25,6 +25,7 @@ from gradlint.static.flow.tree import (
     Predicate,
     Seq,
     atoms,
+    rebuilt,
     walk,
 )
 from gradlint.typestate import Protocol, State
@@ -100,16 +101,7 @@ def _without_kills(node: Node, wanted: frozenset[str]) -> Node | None:
         return node if kept == node.ids else Kill(kept) if kept else None
     if isinstance(node, Seq):
         return Seq(tuple(_joined(node.items, wanted)))
-    if isinstance(node, Branch):
-        then, orelse = _without_kills(node.then, wanted), _without_kills(node.orelse, wanted)
-        return Branch(node.test, then or EMPTY, orelse or EMPTY)
-    if isinstance(node, Loop):
-        body = _without_kills(node.first, wanted) or EMPTY
-        again = body if node.later is node.first else _without_kills(node.later, wanted) or EMPTY
-        return Loop(node.number, body, again, _without_kills(node.orelse, wanted) or EMPTY, node.endless)
-    if isinstance(node, Call):
-        return Call(_without_kills(node.body, wanted) or EMPTY, node.ends)
-    return node
+    return rebuilt(node, lambda inner: _without_kills(inner, wanted) or EMPTY)
 
 
 def _joined(items: Iterable[Node], wanted: frozenset[str]) -> list[Node]:
@@ -141,24 +133,24 @@ class _Pruning:
     def of(self, node: Node) -> Node | None:
         """Return what is left of a node."""
         # No patterns: see `tree.walk`.
-        if isinstance(node, Seq):
+        if type(node) is Seq:
             kept = self._kept(node.items)
             if len(kept) == 1:
                 return kept[0]
             return Seq(tuple(kept)) if kept else None
-        if isinstance(node, Branch):
+        if type(node) is Branch:
             return self._branch(node)
-        if isinstance(node, Kill):
+        if type(node) is Kill:
             return node
-        if isinstance(node, Jump):
+        if type(node) is Jump:
             self._returns += node.kind is JumpKind.RETURN
             self._continues += node.kind is JumpKind.CONTINUE
             return node
-        if isinstance(node, Call):
+        if type(node) is Call:
             return self._call(node)
-        if isinstance(node, Loop):
+        if type(node) is Loop:
             return self._loop(node)
-        return node if self._effect(node) is not None else None
+        return node if type(node) is Event and self._effect(node) is not None else None
 
     def _kept(self, items: Iterable[Node]) -> list[Node]:
         effect, settling = self._effect, self._settling
@@ -218,11 +210,11 @@ class _Pruning:
 
 def _idle(node: Node | None, ends: JumpKind | None = None) -> bool:
     """Whether nothing happens in a node but kills (or local jumps of loops and calls inside it) and jumps that only end what `ends`."""
-    if isinstance(node, Seq):
+    if type(node) is Seq:
         return all(_idle(each, ends) for each in node.items)
-    if isinstance(node, Branch):
+    if type(node) is Branch:
         return _idle(node.then, ends) and _idle(node.orelse, ends)
-    return node is None or isinstance(node, Kill) or (isinstance(node, Jump) and node.kind is ends)
+    return node is None or type(node) is Kill or (type(node) is Jump and node.kind is ends)
 
 
 def _kills(*nodes: Node | None) -> Node | None:

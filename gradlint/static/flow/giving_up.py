@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gradlint.events import EventKind
 from gradlint.regex import regex
-from gradlint.static.flow.tree import Branch, Call, Jump, JumpKind, Loop, Node, Seq, atoms, events, walk
+from gradlint.static.flow.tree import Branch, Jump, JumpKind, Node, Seq, atoms, events, rebuilt, walk
 
 _NUMBER = regex(r"\b(?:isnan|isinf|isfinite)\b")
 _OUT = (JumpKind.CONTINUE, JumpKind.RETURN, JumpKind.BREAK)
@@ -21,20 +21,11 @@ def without_giving_up(node: Node) -> Node:
 
 
 def _kept(node: Node) -> Node:
-    if isinstance(node, Seq):
-        return Seq(tuple(map(_kept, node.items)))
     if isinstance(node, Branch):
         for gone, other in ((node.then, node.orelse), (node.orelse, node.then)) if _asks_for_numbers(node) else ():
             if (_leaves(gone) and not _leaves(other)) or (_steps(other) and not _steps(gone)):
                 return _kept(other)
-        return Branch(node.test, _kept(node.then), _kept(node.orelse))
-    if isinstance(node, Loop):
-        first = _kept(node.first)
-        later = first if node.later is node.first else _kept(node.later)
-        return Loop(node.number, first, later, _kept(node.orelse), node.endless)
-    if isinstance(node, Call):
-        return Call(_kept(node.body), node.ends)
-    return node
+    return rebuilt(node, _kept)
 
 
 def _asks_for_numbers(branch: Branch) -> bool:

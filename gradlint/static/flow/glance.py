@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from gradlint.events import EventKind
 from gradlint.static.flow.tree import Branch, Call, Effect, Event, Jump, JumpKind, Kill, Known, Loop, Node, Seq
@@ -23,7 +23,7 @@ Telling = Callable[[Event, EventKind], Iterable[str]]
 
 def may_break(tree: Node, protocol: Protocol, effect: Effect) -> bool:
     """Whether a subject may break a rule of a protocol on some path through a tree."""
-    return may_reach(tree, protocol, effect, breaking(protocol))
+    return _comes_to_it(tree, Glance(_names(protocol), effect, breaking(protocol), protocol.settling), protocol.initial)
 
 
 def breaking(protocol: Protocol) -> Telling:
@@ -33,8 +33,12 @@ def breaking(protocol: Protocol) -> Telling:
 
 def may_reach(tree: Node, protocol: Protocol, effect: Effect, telling: Telling, start: State | None = None) -> bool:
     """Whether a path through a tree may come to an event in a state that is `telling` there."""
+    return _comes_to_it(tree, Glance(_names(protocol), effect, telling), start or protocol.initial)
+
+
+def _comes_to_it(tree: Node, glance: Glance, start: State) -> bool:
     try:
-        Glance(_names(protocol), effect, telling).over(tree, (start or protocol.initial).name)
+        glance.over(tree, start.name)
     except _FoundError:
         return True
     return False
@@ -72,12 +76,13 @@ _names = functools.cache(_Names)
 
 
 class Glance:
-    """One look over a tree; a jump leaves its states to what it leads to."""
+    """One look over a tree; a jump leaves its states to what it leads to, and of `settling` events in a row the first is enough."""
 
-    def __init__(self, names: _Names, effect: Effect, telling: Telling) -> None:
+    def __init__(self, names: _Names, effect: Effect, telling: Telling, settling: Collection[EventKind] = ()) -> None:
         self._names = names
         self._effect = effect
         self._telling = telling
+        self._settling = settling
         self._kept: dict[int, list[_Meaning | Node]] = {}
         self._broken = self._continued = self._returned = 0
         self._done: dict[tuple[int, int], tuple[int, int, int, int]] = {}
@@ -89,17 +94,17 @@ class Glance:
     def _run(self, node: Node, states: int) -> int:
         """Return the states in which paths go on behind a node."""
         # No patterns: see `tree.walk`.
-        if isinstance(node, Seq):
+        if type(node) is Seq:
             return self._seq(node, states)
-        if isinstance(node, Branch):
+        if type(node) is Branch:
             return self._branch(node, states)
-        if isinstance(node, Call):
+        if type(node) is Call:
             return self._call(node, states)
-        if isinstance(node, Jump):
+        if type(node) is Jump:
             return self._jump(node.kind, states)
-        if isinstance(node, Loop):
+        if type(node) is Loop:
             return self._loop(node, states)
-        if isinstance(node, Kill):
+        if type(node) is Kill:
             return states
         return self._through(self._relevant((node,)), states)
 
@@ -112,11 +117,16 @@ class Glance:
     def _relevant(self, items: Iterable[Node]) -> Iterator[_Meaning | Node]:
         """Yield what events mean to the subject, and what is none, in order."""
         effect = self._effect
+        last: EventKind | None = None
         for item in items:
-            if not isinstance(item, Event):
+            if isinstance(item, Event):
+                kind = effect(item)
+                if kind is not None and (kind is not last or kind not in self._settling):
+                    yield kind, self._names.of(self._telling(item, kind))
+                    last = kind
+            elif not isinstance(item, Kill):
                 yield item
-            elif (kind := effect(item)) is not None:
-                yield kind, self._names.of(self._telling(item, kind))
+                last = None
 
     def _through(self, items: Iterable[_Meaning | Node], states: int) -> int:
         for each in items:

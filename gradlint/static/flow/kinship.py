@@ -9,8 +9,14 @@ import functools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Generic, TypeAlias, TypeVar
 
-from gradlint.static.flow.tree import Event, Uid
+from gradlint.static.flow.tree import Event, Node, Uid
+
+N = TypeVar("N", bound=Node)
+
+Whom: TypeAlias = Callable[[Event], "Collection[Uid] | None"]
+"""Whom an event may concern, of all subjects of one sort; None: each of them."""
 
 _FEW = 4
 """So many targets are compared one by one."""
@@ -65,32 +71,32 @@ class Kin:
         return {*self.wholes(uid), *self.parts(uid)}
 
 
-class Nearby:
-    """Events by whom they may concern: whoever asks about one of many subjects need not go through all of them."""
+class Nearby(Generic[N]):
+    """Events, and what is none, by whom they may concern: whoever asks about one of many subjects need not go through all of them."""
 
-    def __init__(self, events: Sequence[Event], everybody: Callable[[Event], bool]) -> None:
-        self._events = events
+    def __init__(self, items: Sequence[N], whom: Whom) -> None:
+        self._items = items
         self._at: dict[Uid, list[int]] = defaultdict(list)
         self._below: dict[Uid, list[int]] = defaultdict(list)
         self._everybody: list[int] = []
-        for index, event in enumerate(events):
-            targets = event.targets
-            if not targets or len(targets) > _FEW or everybody(event):
+        for index, item in enumerate(items):
+            uids = whom(item) if isinstance(item, Event) else None
+            if uids is None or len(uids) > _FEW:
                 self._everybody.append(index)
                 continue
-            for uid in targets:
+            for uid in uids:
                 self._at[uid].append(index)
                 for length in range(1, len(uid)):
                     self._below[uid[:length]].append(index)
 
-    def of(self, uids: Iterable[Uid]) -> list[Event]:
-        """Return the events that may concern any of `uids`, and some others, in order."""
+    def of(self, uids: Iterable[Uid]) -> list[N]:
+        """Return what may concern any of `uids`, and some others, in order."""
         found = set(self._everybody)
         for uid in uids:
             found.update(self._below.get(uid, ()))
             for length in range(1, len(uid) + 1):
                 found.update(self._at.get(uid[:length], ()))
-        return [self._events[index] for index in sorted(found)]
+        return [self._items[index] for index in sorted(found)]
 
 
 def name_of(uid: Uid) -> str:

@@ -5,11 +5,11 @@ The bridge between lowering, which knows who is who, and the protocols, which kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from gradlint.events import EventKind
 from gradlint.events import Kinds as _K
-from gradlint.static.flow.kinship import any_overlap, touches, within
+from gradlint.static.flow.kinship import Whom, any_overlap, touches, within
 from gradlint.static.flow.tree import Effect, Event, Uid
 from gradlint.static.lowering.values import Object
 
@@ -51,6 +51,35 @@ def on_optimizer(optimizer: Object, others: Mapping[Uid, Object]) -> Effect:
     return effect
 
 
+def of_optimizers(others: Mapping[Uid, Object]) -> Whom:
+    """Return what tells whom an event may concern, of all optimizers of known parameters and what they hold."""
+
+    def whom(event: Event) -> Collection[Uid] | None:
+        match event.kind:
+            case _K.FORWARD:
+                return ()
+            case _K.BACKWARD | _K.SETGRAD | _K.EDIT:
+                return None
+            case _K.ZERO:
+                return _cleared_with(event, others)
+            case _:
+                return event.targets
+
+    return whom
+
+
+def _cleared_with(event: Event, others: Mapping[Uid, Object]) -> Collection[Uid] | None:
+    """Return whose gradients may be cleared, where the optimizers or modules of which that is said are known."""
+    targets = event.targets
+    if targets is None:
+        return None
+    if "module" in event.roles:
+        return None if _may_be_any(targets) else targets
+    known = [others[uid].of for uid in targets if uid in others]
+    owned = [of for of in known if of is not None]
+    return targets.union(*owned) if len(owned) == len(targets) else None
+
+
 def _clearing(event: Event, optimizer: Object, others: Mapping[Uid, Object]) -> EventKind | None:
     targets = event.targets
     if targets is None:
@@ -67,8 +96,12 @@ def _clearing(event: Event, optimizer: Object, others: Mapping[Uid, Object]) -> 
     if all(any(within(module, target) for target in targets) for module in optimizer.of):
         return _K.ZERO
     # A module that a function is given may be any other that has a name.
-    given = any(target[0] == "?" and not any("@" in part for part in target) for target in targets)
-    return _K.ESCAPE if given or touches(event, optimizer.of) else None
+    return _K.ESCAPE if _may_be_any(targets) or touches(event, optimizer.of) else None
+
+
+def _may_be_any(targets: Iterable[Uid]) -> bool:
+    """Whether a module is one that a function is given."""
+    return any(target[0] == "?" and not any("@" in part for part in target) for target in targets)
 
 
 def _disjoint(optimizer: Object, other: Object | None) -> bool:

@@ -5,7 +5,7 @@ The bridge between lowering and the protocols, as `subjects` is for those who dr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gradlint.events import EventKind
 from gradlint.events import Kinds as _K
@@ -218,6 +218,12 @@ def on_saved(node: GraphNode, owners: frozenset[Uid]) -> Effect:
         return _K.SETGRAD if any(overlap(part.module, node.module) for part in event.nodes) else None
 
     return effect
+
+
+def of_graphs(event: Event) -> Collection[Uid]:
+    """Return whom an event may concern, of all that graphs are built by and of the optimizers that own it."""
+    modules = frozenset(part.module for part in event.nodes)
+    return modules | (event.targets or frozenset()) if event.kind is _K.STEP else modules
 
 
 def on_leak(node: GraphNode, own: frozenset[Uid], others: frozenset[Uid]) -> Effect:

@@ -195,20 +195,35 @@ def walk(node: Node) -> Iterator[Node]:
     while todo:
         node = todo.pop()
         yield node
-        # Trees are walked so often that patterns take too long: a class pattern costs as much as ten questions for the class.
-        if isinstance(node, Seq):
+        # Trees are walked so often that patterns take too long, and `isinstance` where it says no: it asks a node for its class, too.
+        if type(node) is Seq:
             todo += node.items[::-1]
-        elif isinstance(node, Branch):
+        elif type(node) is Branch:
             todo += (node.orelse, node.then)
-        elif isinstance(node, Loop):
+        elif type(node) is Loop:
             todo += (node.orelse, node.first) if node.later is node.first else (node.orelse, node.later, node.first)
-        elif isinstance(node, Call):
+        elif type(node) is Call:
             todo.append(node.body)
+
+
+def rebuilt(node: Node, of: Callable[[Node], Node]) -> Node:
+    """Return a node with what `of` makes of each node right in it."""
+    if isinstance(node, Seq):
+        return Seq(tuple(map(of, node.items)))
+    if isinstance(node, Branch):
+        return Branch(node.test, of(node.then), of(node.orelse))
+    if isinstance(node, Loop):
+        first = of(node.first)
+        later = first if node.later is node.first else of(node.later)
+        return Loop(node.number, first, later, of(node.orelse), node.endless)
+    if isinstance(node, Call):
+        return Call(of(node.body), node.ends)
+    return node
 
 
 def events(node: Node) -> Iterator[Event]:
     """Yield every event of a tree, as `walk` does."""
-    return (each for each in walk(node) if isinstance(each, Event))
+    return (each for each in walk(node) if type(each) is Event)
 
 
 def atoms(test: Predicate) -> Iterator[Atom]:

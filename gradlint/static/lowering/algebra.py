@@ -93,19 +93,17 @@ def held(values: Iterable[Value]) -> frozenset[Uid]:
         if type(value) in INERT:
             continue
         for part in parts(value):
-            match part:
-                case Unknown():
-                    uids |= part.holds
-                    if part.id:
-                        uids.add(unknown_uid(part.id))
-                case Object() | Instance():
-                    uids.add(part.uid)
-                case Params(of=of) if of is not None:
-                    uids |= of
-                case Tensor(leaves=leaves):
-                    uids |= leaves
-                case _:
-                    continue
+            # No patterns: see `tree.walk`.
+            if type(part) is Tensor:
+                uids |= part.leaves
+            elif type(part) is Unknown:
+                uids |= part.holds
+                if part.id:
+                    uids.add(unknown_uid(part.id))
+            elif type(part) is Object or type(part) is Instance:
+                uids.add(part.uid)
+            elif type(part) is Params:
+                uids.update(part.of or ())
     return frozenset(uids)
 
 

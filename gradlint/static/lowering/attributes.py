@@ -101,9 +101,18 @@ class Attributes(Conditions):
                 return Unknown(holds=frozenset({uid}))
             case Instance():
                 return self.member(owner, name, node)
+            case Unknown(id=id_) if id_ and name in words("module", "facts") and self._is_run(id_, node):
+                return told_by(unknown_uid(id_), name)
+            case Unknown(id=id_, holds=holds):
+                unknown = Unknown(f"{id_}.{name}" if id_ else "", holds)
+                uid = unknown_uid(unknown.id)
+                known = self.objects.get(uid) if unknown.id else None
+                if known is not None and known.kind in (Kind.OPTIMIZER, Kind.SCALER):
+                    return known
+                return self.optimizer_by_use(unknown, uid, node) or unknown
             case Class():
                 return self.class_member(owner, name)
-            case Super() | Function():
+            case Super() | Function() | Params() | Items():
                 return Method(owner, name)
             case Object(kind=Kind.MODULE):
                 if name == "module":
@@ -118,17 +127,6 @@ class Attributes(Conditions):
                 return self._made_attribute(owner, name)
             case Tensor():
                 return self._tensor_attribute(owner, name, node)
-            case Unknown(id=id_) if id_ and name in words("module", "facts") and self._is_run(id_, node):
-                return told_by(unknown_uid(id_), name)
-            case Unknown(id=id_, holds=holds):
-                unknown = Unknown(f"{id_}.{name}" if id_ else "", holds)
-                uid = unknown_uid(unknown.id)
-                known = self.objects.get(uid) if unknown.id else None
-                if known is not None and known.kind in (Kind.OPTIMIZER, Kind.SCALER):
-                    return known
-                return self.optimizer_by_use(unknown, uid, node) or unknown
-            case Params() | Items():
-                return Method(owner, name)
             case _:
                 return UNKNOWN
 

@@ -51,9 +51,11 @@ class Context(Where, Who, Noted, ABC):
     """What every part of lowering shares."""
 
     def __init__(self, project: Project, module: Module, models: Models) -> None:
-        Where.__init__(self, Frame(("module",), None, module))
+        Where.__init__(self)
         Who.__init__(self)
         Noted.__init__(self)
+        self.module = self.frame = Frame(("module",), None, module)
+        self.frames = {self.module.path: self.module}
         self.project = project
         self.models = models
         self.syntax = Syntax()
@@ -160,13 +162,13 @@ class Context(Where, Who, Noted, ABC):
                     told.add(value.holds)
                     new |= value.holds
             else:
-                if isinstance(value, Choice):
+                if type(value) is Choice:
                     todo.extend(value.functions)
-                if isinstance(value, Items):
+                elif type(value) is Items:
                     todo.extend(value.elements)
-                if isinstance(value, Rows):
+                elif type(value) is Rows:
                     todo.append(value.each)
-                if isinstance(value, Function):
+                elif type(value) is Function:
                     todo.extend(value.args if value.receiver is not None else (*value.args, *self._captured(value)))
                 new = set(held((value,)))
             for uid in new - found:
@@ -187,7 +189,7 @@ class Context(Where, Who, Noted, ABC):
         frame: Frame | None = self.frame.shared.get(name, self.frame)
         while frame is not None:
             value = self.store.get((frame.path, name))
-            if isinstance(value, Imported):
+            if type(value) is Imported:
                 value = self.settled((frame.path, name))
             elif value is None and frame.parent is None:
                 value = self.beyond(frame, name)

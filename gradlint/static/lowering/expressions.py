@@ -39,29 +39,34 @@ class Expressions(Comprehensions):
 
     def evaluate(self, node: ast.expr) -> Value:
         """Return the value of an expression and emit the events of computing it."""
-        # Nine of ten expressions are of these kinds, and a class pattern costs as much as ten questions for the class.
-        if isinstance(node, ast.Name):
+        # Nine of ten expressions are of these kinds: no patterns, see `tree.walk`.
+        if type(node) is ast.Name:
             return self.note(node, self.lookup(node.id))
-        if isinstance(node, ast.Attribute):
+        if type(node) is ast.Attribute:
             return self.note(node, self._attribute(node))
-        if isinstance(node, ast.Call):
+        if type(node) is ast.Call:
             return self.note(node, self.evaluate_call(node))
-        if isinstance(node, ast.Constant):
+        if type(node) is ast.Constant:
             return self.note(node, Const(node.value))
         return self.note(node, self._seldom(node))
 
     def _seldom(self, node: ast.expr) -> Value:
+        # In the order of how often they come, as statements are.
         match node:
-            case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
-                return self._display(elements)
-            case ast.Dict(keys, values):
-                return self._mapping(keys, values)
+            case ast.BinOp():
+                return self._binary(self.evaluate(node.left), node.op, self.evaluate(node.right), node)
+            case ast.JoinedStr() | ast.FormattedValue() | ast.Slice():
+                return self._others(node)
+            case ast.Compare(left, [op, *_], others):
+                return self._comparison([left, *others], op, node)
             case ast.Subscript(ast.Attribute(ast.Name("sys"), "modules"), ast.Name("__name__")):
                 return Library(ITSELF)
             case ast.Subscript(owner, index):
                 return self._element(self.as_tuple(self.evaluate(owner)), self.evaluate(index))
-            case ast.BinOp():
-                return self._binary(self.evaluate(node.left), node.op, self.evaluate(node.right), node)
+            case ast.Tuple(elements) | ast.List(elements) | ast.Set(elements):
+                return self._display(elements)
+            case ast.Dict(keys, values):
+                return self._mapping(keys, values)
             case ast.UnaryOp(op, operand):
                 value = self.evaluate(operand)
                 return value if isinstance(value, Tensor) and not isinstance(op, ast.Not) else UNKNOWN
@@ -80,8 +85,6 @@ class Expressions(Comprehensions):
                 result = self.evaluate(given)
                 self.bind(target.id, result)
                 return result
-            case ast.Compare(left, [op, *_], others):
-                return self._comparison([left, *others], op, node)
             case ast.Starred(value) | ast.Await(value):
                 return self.evaluate(value)
             case ast.Yield() | ast.YieldFrom():

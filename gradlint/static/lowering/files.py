@@ -10,18 +10,23 @@ nobody was seen to call is then read on its own, with unknown arguments.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import TypeVar
 
 from gradlint.data import dataclass
+from gradlint.events import EventKind
 from gradlint.models import Models
+from gradlint.static.flow.crowds import MANY, Crowd
 from gradlint.static.flow.following import bare
-from gradlint.static.flow.tree import Node, Seq
+from gradlint.static.flow.kinship import Whom
+from gradlint.static.flow.tree import Event, Node, Seq, Uid, events
 from gradlint.static.lowering.actions import Step
 from gradlint.static.lowering.classes import decorators
 from gradlint.static.lowering.driven import OVERRIDDEN
 from gradlint.static.lowering.frames import Grad, Store
 from gradlint.static.lowering.pieces import Pieces
+from gradlint.static.lowering.state import ATTRIBUTES
 from gradlint.static.lowering.values import UNKNOWN, Class, Function, Instance, Object, Value
 from gradlint.static.sources.library import words
 from gradlint.static.sources.project import Module, Project
@@ -42,6 +47,8 @@ _OPTIM = frozenset(["optim", "Optim", "OPTIM"])
 
 _SWITCH = frozenset(["set_grad_enabled"])
 """The statement that sets the grad mode for all that follows."""
+
+_C = TypeVar("_C")
 
 _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
@@ -64,9 +71,45 @@ class Root:
         """The tree without what means nothing to anybody: whoever follows a subject has less to go through."""
         return bare(self.tree)
 
+    def near(self, uids: Iterable[Uid], whom: Whom) -> Node:
+        """Return the bare tree without most of the events that concern none of `uids`: of many subjects, each follows its own."""
+        return self._crowd.near(uids, whom) if len(self.events) > MANY else self.bare
 
+    @cached_property
+    def events(self) -> list[Event]:
+        """All its events."""
+        return list(events(self.bare))
+
+    def of(self, kind: EventKind) -> list[Event]:
+        """Return its events of one kind, in order; whoever gets the list must not change it."""
+        return self._by_kind.get(kind, [])
+
+    @cached_property
+    def _by_kind(self) -> dict[EventKind, list[Event]]:
+        found: dict[EventKind, list[Event]] = {}
+        for event in self.events:
+            found.setdefault(event.kind, []).append(event)
+        return found
+
+    @cached_property
+    def _crowd(self) -> Crowd:
+        return Crowd(self.bare)
+
+
+def _flat(cls: type[_C]) -> type[_C]:
+    """Give a class all that it inherits: Python forgets where it found a name, and would go through 34 layers again."""
+    for layer in cls.__mro__[1:-1]:
+        for name, value in vars(layer).items():
+            if not name.startswith("__") and name not in vars(cls):
+                setattr(cls, name, value)
+    return cls
+
+
+@_flat
 class Lowering(Pieces):
     """Lowers a file."""
+
+    __slots__ = ATTRIBUTES
 
     def __init__(self, project: Project, module: Module, models: Models) -> None:
         super().__init__(project, module, models)
@@ -283,10 +326,9 @@ def _functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, ast.ClassDef | 
     while todo:
         node, cls = todo.pop(0)
         for child in children(node):
-            match child:
-                case ast.FunctionDef() | ast.AsyncFunctionDef():
-                    yield child, cls
-                case ast.ClassDef():
-                    todo.append((child, child))
-                case ast.If() | ast.Try() | ast.With():
-                    todo.append((child, cls))
+            if isinstance(child, FunctionNode):
+                yield child, cls
+            elif isinstance(child, ast.ClassDef):
+                todo.append((child, child))
+            elif isinstance(child, (ast.If, ast.Try, ast.With)):
+                todo.append((child, cls))

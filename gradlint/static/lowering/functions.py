@@ -40,11 +40,11 @@ class Functions(Routines):
         if self.beside_the_point(function, values):
             self.overwritten(function, node, values)
             return Unknown(holds=held(values))
-        if self.syntax.is_generator(function.node) and self._only_yields(function):
+        generates = self.syntax.is_generator(function.node)
+        if generates and self._only_yields(function):
             return Unknown(holds=held(values))
-        alone = node is function.node and not self._makes_context(function)
-        generates = self.syntax.is_generator(function.node) and not alone
-        if self.exhausted(function) or generates or is_left_open(function.node):
+        apart = generates and (node is not function.node or self._makes_context(function))
+        if self.exhausted(function) or apart or is_left_open(function.node):
             return self._left_to_others(function, node, given, named)
         self.reached.add(function.node)
         self.followed.add(function.node)

@@ -72,16 +72,16 @@ class Methods(Tensors):
         match receiver:
             case Library():
                 return self.call(self.note(node.func, self.named(f"{receiver.name}.{name}")), node, args, named)
-            case Object():
-                return self._object(receiver, name, node, args, named)
+            case Tensor():
+                return self.on_tensor(receiver, name, node, args, named)
             case Instance():
                 return self.on_instance(receiver, name, node, args, named)
+            case Object():
+                return self._object(receiver, name, node, args, named)
             case Class():
                 return self.on_class(receiver, name, node, args, named)
             case Super():
                 return self.on_super(receiver, name, node, args, named)
-            case Tensor():
-                return self.on_tensor(receiver, name, node, args, named)
             case Unknown(id=id_) if id_ in self.alternatives and name in ("train", "eval") and not args:
                 return self._put_in_mode(receiver, name, node)
             case Unknown(id=id_) if id_ in self.proven:

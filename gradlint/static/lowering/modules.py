@@ -37,9 +37,9 @@ class Modules(Branches):
 
     def quietly(self, node: ast.expr) -> Value:
         """Return what names alone tell of an expression; nothing is emitted."""
-        if isinstance(node, ast.Name):
+        if type(node) is ast.Name:
             return self.lookup(node.id)
-        if isinstance(node, ast.Attribute):
+        if type(node) is ast.Attribute:
             value = self.quietly(node.value)
             return self.named(f"{value.name}.{node.attr}") if isinstance(value, Library) else UNKNOWN
         return UNKNOWN
@@ -75,7 +75,7 @@ class Modules(Branches):
         """Return what the module of `frame` binds to a name that was not read yet."""
         if frame is not self.module:
             return self._member(frame.module, name)
-        return self._starred(frame.module, name)
+        return self._starred(frame.module, name) if frame.module.contents.stars else None
 
     def calls_elsewhere(self, function: ast.AST) -> bool:
         """Whether a function at the top of the file calls what another file binds, by its name."""
@@ -115,7 +115,7 @@ class Modules(Branches):
         return self.store.setdefault((frame.path, name), UNKNOWN)
 
     def _starred(self, module: Module, name: str) -> Value | None:
-        stars = module.contents.outline.stars
+        stars = module.contents.stars
         if not stars or name.startswith("_"):
             return None
         # What a package takes from its modules for type checkers only does not hide a module of that name.

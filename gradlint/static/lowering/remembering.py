@@ -6,7 +6,8 @@ It knows values, places and loops; it emits nothing and must not know any rule.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
 from gradlint.static.flow.tree import GraphNode, Uid
 from gradlint.static.lowering.algebra import exchanged, graph_of, held, join
@@ -32,6 +33,14 @@ from gradlint.static.lowering.values import (
 )
 from gradlint.static.syntax.idioms import counter_of
 
+_SORTS: dict[type, Callable[[Value], object]] = {
+    Object: attrgetter("kind", "origin"),
+    Instance: attrgetter("cls.node"),
+    Function: attrgetter("node"),
+    Method: attrgetter("name"),
+}
+"""By what a value is of one sort with another one."""
+
 
 class Remembering(Context):
     """Remembers what was read, for the checks that look at source."""
@@ -56,15 +65,15 @@ class Remembering(Context):
 
     def _is_made_empty(self, node: ast.AST) -> bool:
         """Whether a statement gives a name a queue without an end, zeros, or a dict of lists or numbers that are made when asked for."""
-        match node:
-            case ast.Assign(value=ast.Call(callee, [ast.Name("list" | "float" | "int")], [])):
+        match node.value if isinstance(node, ast.Assign) else None:
+            case ast.Call(callee, [ast.Name("list" | "float" | "int")], []):
                 return self.latest.get(callee) == Library("collections.defaultdict")
-            case ast.Assign(value=ast.Call(ast.Name("float" | "int"), [] | [ast.Constant(0)], [])):
+            case ast.Call(ast.Name("float" | "int"), [] | [ast.Constant(0)], []):
                 return True
-            case ast.Assign(value=ast.BinOp(ast.List([ast.Constant(0)]), ast.Mult(), _)):
-                return True
-            case ast.Assign(value=ast.Call(callee, [], [])):
+            case ast.Call(callee, [], []):
                 return self.latest.get(callee) == Library("collections.deque")
+            case ast.BinOp(ast.List([ast.Constant(0)]), ast.Mult(), _):
+                return True
             case _:
                 return False
 
@@ -207,25 +216,12 @@ def _module_of(value: Value | None) -> Uid | None:
 
 def _is_empty(value: Value) -> bool:
     """Whether a value is where a sum or a list begins, or a list or dict of nothing else."""
-    match value:
-        case Const(literal):
-            return literal is None or literal == 0
-        case Items(elements):
-            return all(map(_is_empty, elements))
-        case _:
-            return False
+    if isinstance(value, Const):
+        return value.value is None or value.value == 0
+    return isinstance(value, Items) and all(map(_is_empty, value.elements))
 
 
 def _alike(known: Value, value: Value) -> bool:
     """Whether two readings of one expression found the same sort of thing, perhaps in two activations."""
-    match known, value:
-        case Object(), Object():
-            return known.kind is value.kind and known.origin == value.origin
-        case Instance(), Instance():
-            return known.cls.node is value.cls.node
-        case Function(), Function():
-            return known.node is value.node
-        case Method(), Method():
-            return known.name == value.name
-        case _:
-            return False
+    sort = _SORTS.get(type(known))
+    return sort is not None and type(value) is type(known) and bool(sort(known) == sort(value))

@@ -36,9 +36,14 @@ class Routines(Bystanders):
         self, routine: Hashable, frame: Frame, given: list[Value], result: Value, emitted: Seq, before: Store
     ) -> None:
         """Remember of a call that it leaves nothing behind but numbers, if that is so, and does nothing to anybody who was not made in it."""
-        acts = {each.kind for each in events(emitted) if not _is_within(each, frame.path)}
-        if acts - {EventKind.ESCAPE} or self._again(result, given) is None:
+        if self._again(result, given) is None:
             return
+        hands_on = False
+        for event in events(emitted):
+            if not _is_within(event, frame.path):
+                if event.kind is not EventKind.ESCAPE:
+                    return
+                hands_on = True
         changed = compress(self.store.items(), map(is_not, self.store.values(), map(before.get, self.store)))
         left = {key: value for key, value in changed if not _is_of(key[0], frame.path)}
         if not all(map(_is_number, left.values())) or self._may_decide(left, frame, before):
@@ -47,7 +52,7 @@ class Routines(Bystanders):
         if all(uid in owners or uid in self.frames for uid, _ in left):
             attributes = frozenset(name for uid, name in left if uid in owners)
             names = frozenset(key for key in left if key[0] not in owners)
-            self.routines[routine] = Routine(attributes, names, result, bool(acts))
+            self.routines[routine] = Routine(attributes, names, result, hands_on)
 
     def _may_decide(self, left: Iterable[Key], frame: Frame, before: Store) -> bool:
         """Whether a call may do something else now, by what it has changed: a count that a condition asks for."""

@@ -22,10 +22,12 @@ from gradlint.static.syntax.own_steps import Clears
 class Where:
     """Where the reading is: the activation, the loops and the modes around it, and the sequence that grows."""
 
-    def __init__(self, module: Frame) -> None:
-        self.module = module
-        self.frames: dict[Uid, Frame] = {module.path: module}
-        self.frame = module
+    module: Frame
+    """What all began with."""
+    frame: Frame
+    frames: dict[Uid, Frame]
+
+    def __init__(self) -> None:
         self.store: Store = {}
         self.out: list[Node] = []
         self.dead = False  # what stands here is never reached
@@ -127,3 +129,7 @@ class Noted:
         self.hooked: list[Hooked] = []
         self.states: list[StateCall] = []
         self.mirrored: list[Mirrored] = []
+
+
+ATTRIBUTES = (*vars(Where()), *Where.__annotations__, *vars(Who()), *vars(Noted()))
+"""What whoever has all of it has: too much for Python to share the names of between instances that keep it in a dict."""

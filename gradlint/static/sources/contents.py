@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from gradlint.static.sources import reading
-from gradlint.static.sources.outlines import Outline, stars
+from gradlint.static.sources.outlines import Outline, Star, stars
 from gradlint.static.sources.shelf import Shelf
 from gradlint.static.sources.sights import digest_of, stamp_of
 from gradlint.static.syntax.nodes import walk
@@ -51,6 +51,8 @@ class Contents:
         if words not in self._rows:
             self._rows[words] = sorted({row for word in words for row in self._rows_with(word)})
         rows = self._rows[words]
+        if not rows:
+            return False
         at = bisect_left(rows, getattr(node, "lineno", 0))
         return at < len(rows) and rows[at] <= (getattr(node, "end_lineno", None) or rows[at])
 
@@ -77,7 +79,12 @@ class Contents:
     @cached_property
     def outline(self) -> Outline:
         """What the module binds, without its tree."""
-        return Outline(frozenset(self.bindings), tuple(stars(self.tree, run_at_import(self.tree.body))))
+        return Outline(frozenset(self.bindings), self.stars)
+
+    @cached_property
+    def stars(self) -> tuple[Star, ...]:
+        """From which modules it takes all."""
+        return tuple(stars(self.tree, run_at_import(self.tree.body)))
 
 
 _shelf: Shelf[tuple[str, int, int], tuple[bytes, Contents | None]] = Shelf(_ROOM, _MOST_TREES)
@@ -119,28 +126,31 @@ def _parsed(file: str, size: int) -> tuple[bytes, Contents | None]:
 def run_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Yield the statements of a module that run at import, those of branches included."""
     for statement in body:
-        match statement:
-            case ast.If(test=test, body=then, orelse=orelse):
-                main = isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
-                yield from run_at_import([*(then if not main else ()), *orelse])
-            case ast.Try(body=tried, handlers=handlers, orelse=orelse, finalbody=final):
-                yield from run_at_import([*tried, *orelse, *(each for item in handlers for each in item.body), *final])
-            case ast.With(body=inner):
-                yield from run_at_import(inner)
-            case _:
-                yield statement
+        if isinstance(statement, ast.If):
+            test = statement.test
+            main = isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
+            yield from run_at_import([*(statement.body if not main else ()), *statement.orelse])
+        elif isinstance(statement, ast.Try):
+            handled = (each for handler in statement.handlers for each in handler.body)
+            yield from run_at_import([*statement.body, *statement.orelse, *handled, *statement.finalbody])
+        elif isinstance(statement, ast.With):
+            yield from run_at_import(statement.body)
+        else:
+            yield statement
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
     match statement:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            yield name
+        case ast.Expr():
+            return
+        case ast.Assign(targets=targets):
+            yield from (node.id for target in targets for node in walk(target) if isinstance(node, ast.Name))
         case ast.Import(names=names):
             yield from (alias.asname or alias.name.split(".")[0] for alias in names)
         case ast.ImportFrom(names=names):
             yield from (alias.asname or alias.name for alias in names if alias.name != "*")
-        case ast.Assign(targets=targets):
-            yield from (node.id for target in targets for node in walk(target) if isinstance(node, ast.Name))
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
         case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
             yield name
         case ast.For() | ast.While():

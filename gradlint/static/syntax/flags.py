@@ -67,7 +67,7 @@ def set_by_others(tree: ast.AST) -> Iterator[str]:
             if isinstance(target, ast.Attribute) and not _is_self(target.value):
                 yield target.attr
     for call in walk_of(tree, ast.Call):
-        match call.args if called(call) == "setattr" and isinstance(call.func, ast.Name) else ():
+        match call.args if isinstance(call.func, ast.Name) and call.func.id == "setattr" else None:
             case [owner, ast.Constant(str(name)), _] if not _is_self(owner):
                 yield name
 

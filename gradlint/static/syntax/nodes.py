@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeVar
 
+_Answer = TypeVar("_Answer")
 _Node = TypeVar("_Node", bound=ast.AST)
 
 _PLAIN = frozenset(
@@ -243,6 +244,18 @@ def _by_kind(
             known[type(each)].append(each)
         setattr(node, name, known)
     return known
+
+
+def once(question: Callable[[ast.AST], _Answer], node: ast.AST) -> _Answer:
+    """Return the answer to a question about a node that many ask."""
+    # The node itself keeps it: a table of weak references takes time to be emptied.
+    try:
+        known: dict[Hashable, object] = node._answers  # type: ignore[attr-defined]
+    except AttributeError:
+        known = node._answers = {}  # type: ignore[attr-defined]
+    if question not in known:
+        known[question] = question(node)
+    return known[question]  # type: ignore[return-value]
 
 
 def asks_for(node: ast.AST, attribute: str) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from gradlint.static.syntax import uses
-from gradlint.static.syntax.nodes import children, own, walk, walk_of
+from gradlint.static.syntax.nodes import children, once, own, walk, walk_of
 from gradlint.static.syntax.numbers import plain_results
 from gradlint.static.syntax.options import always_on
 from gradlint.static.syntax.terms import terms_by_name
@@ -29,115 +29,105 @@ GRADIENT_WORDS = frozenset(f".{name}" for name in GRADIENT)
 class Syntax:
     """The answers, as long as the tree lives that a node belongs to; many files ask the same of those that they import."""
 
-    def _once(self, question: Callable[[ast.AST], T], node: ast.AST) -> T:
-        # The node itself keeps them: a table of weak references takes time to be emptied.
-        try:
-            known: dict[Hashable, object] = node._answers  # type: ignore[attr-defined]
-        except AttributeError:
-            known = node._answers = {}  # type: ignore[attr-defined]
-        if question not in known:
-            known[question] = question(node)
-        return known[question]  # type: ignore[return-value]
-
     def setters(self, cls: ast.ClassDef, name: str) -> list[FunctionNode]:
         """Return the methods of a class that assign `self.name`."""
-        return self._once(_setters, cls).get(name, [])
+        return once(_setters, cls).get(name, [])
 
     def is_generator(self, function: ast.AST) -> bool:
         """Whether a function yields: its body does not run at the call."""
-        return self._once(_is_generator, function)
+        return once(_is_generator, function)
 
     def declared(self, function: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
         """Return the names that a function declares global and nonlocal; those in it declare their own."""
-        return self._once(_declared, function)
+        return once(_declared, function)
 
     def assigned(self, loop: ast.AST) -> frozenset[str]:
         """Return the names that are bound somewhere in a loop."""
-        return self._once(_assigned, loop)
+        return once(_assigned, loop)
 
     def repeated(self, loop: ast.AST) -> dict[str, ast.Constant]:
         """Return the names that a loop sets to one and the same constant each time, and never binds otherwise."""
-        return self._once(_repeated, loop)
+        return once(_repeated, loop)
 
     def assigned_attributes(self, loop: ast.AST) -> frozenset[str]:
         """Return the attribute names that are assigned somewhere in a loop."""
-        return self._once(_assigned_attributes, loop)
+        return once(_assigned_attributes, loop)
 
     def called(self, function: ast.AST) -> frozenset[str]:
         """Return the names of the methods that a function calls, or names as a statement."""
-        return self._once(_called, function)
+        return once(_called, function)
 
     def functions(self, scope: ast.AST) -> frozenset[str]:
         """Return the names that are called somewhere in a scope."""
-        return self._once(_functions, scope)
+        return once(_functions, scope)
 
     def mentioned(self, node: ast.AST) -> frozenset[str]:
         """Return the names and attributes that are read somewhere in a node."""
-        return self._once(_mentioned, node)
+        return once(_mentioned, node)
 
     def decisive(self, tree: ast.AST) -> frozenset[str]:
         """Return the names and attributes on which conditions of a file hang."""
-        return self._once(_decisive, tree)
+        return once(_decisive, tree)
 
     def gradients(self, scope: ast.AST) -> dict[str, set[str]]:
         """Return the names that a function computes from gradients, with the tensors whose gradients these are."""
-        return self._once(_gradients, scope)
+        return once(_gradients, scope)
 
     def asked_of(self, scope: ast.AST, name: str) -> frozenset[str]:
         """Return the methods that are called of a name in a function."""
-        return frozenset(self._once(uses.methods_asked, scope).get(name, ()))
+        return frozenset(uses.methods_asked(scope).get(name, ()))
 
     def terms_by_name(self, scope: ast.AST) -> Mapping[str, tuple[str, ...]]:
         """Return the terms of the sums that a function gives names, as far as they are computed of the same thing."""
-        return self._once(terms_by_name, scope)
+        return once(terms_by_name, scope)
 
     def stepped_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who is asked, in a function or class, for what only an optimizer does, as it is spelled: to clear gradients and to step."""
-        return self._once(uses.stepped_by_name, scope)
+        return once(uses.stepped_by_name, scope)
 
     def scaled_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who is asked, in a function or class, for what only a gradient scaler does: to scale, to step another and to update."""
-        return self._once(uses.scaled_by_name, scope)
+        return once(uses.scaled_by_name, scope)
 
     def run_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return whom a function or class puts into training mode and calls, as it is spelled: modules."""
-        return self._once(uses.run_by_name, scope)
+        return once(uses.run_by_name, scope)
 
     def evaluated_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return whom a function puts into evaluation mode and calls, as it is spelled, where it steps nobody: modules."""
-        return self._once(uses.evaluated_by_name, scope)
+        return once(uses.evaluated_by_name, scope)
 
     def switched_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return whom a function or class calls, and puts into training or evaluation mode without a word more, as it is spelled."""
-        return self._once(uses.switched_by_name, scope)
+        return once(uses.switched_by_name, scope)
 
     def adds(self, function: ast.AST | None, name: str) -> bool:
         """Whether a function does more where a name is given something, and nothing else where it is None."""
-        return function is not None and name in self._once(uses.adding_names, function)
+        return function is not None and name in once(uses.adding_names, function)
 
     def plain_results(self, function: ast.AST) -> frozenset[int]:
         """Return which of the results of a function are plain numbers."""
-        return self._once(plain_results, function)
+        return once(plain_results, function)
 
     def driving_by_name(self, scope: ast.AST) -> frozenset[str]:
         """Return who runs backward or steps by itself in a file, as it is spelled: an optimizer, or an engine around a module."""
-        return self._once(uses.driving_by_name, scope)
+        return once(uses.driving_by_name, scope)
 
     def always_on(self, tree: ast.AST) -> frozenset[str]:
         """Return the options of the command line that nobody can switch off."""
-        return self._once(always_on, tree)
+        return once(always_on, tree)
 
     def attributes_of(self, function: ast.AST, name: str) -> frozenset[str]:
         """Return the attributes of `self` that a function gives the value of a name, as they are spelled."""
-        return self._once(_attributes_by_name, function).get(name, frozenset())
+        return once(_attributes_by_name, function).get(name, frozenset())
 
     def locals(self, function: ast.AST) -> frozenset[ast.AST]:
         """Return the mentions of names that a function binds itself: its parameters, and what it assigns."""
-        return self._once(_locals, function)
+        return once(_locals, function)
 
     def names(self, function: ast.AST) -> frozenset[str]:
         """Return the names that a function mentions."""
-        return self._once(_names, function)
+        return once(_names, function)
 
 
 def _setters(cls: ast.AST) -> dict[str, list[FunctionNode]]:

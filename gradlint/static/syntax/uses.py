@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from gradlint.regex import regex
-from gradlint.static.syntax.nodes import root, spelled, walk, walk_of, words
+from gradlint.static.syntax.nodes import once, root, spelled, walk, walk_of, words
 
 _CALLED_OPTIMIZER = regex(r"(?:^|[._])opt(?:im)?(?:$|[._A-Z\d])|[oO]ptimi[sz]er")
 """What is stepped behind a backward pass and has a name like this is an optimizer, also where nobody clears its gradients."""
@@ -130,6 +130,10 @@ def _among_callees(names: set[str], scope: ast.AST) -> frozenset[str]:
 
 def methods_asked(scope: ast.AST) -> dict[str, set[str]]:
     """Return the telling methods that are called of names and of attributes, as these are spelled."""
+    return once(_methods_asked, scope)
+
+
+def _methods_asked(scope: ast.AST) -> dict[str, set[str]]:
     asked: dict[str, set[str]] = defaultdict(set)
     for call in walk_of(scope, ast.Call):
         func = call.func

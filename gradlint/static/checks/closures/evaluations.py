@@ -100,8 +100,8 @@ def _scales(analysis: Analysis, scaler: tuple[str, ...]) -> bool:
 def late_binding(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL408: a loop over batches that steps with a closure from outside, which never sees them."""
     for root in analysis.roots:
-        for event in dict.fromkeys(analysis.events[root]):
-            if event.kind is not EventKind.STEP or "closure" not in event.roles or not event.loops:
+        for event in dict.fromkeys(root.of(EventKind.STEP)):
+            if "closure" not in event.roles or not event.loops:
                 continue
             loop = analysis.lowering.loop_nodes.get(event.loops[-1])
             if not isinstance(loop, ast.For) or not over_batches(analysis, event.loops[-1]):

@@ -24,7 +24,7 @@ from gradlint.static.syntax.questions import FunctionNode
 @check
 def never_asked(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL820: a method that mixes weights is in sight, its object beside a loop that trains, and nobody calls it."""
-    steps = [event for found in analysis.events.values() for event in found if _is_in_a_loop(analysis, event)]
+    steps = [event for event in analysis.all_of(EventKind.STEP) if _is_in_a_loop(analysis, event)]
     for uid, cls in analysis.lowering.instances.items() if steps else ():
         mixing = [each for each in _methods(analysis, cls) if _mixes(each)]
         if len(mixing) == 1 and not _is_asked(analysis, uid, mixing[0]):
@@ -42,7 +42,7 @@ def _is_in_a_loop(analysis: Analysis, event: Event) -> bool:
     """Whether an optimizer of this file steps in a loop that is in sight."""
     loops = (analysis.lowering.loop_nodes.get(number) for number in event.loops)
     own = event.place.filename == analysis.source.filename
-    return event.kind is EventKind.STEP and own and any(isinstance(loop, (ast.For, ast.While)) for loop in loops)
+    return own and any(isinstance(loop, (ast.For, ast.While)) for loop in loops)
 
 
 def _methods(analysis: Analysis, cls: Class) -> Iterator[FunctionNode]:

@@ -12,7 +12,7 @@ from gradlint.protocols import GRAPH
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
 from gradlint.static.flow.following import breaches
-from gradlint.static.flow.trained import on_graph
+from gradlint.static.flow.trained import of_graphs, on_graph
 from gradlint.static.flow.tree import Event, GraphNode
 from gradlint.static.lowering.files import Root
 from gradlint.wordings.graphs import CUT_WHATEVER, TOGETHER
@@ -24,7 +24,7 @@ def used_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL503, GL504 and GL506: a backward through a graph that another one has freed."""
     for root in analysis.roots:
         found = analysis.events[root]
-        backwards = [event for event in found if event.kind is EventKind.BACKWARD and event.nodes]
+        backwards = [event for event in root.of(EventKind.BACKWARD) if event.nodes]
         carried = list(_carried(analysis, found, backwards))
         yield from carried
         if carried:
@@ -48,7 +48,7 @@ def is_trained(analysis: Analysis, node: GraphNode) -> bool:
 
 
 def _freed(root: Root, node: GraphNode, found: list[Event]) -> Iterator[Diagnostic]:
-    arrivals = breaches(root.bare, GRAPH, on_graph(node))
+    arrivals = breaches(root.near((node.module,), of_graphs), GRAPH, on_graph(node))
     built = [event for event in found if event.kind is EventKind.FORWARD and node in event.nodes] if arrivals else []
     for event, states in arrivals.items():
         freed = next((state for state in states if GRAPH.broken_by(state, event.kind) is not None), None)

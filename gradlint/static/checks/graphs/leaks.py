@@ -24,8 +24,8 @@ def generator_not_detached(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL509: the loss of a model runs backward into another one, whose gradients are thrown away or mixed up."""
     for root in analysis.roots:
         asked: set[tuple[GraphNode, frozenset[Uid]]] = set()
-        for event in analysis.events[root]:
-            if event.kind is EventKind.BACKWARD and event.loops and "partial" not in event.roles:
+        for event in root.of(EventKind.BACKWARD):
+            if event.loops and "partial" not in event.roles:
                 asked |= set(_passed_through(analysis, event))
         for node, others in sorted(asked, key=lambda each: (each[0].place, sorted(each[1]))):
             yield from _leaked(analysis, root, node, others)
@@ -74,7 +74,7 @@ def _crossed(analysis: Analysis, root: Root, node: GraphNode, others: frozenset[
         place = next((place for state in states if (place := state.mark("reached")) is not None), None)
         if {state.name for state in states} != {"mixed"} or effect(event) is not EventKind.STEP or place is None:
             continue
-        steps = (each for each in analysis.events[root] if each.kind is EventKind.STEP and each.is_in(event.loops))
+        steps = (each for each in root.of(EventKind.STEP) if each.is_in(event.loops))
         if any((each.targets or frozenset()) & others for each in steps):
             marks = [("made", node.place), ("step", event.place)]
             name, what = analysis.named(node.module), "are added to those of its own loss and used by its step"

@@ -17,7 +17,7 @@ from gradlint.static.facts.inputs import Inputs
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.kinship import within
 from gradlint.static.flow.protocols import SAVED
-from gradlint.static.flow.trained import on_saved
+from gradlint.static.flow.trained import of_graphs, on_saved
 from gradlint.static.flow.tree import Event, GraphNode, Uid
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.notes import Descent
@@ -36,19 +36,18 @@ def stepped_between(analysis: Analysis) -> Iterator[Diagnostic]:
         # The graph then holds copies of the parameters in another precision.
         return
     for root in analysis.roots:
-        found = analysis.events[root]
         stepped = frozenset(
-            uid for event in found if event.kind is EventKind.STEP and not event.scalers for uid in event.targets or ()
+            uid for event in root.of(EventKind.STEP) if not event.scalers for uid in event.targets or ()
         )
-        for node in _run_through(found) if stepped else ():
+        for node in _run_through(root) if stepped else ():
             owners = _owners(analysis, node) & stepped
             if owners and is_trained(analysis, node):
                 yield from _stale(analysis, root, node, owners)
 
 
-def _run_through(found: list[Event]) -> list[GraphNode]:
+def _run_through(root: Root) -> list[GraphNode]:
     """Return the graph parts that a backward runs through, in the order in which they are written."""
-    nodes = {node for event in found if event.kind is EventKind.BACKWARD for node in event.nodes if node.sure}
+    nodes = {node for event in root.of(EventKind.BACKWARD) for node in event.nodes if node.sure}
     return sorted(nodes, key=lambda node: (node.place, node.module, node.age))
 
 
@@ -59,9 +58,8 @@ def _owners(analysis: Analysis, node: GraphNode) -> frozenset[Uid]:
 
 def _stale(analysis: Analysis, root: Root, node: GraphNode, owners: frozenset[Uid]) -> Iterator[Diagnostic]:
     effect = on_saved(node, owners)
-    arrivals = breaches(root.bare, SAVED, effect)
-    found = analysis.events[root] if arrivals else []
-    built = [each for each in found if each.kind is EventKind.FORWARD and node in each.nodes]
+    arrivals = breaches(root.near((node.module, *owners), of_graphs), SAVED, effect)
+    built = [each for each in root.of(EventKind.FORWARD) if node in each.nodes] if arrivals else []
     for event, states in arrivals.items():
         kind = effect(event)
         broken = (state for state in states if kind and SAVED.broken_by(state, kind) is not None)
@@ -162,8 +160,8 @@ def carried_with_its_graph(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL505: a state that carries the graphs of all earlier iterations, kept alive by `retain_graph=True`."""
     for root in analysis.roots:
         found = analysis.events[root]
-        for event in found:
-            if event.kind is not EventKind.BACKWARD or "retain" not in event.roles or not event.loops:
+        for event in root.of(EventKind.BACKWARD):
+            if "retain" not in event.roles or not event.loops:
                 continue
             for node in sorted(event.nodes, key=lambda each: each.place):
                 both = node.age and node.sure and replace(node, age=0) in event.nodes

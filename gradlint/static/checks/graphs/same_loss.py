@@ -32,7 +32,7 @@ _OF_A_LOSS = frozenset(["scale", "mean", "sum"])
 def run_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL503: `loss.backward()` for one optimizer, and `loss.backward()` of the same loss for the next one."""
     for root in analysis.roots:
-        passes = [event for event in analysis.events[root] if event.kind is EventKind.BACKWARD and event.name]
+        passes = [event for event in root.of(EventKind.BACKWARD) if event.name]
         for name in sorted({event.name for event in passes if _OF_A_LOSS.issuperset(_CALLED.findall(event.name))}):
             mine = [event for event in passes if event.name == name]
             shared = frozenset[GraphNode].intersection(*(event.nodes for event in mine))

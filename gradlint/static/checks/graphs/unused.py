@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import chain
 
 from gradlint.data import dataclass
@@ -160,14 +162,14 @@ def only_told(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL523: a loss of a trained model that is printed, while its optimizer steps on the gradients of something else."""
     if "backward" not in analysis.source.text:
         return
-    known: dict[ast.AST, _Names] = {}
+    names_of = cache(_Names)
     for window in _windows(analysis):
-        names = known.setdefault(window.loop, known.get(window.loop) or _Names(window.loop))
         block = next((each for each in blocks_in(window.loop) if _holds(each, window.step.place.row)), [])
-        for statement in block:
+        rows = [statement.lineno for statement in block]
+        for statement in block[bisect_right(rows, window.begin) : bisect_left(rows, window.step.place.row)]:
             match statement:
-                case ast.Assign([ast.Name(name)], value) if window.begin < statement.lineno < window.step.place.row:
-                    nodes = _in_vain(analysis, window, names, name, value)
+                case ast.Assign([ast.Name(name)], value) if isinstance(known := analysis.value(value), Tensor):
+                    nodes = _in_vain(analysis, window, names_of(window.loop), name, known)
                     if nodes:
                         what = f"`{name}` is computed and told, but nothing runs backward from it:"
                         what += f" `{window.step.name}` steps on the gradients of something else"
@@ -183,25 +185,26 @@ def _holds(block: list[ast.stmt], row: int) -> bool:
 
 
 def _windows(analysis: Analysis) -> Iterator[_Window]:
-    for root, found in analysis.events.items():
-        turns: dict[tuple[object, object], tuple[list[Event], list[Event]]] = {}
-        for step in found:
+    for root in analysis.roots:
+        turns: dict[tuple[object, object], tuple[list[Event], list[int]]] = {}
+        for step in root.of(EventKind.STEP):
             loop = analysis.lowering.loop_nodes.get(step.loops[-1]) if step.loops else None
-            if step.kind is not EventKind.STEP or not isinstance(loop, (ast.For, ast.While)):
+            if not isinstance(loop, (ast.For, ast.While)):
                 continue
             turn = step.loops, step.frame
             clears, passes = turns.get(turn) or turns.setdefault(turn, _beside(analysis.ring(root, step.loops), step))
-            before = [each for each in clears if each.place.row < step.place.row]
-            begin = max((each.place.row for each in before if _concerns(analysis, each, step)), default=None)
-            if begin is not None and any(begin < event.place.row < step.place.row for event in passes):
+            row = step.place.row
+            before = (each for each in clears if each.place.row < row and _concerns(analysis, each, step))
+            begin = next((each.place.row for each in before), None)
+            if begin is not None and bisect_right(passes, begin) < bisect_left(passes, row):
                 yield _Window(step, begin, loop)
 
 
-def _beside(ring: list[Event], step: Event) -> tuple[list[Event], list[Event]]:
-    """Return what clears and what runs backward in the same iterations of the same loop as a step."""
+def _beside(ring: list[Event], step: Event) -> tuple[list[Event], list[int]]:
+    """Return what clears, the last first, and the rows of what runs backward, in the same iterations of the same loop as a step."""
     here = [event for event in ring if event.loops == step.loops and event.frame == step.frame]
-    clears = [event for event in here if event.kind is EventKind.ZERO]
-    return clears, [event for event in here if event.kind is EventKind.BACKWARD]
+    clears = sorted((event for event in here if event.kind is EventKind.ZERO), key=lambda each: -each.place.row)
+    return clears, sorted(event.place.row for event in here if event.kind is EventKind.BACKWARD)
 
 
 def _concerns(analysis: Analysis, clear: Event, step: Event) -> bool:
@@ -239,10 +242,9 @@ def _called(func: ast.expr) -> str:
     return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
 
 
-def _in_vain(analysis: Analysis, window: _Window, names: _Names, name: str, value: ast.expr) -> frozenset[GraphNode]:
+def _in_vain(analysis: Analysis, window: _Window, names: _Names, name: str, known: Tensor) -> frozenset[GraphNode]:
     """Return the graph that a name has and that nothing runs through, if all that anybody does is to tell it."""
-    known = analysis.value(value)
-    if not isinstance(known, Tensor) or not names.reads[name] or not set(names.reads[name]) <= names.told:
+    if not known.nodes or not names.reads[name] or not set(names.reads[name]) <= names.told:
         return frozenset()
     if len(names.sources[name]) > 1 or not _apart(analysis, names, name, known.nodes):
         return frozenset()

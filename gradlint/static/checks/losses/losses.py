@@ -31,24 +31,30 @@ _BCE_LOGITS = frozenset(["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"
 def activated_twice(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL901 and GL902: a softmax or sigmoid before a loss that applies it itself, at the activation, which is one too many."""
     seen: set[tuple[str, Location]] = set()
-    for call in _calls(analysis):
+    for call, loss in _losses(analysis):
         for value in _inputs(analysis, call):
             match value:
                 case Tensor(made=Made(op, Location() as made)) if (op, made) not in seen:
-                    for found in _activated(torch_loss(analysis, call), op, made, analysis.source.place(call)):
+                    for found in _activated(loss, op, made, analysis.source.place(call)):
                         seen.add((op, made))
                         yield found
                 case _:
                     continue
 
 
+def _losses(analysis: Analysis) -> Iterator[tuple[ast.Call, str]]:
+    """Yield the calls that compute a loss of torch, each with its name."""
+    for call in _calls(analysis):
+        if loss := torch_loss(analysis, call):
+            yield call, loss
+
+
 def _calls(analysis: Analysis) -> Iterator[ast.Call]:
     """Yield the calls that may compute a loss: those of the file, and those of others that were followed."""
     if analysis.says(*_LOSSES):
         yield from analysis.nodes(ast.Call)
-    for node in tuple(analysis.lowering.foreign):  # Asking for a value may read on.
-        if isinstance(node, ast.Call) and torch_loss(analysis, node):
-            yield node
+    # Asking for a value may read on.
+    yield from (node for node in tuple(analysis.lowering.foreign) if isinstance(node, ast.Call))
 
 
 def _activated(loss: str, op: str, place: Location, given: Location) -> Iterator[Diagnostic]:

@@ -41,19 +41,14 @@ def reseeded(analysis: Analysis) -> Iterator[Diagnostic]:
 def rings(analysis: Analysis) -> Iterator[Ring]:
     """Yield the loops that step, in each turn, an optimizer that outlives the turn."""
     stepping: dict[int, bool] = {}
-    for found in analysis.events.values():
-        made = {
-            (uid, number)
-            for event in found
-            if event.kind is EventKind.CREATE
-            for uid in event.targets or ()
-            for number in event.loops
-        }
-        for event in found:
-            if event.kind is EventKind.STEP and event.loops:
-                number = event.loops[-1]
-                fresh = any((uid, number) in made for uid in event.targets or ())
-                stepping[number] = stepping.get(number, True) and not fresh
+    for root in analysis.roots:
+        steps = [event for event in root.of(EventKind.STEP) if event.loops]
+        created = root.of(EventKind.CREATE) if steps else ()
+        made = {(uid, number) for event in created for uid in event.targets or () for number in event.loops}
+        for event in steps:
+            number = event.loops[-1]
+            fresh = any((uid, number) in made for uid in event.targets or ())
+            stepping[number] = stepping.get(number, True) and not fresh
     for number, lasting in stepping.items():
         loop = analysis.lowering.loop_nodes.get(number)
         if lasting and isinstance(loop, Ring):

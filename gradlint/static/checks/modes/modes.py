@@ -55,15 +55,20 @@ _VALIDATION = regex(r"(?:^|[^a-z])(?:val|valid|validation|dev|test|eval|evaluati
 def modes(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL301, GL302 and GL304, module by module."""
     for root in analysis.roots:
-        switched = [event.targets for event in analysis.events[root] if event.kind is EventKind.EVAL and event.targets]
+        switched = [event.targets for event in root.of(EventKind.EVAL) if event.targets]
         modules = {uid for targets in switched for uid in targets}
         known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]] = {}
         passing: dict[tuple[int, ...], Diagnostic] = {}
-        nearby = Nearby(analysis.events[root], lambda event: event.kind is EventKind.BACKWARD)
+        nearby = Nearby(analysis.events[root], _whom)
         for module in sorted(modules | _trained_inside(analysis, modules)):
             together = frozenset(uid for targets in switched if module in targets for uid in targets)
             yield from _module(analysis, root, module, together, nearby, known, passing)
         yield from passing.values()
+
+
+def _whom(event: Event) -> frozenset[Uid] | None:
+    """Return whose mode an event may concern."""
+    return None if event.kind is EventKind.BACKWARD else event.targets or None
 
 
 def _trained_inside(analysis: Analysis, modules: Iterable[Uid]) -> set[Uid]:
@@ -75,7 +80,7 @@ def _module(
     root: Root,
     module: Uid,
     together: frozenset[Uid],
-    nearby: Nearby,
+    nearby: Nearby[Event],
     known: dict[frozenset[tuple[Event, EventKind]], dict[Event, set[State]]],
     passing: dict[tuple[int, ...], Diagnostic],
 ) -> Iterator[Diagnostic]:

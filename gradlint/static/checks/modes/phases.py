@@ -39,8 +39,8 @@ def both_phases_train(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL301: a function is called with training data and with validation data, and steps the same optimizer for both."""
     for root in analysis.roots:
         passes: dict[object, list[_Pass]] = defaultdict(list)
-        for event in analysis.events[root]:
-            if event.kind is EventKind.STEP and event.loops and "no-grad" not in event.roles:
+        for event in root.of(EventKind.STEP):
+            if event.loops and "no-grad" not in event.roles:
                 for each in _passes(analysis, event):
                     passes[event.place, event.targets].append(each)
         for found in passes.values():

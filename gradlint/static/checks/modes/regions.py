@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 from gradlint.data import dataclass
 from gradlint.diagnostics import Location
@@ -38,12 +39,24 @@ class Around:
     analysis: Analysis
     found: list[Event]
 
+    @cached_property
+    def updates(self) -> list[Event]:
+        """What trains."""
+        return [event for event in self.found if event.kind in UPDATES]
+
+    def trains_through(self, event: Event) -> bool:
+        """Whether some backward runs through what is computed here."""
+        return (event.place, event.phase) in self._run_through
+
+    @cached_property
+    def _run_through(self) -> frozenset[tuple[Location, str]]:
+        return frozenset((node.place, update.phase) for update in self.updates for node in update.nodes)
+
     def validates(self, event: Event) -> bool:
         """Whether a forward is certainly a part of a validation: a region that says so and in which nothing is trained."""
-        if "no-grad" not in event.roles and trained_through(self.found, event):
+        if "no-grad" not in event.roles and self.trains_through(event):
             return False
-        updates = [other for other in self.found if other.kind in UPDATES]
-        return any(not any(map(region, updates)) for region in self._regions(event))
+        return any(not any(map(region, self.updates)) for region in self._regions(event))
 
     def _regions(self, event: Event) -> Iterator[Region]:
         """Yield the regions around a forward that by their own words, or by their twin, are a validation."""
@@ -62,7 +75,7 @@ class Around:
         for depth, number in enumerate(event.loops, 1):
             if self._is_given_validation_data(event, number) or self._goes_over_validation_data(event, number):
                 yield inside_loops(event, depth)
-        if "no-grad" in event.roles and event.loops and trained_through(self.found, event):
+        if "no-grad" in event.roles and event.loops and self.trains_through(event):
             # One function serves both phases: the same call trains in another activation.
             yield inside_loops(event, len(event.loops))
 
@@ -114,8 +127,7 @@ class Around:
 
     def _trains_behind(self, statement: ast.stmt, event: Event) -> bool:
         rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
-        inside = (other for other in self.found if other.frame == event.frame and other.place.row in rows)
-        return any(other.kind in UPDATES for other in inside)
+        return any(other.frame == event.frame and other.place.row in rows for other in self.updates)
 
 
 def _runs_of_validation_data(analysis: Analysis) -> frozenset[Location]:
@@ -156,12 +168,6 @@ def _says_which(option: str | None, value: ast.expr) -> bool:
             return bool(EVALUATES.fullmatch(word))
         case _:
             return False
-
-
-def trained_through(found: list[Event], event: Event) -> bool:
-    """Whether some backward runs through what is computed here."""
-    updates = (other for other in found if other.kind in UPDATES and other.phase == event.phase)
-    return any(node.place == event.place for other in updates for node in other.nodes)
 
 
 def is_validation_phase(event: Event) -> bool:

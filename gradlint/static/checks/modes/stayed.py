@@ -35,7 +35,7 @@ def left_within_a_step(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL304: between the `train()` of a library's trainer and its backward pass, something switches the model to evaluation mode."""
     for root in analysis.roots:
         found = analysis.events[root]
-        steps = [event for event in found if event.kind is EventKind.STEP and "hosted" in event.roles]
+        steps = [event for event in root.of(EventKind.STEP) if "hosted" in event.roles]
         owned = {
             uid for step in steps for each in step.targets or () for uid in analysis.lowering.objects[each].of or ()
         }

@@ -20,7 +20,6 @@ from gradlint.static.checks.modes.regions import (
     Around,
     inside_loops,
     over_validation_data,
-    trained_through,
 )
 from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
 from gradlint.static.facts.bearing import bears_weights, built_in_place
@@ -46,14 +45,14 @@ def evaluation_in_train_mode(analysis: Analysis) -> Iterator[Diagnostic]:
     makers = analysis.kept(Makers)
     for root in analysis.roots:
         forwards: dict[Uid, list[Event]] = defaultdict(list)
-        for event in analysis.events[root]:
-            if event.kind is EventKind.FORWARD:
-                for module in event.targets or ():
-                    if "method" not in event.roles or only_runs(analysis, module, event):
-                        forwards[module].append(event)
+        for event in root.of(EventKind.FORWARD):
+            for module in event.targets or ():
+                if "method" not in event.roles or only_runs(analysis, module, event):
+                    forwards[module].append(event)
+        around = Around(analysis, analysis.events[root])
         told: set[Location] = set()  # Parts of one model are loaded, and go without `eval()`, together.
         for module, found in sorted(forwards.items()):
-            for each in _evaluated(_Question(analysis, root, module, found, makers)):
+            for each in _evaluated(_Question(analysis, root, module, found, makers, around)):
                 if each.location not in told:
                     yield each
                 told.add(each.location)
@@ -68,16 +67,13 @@ class _Question:
     module: Uid
     forwards: list[Event]
     makers: Makers
+    around: Around
+    """What of the root is a validation."""
 
     @property
     def found(self) -> list[Event]:
         """The events of the root."""
         return self.analysis.events[self.root]
-
-    @property
-    def around(self) -> Around:
-        """What of the root is a validation."""
-        return Around(self.analysis, self.found)
 
     @property
     def owners(self) -> frozenset[Uid]:
@@ -168,7 +164,7 @@ def _may_be_found(asked: _Question) -> bool:
 
 def _is_inference(asked: _Question, event: Event) -> bool:
     """Whether a file that trains loads weights and runs them in a function that by its name does no more than that."""
-    if any(other.kind in UPDATES for other in asked.found) or _is_handed_over(asked):
+    if asked.around.updates or _is_handed_over(asked):
         return False
     names = [called.partition(":")[0] for called in event.frame[1:]]
     return any(INFERS.search(name) for name in names) and not any(map(TRAINS.search, names))
@@ -176,8 +172,11 @@ def _is_inference(asked: _Question, event: Event) -> bool:
 
 def _trains(asked: _Question) -> bool:
     """Whether something is trained in a file, or the module is handed to somebody who trains it by his name."""
-    updates = any(event.kind in UPDATES for found in asked.analysis.events.values() for event in found)
-    return updates or _is_handed_over(asked)
+    return asked.analysis.kept(_updates) or _is_handed_over(asked)
+
+
+def _updates(analysis: Analysis) -> bool:
+    return any(event.kind in UPDATES for found in analysis.events.values() for event in found)
 
 
 def _is_handed_over(asked: _Question) -> bool:
@@ -266,7 +265,7 @@ def _begin(asked: _Question, forward: Event) -> Location:
     heads = heads[-1:] if forward.phase else heads
     here = [head for loop, head in heads if own is None or loop in own]
     # A function that trains as well is no place for it: a caller's loop is.
-    others = [head for _, head in heads] if trained_through(asked.found, forward) else []
+    others = [head for _, head in heads] if asked.around.trains_through(forward) else []
     head = next(iter((*here, *others)), None)
     return forward.place if head is None else asked.analysis.source.of(head).place(head)
 

@@ -31,7 +31,7 @@ _USELESS = frozenset({"new", "clean", "discarded", "spent"})
 def clipping(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL602 and GL610."""
     for root in analysis.roots:
-        clipped = [event for event in analysis.events[root] if event.kind is EventKind.CLIP]
+        clipped = root.of(EventKind.CLIP)
         if not clipped:
             continue
         optimizers = list(analysis.objects(Kind.OPTIMIZER))

@@ -14,6 +14,7 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, local_check
 from gradlint.static.flow.tree import Event
+from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Class, Function, Library
 from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import asks_for, blocks_in, own_of, walk
@@ -26,7 +27,7 @@ _STEPS = (EventKind.STEP, EventKind.OTHER_STEP)
 @check
 def clipped_before_own_step(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL602: gradients are clipped, and an optimizer of the project exchanges them only in its step."""
-    clipped = [found for root in analysis.roots for found in _clipped_then_stepped(analysis.events[root])]
+    clipped = [found for root in analysis.roots for found in _clipped_then_stepped(root)]
     if not clipped or analysis.lowering.parallel:
         return
     for cls, place in _exchanging_optimizers(analysis):
@@ -36,9 +37,9 @@ def clipped_before_own_step(analysis: Analysis) -> Iterator[Diagnostic]:
         return
 
 
-def _clipped_then_stepped(found: list[Event]) -> Iterator[Event]:
-    for index, event in enumerate(found):
-        later = found[index:] if event.kind is EventKind.CLIP and event.loops else []
+def _clipped_then_stepped(root: Root) -> Iterator[Event]:
+    for index, event in enumerate(root.events if root.of(EventKind.CLIP) else ()):
+        later = root.events[index:] if event.kind is EventKind.CLIP and event.loops else []
         if any(each.kind in _STEPS and each.is_in(event.loops) for each in later):
             yield event
 

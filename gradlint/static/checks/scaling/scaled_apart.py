@@ -31,10 +31,9 @@ def clipped_apart(analysis: Analysis) -> Iterator[Diagnostic]:
     if not analysis.says("step"):
         return
     for root in analysis.roots:
-        found = analysis.events[root]
-        clipped = any(event.kind is EventKind.CLIP for event in found)
-        if clipped and not any(event.kind is EventKind.BACKWARD for event in found) and not _unscales(analysis, root):
-            yield from _clipped(analysis, root, found)
+        clipped = root.of(EventKind.CLIP) and not root.of(EventKind.BACKWARD)
+        if clipped and not _unscales(analysis, root):
+            yield from _clipped(analysis, root, root.events)
 
 
 def _unscales(analysis: Analysis, root: Root) -> bool:

@@ -190,6 +190,6 @@ def _spelled(scaler: Object) -> str:
 def backward_in_autocast(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL608: a backward pass inside `autocast`."""
     for root in analysis.roots:
-        for event in dict.fromkeys(analysis.events[root]):
-            if event.kind is EventKind.BACKWARD and "autocast" in event.roles:
+        for event in dict.fromkeys(root.of(EventKind.BACKWARD)):
+            if "autocast" in event.roles:
                 yield compose("GL608", Side.STATIC, event.place)

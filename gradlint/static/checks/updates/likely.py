@@ -27,8 +27,8 @@ def stepped_in_vain(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL103 and GL104: gradients are cleared before the step uses them, or nothing has computed any."""
     for root in analysis.roots:
         found = analysis.events[root]
-        cleared = {event.name for event in found if event.kind is EventKind.ZERO and event.targets is None}
-        for step in dict.fromkeys(event for event in found if event.kind is EventKind.OTHER_STEP):
+        cleared = {event.name for event in root.of(EventKind.ZERO) if event.targets is None}
+        for step in dict.fromkeys(root.of(EventKind.OTHER_STEP)):
             if step.name in cleared and "scaler" not in step.roles:
                 states = _broken(root, step)
                 codes = {OPTIMIZER.broken_by(state, EventKind.STEP) for state in states}

@@ -34,7 +34,7 @@ _HARM = {
 def updates(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL114 and GL115: what is wrong with an update by hand, and with the gradients it uses."""
     for root in analysis.roots:
-        found = [event for event in analysis.events[root] if event.kind is EventKind.HAND_STEP]
+        found = root.of(EventKind.HAND_STEP)
         if not found:
             continue
         broken = list(_broken(analysis, root, found))
@@ -45,7 +45,7 @@ def updates(analysis: Analysis) -> Iterator[Diagnostic]:
 
 def _broken(analysis: Analysis, root: Root, found: list[Event]) -> Iterator[Diagnostic]:
     """GL114: an update that autograd records, or that moves no parameter."""
-    trains = any(event.kind is EventKind.BACKWARD for event in analysis.events[root])
+    trains = bool(root.of(EventKind.BACKWARD))
     for event in found:
         role = next((role for role in _HARM if role in event.roles), None)
         # A caller may have switched gradients off; one that runs backward has not.
@@ -129,9 +129,10 @@ def _shared(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 def no_gradient(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL116: a gradient is used as a tensor where it is None."""
     for root in analysis.roots:
-        reads = [event for event in analysis.events[root] if event.kind is EventKind.READ]
         seen: set[Location] = set()
-        for subject in dict.fromkeys(frozenset({uid}) for event in reads for uid in event.targets or ()):
+        for subject in dict.fromkeys(
+            frozenset({uid}) for event in root.of(EventKind.READ) for uid in event.targets or ()
+        ):
             effect = on_gradient(subject, analysis.lowering.objects)
             start = State("unknown")
             if not may_reach(root.bare, GRADIENT, effect, breaking(GRADIENT), start):

@@ -20,8 +20,8 @@ from gradlint.static.facts.trials import is_of_one_number
 from gradlint.static.flow.following import breaches, run
 from gradlint.static.flow.giving_up import without_giving_up
 from gradlint.static.flow.glance import may_break
-from gradlint.static.flow.kinship import touches
-from gradlint.static.flow.subjects import on_optimizer
+from gradlint.static.flow.kinship import Whom, touches
+from gradlint.static.flow.subjects import of_optimizers, on_optimizer
 from gradlint.static.flow.tree import Event, Kill, Node, walk
 from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
@@ -42,8 +42,12 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
     # Whoever is also given in the place of another one does what is meant for two.
     doubles = {twice.optimizer for twice in given_twice(analysis)}
     for root in analysis.roots:
-        steps = (event for event in analysis.events[root] if event.kind is EventKind.STEP)
-        stepped = {uid for event in steps for uid in event.targets or () if uid in optimizers and uid not in doubles}
+        stepped = {
+            uid
+            for event in root.of(EventKind.STEP)
+            for uid in event.targets or ()
+            if uid in optimizers and uid not in doubles
+        }
         for _, optimizer in sorted((optimizers[uid] for uid in stepped), key=lambda item: item[0]):
             yield from judge(analysis, root, optimizer)
 
@@ -51,7 +55,8 @@ def step_order(analysis: Analysis) -> Iterator[Diagnostic]:
 def judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnostic]:
     """Yield what is wrong with the gradients that an optimizer uses, if anything is: once in what is read from one line on."""
     effect = on_optimizer(optimizer, analysis.lowering.objects)
-    if not may_break(root.bare, OPTIMIZER, effect):
+    near = root.near((optimizer.uid, *optimizer.of), analysis.kept(_whom)) if optimizer.of else root.bare
+    if not may_break(near, OPTIMIZER, effect):
         return
     found = breaches(without_giving_up(root.bare), OPTIMIZER, effect)
     for event, states in sorted(found.items(), key=lambda item: item[0].place):
@@ -63,6 +68,10 @@ def judge(analysis: Analysis, root: Root, optimizer: Object) -> Iterator[Diagnos
             # One root cause, one finding: what follows is downstream of it.
             yield diagnostic
             return
+
+
+def _whom(analysis: Analysis) -> Whom:
+    return of_optimizers(analysis.lowering.objects)
 
 
 def _meant(analysis: Analysis, root: Root, case: Case, found: Diagnostic) -> bool:

@@ -22,6 +22,9 @@ from gradlint.wordings.updates import OF_OTHERS, STRANGE
 
 _Scope = ast.Module | FunctionNode
 _FUNCTIONS = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef)
+_BINDING = frozenset(
+    [ast.Assign, ast.AugAssign, ast.AnnAssign, ast.NamedExpr, ast.For, ast.comprehension, ast.withitem]
+)
 _MOVES = frozenset(["to", "cuda", "cpu", "train", "eval", "apply", "float", "half", "double"])
 _WRAPS = frozenset(["DataParallel", "DistributedDataParallel", "DDP", "compile", "convert_sync_batchnorm"])
 _HARMLESS = frozenset(["zero_grad", "step", "backward", "print", "clip_grad_norm_", "clamp_", "append", "update"])
@@ -41,15 +44,16 @@ def strangers(analysis: Analysis) -> Iterator[Diagnostic]:
         models = _made(analysis, scope) if models_in[scope] > 1 else frozenset[str]()
         owned = _owned(analysis, scope, models) if len(models) > 1 else {}
         others = _others(scope, owned, models) if owned else {}
-        given = _given(scope) if any(others.values()) else {}
-        for block in _blocks(scope) if any(others.values()) else ():
-            for step, name, loss in _updates(block, owned):
-                reached = _behind(analysis, given, loss)
-                if reached is not None and reached.isdisjoint(owned[name]) and reached & others[name]:
-                    whose = " and ".join(f"`{each}`" for each in sorted(owned[name]))
-                    found = compose("GL104", Side.STATIC, analysis.source.place(step), subject=name)
-                    what = STRANGE.format(subject=name, loss=ast.unparse(loss), whose=whose)
-                    yield replace(found, message=what, help=OF_OTHERS.format(whose=whose))
+        blocks = _blocks(scope) if any(others.values()) else ()
+        updates = [update for block in blocks for update in _updates(block, owned)]
+        given = _given(scope) if updates else {}
+        for step, name, loss in updates:
+            reached = _behind(analysis, given, loss)
+            if reached is not None and reached.isdisjoint(owned[name]) and reached & others[name]:
+                whose = " and ".join(f"`{each}`" for each in sorted(owned[name]))
+                found = compose("GL104", Side.STATIC, analysis.source.place(step), subject=name)
+                what = STRANGE.format(subject=name, loss=ast.unparse(loss), whose=whose)
+                yield replace(found, message=what, help=OF_OTHERS.format(whose=whose))
 
 
 def _made(analysis: Analysis, scope: _Scope) -> frozenset[str]:
@@ -201,7 +205,7 @@ def _given(scope: _Scope) -> dict[str, list[ast.AST]]:
     given: dict[str, list[ast.AST]] = defaultdict(list)
     cut = {each for node in own_of(scope, ast.With) if _switches_off(node) for each in own(node)}
     for node in own(scope):
-        for name, value in _bindings(node) if node not in cut else ():
+        for name, value in _bindings(node) if type(node) in _BINDING and node not in cut else ():
             given[name].append(value)
     for node in own_of(scope, ast.Expr):
         if isinstance(node.value, ast.Call) and node not in cut:
@@ -222,8 +226,6 @@ def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             yield from ((name, value) for name in _names(target))
         case ast.withitem(value, ast.expr() as target):
             yield from ((name, value) for name in _names(target))
-        case _:
-            return
 
 
 def _joined(node: ast.AST) -> Iterator[str]:

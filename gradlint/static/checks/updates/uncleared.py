@@ -44,7 +44,7 @@ def uncleared(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL101: an optimizer that was built in sight steps again and again, and nothing in sight clears it."""
     events = [event for found in analysis.events.values() for event in found]
     # Nearly every optimizer is cleared by its own name, or by its module's: the others are worth a closer look.
-    cleared = {uid for event in events if event.kind is EventKind.ZERO for uid in event.targets or ()}
+    cleared = {uid for event in analysis.all_of(EventKind.ZERO) for uid in event.targets or ()}
     for optimizer in analysis.objects(Kind.OPTIMIZER):
         if not optimizer.calls or optimizer.of is None or {optimizer.uid, *optimizer.of} & cleared:
             continue

@@ -24,7 +24,7 @@ def stuck(analysis: Analysis) -> Iterator[Diagnostic]:
         return
     for root in analysis.roots:
         found = analysis.events[root]
-        steps = dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops)
+        steps = dict.fromkeys(event for event in root.of(EventKind.STEP) if event.loops)
         for step in steps:
             paths = paths_of(analysis, root)
             guard, end = end_of(analysis, root, step, paths) or (None, None)
@@ -66,7 +66,7 @@ def inverted(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL703: the step, and the clearing with it, come in all batches but those that end a window."""
     for root in analysis.roots if analysis.lowering.counts else ():
         found = analysis.events[root]
-        steps = list(dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops))
+        steps = list(dict.fromkeys(event for event in root.of(EventKind.STEP) if event.loops))
         for step in steps:
             paths = paths_of(analysis, root)
             guard, length = _missed(paths, step) or (None, "")

@@ -80,9 +80,8 @@ def _clipped_each_turn(analysis: Analysis, inner: _Inner) -> Iterator[Diagnostic
 def _inner_loops(analysis: Analysis) -> Iterator[_Inner]:
     optimizers = {each.uid: (number, each) for number, each in enumerate(analysis.objects(Kind.OPTIMIZER))}
     for root in analysis.roots:
-        found = analysis.events[root]
-        around = {event.loops[:-1] for event in found if event.loops}
-        for step in dict.fromkeys(event for event in found if event.kind is EventKind.STEP and event.loops in around):
+        around = {event.loops[:-1] for event in root.events if event.loops} if root.of(EventKind.STEP) else ()
+        for step in dict.fromkeys(event for event in root.of(EventKind.STEP) if event.loops in around):
             stepped = [optimizers[uid] for uid in step.targets or () if uid in optimizers]
             for _, optimizer in sorted(stepped, key=lambda item: item[0]):
                 inner = _inner(analysis, root, step, optimizer)

@@ -27,21 +27,21 @@ def bypassed(analysis: Analysis) -> Iterator[Diagnostic]:
     if analysis.says(*_BY_HAND):
         return
     for root in analysis.roots:
-        steps = dict.fromkeys(event for event in analysis.events[root] if event.kind is EventKind.STEP)
+        steps = dict.fromkeys(root.of(EventKind.STEP))
+        backwards = {loops: _backwards(analysis, root, loops) for loops in {step.loops for step in steps}}
         for step in steps:
-            yield from _past_the_wrapper(analysis, root, step)
-            yield from _unsynced(analysis, root, step)
+            yield from _past_the_wrapper(analysis, step, backwards[step.loops])
+            yield from _unsynced(step, backwards[step.loops])
 
 
-def _backwards(analysis: Analysis, root: Root, step: Event) -> list[Event]:
-    """Return the backward passes of the loop that steps."""
-    return [event for event in analysis.ring(root, step.loops) if event.kind is EventKind.BACKWARD]
+def _backwards(analysis: Analysis, root: Root, loops: tuple[int, ...]) -> list[Event]:
+    """Return the backward passes inside of some loops."""
+    return [event for event in analysis.ring(root, loops) if event.kind is EventKind.BACKWARD]
 
 
-def _past_the_wrapper(analysis: Analysis, root: Root, step: Event) -> Iterator[Diagnostic]:
+def _past_the_wrapper(analysis: Analysis, step: Event, passes: list[Event]) -> Iterator[Diagnostic]:
     lowering = analysis.lowering
     for module in sorted(_trained(analysis, step) & (lowering.parallel | lowering.prepared.keys())):
-        passes = _backwards(analysis, root, step)
         nodes = {node for event in passes for node in event.nodes if overlap(node.module, module)}
         past = sorted(node.place for node in nodes if node.place in lowering.bypassed)
         known = all(event.nodes for event in passes)
@@ -59,8 +59,7 @@ def _trained(analysis: Analysis, step: Event) -> set[Uid]:
     return {module for uid in step.targets or () if uid in objects for module in objects[uid].of or ()}
 
 
-def _unsynced(analysis: Analysis, root: Root, step: Event) -> Iterator[Diagnostic]:
-    passes = _backwards(analysis, root, step)
+def _unsynced(step: Event, passes: list[Event]) -> Iterator[Diagnostic]:
     if passes and all("no-sync" in event.roles for event in passes):
         what = f"all backward passes in front of `{step.name}.step()` run inside `no_sync()`, where no gradient is averaged"
         remedy = "leave `no_sync()` before the last forward and backward pass in front of each step"

@@ -20,7 +20,7 @@ from gradlint.static.lowering.values import Kind
 def sharded_later(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL711: a model is sharded when its optimizer is built already."""
     for root in analysis.roots:
-        sharded = {event.place: event for event in analysis.events[root] if event.kind is EventKind.SHARD}
+        sharded = {event.place: event for event in root.of(EventKind.SHARD)}
         for optimizer in analysis.objects(Kind.OPTIMIZER) if sharded else ():
             if not optimizer.of or not optimizer.calls:
                 continue

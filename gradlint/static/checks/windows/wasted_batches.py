@@ -69,7 +69,7 @@ def one_of_many(analysis: Analysis) -> Iterator[Diagnostic]:
     """GL703: `loss = model(x)` in each turn, and `if (i + 1) % 4 == 0: loss.backward(); optimizer.step()`."""
     optimizers = list(analysis.objects(Kind.OPTIMIZER)) if analysis.lowering.counts else []
     for root in analysis.roots if optimizers else ():
-        for step in dict.fromkeys(each for each in analysis.events[root] if each.kind is EventKind.STEP and each.loops):
+        for step in dict.fromkeys(each for each in root.of(EventKind.STEP) if each.loops):
             turn = _turn_of(analysis, root, step)
             if turn is not None and _is_alone(turn, optimizers):
                 lost = [each for each in turn.backwards if _is_made_each_turn(analysis, turn, each)]
