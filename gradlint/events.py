@@ -6,15 +6,11 @@ The static side finds them in source, the run-time side in hooks; the automata o
 
 from __future__ import annotations
 
-import enum
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from gradlint.data import Enum
 
 
-class EventKind(enum.Enum):
+class EventKind(Enum):
     """What happened to a subject (an optimizer, a scheduler, a module, a graph)."""
-
-    __hash__ = object.__hash__  # An enum's own is Python code, and kinds are looked up millions of times.
 
     ZERO = "zero"  # its gradients were cleared
     BACKWARD = "backward"  # a backward pass added to its gradients, or ran through its graph
@@ -44,10 +40,3 @@ class EventKind(enum.Enum):
     DRAW = "draw"  # a loop began to take batches from the loader that a sampler orders
     EPOCH = "epoch"  # the sampler was told the epoch, from which it makes its order
     ESCAPE = "escape"  # somebody unknown had hands on it: anything may have happened
-
-
-if TYPE_CHECKING:
-    Kinds = EventKind
-else:
-    Kinds = SimpleNamespace(**EventKind.__members__)
-    """The same by name, for matches that run millions of times: until Python 3.12 an enum finds its members slowly."""

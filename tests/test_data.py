@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import enum
 import pickle
 import re
 import typing
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gradlint.data import NamedTuple, dataclass
+from gradlint.data import Enum, NamedTuple, dataclass
 from gradlint.models import tables
 from gradlint.regex import regex
 
@@ -166,3 +167,38 @@ def test_a_table_is_read_anew_once_it_changes(tmp_path: Path) -> None:
     for written, read in (("a = 1\n[b]\nc = ['x']", {"a": 1, "b": {"c": ["x"]}}), ("a = 22", {"a": 22})):
         file.write_text(written, encoding="utf-8")
         assert tables.read(str(file)) == read == tables.read(str(file))
+
+
+class Color(Enum):
+    """Has members."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+class UsualColor(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+def test_members_are_as_usual() -> None:
+    assert [(each.name, each.value) for each in Color] == [(each.name, each.value) for each in UsualColor]
+    assert Color("red") is Color.RED is not Color.BLUE
+    assert Color.RED == Color.RED != Color.BLUE
+    assert f"{Color.RED} {Color.RED!r}" == f"{UsualColor.RED} {UsualColor.RED!r}".replace("Usual", "")
+    assert pickle.loads(pickle.dumps(Color.RED)) is copy.deepcopy(Color.RED) is Color.RED
+    with pytest.raises(ValueError, match="'green' is not a valid Color"):
+        Color("green")
+
+
+@pytest.mark.parametrize("given", [{"row": 1}, {"row": 1, "column": 2}, {"row": 1, "notes": ["n"]}])
+def test_fields_are_given_by_name(given: dict[str, typing.Any]) -> None:
+    assert repr(Place(**given)) == repr(Usual(**given)).replace("Usual", "Place")
+
+
+@pytest.mark.parametrize("given", [(), (1, 2, 3, 4)])
+def test_too_few_and_too_many_fields_raise(given: tuple[int, ...]) -> None:
+    for cls in (Place, Only, Nothing):
+        if len(given) != len(dataclasses.fields(cls)):
+            with pytest.raises(TypeError, match="__init__"):
+                cls(*given)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import ast
 import builtins
-import enum
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from gradlint.data import Enum
 from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.flow.tree import Uid
@@ -57,7 +57,7 @@ _RATES = frozenset(["p", "dropout"])
 """What torch's layers call the rate of their dropout."""
 
 
-class Sensitivity(enum.Enum):
+class Sensitivity(Enum):
     """Whether a module's mode matters."""
 
     YES = "yes"

@@ -6,12 +6,11 @@ syntax nor any rule.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator
 from dataclasses import field
 from typing import TypeAlias
 
-from gradlint.data import dataclass
+from gradlint.data import Enum, dataclass
 from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 
@@ -70,7 +69,7 @@ class Kill:
     ids: frozenset[str]
 
 
-class JumpKind(enum.Enum):
+class JumpKind(Enum):
     """Where control goes instead of to the next statement."""
 
     BREAK = "break"

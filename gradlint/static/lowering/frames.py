@@ -6,11 +6,10 @@ Plain state: it knows values and places; it must not know how either is found.
 from __future__ import annotations
 
 import ast
-import enum
 from collections.abc import Mapping
 from dataclasses import field
 
-from gradlint.data import NamedTuple, dataclass
+from gradlint.data import Enum, NamedTuple, dataclass
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import Predicate, Uid
 from gradlint.static.lowering.values import Class, Value
@@ -26,7 +25,7 @@ RETURNED = "return"
 """Who is built where a function returns: a place, not a name to call it by."""
 
 
-class Grad(enum.Enum):
+class Grad(Enum):
     """Whether gradients are recorded here."""
 
     ON = "grad"

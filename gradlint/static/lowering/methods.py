@@ -51,7 +51,22 @@ _OPTIMIZER_NEUTRAL = frozenset(
     ]
 )
 
-_CHANGING = frozenset(["append", "appendleft", "extend", "insert", "add", "update", "pop", "popleft", "popitem", "remove", "discard", "clear"])
+_CHANGING = frozenset(
+    [
+        "append",
+        "appendleft",
+        "extend",
+        "insert",
+        "add",
+        "update",
+        "pop",
+        "popleft",
+        "popitem",
+        "remove",
+        "discard",
+        "clear",
+    ]
+)
 """Methods by which a collection becomes another one in place."""
 _PROFILER = regex(r"(?:^|[._/])prof(?:iler)?(?:[@#%]\d+)?$")
 """At the end of the identity of somebody unknown: what a profiler is called."""

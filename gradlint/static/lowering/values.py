@@ -7,17 +7,16 @@ is `Unknown`, and `Unknown` is silent. What values are made of, and what two of 
 from __future__ import annotations
 
 import ast
-import enum
 from collections.abc import Mapping
 from dataclasses import field
 from typing import TypeAlias
 
-from gradlint.data import dataclass
+from gradlint.data import Enum, dataclass
 from gradlint.diagnostics import Location
 from gradlint.static.flow.tree import GraphNode, Uid
 
 
-class Kind(enum.Enum):
+class Kind(Enum):
     """The roles that an object of a known library can have in a training loop."""
 
     OPTIMIZER = "optimizer"
