@@ -70,8 +70,9 @@ def look_at(
     if callees:
         worth = may_call(data, callees)
     else:
-        worth = file.named or (reading.mentions_training(data, packages) and _has_signs(data, file.path, packages))
-        whole = file.named or (worth and not signs.is_plain(data, packages))
+        trains = reading.mentions_training(data, packages)
+        whole = file.named or (trains and not signs.is_plain(data, packages))
+        worth = whole or (trains and _has_signs(data, file.path))
     found = _checked_bytes(data, file.path, settings, whole=whole) if worth else None
     return data, _as_caller(found) if callees and found is not None else found
 
@@ -82,9 +83,9 @@ def _as_caller(found: FileFindings) -> FileFindings:
     return replace(found, found=readable, broken=())
 
 
-def _has_signs(data: bytes, filename: str, packages: frozenset[str]) -> bool:
+def _has_signs(data: bytes, filename: str) -> bool:
     # In a notebook, lines are strings of JSON.
-    return is_document(filename) or signs.may_find(data, packages)
+    return is_document(filename) or signs.may_find(data)
 
 
 def _checked_bytes(data: bytes, filename: str, settings: Settings, *, whole: bool = True) -> FileFindings:

@@ -57,8 +57,12 @@ def test_files_without_a_sign_are_not_parsed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     quiet = {f"quiet_{n}.py": "import torch\n# no_grad of a Module\nx = backward_name\n" for n in range(50)}
-    written(tmp_path, {"train.py": f"import torch\n{LOOP}", **quiet})
-    assert check_paths(["."]).files == 51
+    told = {
+        "told.py": f'"""As in\n\n{LOOP}"""\nimport torch\n',
+        "defined.py": "import torch\ndef zero_grad(x):\n    return x\n",
+    }
+    written(tmp_path, {"train.py": f"import torch\n{LOOP}", **quiet, **told})
+    assert check_paths(["."]).files == 53
     assert effort["parse"] == 1
 
 

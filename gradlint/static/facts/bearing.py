@@ -14,7 +14,6 @@ from gradlint.static.lowering.algebra import held
 from gradlint.static.lowering.values import UNKNOWN, Class, Kind, Library, Object, Value
 from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import walk
-from gradlint.static.syntax.weights import may_bear_weights
 
 _BEARING = regex(
     r"torch\.nn\.(modules\.\w+\.)?(Lazy)?(Linear|Bilinear|Conv\w*|BatchNorm\w*|LayerNorm|GroupNorm|Embedding\w*|RNN\w*|LSTM\w*"
@@ -54,7 +53,7 @@ def bears_weights(analysis: Analysis, uid: Uid) -> bool:
     lowering = analysis.lowering
     cls, made = lowering.instances.get(uid), lowering.objects.get(uid)
     if cls is not None:
-        return lowering.is_module(cls) and any(may_bear_weights(each.node) for each in lowering.lineage(cls))
+        return lowering.is_module(cls) and lowering.may_have_weights(cls)
     if made is None or made.kind is not Kind.MODULE:
         return False
     return has_parameters(made.origin) or any(bears_weights(analysis, part) for part in _built_of(analysis, made))

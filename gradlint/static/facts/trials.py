@@ -28,7 +28,7 @@ def is_of_one_number(analysis: Analysis, event: Event) -> bool:
 
 
 def is_trial(analysis: Analysis, event: Event) -> bool:
-    """Whether nobody looks at more than the size of what a forward returns, or more than prints what it makes of drawn numbers."""
+    """Whether nobody looks at more than the size of what a forward returns, or only prints what it makes of drawn numbers."""
     frame = analysis.lowering.frames.get(event.frame)
     nodes = list(own(analysis.tree if frame is None or frame.node is None else frame.node))
     forwards = [each for each in nodes if isinstance(each, ast.Call) and analysis.source.place(each) == event.place]
@@ -51,7 +51,7 @@ def is_trial(analysis: Analysis, event: Event) -> bool:
             names |= set(_names([target]))
     loads = (node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
     uses = [node for node in loads if node.id in names]
-    return bool(uses or drawn) and all(use in looked for use in uses)
+    return bool(uses) and all(use in looked for use in uses)
 
 
 def _measured(node: ast.AST) -> Iterator[ast.expr]:

@@ -32,7 +32,6 @@ from gradlint.static.lowering.values import (
     Unknown,
     Value,
 )
-from gradlint.static.syntax.weights import may_bear_weights
 
 
 class Branches(Remembering):
@@ -215,7 +214,7 @@ class Branches(Remembering):
         match value:
             case Object(kind=Kind.CRITERION):
                 return (value,)
-            case Instance(cls=cls) if self.is_module(cls) and not may_bear_weights(cls.node):
+            case Instance(cls=cls) if self.is_module(cls) and not self.may_have_weights(cls):
                 return (value,)
             case Unknown(id=id_) if id_ in self.losses:
                 return self.losses[id_]

@@ -31,6 +31,7 @@ from gradlint.static.syntax.computing import computed_parts
 from gradlint.static.syntax.endings import Forward
 from gradlint.static.syntax.initializers import DATACLASSES, RECORDS, fields_of, initializer, record
 from gradlint.static.syntax.nodes import receiver, walk_of
+from gradlint.static.syntax.weights import may_bear_weights
 
 _ACTIVATIONS = frozenset(["oftmax", "igmoid"])
 """In the names of activations that a loss may apply itself."""
@@ -238,6 +239,16 @@ class Classes(Functions):
             for ancestor in self.lineage(cls)
             for base in self.bases(ancestor)
         )
+
+    def may_have_weights(self, cls: Class) -> bool:
+        """Whether modules of a class may have parameters, by its source and by those of its bases."""
+        for each in self.lineage(cls):
+            beyond = [
+                base for base, known in zip(each.node.bases, self.bases(each), strict=True) if type(known) is not Class
+            ]
+            if may_bear_weights(each.node, beyond):
+                return True
+        return False
 
     def is_open(self, cls: Class) -> bool:
         """Whether a class has a base whose source is not here (`object` and torch's modules aside)."""

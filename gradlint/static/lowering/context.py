@@ -90,6 +90,10 @@ class Context(Where, Who, Noted, ABC):
         """Whether a class is proven to be a torch module."""
 
     @abstractmethod
+    def may_have_weights(self, cls: Class) -> bool:
+        """Whether modules of a class may have parameters, by its source and by those of its bases."""
+
+    @abstractmethod
     def is_scheduler(self, cls: Class) -> bool:
         """Whether a class is proven to be a scheduler that steps as torch's do."""
 

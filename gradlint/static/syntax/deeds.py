@@ -7,7 +7,7 @@ method that is only defined, or an attribute that is only read.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gradlint.regex import regex
 from gradlint.static.syntax.index import Index
@@ -16,7 +16,8 @@ _DONE = frozenset(["backward", "eval", "load_state_dict", "manual_backward", "tr
 """Methods that are called, or handed on, where somebody trains."""
 _NAMED = frozenset(["DistributedSampler", "load_state_dict", "lr", "lr_scheduler", "param_groups", "zero_grad"])
 _CALLED = frozenset(["backward", "grad"])
-_TOLD = regex(r"Loss\b|kl_div\b|cross_entropy\b|nll_loss\b|_with_logits\b|\bregister_\w*hook\b")
+_LOSSES = ("Loss", "kl_div", "cross_entropy", "nll_loss", "_with_logits")
+_TOLD = regex("|".join([*(rf"{name}\b" for name in _LOSSES), r"\bregister_\w*hook\b"]))
 """Losses, and what registers hooks."""
 _STEPPED = regex(r"[oO]ptimizer|[sS]ched|[sS]caler|[eE]ngine|[aA]ccelerat|[fF]abric")
 """Who may be stepped; an environment is stepped, too."""
@@ -24,6 +25,29 @@ _OPTIM = regex(r"[oO]ptim")
 _HANDED = regex(r"optim(?:izers?)?\b")
 _NO_OPTIMIZERS = frozenset(["Optimizer", "lr_scheduler", "optimizer", "swa_utils"])
 """What somebody imports from `torch.optim` who only speaks of optimizers."""
+
+_GIVEN = rb"\b[ \t]*(?:[,;)#\r]|$)"
+"""Behind what is handed on, or stands as a statement."""
+
+
+def _in_text(names: Iterable[str]) -> list[bytes]:
+    return sorted(name.encode() for name in names)
+
+
+IN_ROWS = (
+    *((b".%b" % name, rb"\.%b\b" % name) for name in _in_text(_DONE | {"grad", "step"})),
+    *((name, rb"(?<!def )\b%b\b(?![\"'][ \t]*[^\]: \t\n])" % name) for name in _in_text(_NAMED)),
+    *((name, rb"(?<!def )(?<![\w.])%b\(" % name) for name in _in_text(_CALLED)),
+    *((name, rb"(?<!def )%b(?:\(|%b)" % (name, _GIVEN)) for name in _in_text(_LOSSES)),
+    (b"clip_grad_", rb"(?<!def )clip_grad_"),
+    (b"register_", rb"(?<!def )\bregister_\w*hook\b"),
+    (b"optim", rb"optim(?:izers?)?%b" % _GIVEN),
+    (b"optim", rb"\boptim\.(?!Optimizer\b)[A-Z]"),
+    (b"optim", rb"\boptim(?:\.\w+)*[ \t]+(?:import|as)\b"),
+)
+"""How deeds look in a text: a word, and a pattern of a row with that word. Of those that `acts` sees none is missing."""
+IN_FILES = ((b".parameters(", b"optim"), (b".parameters(", b"Optim"))
+"""A word, and a pattern of what stands anywhere in the files that have it."""
 
 
 def acts(index: Index) -> bool:

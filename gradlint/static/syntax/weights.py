@@ -6,6 +6,7 @@ It knows names; it must not know values, events or rules.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from gradlint.static.syntax.nodes import walk
 
@@ -33,9 +34,9 @@ _BARE = frozenset(
 """What makes nothing that an optimizer could train."""
 
 
-def may_bear_weights(cls: ast.ClassDef) -> bool:
-    """Whether a module class may have parameters: it has bases beside torch's, or makes anything unusual for a loss."""
-    if not all(ast.unparse(base).endswith(_BASES) for base in cls.bases):
+def may_bear_weights(cls: ast.ClassDef, bases: Iterable[ast.expr]) -> bool:
+    """Whether a module class may have parameters: it has `bases` out of sight beside torch's, or makes anything unusual for a loss."""
+    if not all(ast.unparse(base).endswith(_BASES) for base in bases):
         return True
     made = [each for each in cls.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
     calls = (node for method in made for node in walk(method) if isinstance(node, ast.Call))
