@@ -91,7 +91,7 @@ class Updates(Scaling):
             return False
         computed = self.syntax.gradients(scope)
         parts = [change for change in changes if computed or contents.says(GRADIENT_WORDS, change)]
-        name = spelled(owner)
+        name = spelled(owner) if parts else ""
         return any(name in self._gradients_in(change, scope, name) for change in parts)
 
     def _gradients_in(self, change: ast.expr, scope: ast.AST, changed: str) -> Iterator[str]:

@@ -34,6 +34,7 @@ class Contents:
         self.text = text
         self.tree = tree
         self._rows: dict[frozenset[str], list[int]] = {}
+        self._said: dict[frozenset[str], bool] = {}
 
     @cached_property
     def bindings(self) -> Mapping[str, list[ast.stmt]]:
@@ -47,7 +48,10 @@ class Contents:
     def says(self, words: frozenset[str], node: ast.AST) -> bool:
         """Whether one of `words` stands in the rows of a node: to look costs less than to walk."""
         if isinstance(node, ast.Module):
-            return any(word in self.text for word in words)
+            # Each statement of a module asks, and a table of data has thousands.
+            if words not in self._said:
+                self._said[words] = any(word in self.text for word in words)
+            return self._said[words]
         if words not in self._rows:
             self._rows[words] = sorted({row for word in words for row in self._rows_with(word)})
         rows = self._rows[words]

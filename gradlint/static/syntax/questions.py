@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from gradlint.static.syntax import uses
-from gradlint.static.syntax.nodes import children, once, own, walk, walk_of
+from gradlint.static.syntax.nodes import children, once, own, own_of, walk, walk_of
 from gradlint.static.syntax.numbers import plain_results
 from gradlint.static.syntax.options import always_on
 from gradlint.static.syntax.terms import terms_by_name
@@ -255,7 +255,8 @@ def _names(function: ast.AST) -> frozenset[str]:
 def _gradients(scope: ast.AST) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     rows = {node.lineno for node in walk_of(scope, ast.Attribute) if node.attr in GRADIENT}
-    named = [node for node in walk_of(scope, ast.Assign) if isinstance(node.targets[0], ast.Name)] if rows else []
+    # What a function in it computes is for that to know.
+    named = [node for node in own_of(scope, ast.Assign) if isinstance(node.targets[0], ast.Name)] if rows else []
     if all(rows.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1)) for node in named):
         return {}
     assigned = [(node.targets[0].id, walk(node.value)) for node in named]  # type: ignore[attr-defined]
