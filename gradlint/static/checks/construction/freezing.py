@@ -19,7 +19,7 @@ from gradlint.static.syntax.nodes import spelled, walk
 _MISSPELT = regex(r"(requires?|required|requred|reqires?|requries|requiers)_?(grads?|gradients?)")
 _YIELDS = {"children": 0, "modules": 0, "named_children": 1, "named_modules": 1}
 """Methods that yield modules, and where in each item the module stands."""
-_WORD = frozenset(["requires_grad"])
+_WORD = frozenset([".requires_grad"])
 _TOLD = regex(r"req\w*grad\w*\s*=")
 
 
@@ -195,7 +195,8 @@ def _always_modules(
         match node:
             case ast.Assign(targets, value):
                 for target in targets:
-                    given[spelled(target)].append(makes(analysis, value))
+                    known = given[spelled(target)]
+                    known.append(all(known) and makes(analysis, value))
             case ast.For(target=target) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
                 for part in walk(target):
                     if isinstance(part, (ast.Name, ast.Attribute)):

@@ -66,7 +66,9 @@ def _kept_by(analysis: Analysis, cls: Class, name: str) -> Iterator[Diagnostic]:
 
 
 def _may_keep(analysis: Analysis, branch: ast.If, moded: bool) -> bool:
-    """Whether a branch keeps a state, or what may be a module where somebody gives modes (`moded`)."""
+    """Whether a branch keeps a state, or what may be a module where somebody gives modes (`moded`), when something is better."""
+    if not isinstance(branch.test, ast.Name) and not any(map(_compares, walk(branch.test))):
+        return False
     values = [each.value for body in branch.body for each in _singly(body) if isinstance(each, ast.Assign)]
     return any((moded and isinstance(each, ast.Name)) or _aliased(analysis, each) is not None for each in values)
 
@@ -131,7 +133,7 @@ def _finds_better(branch: ast.If, around: ast.AST) -> bool:
         ast.unparse(side)
         for test in tests
         for node in walk(test)
-        if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Lt, ast.Gt, ast.LtE, ast.GtE))
+        if _compares(node)
         for side in walk(node)
         if isinstance(side, (ast.Name, ast.Attribute))
     }
@@ -145,6 +147,11 @@ def _finds_better(branch: ast.If, around: ast.AST) -> bool:
         if isinstance(single, ast.Assign)
         for target in single.targets
     )
+
+
+def _compares(node: ast.AST) -> bool:
+    """Whether a node asks which of two values is more."""
+    return isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Lt, ast.Gt, ast.LtE, ast.GtE))
 
 
 def _is_name(node: ast.expr, name: str) -> bool:

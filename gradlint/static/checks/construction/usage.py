@@ -10,7 +10,7 @@ from gradlint.diagnostics import Diagnostic, Side
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import by_words, check
-from gradlint.static.lowering.values import Const, Library
+from gradlint.static.lowering.values import UNKNOWN, Const, Library
 from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import defaults
 
@@ -65,10 +65,10 @@ def _is_option(analysis: Analysis, given: ast.expr) -> bool:
 
 def _overlapping(analysis: Analysis, callee: ast.expr, groups: list[ast.expr]) -> Iterator[Diagnostic]:
     """GL812: groups of an optimizer of which one has all that another one has."""
-    known = analysis.value(callee)
+    owners = [(owner, group) for group in groups for owner in _owner(group)]
+    known = analysis.value(callee) if len(owners) > 1 else UNKNOWN
     if not isinstance(known, Library) or role_of(known.name) != "optimizer":
         return
-    owners = [(owner, group) for group in groups for owner in _owner(group)]
     for (one, _), (other, group) in combinations(owners, 2):
         if _is_part(one, other) or _is_part(other, one):
             place = analysis.source.place(group)
