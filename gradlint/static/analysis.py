@@ -17,9 +17,10 @@ from gradlint.diagnostics import Location
 from gradlint.events import EventKind
 from gradlint.models import Models, built_in, described_packages
 from gradlint.static.flow.kinship import Kin, name_of
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.algebra import graph_of
-from gradlint.static.lowering.files import Lowering, Root
+from gradlint.static.lowering.files import Lowering
 from gradlint.static.lowering.frames import RETURNED
 from gradlint.static.lowering.values import UNKNOWN, Class, Instance, Kind, Object, Value
 from gradlint.static.sources.project import Module, Project

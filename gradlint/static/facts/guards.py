@@ -11,6 +11,7 @@ from dataclasses import field
 
 from gradlint.data import NamedTuple, dataclass
 from gradlint.static.analysis import Analysis
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import (
     Atom,
     Both,
@@ -27,7 +28,6 @@ from gradlint.static.flow.tree import (
     Seq,
     atoms,
 )
-from gradlint.static.lowering.files import Root
 
 
 class Guard(NamedTuple):

@@ -14,9 +14,9 @@ from gradlint.protocols import OPTIMIZER
 from gradlint.static.analysis import Analysis
 from gradlint.static.facts.guards import Guard, Paths, paths_of
 from gradlint.static.flow.following import follow
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Atom, Cycle, Event
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.typestate import State
 

@@ -10,17 +10,12 @@ nobody was seen to call is then read on its own, with unknown arguments.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+from collections.abc import Iterator
 from typing import TypeVar
 
-from gradlint.data import dataclass
-from gradlint.events import EventKind
 from gradlint.models import Models
-from gradlint.static.flow.crowds import MANY, Crowd
-from gradlint.static.flow.following import bare
-from gradlint.static.flow.kinship import Whom
-from gradlint.static.flow.tree import Event, Node, Seq, Uid, events
+from gradlint.static.flow.roots import Root
+from gradlint.static.flow.tree import Seq
 from gradlint.static.lowering.actions import Step
 from gradlint.static.lowering.classes import decorators
 from gradlint.static.lowering.driven import OVERRIDDEN
@@ -52,48 +47,6 @@ _C = TypeVar("_C")
 
 _FEW_NAMES = 50
 """So many names are looked for in a text before its nodes are."""
-
-
-@dataclass(frozen=True, eq=False)
-class Root:
-    """Something that is read from its first line: the module, or a function that nobody is seen to call.
-
-    `followed` are the functions into which the reading went.
-    """
-
-    tree: Seq
-    complete: bool
-    node: ast.AST
-    followed: frozenset[ast.AST]
-
-    @cached_property
-    def bare(self) -> Node:
-        """The tree without what means nothing to anybody: whoever follows a subject has less to go through."""
-        return bare(self.tree)
-
-    def near(self, uids: Iterable[Uid], whom: Whom) -> Node:
-        """Return the bare tree without most of the events that concern none of `uids`: of many subjects, each follows its own."""
-        return self._crowd.near(uids, whom) if len(self.events) > MANY else self.bare
-
-    @cached_property
-    def events(self) -> list[Event]:
-        """All its events."""
-        return list(events(self.bare))
-
-    def of(self, kind: EventKind) -> list[Event]:
-        """Return its events of one kind, in order; whoever gets the list must not change it."""
-        return self._by_kind.get(kind, [])
-
-    @cached_property
-    def _by_kind(self) -> dict[EventKind, list[Event]]:
-        found: dict[EventKind, list[Event]] = {}
-        for event in self.events:
-            found.setdefault(event.kind, []).append(event)
-        return found
-
-    @cached_property
-    def _crowd(self) -> Crowd:
-        return Crowd(self.bare)
 
 
 def _flat(cls: type[_C]) -> type[_C]:

@@ -24,10 +24,10 @@ from gradlint.static.engine import check_source, parse
 from gradlint.static.facts.bearing import owners_of_all
 from gradlint.static.flow.kinship import overlap
 from gradlint.static.flow.protocols import GRADIENT, RATE, SHARDING
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_optimizer, on_rate, on_sampler, on_scheduler, on_sharded
 from gradlint.static.flow.trained import on_gradient, on_graph, on_module, on_parameter
 from gradlint.static.flow.tree import Event, Uid, events
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind
 from gradlint.static.sources import reading
 from gradlint.static.sources.reading import Unreadable

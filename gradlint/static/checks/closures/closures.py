@@ -14,10 +14,10 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
 from gradlint.static.flow.following import follow, run
 from gradlint.static.flow.kinship import any_overlap
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import MANY_EVALUATIONS, on_optimizer
 from gradlint.static.flow.tree import EMPTY, Branch, Call, Loop, Node, Seq, Uid, events
 from gradlint.static.lowering.actions import Step
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Function, Kind, Object, Tensor
 from gradlint.static.syntax.nodes import asks_for, children
 from gradlint.typestate import State

@@ -16,9 +16,9 @@ from gradlint.static.flow.following import pruned
 from gradlint.static.flow.interpreter import Flow
 from gradlint.static.flow.kinship import overlap, within
 from gradlint.static.flow.relevance import relevant
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.algebra import held
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Function, Kind, Object
 
 _K = EventKind

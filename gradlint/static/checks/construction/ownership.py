@@ -18,8 +18,8 @@ from gradlint.static.flow.following import pruned
 from gradlint.static.flow.interpreter import Flow, World
 from gradlint.static.flow.kinship import overlap, within
 from gradlint.static.flow.relevance import relevant
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Construction, Instance, Kind, Object, Params, Value
 from gradlint.static.syntax.nodes import spelled, walk_of
 from gradlint.wordings.construction import rebuilt

@@ -14,9 +14,9 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import MANY_EVALUATIONS
 from gradlint.static.flow.tree import Branch, Call, Event, Loop, Node, Seq, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Construction, Kind, Object, const
 from gradlint.static.syntax.nodes import walk
 

@@ -12,9 +12,9 @@ from gradlint.protocols import GRAPH
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
 from gradlint.static.flow.following import breaches
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.trained import of_graphs, on_graph
 from gradlint.static.flow.tree import Event, GraphNode
-from gradlint.static.lowering.files import Root
 from gradlint.wordings.graphs import CUT_WHATEVER, TOGETHER
 
 

@@ -14,8 +14,8 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.cadence import conditional
 from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.notes import Hooked
 from gradlint.static.lowering.values import Instance
 

@@ -14,9 +14,9 @@ from gradlint.static.checks.graphs.graphs import is_trained
 from gradlint.static.facts.bearing import owners_of_all
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.protocols import CROSSED, LEAK
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.trained import on_crossed, on_leak
 from gradlint.static.flow.tree import Event, GraphNode, Uid
-from gradlint.static.lowering.files import Root
 
 
 @check

@@ -17,9 +17,9 @@ from gradlint.static.facts.inputs import Inputs
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.kinship import within
 from gradlint.static.flow.protocols import SAVED
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.trained import of_graphs, on_saved
 from gradlint.static.flow.tree import Event, GraphNode, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.notes import Descent
 from gradlint.static.lowering.values import Tensor
 from gradlint.static.syntax.nodes import walk

@@ -17,8 +17,8 @@ from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, in_tests
 from gradlint.static.flow.following import breaches
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Effect, Event, GraphNode
-from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk
 from gradlint.wordings.graphs import ONCE
 

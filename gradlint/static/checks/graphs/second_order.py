@@ -11,8 +11,8 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.notes import Descent
 from gradlint.static.lowering.values import UNKNOWN, Kind, const
 from gradlint.static.syntax.questions import GRADIENT

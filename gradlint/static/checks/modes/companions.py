@@ -23,8 +23,8 @@ from gradlint.static.checks.modes.weight import effect_of, mode_of, severity_of
 from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Class
 from gradlint.wordings.modes import AFTER_EVALUATION
 

@@ -33,9 +33,9 @@ from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.kinship import Nearby
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.trained import on_module
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk
 from gradlint.static.syntax.turns import at_last
 from gradlint.typestate import Marks, State

@@ -16,8 +16,8 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.modes.regions import TRAINS, VALIDATION_DATA
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event
-from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.nodes import walk, walk_of, words
 from gradlint.static.syntax.passing import given_to
 from gradlint.static.syntax.questions import FunctionNode

@@ -19,9 +19,9 @@ from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.glance import breaking
 from gradlint.static.flow.kinship import name_of, within
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.trained import on_module
 from gradlint.static.flow.tree import Effect, Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.sources.library import words
 from gradlint.typestate import State
 from gradlint.wordings.modes import AS_RETURNED

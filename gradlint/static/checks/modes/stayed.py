@@ -18,9 +18,9 @@ from gradlint.static.facts.layers import Sensitivity
 from gradlint.static.facts.sensitivity import Makers
 from gradlint.static.flow.following import breaches
 from gradlint.static.flow.protocols import STAYED
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.trained import on_evaluated
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.syntax.certain import first_time
 from gradlint.typestate import State
 from gradlint.wordings.modes import AFTER_AN_EVALUATION

@@ -19,9 +19,9 @@ from gradlint.static.facts.cadence import over_batches, sources_of
 from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.kinship import within
 from gradlint.static.flow.protocols import LEARNING
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.trained import on_learning
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.notes import Keeping
 from gradlint.static.lowering.values import Instance, Tensor
 from gradlint.static.syntax.lineage import runs_backward

@@ -30,10 +30,10 @@ from gradlint.static.facts.trials import is_trial
 from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.kinship import overlap, within
 from gradlint.static.flow.protocols import VALIDATION
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.trained import on_validated
 from gradlint.static.flow.tree import Effect, Event, Uid
 from gradlint.static.lowering.algebra import held
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Function, Instance
 from gradlint.static.syntax.nodes import called, walk
 from gradlint.typestate import Marks, State

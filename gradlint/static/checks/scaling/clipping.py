@@ -16,9 +16,9 @@ from gradlint.static.facts.schedules import SCHEDULES
 from gradlint.static.flow.following import follow
 from gradlint.static.flow.glance import may_reach
 from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import clips, on_optimizer
 from gradlint.static.flow.tree import Effect, Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.nodes import walk_of
 from gradlint.static.syntax.questions import GRADIENT

@@ -13,8 +13,8 @@ from gradlint.events import EventKind
 from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, local_check
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Class, Function, Library
 from gradlint.static.sources.library import role_of
 from gradlint.static.syntax.nodes import asks_for, blocks_in, own_of, walk

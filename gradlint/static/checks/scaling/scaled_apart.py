@@ -16,9 +16,9 @@ from gradlint.static.checks import check
 from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.glance import breaking
 from gradlint.static.flow.protocols import APART
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_scaling
 from gradlint.static.flow.tree import Event
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind
 from gradlint.static.syntax.nodes import walk
 

@@ -17,9 +17,9 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow.following import follow
 from gradlint.static.flow.glance import may_break
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_scaling
 from gradlint.static.flow.tree import Effect, Event, Kill, Loop, Uid, walk
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.typestate import State
 

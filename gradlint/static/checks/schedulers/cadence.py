@@ -23,8 +23,8 @@ from gradlint.static.facts.cadence import (
 )
 from gradlint.static.facts.counts import Counts
 from gradlint.static.facts.schedules import class_of, lengths_of
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Construction, Items, Kind, Object, Unknown, Value
 from gradlint.static.syntax.nodes import walk
 

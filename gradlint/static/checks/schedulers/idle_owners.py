@@ -14,8 +14,8 @@ from gradlint.messages import compose
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 
 _RATES = frozenset(["get_last_lr", "get_lr", "param_groups", "_last_lr"])

@@ -17,9 +17,9 @@ from gradlint.static.facts.schedules import class_of
 from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.glance import breaking
 from gradlint.static.flow.protocols import RATE
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_rate
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Construction, Function, Items, Kind, Object, Value
 from gradlint.static.syntax.nodes import own_of, walk
 

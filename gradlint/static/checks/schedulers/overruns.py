@@ -13,8 +13,8 @@ from gradlint.static.checks import check
 from gradlint.static.facts.cadence import conditional, over_batches, sources_of, turns
 from gradlint.static.facts.counts import Count, Counts
 from gradlint.static.facts.schedules import class_of
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Kind, Object
 from gradlint.static.syntax.nodes import spelled
 

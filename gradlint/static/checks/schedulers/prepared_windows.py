@@ -14,8 +14,8 @@ from gradlint.static.facts.counts import Count, Counts
 from gradlint.static.facts.guards import Paths, paths_of
 from gradlint.static.facts.prepared import ACCELERATORS, splits
 from gradlint.static.facts.schedules import class_of, lengths_of
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 
 

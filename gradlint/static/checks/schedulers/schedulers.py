@@ -13,10 +13,10 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check, local_check
 from gradlint.static.flow.following import breaches, run
 from gradlint.static.flow.interpreter import Flow
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_scheduler
 from gradlint.static.flow.tree import Event, Uid, events
 from gradlint.static.lowering.algebra import held
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import UNKNOWN, Kind, Object, const
 from gradlint.static.syntax.nodes import walk, walk_of, words
 from gradlint.typestate import State

@@ -12,8 +12,8 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.updates.empty import cleared_behind_a_forward
 from gradlint.static.flow.following import follow_to
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Effect, Event
-from gradlint.static.lowering.files import Root
 from gradlint.typestate import State
 
 _WITHOUT = frozenset(

@@ -16,9 +16,9 @@ from gradlint.static.checks import check
 from gradlint.static.flow.following import follow_to, run
 from gradlint.static.flow.glance import breaking, may_reach
 from gradlint.static.flow.protocols import GRADIENT
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.trained import on_gradient, on_parameter
 from gradlint.static.flow.tree import Event, Kill, Uid, walk
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.gradients import is_own
 from gradlint.typestate import State
 from gradlint.wordings.updates import BY_GRADIENT, NOT_YET, REBOUND, TRACKED

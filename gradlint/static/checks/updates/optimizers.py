@@ -21,9 +21,9 @@ from gradlint.static.flow.following import breaches, run
 from gradlint.static.flow.giving_up import without_giving_up
 from gradlint.static.flow.glance import may_break
 from gradlint.static.flow.kinship import Whom, touches
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import of_optimizers, on_optimizer
 from gradlint.static.flow.tree import Event, Kill, Node, walk
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.rewound import puts_back
 from gradlint.static.syntax.turns import once

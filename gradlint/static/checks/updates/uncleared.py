@@ -21,10 +21,10 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.checks.updates.optimizers import judge
 from gradlint.static.flow.following import breaches, follow
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Effect, Event, Node, Seq
 from gradlint.static.lowering.attributes import SUSPECT
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.wordings.updates import ALL_STEPS
 

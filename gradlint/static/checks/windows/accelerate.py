@@ -17,10 +17,10 @@ from gradlint.static.facts.cadence import definitions, spelled
 from gradlint.static.facts.guards import Guard, Paths, paths_of
 from gradlint.static.facts.prepared import ACCELERATORS
 from gradlint.static.flow.following import follow
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import clips, on_optimizer
 from gradlint.static.flow.tree import Event, Uid
 from gradlint.static.lowering.attributes import window_end
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Kind, Object, Value
 from gradlint.static.syntax.nodes import walk_of
 

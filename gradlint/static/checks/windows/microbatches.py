@@ -18,9 +18,9 @@ from gradlint.static.facts.cadence import turns
 from gradlint.static.facts.guards import paths_of
 from gradlint.static.flow.following import follow
 from gradlint.static.flow.kinship import touches
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Event
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Function, Kind, Object
 from gradlint.static.syntax.nodes import walk, words
 from gradlint.typestate import State

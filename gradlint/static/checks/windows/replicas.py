@@ -12,8 +12,8 @@ from gradlint.regex import regex
 from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.flow.kinship import overlap
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.tree import Event, Uid
-from gradlint.static.lowering.files import Root
 
 _BY_HAND = ("all_reduce", "broadcast", "average", "comm_hook", "reduce_scatter", "allreduce")
 """Words of a file that lets the ranks agree by itself."""

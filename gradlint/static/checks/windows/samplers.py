@@ -17,9 +17,9 @@ from gradlint.static.checks.modes.regions import VALIDATION_DATA
 from gradlint.static.facts.cadence import turns
 from gradlint.static.flow.following import follow_to
 from gradlint.static.flow.glance import breaking
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_sampler
 from gradlint.static.flow.tree import Event
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Const, Kind, Object, Value
 from gradlint.static.syntax.nodes import asks_for, walk, walk_of
 from gradlint.typestate import State

@@ -18,9 +18,9 @@ from gradlint.static.analysis import Analysis
 from gradlint.static.checks import check
 from gradlint.static.facts.guards import Guard, Paths, paths_of
 from gradlint.static.facts.windows import Window, end_of, windows
+from gradlint.static.flow.roots import Root
 from gradlint.static.flow.subjects import on_optimizer
 from gradlint.static.flow.tree import Atom, Event
-from gradlint.static.lowering.files import Root
 from gradlint.static.lowering.values import Kind, Object
 from gradlint.static.syntax.nodes import names, walk
 
