@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -42,6 +42,7 @@ from gradlint.static.flow.tree import (
     Predicate,
     Seq,
     events,
+    rebuilt,
 )
 from gradlint.typestate import Edge, Protocol, State
 
@@ -175,21 +176,6 @@ def decided(test: Predicate, facts: Facts) -> Iterator[tuple[bool, Facts]]:
             for truth in (True, False):
                 if (test, not truth) not in facts:
                     yield truth, facts | {(test, truth)}
-
-
-def rebuilt(node: Node, part: Callable[[Node], Node]) -> Node:
-    """Return a node with what is made of each of its parts."""
-    match node:
-        case Seq(items):
-            return Seq(tuple(map(part, items)))
-        case Branch(test, then, orelse):
-            return Branch(test, part(then), part(orelse))
-        case Loop(number, first, later, orelse, endless):
-            return Loop(number, part(first), part(later), part(orelse), endless)
-        case Call(body):
-            return Call(part(body))
-        case _:
-            return node
 
 
 def without_kills(node: Node) -> Node:

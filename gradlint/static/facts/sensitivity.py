@@ -24,7 +24,7 @@ from gradlint.static.sources.library import role_of, words
 from gradlint.static.syntax.layers import (
     bare,
 )
-from gradlint.static.syntax.nodes import walk, walk_of
+from gradlint.static.syntax.nodes import spelled, walk, walk_of
 from gradlint.static.syntax.nodes import words as words_in
 
 _CLASS = regex(r"[A-Z]\w*")
@@ -185,16 +185,14 @@ class Makers:
     def _is_insensitive_part(self, module: Uid) -> bool:
         """Whether a module is a part of what an instance of a class keeps as something to which the mode does not matter."""
         lowering = self._analysis.lowering
-        lengths = range(len(module) - 1, 0, -1)
-        cls, name = next(
-            ((lowering.instances[module[:n]], module[n]) for n in lengths if module[:n] in lowering.instances),
-            (None, ""),
-        )
+        whole = next((module[:n] for n in range(len(module) - 1, 0, -1) if module[:n] in lowering.instances), None)
+        if whole is None:
+            return False
         kept = [
             (assigned.value, each.frame)
-            for each in (lowering.lineage(cls) if cls is not None else ())
+            for each in lowering.lineage(lowering.instances[whole])
             for assigned in walk_of(each.node, ast.Assign)
-            if ast.unparse(assigned.targets[0]) == f"self.{name}"
+            if spelled(assigned.targets[0]) == f"self.{module[len(whole)]}"
         ]
         return bool(kept) and all(self._layers.is_insensitive(value, frame) for value, frame in kept)
 

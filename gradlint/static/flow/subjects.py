@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from gradlint.events import EventKind
-from gradlint.events import EventKind as _K
 from gradlint.static.flow.kinship import Whom, any_overlap, touches, within
 from gradlint.static.flow.tree import Effect, Event, Uid
 from gradlint.static.lowering.values import Object
+
+_K = EventKind
 
 _IDLE = frozenset({"mode", "construction"})
 """Who gets a module in one of these ways leaves its gradients alone."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from gradlint.events import EventKind
-from gradlint.events import EventKind as _K
 from gradlint.static.flow.kinship import is_within_any, overlap, touches, within
 from gradlint.static.flow.tree import Effect, Event, GraphNode, Uid
 from gradlint.static.lowering.values import Object
+
+_K = EventKind
 
 
 def on_parameter(subject: frozenset[Uid], others: Mapping[Uid, Object]) -> Effect:

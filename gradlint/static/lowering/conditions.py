@@ -41,8 +41,6 @@ from gradlint.static.syntax.questions import GRADIENT
 _WITH_METRIC = "ReduceLROnPlateau"
 _ROWS = frozenset(["builtins.list", "builtins.tuple"])
 _COLLECTIONS = _ROWS | {"builtins.dict"}
-_GRADIENT = frozenset(["grad"])
-"""In the text of whatever mentions one."""
 _FLAG = frozenset(["store_true"])
 """In the text of a file that has options which are on or off."""
 
@@ -52,7 +50,7 @@ class Conditions(Modules):
 
     def condition(self, node: ast.expr) -> Predicate:
         """Evaluate a condition for its events and return it as a predicate."""
-        if self.frame.module.contents.says(_GRADIENT, node) and self.syntax.mentioned(node) & GRADIENT:
+        if self.frame.module.contents.says(GRADIENT, node) and self.syntax.mentioned(node) & GRADIENT:
             # From here on somebody may know whether there is a gradient.
             self.perhaps += 1
         match node:
